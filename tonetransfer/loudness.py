@@ -1,0 +1,34 @@
+"""How loud a recording is, frame by frame: one number of decibels that follows the ear's sensitivity."""
+
+from __future__ import annotations
+
+import torch
+
+from .frames import FrameGrid
+from .spectral import a_weighting, frame_magnitudes, hann
+
+LOUDNESS_VERSION = 1
+"""Changes whenever the numbers change; stored in the weights and compared on loading."""
+
+N_FFT = 2048  # 43 ms at 48 kHz: two periods of 50 Hz, and still short enough to follow an attack
+FLOOR_DB = -120.0
+
+
+def loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
+    """A-weighted loudness on the grid.
+
+    The power spectrum (Hann window of 2048 samples centred on the frame's instant, zeros beyond the ends) is weighted
+    by the A curve (IEC 61672) as power and summed; the window's power is divided out, so that a full-scale sine of 1 kHz reads 0 dB.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(..., n_samples)], in [-1, 1]
+    grid : FrameGrid
+
+    Returns
+    -------
+    Tensor [shape=(..., n_frames)], dB re full scale, >= -120
+    """
+    power = frame_magnitudes(audio, grid, N_FFT).square() @ a_weighting(grid.sample_rate, N_FFT).to(audio)
+    full_scale_sine = N_FFT * float(hann(N_FFT).square().sum()) / 4.0  # Parseval: a sine of amplitude 1, one-sided
+    return 10.0 * torch.log10((power / full_scale_sine).clamp(min=10.0 ** (FLOOR_DB / 10.0)))
