@@ -14,9 +14,10 @@ import torch
 
 from .audio import check_audio
 from .errors import ControlsError, SettingsError
-from .f0 import DEFAULT_TRACKER, track_f0
+from .f0 import track_f0
 from .frames import FrameGrid
 from .loudness import LOUDNESS_VERSION, loudness_db
+from .trackers import DEFAULT_TRACKER
 
 FORMAT = "tonetransfer-controls"
 FORMAT_VERSION = 1
@@ -158,7 +159,7 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
         At ``grid.sample_rate``.
     grid : FrameGrid
     tracker : str
-        A name in :data:`tonetransfer.f0.TRACKERS`.
+        A name in :data:`tonetransfer.trackers.TRACKERS`.
 
     Returns
     -------

@@ -1,56 +1,266 @@
-"""What is played: fundamental frequency and how much to believe it, by a named tracker, on the frame grid."""
+"""What is played: f0 and how much to believe it, on the frame grid, for recordings of any length.
+
+A tracker says what it hears; the autocorrelation says how well the sound repeats itself at that period, at its octaves and elsewhere; a shortest
+path through these candidates decides. The one confuses octaves with great confidence on real reeds and strings, the other
+confuses them in noise; they seldom err together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+import math
+from dataclasses import dataclass
 
 import numpy as np
+import scipy.ndimage
+import scipy.signal
 import torch
 
 from .audio import AudioLike, check_audio, resample
-from .errors import InstrumentError
 from .frames import FrameGrid
+from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE, Autocorrelation
+from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
-SAMPLE_RATE = 16000  # Hz, what all trackers listen to
+CHUNK_S, MARGIN_S = 30, 1  # whole seconds: they are whole samples at every rate
+RUMBLE_HZ = 20.0
 
-Track = tuple[np.ndarray, np.ndarray, np.ndarray]  # times [s], f0 [Hz], periodicity [0, 1]
+# Of the path. Costs are in natural-log units of the part of the sound that does not repeat.
+EVIDENCE_FLOOR = 0.02  # differences below 2 % of the power say nothing: vibrato and decay cause them, too
+OCTAVE_PRIOR = 0.15  # per octave, in favour of high: a sound of period T also repeats at 2T
+LEAP_COST, LEAP_HIGHEST = 0.5, 4.0  # per semitone between frames; a leap of 8 semitones or more costs all alike
+AGREE_SEMITONES = 0.7
+OWN_RATIOS = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0)  # how one-value trackers err
 
-
-def track_swift(audio: np.ndarray) -> Track:
-    """swift-f0: a small convolutional network; 47 to 2094 Hz, a value every 16 ms."""
-    result = _swift().detect(audio, SAMPLE_RATE)
-    return result.timestamps, result.pitch_hz, result.confidence
-
-
-@lru_cache(maxsize=1)
-def _swift():  # noqa: ANN202
-    from swift_f0 import SwiftF0
-
-    return SwiftF0(threads=1)
-
-
-TRACKERS: dict[str, Callable[[np.ndarray], Track]] = {"swift": track_swift}
-DEFAULT_TRACKER = "swift"
+# Of voicing.
+VOICED_ON, VOICED_OFF = 0.75, 0.55  # periodicity; hysteresis
+SILENCE_DB = -85.0  # re full scale, of the recording as it is
+RANGE_DB = 55.0  # below the loud parts a recording holds room, hiss and hum
+SHORTEST_S = 0.03
+SHORT_GAP_S = 0.08
+NOTHING_PLAYED_HZ = 220.0
 
 
-def track_f0(audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fundamental frequency on the grid.
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known of each frame of the trackers' clock (10 ms)."""
+
+    candidates_hz: np.ndarray  # (n_frames, n_candidates), 0: none
+    repetition: np.ndarray  # (n_frames, n_candidates), normalised autocorrelation there
+    heard_hz: np.ndarray  # (n_frames,), the tracker's word
+    confidence: np.ndarray  # (n_frames,), in [0, 1]
+    level_db: np.ndarray  # (n_frames,), RMS of 32 ms
+
+
+def track_f0(
+    audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fundamental frequency of one instrument playing one note at a time.
+
+    Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms; across longer ones the last note is held until
+    the sound is weakest, the next one taken from there on, so that an attack's noise belongs to the note that it begins.
+    Memory stays bounded: the recording is worked through in pieces of 30 s, the path runs over the whole.
+
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)]
+    sample_rate : int [Hz]
+        Of the audio; it need not be the grid's.
+    grid : FrameGrid
+        The clock of the result.
+    tracker : str
+        A name in :data:`tonetransfer.trackers.TRACKERS`; docs/trackers.md compares them.
 
     Returns
     -------
-    f0_hz : Tensor [shape=(n_frames,)], > 0, finite
+    f0_hz : Tensor [shape=(n_frames,)], 26 to 4400 Hz
+        Positive and finite everywhere.
     periodicity : Tensor [shape=(n_frames,)], in [0, 1]
+        How well the sound repeats itself at that f0, whichever tracker named it; 0 in silence.
+
+    Raises
+    ------
+    AudioError
+        The audio is not audio.
+    InstrumentError
+        There is no such tracker; the nearest is named.
     """
-    if tracker not in TRACKERS:
-        raise InstrumentError(f"there is no tracker {tracker!r}; choose one of {', '.join(TRACKERS)}")
+    chosen = find_tracker(tracker)
     samples = check_audio(audio, sample_rate)
     n_frames = grid.n_frames(-(-len(samples) * grid.sample_rate // sample_rate))
-    times, f0, periodicity = TRACKERS[tracker](resample(samples, sample_rate, SAMPLE_RATE).numpy())
-    good = periodicity > 0.5
-    if good.any():
-        f0 = np.exp2(np.interp(times, times[good], np.log2(f0[good])))
+    gain = 0.5 / max(float(samples.abs().max()), 1e-6)  # trackers were trained at one level, and soft recordings are music as well
+    evidence = _listen(samples, sample_rate, chosen, gain)
+    evidence.level_db[:] -= 20.0 * math.log10(gain)
+    f0_hz, periodicity = _shortest_path(evidence, chosen.trust)
+    voiced = voiced_frames(periodicity, evidence.level_db)
+    periodicity = np.where(_audible(evidence.level_db), np.clip(periodicity, 0.0, 1.0), 0.0)
+    f0_hz = fill_unvoiced(f0_hz, voiced, evidence.level_db)
+    return _on_grid(f0_hz, grid, n_frames, across_leaps=False), _on_grid(periodicity, grid, n_frames)
+
+
+def voiced_frames(periodicity: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+    """Where a note sounds: hysteresis on periodicity, never in silence, never shorter than 30 ms.
+
+    Parameters
+    ----------
+    periodicity : ndarray [shape=(n_frames,)]
+    level_db : ndarray [shape=(n_frames,)], dB re full scale
+
+    Returns
+    -------
+    ndarray [shape=(n_frames,)], bool
+    """
+    audible = _audible(level_db)
+    voiced = hysteresis((periodicity >= VOICED_ON) & audible, (periodicity >= VOICED_OFF) & audible)
+    return _drop_short(voiced, round(SHORTEST_S * FRAME_RATE))
+
+
+def hysteresis(on: np.ndarray, stay: np.ndarray) -> np.ndarray:
+    """Runs of `stay` (n_frames,) that hold at least one frame of `on`, bool."""
+    runs, n_runs = scipy.ndimage.label(stay)
+    started = np.zeros(n_runs + 1, dtype=bool)
+    started[runs[on & stay]] = True
+    started[0] = False
+    return started[runs]
+
+
+def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+    """Replace f0 (n_frames,) where nothing is voiced; see :func:`track_f0` for how."""
+    if not voiced.any():
+        return np.full(len(f0_hz), NOTHING_PLAYED_HZ)
+    filled = f0_hz.copy()
+    at = np.flatnonzero(voiced)
+    filled[: at[0]] = f0_hz[at[0]]
+    filled[at[-1] :] = f0_hz[at[-1]]
+    for last, following in zip(at[:-1], at[1:], strict=True):
+        if following == last + 1:
+            continue
+        if following - last - 1 <= SHORT_GAP_S * FRAME_RATE:
+            steps = np.arange(1, following - last) / (following - last)
+            filled[last + 1 : following] = f0_hz[last] * (f0_hz[following] / f0_hz[last]) ** steps
+        else:
+            weakest = last + 1 + int(np.argmin(level_db[last + 1 : following]))
+            filled[last + 1 : weakest] = f0_hz[last]
+            filled[weakest:following] = f0_hz[following]
+    return filled
+
+
+def _listen(samples: torch.Tensor, sample_rate: int, tracker: Tracker, gain: float) -> _Evidence:
+    """Evidence for the whole recording, gathered in pieces that overlap by more than anything reaches."""
+    n_frames = int(len(samples) / sample_rate * FRAME_RATE) + 1
+    pieces = []
+    for start in range(0, n_frames, int(CHUNK_S * FRAME_RATE)):
+        end = min(start + int(CHUNK_S * FRAME_RATE), n_frames)
+        from_s = max(0, int(start / FRAME_RATE) - MARGIN_S)
+        to_s = int(start / FRAME_RATE) + CHUNK_S + MARGIN_S
+        piece = resample(samples[from_s * sample_rate : to_s * sample_rate] * gain, sample_rate, SAMPLE_RATE).numpy()
+        first = start - int(from_s * FRAME_RATE)
+        pieces.append(_listen_once(_without_rumble(piece), first, first + end - start, tracker))
+    fields = ("candidates_hz", "repetition", "heard_hz", "confidence", "level_db")
+    return _Evidence(*(np.concatenate([getattr(piece, field) for piece in pieces]) for field in fields))
+
+
+def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> _Evidence:
+    """Evidence for frames first to last - 1 of a piece."""
+    n_frames = max(last, -(-len(audio) // HOP_LENGTH))
+    heard_hz, confidence = tracker.estimate(audio, n_frames)
+    heard_hz = np.clip(heard_hz, LOWEST_HZ, HIGHEST_HZ)
+    autocorrelation = Autocorrelation(audio, n_frames)
+    if tracker.own_octaves:
+        candidates = heard_hz[:, None] * np.array(OWN_RATIOS)
+        candidates[(candidates < LOWEST_HZ) | (candidates > HIGHEST_HZ)] = 0.0
+        repetition = autocorrelation.at(np.maximum(candidates, LOWEST_HZ))
     else:
-        f0 = np.full(len(f0), 220.0)
-    f0 = np.exp2(grid.place(times, np.log2(f0), n_frames))
-    return torch.from_numpy(f0).float(), torch.from_numpy(grid.place(times, periodicity, n_frames)).float().clamp(0, 1)
+        peaks_hz, peak_values = autocorrelation.peaks()
+        known = (np.abs(_semitones(peaks_hz, heard_hz[:, None])) < AGREE_SEMITONES).any(axis=1)
+        candidates = np.column_stack([peaks_hz, np.where(known, 0.0, heard_hz)])
+        repetition = np.column_stack([peak_values, autocorrelation.at(heard_hz[:, None])])
+    kept = slice(first, last)
+    return _Evidence(candidates[kept], repetition[kept], heard_hz[kept], confidence[kept], _level_db(audio, n_frames)[kept])
+
+
+def _shortest_path(evidence: _Evidence, trust: float) -> tuple[np.ndarray, np.ndarray]:
+    """f0 and its repetition, each (n_frames,), along the cheapest path through the candidates (Viterbi)."""
+    exists = evidence.candidates_hz > 0.0
+    octave = np.log2(np.where(exists, evidence.candidates_hz, 1.0))
+    noise = np.clip(1.0 - evidence.repetition, 0.0, 2.0)
+    distance = _semitones(evidence.candidates_hz, evidence.heard_hz[:, None])
+    agreement = _credible(evidence)[:, None] * np.exp(-np.square(distance / AGREE_SEMITONES))
+    cost = np.log(noise / EVIDENCE_FLOOR + 1.0) - trust * agreement - OCTAVE_PRIOR * octave
+    # Soft frames follow their neighbours: what is between the notes has no say in them.
+    loudest = np.percentile(evidence.level_db, 99.0)
+    cost *= np.clip((evidence.level_db - loudest + 60.0) / 30.0, 0.02, 1.0)[:, None]
+    cost[~exists] = 1e3
+    path = _viterbi(cost, 12.0 * octave)
+    rows = np.arange(len(path))
+    f0_hz = np.where(exists[rows, path], evidence.candidates_hz[rows, path], NOTHING_PLAYED_HZ)
+    return f0_hz, np.where(exists[rows, path], evidence.repetition[rows, path], 0.0)
+
+
+def _credible(evidence: _Evidence) -> np.ndarray:
+    """The tracker's confidence (n_frames,), less where it names a multiple of a period that explains nearly everything (low flutes)."""
+    above = np.zeros(len(evidence.heard_hz))
+    for multiple in (2.0, 3.0):
+        near = np.abs(_semitones(evidence.candidates_hz, multiple * evidence.heard_hz[:, None])) < AGREE_SEMITONES
+        above = np.maximum(above, np.where(near, evidence.repetition, 0.0).max(axis=1))
+    return evidence.confidence * (1.0 - np.clip((above - 0.985) / 0.01, 0.0, 1.0))
+
+
+def _viterbi(cost: np.ndarray, semitones: np.ndarray) -> np.ndarray:
+    """Columns (n_frames,) of the path of least cost; a step between frames costs by its semitones."""
+    n_frames, n_candidates = cost.shape
+    back = np.zeros((n_frames, n_candidates), dtype=np.int16)
+    columns = np.arange(n_candidates)
+    total = cost[0].copy()
+    for t in range(1, n_frames):
+        leap = np.abs(semitones[t][:, None] - semitones[t - 1])
+        reached = np.minimum(LEAP_COST * leap, LEAP_HIGHEST) + total  # (to, from)
+        back[t] = reached.argmin(axis=1)
+        total = reached[columns, back[t]] + cost[t]
+        total -= total.min()
+    path = np.empty(n_frames, dtype=np.int64)
+    path[-1] = total.argmin()
+    for t in range(n_frames - 1, 0, -1):
+        path[t - 1] = back[t, path[t]]
+    return path
+
+
+def _semitones(frequency_hz: np.ndarray, reference_hz: np.ndarray) -> np.ndarray:
+    return 12.0 * np.log2(np.maximum(frequency_hz, 1.0) / reference_hz)
+
+
+def _level_db(audio: np.ndarray, n_frames: int, length: int = 512) -> np.ndarray:
+    """RMS level (n_frames,) of 32 ms around each frame's instant, dB re full scale."""
+    energy = np.concatenate([[0.0], np.cumsum(np.square(audio, dtype=np.float64))])
+    centre = np.arange(n_frames) * HOP_LENGTH
+    begin, end = (np.clip(centre + side * length // 2, 0, len(audio)) for side in (-1, 1))
+    return 10.0 * np.log10((energy[end] - energy[begin]) / length + 1e-12)
+
+
+def _audible(level_db: np.ndarray) -> np.ndarray:
+    return level_db > max(SILENCE_DB, float(np.percentile(level_db, 95.0)) - RANGE_DB)
+
+
+def _drop_short(mask: np.ndarray, n_least: int) -> np.ndarray:
+    runs, n_runs = scipy.ndimage.label(mask)
+    long_enough = np.bincount(runs.ravel(), minlength=n_runs + 1) >= n_least
+    long_enough[0] = False
+    return long_enough[runs]
+
+
+def _without_rumble(audio: np.ndarray) -> np.ndarray:
+    """Offset and rumble removed, phase kept: a constant repeats itself at every lag."""
+    sections = scipy.signal.butter(2, RUMBLE_HZ, "highpass", fs=SAMPLE_RATE, output="sos")
+    return scipy.signal.sosfiltfilt(sections, audio, padlen=min(len(audio) - 1, 3200)).astype(np.float32)
+
+
+def _on_grid(values: np.ndarray, grid: FrameGrid, n_frames: int, across_leaps: bool = True) -> torch.Tensor:
+    """From the trackers' clock to the grid's, linearly; f0 in log-frequency, and never gliding through a leap of over a semitone."""
+    times = np.arange(len(values)) / FRAME_RATE
+    if across_leaps:
+        return torch.from_numpy(grid.place(times, values, n_frames)).float()
+    position = np.clip(grid.times(n_frames) * FRAME_RATE, 0, len(values) - 1)
+    left = np.minimum(position.astype(int), len(values) - 1)
+    right = np.minimum(left + 1, len(values) - 1)
+    share = position - left
+    leap = np.abs(np.log2(values[right] / values[left])) > 1.0 / 12.0
+    share = np.where(leap, np.round(share), share)
+    return torch.from_numpy(values[left] * (values[right] / values[left]) ** share).float()

@@ -1,0 +1,110 @@
+"""How well a sound repeats itself: normalised autocorrelation, the weight-free evidence about f0 that every tracker is checked with."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+
+SAMPLE_RATE = 16000  # Hz
+HOP_LENGTH = 160  # samples: 10 ms
+FRAME_RATE = SAMPLE_RATE / HOP_LENGTH  # Hz
+LOWEST_HZ, HIGHEST_HZ = 26.7, 4400.0  # below the contrabass's A0; above the piccolo's C8
+FLOOR = 1e-8  # power per sample, -80 dB: what is added so that silence does not repeat itself
+
+
+class Band(NamedTuple):
+    """Lags that are looked at with one frame length."""
+
+    frame_length: int  # samples
+    upsampling: int  # of the autocorrelation: at 4 kHz a period is 4 samples
+    lowest_lag: float  # samples
+    highest_lag: float
+    n_peaks: int
+
+
+# Short frames for high notes, so that fast notes are not smeared; at least two periods of the lowest.
+BANDS = (Band(512, 4, SAMPLE_RATE / HIGHEST_HZ, 42.0, 4), Band(1024, 1, 42.0, 168.0, 4), Band(2048, 1, 168.0, SAMPLE_RATE / LOWEST_HZ, 5))
+N_PEAKS = sum(band.n_peaks for band in BANDS)
+LAG_PRIOR = 0.02  # per octave: of two lags at which a sound repeats itself alike, the shorter one is the period
+
+
+class Autocorrelation:
+    """Normalised autocorrelation of audio, frame by frame.
+
+    For a lag, the two halves of the frame that lie one lag apart are compared: 2 sum(x y) / (sum(x^2) + sum(y^2)). It is 1 for a
+    sound of exactly that period, about 1 - 2 * (noise power / total power) for one in noise, and independent of level.
+
+    Parameters
+    ----------
+    audio : ndarray [shape=(n_samples,)], float32
+        At 16 kHz, without offset.
+    n_frames : int
+        Frame t is centred on sample ``t * 160``; zeros beyond the ends.
+    """
+
+    def __init__(self, audio: np.ndarray, n_frames: int) -> None:
+        self.n_frames = n_frames
+        longest = BANDS[-1].frame_length
+        padded = np.zeros(n_frames * HOP_LENGTH + longest, dtype=np.float32)
+        n_copied = min(len(audio), len(padded) - longest // 2)
+        padded[longest // 2 : longest // 2 + n_copied] = audio[:n_copied]
+        self._tables = [self._table(padded[(longest - band.frame_length) // 2 :], band) for band in BANDS]
+
+    def peaks(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lags at which the sound repeats itself best.
+
+        Returns
+        -------
+        frequency_hz : ndarray [shape=(n_frames, N_PEAKS)]
+            0 where there are fewer peaks.
+        value : ndarray [shape=(n_frames, N_PEAKS)], in [-1, 1]
+        """
+        found = [_table_peaks(*table, band) for table, band in zip(self._tables, BANDS, strict=True)]
+        return np.concatenate([f for f, _ in found], axis=1), np.concatenate([v for _, v in found], axis=1)
+
+    def at(self, frequency_hz: np.ndarray) -> np.ndarray:
+        """The value at given frequencies (n_frames, n), the best within 35 cents; in [-1, 1]."""
+        lag = SAMPLE_RATE / np.clip(frequency_hz, LOWEST_HZ, HIGHEST_HZ)
+        best = np.full(frequency_hz.shape, -1.0, dtype=np.float32)
+        rows = np.arange(self.n_frames)[:, None]
+        for detune in np.linspace(-0.02, 0.02, 9):
+            for (lags, values), band in zip(self._tables, BANDS, strict=True):
+                near = lag * (1.0 + detune)
+                inside = (lag >= band.lowest_lag) & (lag <= band.highest_lag)
+                position = np.clip((near - lags[0]) * band.upsampling, 0, len(lags) - 1.001)
+                left = position.astype(int)
+                value = values[rows, left] * (1.0 - (position - left)) + values[rows, left + 1] * (position - left)
+                best = np.where(inside, np.maximum(best, value), best)
+        return best
+
+    def _table(self, padded: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
+        """Lags (n_lags,) [samples] and values (n_frames, n_lags), one lag more at either end than the band's."""
+        length, up = band.frame_length, band.upsampling
+        first, last = int(band.lowest_lag * up) - 1, int(band.highest_lag * up) + 2
+        frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::HOP_LENGTH][: self.n_frames]
+        n_fft = scipy.fft.next_fast_len(length + last // up + 1, real=True)
+        spectrum = scipy.fft.rfft(frames, n_fft, axis=1)
+        power = np.square(spectrum.real) + np.square(spectrum.imag)
+        products = scipy.fft.irfft(power, n_fft * up, axis=1)[:, first:last] * up  # zeros above Nyquist interpolate
+        lags = np.arange(first, last) / up
+        energy = np.zeros((self.n_frames, length + 1))
+        np.cumsum(np.square(frames, dtype=np.float64), axis=1, out=energy[:, 1:])
+        below = np.floor(lags).astype(int)
+        share = (lags - below).astype(np.float32)
+        energies = [energy[:, length - lag] + energy[:, -1:] - energy[:, lag] for lag in (below, below + 1)]  # of both halves
+        total = energies[0] * (1.0 - share) + energies[1] * share
+        return lags, (2.0 * products / (total + 2.0 * FLOOR * length)).astype(np.float32)
+
+
+def _table_peaks(lags: np.ndarray, values: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
+    before, here, after = values[:, :-2], values[:, 1:-1], values[:, 2:]
+    is_peak = (here > before) & (here >= after) & (here > 0.2)
+    rank = np.where(is_peak, here - LAG_PRIOR * np.log2(lags[1:-1]), -np.inf)
+    chosen = np.argpartition(-rank, band.n_peaks, axis=1)[:, : band.n_peaks]
+    before, here, after, is_peak = (np.take_along_axis(a, chosen, axis=1) for a in (before, here, after, is_peak))
+    offset = 0.5 * (before - after) / np.minimum(before - 2.0 * here + after, -1e-9)  # parabola through three points
+    lag = lags[1:-1][chosen] + np.clip(offset, -0.5, 0.5) / band.upsampling
+    value = np.clip(here - 0.25 * (before - after) * offset, -1.0, 1.0)
+    return np.where(is_peak, SAMPLE_RATE / lag, 0.0), np.where(is_peak, value, -1.0)
