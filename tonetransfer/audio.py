@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import secrets
@@ -104,7 +105,7 @@ def check_audio(audio: AudioLike, sample_rate: int) -> torch.Tensor:
     samples = _as_float(audio)
     if samples.dim() != 1:
         raise AudioError(
-            f"audio has shape {tuple(samples.shape)}; one channel of shape (n_samples,) is wanted: pick a channel, or average with audio.mean(...)"
+            f"audio has shape {tuple(samples.shape)}; one channel, (n_samples,), is wanted: pick one, or average with audio.mean(...)"
         )
     if not len(samples):
         raise AudioError("audio holds no samples; at least one is wanted: check what was cut out or read")
@@ -112,9 +113,9 @@ def check_audio(audio: AudioLike, sample_rate: int) -> torch.Tensor:
     peak = max(abs(float(lowest)), abs(float(highest)))
     if not math.isfinite(peak) or not math.isfinite(float(lowest)):
         where = int((~torch.isfinite(samples)).nonzero()[0])
-        raise AudioError(f"audio has a sample that is {float(samples[where])} (number {where}); finite samples are wanted: repair or replace it")
+        raise AudioError(f"audio has {float(samples[where])} at sample {where}; finite samples are wanted: repair or replace it")
     if peak > HIGHEST_PEAK:
-        raise AudioError(f"audio reaches {peak:.6g}; floating samples in [-1, 1] are wanted: divide by the full scale, e.g. 32768 for 16 bit")
+        raise AudioError(f"audio reaches {peak:.6g}; samples in [-1, 1] are wanted: divide by the full scale, e.g. 32768 for 16 bit")
     return samples
 
 
@@ -180,7 +181,7 @@ def check_output(path: PathLike, *, overwrite: bool = False, source: PathLike | 
     if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
         raise AudioError(f"{path} is the source itself; another file is wanted for the result: choose another name")
     if path.exists() and not overwrite:
-        raise AudioError(f"{path} exists; a new file is wanted: choose another name, or allow it to be replaced (--overwrite, overwrite=True)")
+        raise AudioError(f"{path} exists; a new file is wanted: choose another name, or replace it with --overwrite (overwrite=True)")
     folder = path.parent
     if not folder.is_dir():
         raise AudioError(f"{path} cannot be written: there is no folder {folder}; make it first, or choose another")
@@ -192,7 +193,8 @@ def check_output(path: PathLike, *, overwrite: bool = False, source: PathLike | 
 def save_audio(path: PathLike, audio: AudioLike, sample_rate: int, *, overwrite: bool = False) -> None:
     """Write a mono recording; the extension names the format (WAV, FLAC and AIFF in 24 bit, OGG, MP3).
 
-    Nothing is left half written, and nothing clips: sound that reaches beyond full scale is turned down as a whole, and a UserWarning says by how much.
+    Nothing is left half written, and nothing clips: sound that reaches beyond full scale is turned down as a whole,
+    and a UserWarning says by how much.
 
     Parameters
     ----------
@@ -248,7 +250,7 @@ class AudioWriter:
 
     def __enter__(self) -> AudioWriter:
         with self._translated():
-            self._raw = open(self._raw_path, "wb")  # noqa: SIM115 (closed in __exit__)
+            self._raw = open(self._raw_path, "wb")  # closed in __exit__
         return self
 
     def write(self, audio: AudioLike) -> None:
@@ -278,7 +280,8 @@ class AudioWriter:
         if self.peak > 1.0:
             gain = JUST_UNDER_ONE / self.peak
             loss_db = -float(amplitude_to_db(gain))
-            warnings.warn(f"{self.path}: the sound peaks above full scale and was turned down by {loss_db:.1f} dB", UserWarning, stacklevel=4)
+            message = f"{self.path}: the sound peaks above full scale and was turned down by {loss_db:.1f} dB"
+            warnings.warn(message, UserWarning, stacklevel=4)
         form, subtype = FORMATS[self.path.suffix.lower()]
         with (
             open(self._raw_path, "rb") as raw,
@@ -327,9 +330,8 @@ def _blocks(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
         while len(block := file.read(READ_LENGTH, dtype="float32", always_2d=True)):
             if not np.isfinite(block).all():
                 where = start + int(np.argmin(np.isfinite(block).all(axis=1)))
-                raise AudioError(
-                    f"{path} has a sample that is not a number at {where / file.samplerate:.3f} s; finite samples are wanted: export it again"
-                )
+                at_s = where / file.samplerate
+                raise AudioError(f"{path} has a sample that is not finite at {at_s:.3f} s; finite samples are wanted: export it again")
             yield block
             start += len(block)
     except (soundfile.SoundFileError, OSError) as error:
@@ -362,9 +364,15 @@ def _resampled(pieces: Iterator[np.ndarray], from_rate: int, to_rate: int) -> It
         yield from pieces
         return
     stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32", quality=RESAMPLER)
-    for piece in pieces:
-        yield stream.resample_chunk(np.ascontiguousarray(piece))
-    yield stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+    n_in = n_out = 0
+    for piece in itertools.chain(pieces, [None]):
+        n_in += 0 if piece is None else len(piece)
+        given = np.zeros(0, dtype=np.float32) if piece is None else np.ascontiguousarray(piece)
+        changed = stream.resample_chunk(given, last=piece is None)
+        n_out += len(changed)
+        yield changed
+    if n_in and not n_out:  # a few samples at a high rate are less than half a sample at a low one
+        yield np.zeros(1, dtype=np.float32)
 
 
 def _gather(pieces: Iterator[np.ndarray], expected: int) -> np.ndarray:

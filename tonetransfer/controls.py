@@ -5,22 +5,29 @@ from __future__ import annotations
 import os
 import secrets
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.ndimage
 import torch
 
 from .audio import check_audio
+from .convert import hz_to_midi, midi_to_hz
 from .errors import ControlsError, SettingsError
-from .f0 import track_f0
+from .f0 import VOICED_OFF, VOICED_ON, hysteresis, place_f0, track_f0
 from .frames import FrameGrid
 from .loudness import LOUDNESS_VERSION, loudness_db
 from .trackers import DEFAULT_TRACKER
 
 FORMAT = "tonetransfer-controls"
 FORMAT_VERSION = 1
+FAINTEST_NOTE_DB = -90.0
+SLOW_S = 0.17  # the median over one period of a vibrato is its centre, and it does not blur the step to the next note
+FASTEST_SEMITONES = 1.0  # further from the centre is another note, not vibrato
+HOLD_SEMITONES = 0.65  # how far a note may drift before it is another one
 FIELDS = ("f0_hz", "periodicity", "loudness_db")
 
 
@@ -63,7 +70,7 @@ class Controls:
         if not isinstance(self.grid, FrameGrid):
             raise ControlsError(f"grid is a {type(self.grid).__name__}; a FrameGrid is wanted: FrameGrid(sample_rate, hop_length)")
         if float(self.f0_hz.min()) <= 0:
-            raise ControlsError(f"f0_hz falls to {float(self.f0_hz.min()):g}; it must be positive everywhere: hold the last f0 through silence")
+            raise ControlsError(f"f0_hz falls to {float(self.f0_hz.min()):g}; positive values are wanted: hold the last f0 through silence")
         lowest, highest = float(self.periodicity.min()), float(self.periodicity.max())
         if lowest < 0 or highest > 1:
             raise ControlsError(f"periodicity runs from {lowest:g} to {highest:g}; it must stay in [0, 1]: clip it")
@@ -84,6 +91,78 @@ class Controls:
     def shift_loudness(self, db: float) -> Controls:
         """The same performance `db` louder."""
         return replace(self, loudness_db=self.loudness_db + float(db))
+
+    def slice(self, start_s: float, end_s: float) -> Controls:
+        """The frames from `start_s` to before `end_s` [s]; what lies outside the performance is left out.
+
+        Raises
+        ------
+        ControlsError
+            No frame lies between.
+        """
+        first = max(0, round(start_s * self.grid.frame_rate))
+        last = min(self.n_frames, round(end_s * self.grid.frame_rate))
+        if first >= last:
+            duration_s = self.n_frames / self.grid.frame_rate
+            raise ControlsError(f"no frame lies from {start_s:g} to {end_s:g} s; ask for a part of the {duration_s:.2f} s there are")
+        return replace(self, **{name: getattr(self, name)[..., first:last] for name in FIELDS})
+
+    def resample(self, grid: FrameGrid) -> Controls:
+        """The same performance on another clock; f0 in log-frequency and without gliding through leaps."""
+        if grid == self.grid:
+            return self
+        n_frames = max(1, round(self.n_frames / self.grid.frame_rate * grid.frame_rate))
+        times = self.grid.times(self.n_frames)
+        return Controls(
+            _by_row(lambda row: place_f0(row, self.grid.frame_rate, grid, n_frames), self.f0_hz),
+            _by_row(lambda row: grid.place(times, row, n_frames), self.periodicity),
+            _by_row(lambda row: grid.place(times, row, n_frames), self.loudness_db),
+            grid,
+        )
+
+    def autotune(self, strength: float) -> Controls:
+        """Pull the pitch towards the semitones of equal temperament (A4 = 440 Hz).
+
+        Notes are moved by `strength` of what they are out of tune; what is fast in them, vibrato and inflection, is kept
+        by 1 - strength^2, so that a vibrato is nearly whole at 0.5 and gone at 1. If the whole performance is tuned higher
+        or lower than 440 Hz, every note is taken to the semitone it means, not to the one it happens to be nearest to.
+
+        Parameters
+        ----------
+        strength : float, in [0, 1]
+
+        Raises
+        ------
+        ControlsError
+            `strength` is outside.
+        """
+        if not 0.0 <= strength <= 1.0:
+            raise ControlsError(f"autotune strength is {strength}; a number from 0 (off) to 1 (every note exactly in tune) is wanted")
+        if strength == 0.0:
+            return self
+        played = self.note_frames().reshape(-1, self.n_frames).numpy()
+        midi = hz_to_midi(self.f0_hz.detach().double().cpu()).reshape(-1, self.n_frames).numpy()
+        tuned = np.stack([_tuned(row, mask, strength, self.grid.frame_rate) for row, mask in zip(midi, played, strict=True)])
+        return replace(self, f0_hz=torch.from_numpy(midi_to_hz(tuned)).reshape(self.f0_hz.shape))
+
+    def note_frames(self) -> torch.Tensor:
+        """Where a note sounds: periodic by hysteresis, and not more than 40 dB below the loud parts.
+
+        A note starts where periodicity reaches 0.75 within 40 dB of the loudness that 5 % of the frames exceed, and lasts
+        while periodicity stays over 0.55 within 50 dB of it. Gain and transposition do not change the result; below
+        -90 dB nothing is a note.
+
+        Returns
+        -------
+        Tensor [shape=(..., n_frames)], bool
+        """
+        rows = []
+        for periodicity, loudness in zip(*(_rows(getattr(self, name)) for name in ("periodicity", "loudness_db")), strict=True):
+            below = float(np.percentile(loudness, 95.0)) - loudness
+            start = (periodicity >= VOICED_ON) & (below <= 40.0) & (loudness > FAINTEST_NOTE_DB)
+            last = (periodicity >= VOICED_OFF) & (below <= 50.0) & (loudness > FAINTEST_NOTE_DB)
+            rows.append(hysteresis(start, last))
+        return torch.from_numpy(np.stack(rows)).reshape(self.f0_hz.shape)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write to an .npz file that NumPy can open and edit.
@@ -145,7 +224,7 @@ class Controls:
             raise ControlsError(f"{path} lacks {', '.join(missing)}; keep all entries when editing")
         try:
             grid = FrameGrid(int(stored["sample_rate"].item()), int(stored["hop_length"].item()))
-            return cls(*(stored[name] for name in FIELDS), grid=grid)
+            return cls(stored["f0_hz"], stored["periodicity"], stored["loudness_db"], grid)
         except (ControlsError, SettingsError, ValueError, TypeError) as error:
             raise ControlsError(f"{path}: {error}") from error
 
@@ -175,6 +254,39 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
     f0_hz, periodicity = track_f0(samples, grid.sample_rate, grid, tracker=tracker)
     with torch.no_grad():
         return Controls(f0_hz, periodicity, loudness_db(samples, grid), grid)
+
+
+def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: float) -> np.ndarray:
+    """Pitch (n_frames,) [MIDI], pulled towards whole numbers; see :meth:`Controls.autotune`."""
+    width = 2 * round(0.5 * SLOW_S * frame_rate) + 1
+    slow = scipy.ndimage.median_filter(midi, width, mode="nearest")
+    slow = np.where(np.abs(midi - slow) > FASTEST_SEMITONES, scipy.ndimage.median_filter(midi, 5, mode="nearest"), slow)
+    offset = _common_offset(slow[played])
+    target = np.empty_like(slow)
+    note = np.round(slow[0] - offset)
+    for t, value in enumerate(slow - offset):
+        if abs(value - note) > HOLD_SEMITONES:
+            note = np.round(value)
+        target[t] = note
+    return slow + strength * (target - slow) + (1.0 - strength**2) * (midi - slow)
+
+
+def _common_offset(midi: np.ndarray) -> float:
+    """How far notes (n,) lie above the semitones in common, in (-0.5, 0.5]; 0 if they do not agree."""
+    if not len(midi):
+        return 0.0
+    direction = np.exp(2j * np.pi * midi).mean()
+    return float(np.angle(direction) / (2.0 * np.pi)) if abs(direction) > 0.5 else 0.0
+
+
+def _rows(values: torch.Tensor) -> np.ndarray:
+    """(..., n_frames) as (n_rows, n_frames), float64."""
+    return values.detach().cpu().double().reshape(-1, values.shape[-1]).numpy()
+
+
+def _by_row(function: Callable[[np.ndarray], np.ndarray], values: torch.Tensor) -> torch.Tensor:
+    changed = np.stack([function(row) for row in _rows(values)])
+    return torch.from_numpy(changed).reshape(*values.shape[:-1], -1)
 
 
 def _as_values(name: str, values: Any) -> torch.Tensor:

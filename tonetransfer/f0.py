@@ -1,8 +1,8 @@
 """What is played: f0 and how much to believe it, on the frame grid, for recordings of any length.
 
-A tracker says what it hears; the autocorrelation says how well the sound repeats itself at that period, at its octaves and elsewhere; a shortest
-path through these candidates decides. The one confuses octaves with great confidence on real reeds and strings, the other
-confuses them in noise; they seldom err together.
+A tracker says what it hears; the autocorrelation says how well the sound repeats itself at that period, at its octaves and
+elsewhere; a shortest path through these candidates decides. The one confuses octaves with great confidence on real reeds and
+strings, the other confuses them in noise; they seldom err together.
 """
 
 from __future__ import annotations
@@ -50,14 +50,12 @@ class _Evidence:
     level_db: np.ndarray  # (n_frames,), RMS of 32 ms
 
 
-def track_f0(
-    audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER
-) -> tuple[torch.Tensor, torch.Tensor]:
+def track_f0(audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> tuple[torch.Tensor, torch.Tensor]:
     """Fundamental frequency of one instrument playing one note at a time.
 
-    Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms; across longer ones the last note is held until
-    the sound is weakest, the next one taken from there on, so that an attack's noise belongs to the note that it begins.
-    Memory stays bounded: the recording is worked through in pieces of 30 s, the path runs over the whole.
+    Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms; across longer ones the last
+    note is held until the sound is weakest, the next one taken from there on, so that an attack's noise belongs to the note
+    that it begins. Memory stays bounded: the recording is worked through in pieces of 30 s, the path runs over the whole.
 
     Parameters
     ----------
@@ -93,7 +91,8 @@ def track_f0(
     voiced = voiced_frames(periodicity, evidence.level_db)
     periodicity = np.where(_audible(evidence.level_db), np.clip(periodicity, 0.0, 1.0), 0.0)
     f0_hz = fill_unvoiced(f0_hz, voiced, evidence.level_db)
-    return _on_grid(f0_hz, grid, n_frames, across_leaps=False), _on_grid(periodicity, grid, n_frames)
+    periodicity = grid.place(np.arange(len(f0_hz)) / FRAME_RATE, periodicity, n_frames)
+    return torch.from_numpy(place_f0(f0_hz, FRAME_RATE, grid, n_frames)).float(), torch.from_numpy(periodicity).float()
 
 
 def voiced_frames(periodicity: np.ndarray, level_db: np.ndarray) -> np.ndarray:
@@ -252,15 +251,26 @@ def _without_rumble(audio: np.ndarray) -> np.ndarray:
     return scipy.signal.sosfiltfilt(sections, audio, padlen=min(len(audio) - 1, 3200)).astype(np.float32)
 
 
-def _on_grid(values: np.ndarray, grid: FrameGrid, n_frames: int, across_leaps: bool = True) -> torch.Tensor:
-    """From the trackers' clock to the grid's, linearly; f0 in log-frequency, and never gliding through a leap of over a semitone."""
-    times = np.arange(len(values)) / FRAME_RATE
-    if across_leaps:
-        return torch.from_numpy(grid.place(times, values, n_frames)).float()
-    position = np.clip(grid.times(n_frames) * FRAME_RATE, 0, len(values) - 1)
-    left = np.minimum(position.astype(int), len(values) - 1)
-    right = np.minimum(left + 1, len(values) - 1)
+def place_f0(f0_hz: np.ndarray, frame_rate: float, grid: FrameGrid, n_frames: int) -> np.ndarray:
+    """f0 on another clock: linear in log-frequency, but never gliding through a leap of over a semitone.
+
+    Parameters
+    ----------
+    f0_hz : ndarray [shape=(n,)], > 0
+    frame_rate : float [Hz]
+        Of `f0_hz`; its first value is for instant 0.
+    grid : FrameGrid
+    n_frames : int
+
+    Returns
+    -------
+    ndarray [shape=(n_frames,)], > 0
+        Held after the last value.
+    """
+    position = np.clip(grid.times(n_frames) * frame_rate, 0, len(f0_hz) - 1)
+    left = position.astype(int)
+    right = np.minimum(left + 1, len(f0_hz) - 1)
+    interval = np.log2(f0_hz[right] / f0_hz[left])
     share = position - left
-    leap = np.abs(np.log2(values[right] / values[left])) > 1.0 / 12.0
-    share = np.where(leap, np.round(share), share)
-    return torch.from_numpy(values[left] * (values[right] / values[left]) ** share).float()
+    share = np.where(np.abs(interval) > 1.0 / 12.0, np.round(share), share)
+    return f0_hz[left] * 2.0 ** (interval * share)

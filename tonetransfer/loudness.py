@@ -12,6 +12,7 @@ LOUDNESS_VERSION = 1
 
 N_FFT = 2048  # 43 ms at 48 kHz: two periods of 50 Hz, and still short enough to follow an attack
 FLOOR_DB = -120.0
+CHUNK_FRAMES = 6000  # held as a spectrogram at a time: 50 MB a channel, where an hour would take 3 GB
 
 
 def loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
@@ -19,6 +20,7 @@ def loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
 
     The power spectrum (Hann window of 2048 samples centred on the frame's instant, zeros beyond the ends) is weighted
     by the A curve (IEC 61672) as power and summed; the window's power is divided out, so that a full-scale sine of 1 kHz reads 0 dB.
+    Long audio is worked through in pieces, with the same result.
 
     Parameters
     ----------
@@ -29,6 +31,18 @@ def loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
     -------
     Tensor [shape=(..., n_frames)], dB re full scale, >= -120
     """
+    n_frames = grid.n_frames(audio.shape[-1])
+    reach = -(-N_FFT // (2 * grid.hop_length))  # frames that a window reaches to either side
+    pieces = []
+    for first in range(0, n_frames, CHUNK_FRAMES):
+        last = min(first + CHUNK_FRAMES, n_frames)
+        begin = max(0, first - reach)
+        piece = audio[..., begin * grid.hop_length : (last + reach) * grid.hop_length]
+        pieces.append(_loudness_db(piece, grid)[..., first - begin : last - begin])
+    return torch.cat(pieces, dim=-1)
+
+
+def _loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
     power = frame_magnitudes(audio, grid, N_FFT).square() @ a_weighting(grid.sample_rate, N_FFT).to(audio)
     full_scale_sine = N_FFT * float(hann(N_FFT).square().sum()) / 4.0  # Parseval: a sine of amplitude 1, one-sided
     return 10.0 * torch.log10((power / full_scale_sine).clamp(min=10.0 ** (FLOOR_DB / 10.0)))

@@ -89,12 +89,14 @@ class Autocorrelation:
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         products = scipy.fft.irfft(power, n_fft * up, axis=1)[:, first:last] * up  # zeros above Nyquist interpolate
         lags = np.arange(first, last) / up
-        energy = np.zeros((self.n_frames, length + 1))
-        np.cumsum(np.square(frames, dtype=np.float64), axis=1, out=energy[:, 1:])
-        below = np.floor(lags).astype(int)
-        share = (lags - below).astype(np.float32)
-        energies = [energy[:, length - lag] + energy[:, -1:] - energy[:, lag] for lag in (below, below + 1)]  # of both halves
-        total = energies[0] * (1.0 - share) + energies[1] * share
+        # Energy of both halves, from running sums over the whole piece: sum over [0, length - lag) and over [lag, length).
+        running = np.concatenate([[0.0], np.cumsum(np.square(padded, dtype=np.float64))])
+        sums = np.lib.stride_tricks.sliding_window_view(running, length + 1)[::HOP_LENGTH][: self.n_frames]
+        whole = np.arange(first // up, last // up + 2)
+        both = (sums[:, length - whole] - sums[:, :1] + sums[:, -1:] - sums[:, whole]).astype(np.float32)
+        below = (np.floor(lags) - whole[0]).astype(int)
+        share = (lags % 1.0).astype(np.float32)
+        total = both[:, below] * (1.0 - share) + both[:, below + 1] * share
         return lags, (2.0 * products / (total + 2.0 * FLOOR * length)).astype(np.float32)
 
 

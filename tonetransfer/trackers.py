@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from .errors import InstrumentError
-from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
+from .periodicity import FRAME_RATE, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
 
 Estimate = tuple[np.ndarray, np.ndarray]  # f0 [Hz] and confidence [0, 1], each (n_frames,)
 
@@ -49,7 +49,8 @@ def swift(audio: np.ndarray, n_frames: int) -> Estimate:
 def crepe(audio: np.ndarray, n_frames: int, model: str = "tiny") -> Estimate:
     """CREPE (Kim et al., 2018) through torchcrepe, decoded by Viterbi; 32 to 1980 Hz.
 
-    torchcrepe's own decoder adds random dither to the bins; here the mean of the bins around the path is taken, which is finer and repeatable.
+    torchcrepe's own decoder adds random dither to the bins; here the mean of the bins around the path is taken, which is finer
+    and repeatable.
     """
     import librosa
     import torchcrepe
@@ -97,9 +98,7 @@ def yin(audio: np.ndarray, n_frames: int) -> Estimate:
     """YIN (de Cheveigne and Kawahara, 2002) through librosa; it gives no confidence, so 1 stands everywhere."""
     import librosa
 
-    f0_hz = librosa.yin(
-        audio, fmin=LOWEST_HZ, fmax=YIN_HIGHEST_HZ, sr=SAMPLE_RATE, frame_length=YIN_FRAME_LENGTH, hop_length=HOP_LENGTH
-    )
+    f0_hz = librosa.yin(audio, fmin=LOWEST_HZ, fmax=YIN_HIGHEST_HZ, sr=SAMPLE_RATE, frame_length=YIN_FRAME_LENGTH, hop_length=HOP_LENGTH)
     return _held(f0_hz, n_frames), np.ones(n_frames)
 
 
