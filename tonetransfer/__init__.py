@@ -1,0 +1,90 @@
+"""Play one recording with another instrument's timbre.
+
+    import tonetransfer as tt
+    audio, sample_rate = tt.load_audio("voice.wav")
+    model = tt.load_model()
+    out = tt.transfer(audio, sample_rate, model, to="violin")
+    tt.save_audio("violin.wav", out, model.sample_rate)
+
+Names are loaded when they are first used (PEP 562), so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .audio import load_audio, save_audio
+    from .controls import Controls
+    from .errors import ToneTransferError, ToneTransferWarning
+    from .frames import FrameGrid
+    from .model import Instrument, TimbreModel
+    from .synth import SynthParams
+    from .transfer import analyze, describe, synthesize, transfer
+    from .weights import load_model, save_model
+
+_HOMES = {
+    "load_audio": "audio",
+    "save_audio": "audio",
+    "Controls": "controls",
+    "ToneTransferError": "errors",
+    "ToneTransferWarning": "errors",
+    "FrameGrid": "frames",
+    "Instrument": "model",
+    "TimbreModel": "model",
+    "SynthParams": "synth",
+    "analyze": "transfer",
+    "describe": "transfer",
+    "synthesize": "transfer",
+    "transfer": "transfer",
+    "load_model": "weights",
+    "save_model": "weights",
+}
+
+__all__ = [
+    "Controls",
+    "FrameGrid",
+    "Instrument",
+    "SynthParams",
+    "TimbreModel",
+    "ToneTransferError",
+    "ToneTransferWarning",
+    "analyze",
+    "describe",
+    "load_audio",
+    "load_model",
+    "save_audio",
+    "save_model",
+    "synthesize",
+    "transfer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("tonetransfer")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Importing a submodule must not put it in the place of the function of the same name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

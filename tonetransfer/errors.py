@@ -9,6 +9,10 @@ class ToneTransferError(Exception):
     """Root of every error that this package raises on purpose."""
 
 
+class ToneTransferWarning(UserWarning):
+    """Something went on, but the result may not be what was hoped for."""
+
+
 class AudioError(ToneTransferError):
     """A recording cannot be read, written, or is not something to work on."""
 

@@ -1,0 +1,233 @@
+"""The command line: what is asked, and how errors, warnings and results come back.
+
+Parsing needs nothing heavy; a verb is run by the function of the same name in :mod:`tonetransfer.commands`, imported after parsing.
+Exit code 0: done. 1: a problem that the user can put right, told in one line on stderr. 2: a command that was not understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import ToneTransferError
+
+PROGRAM = "tonetransfer"
+NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch words it, in a RuntimeError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code.
+
+    Raises
+    ------
+    SystemExit
+        With 2 for a command that was not understood, with 0 after ``--help``.
+    """
+    arguments = build_parser().parse_args(argv)
+    heard: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what other packages say while they are loaded
+        try:
+            from . import commands
+
+            verb = getattr(commands, arguments.run)
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda message, *_args, **_more: _warn(str(message), heard)  # type: ignore[assignment]  # fewer names
+            result, lines = verb(arguments)
+            _print(result | {"warnings": heard} if arguments.json else lines)
+            return 0
+        except ToneTransferError as error:
+            return _fail(str(error))
+        except KeyboardInterrupt:
+            return _fail("interrupted; nothing was written")
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again while it ends
+            return _fail("the reader of the output went away")
+        except MemoryError:
+            return _fail("memory ran out; close other programs, or use a shorter recording")
+        except OSError as error:
+            return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        except RuntimeError as error:
+            if not any(phrase in str(error) for phrase in NO_MEMORY):
+                raise
+            return _fail("memory ran out; close other programs, or use a shorter recording")
+
+
+def _print(result: dict[str, Any] | list[str]) -> None:
+    text = json.dumps(result, indent=2, allow_nan=False) if isinstance(result, dict) else "\n".join(result)
+    print(text, flush=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fail(message: str) -> int:
+    print(f"{PROGRAM}: {_one_line(message)}", file=sys.stderr, flush=True)
+    return 1
+
+
+def _warn(message: str, heard: list[str]) -> None:
+    if message not in heard:
+        heard.append(_one_line(message))
+        print(f"{PROGRAM}: warning: {heard[-1]}", file=sys.stderr, flush=True)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs and their options."""
+    parser = argparse.ArgumentParser(PROGRAM, description="Play one recording with another instrument's timbre.", allow_abbrev=False)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    verb = _verb(verbs, "transfer", "play a recording on another instrument")
+    verb.add_argument("source", metavar="SOURCE", type=Path, help="a recording of one voice or instrument, one note at a time")
+    verb.add_argument("output", metavar="OUTPUT", type=Path, help="a new file: .wav, .flac, .aiff, .ogg or .mp3")
+    _add_target(verb)
+    _add_arrangement(verb)
+    verb.add_argument("--no-fit", dest="fit", action="store_false", help="keep the source's octave, dynamics and sounds between notes")
+    verb.add_argument(
+        "--autotune", metavar="0..1", type=_share, default=0.0, help="how far to pull notes to the nearest semitone (default: 0)"
+    )
+    _add_tracker(verb)
+    verb.add_argument("--plot", metavar="PNG", type=Path, help="draw source and result")
+    _add_overwrite(verb)
+
+    verb = _verb(verbs, "instruments", "list the instruments: names, ranges, sources, licences")
+    _add_weights(verb)
+
+    verb = _verb(verbs, "analyze", "measure what is played in a recording, and its timbre")
+    verb.add_argument("file", metavar="FILE", type=Path)
+    verb.add_argument("--plot", metavar="PNG", type=Path, help="draw f0, loudness, periodicity and spectrogram")
+    verb.add_argument("--save", metavar="CONTROLS.npz", type=Path, help="write f0, periodicity and loudness, to be edited and synthesized")
+    _add_tracker(verb)
+    _add_overwrite(verb)
+
+    verb = _verb(verbs, "synthesize", "play saved controls on an instrument")
+    verb.add_argument("controls", metavar="CONTROLS.npz", type=Path, help="made by analyze --save, edited or not")
+    verb.add_argument("output", metavar="OUTPUT", type=Path)
+    _add_target(verb)
+    _add_arrangement(verb)
+    verb.add_argument("--fit", action="store_true", help="move octave and dynamics to the instrument's, as transfer does")
+    _add_tracker(verb)
+    _add_overwrite(verb)
+
+    verb = _verb(verbs, "embed", "timbre vectors of recordings, and the named instruments nearest to them")
+    verb.add_argument("files", metavar="FILE", type=Path, nargs="+")
+    _add_weights(verb)
+
+    corpus = verbs.add_parser("corpus", help="training audio", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
+    verb = _verb(corpus, "render", "render training or test audio from soundfonts and folders of notes", run="render_corpus")
+    verb.add_argument("config", metavar="CONFIG", type=Path, help="which timbres, from where; see configs/corpus.yaml")
+    verb.add_argument("out", metavar="FOLDER", type=Path, help="of the corpus; what is there already is kept")
+    verb.add_argument("--split", choices=("train", "test", "parallel"), default="train", help="parallel: all instruments play the same")
+    verb.add_argument("--soundfont", metavar="FILE", help="instead of the one that CONFIG names; for parallel also a name in CONFIG")
+    verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
+    verb.add_argument("--samples", metavar="FOLDER", type=Path, help="where the folders of single notes are")
+    verb.add_argument("--only", metavar="NAME,...", help="these timbres only")
+    verb.add_argument("--seed", metavar="N", type=_count, default=0, help="another seed, other performances (default: 0)")
+    verb.add_argument("--workers", metavar="N", type=_count, default=2, help="processes (default: 2)")
+
+    verb = _verb(verbs, "train", "train a model on a corpus")
+    verb.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file of what differs from the defaults; see configs/")
+    verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for example train.steps=2000")
+    verb.add_argument("--no-resume", dest="resume", action="store_false", help="begin anew instead of going on")
+
+    evaluate = verbs.add_parser("evaluate", help="measure a model", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
+    verb = _verb(evaluate, "parallel", "compare transfers with the true performance on the target", run="evaluate_parallel")
+    verb.add_argument("--corpus", metavar="FOLDER", type=Path, help="made by corpus render --split parallel; rendered afresh if left out")
+    _add_weights(verb)
+    return parser
+
+
+def _verb(verbs: Any, name: str, summary: str, *, run: str | None = None) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+    parser.set_defaults(run=run or name)
+    return parser
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--to", metavar="NAME|FILE.safetensors", help="an instrument, or a file that holds one (FILE.safetensors:NAME of several)"
+    )
+    target.add_argument("--like", metavar="REF", type=Path, help="a recording of the instrument, a few seconds or more")
+    target.add_argument("--mix", metavar="NAME:SHARE,...", type=_mix, help="a blend, for example violin:0.5,flute:0.5")
+    _add_weights(parser)
+
+
+def _add_arrangement(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--transpose", metavar="auto|SEMITONES", type=_transpose, default="auto", help="auto: by octaves to where the instrument plays"
+    )
+    parser.add_argument("--loudness", metavar="DB", type=_number, default=0.0, help="ask for so much more (default: 0)")
+    parser.add_argument("--seed", metavar="N", type=_count, default=0, help="of the noise in the sound (default: 0)")
+
+
+def _add_tracker(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tracker", metavar="NAME", help="of f0; an unknown name lists those there are")
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", metavar="FILE.safetensors", type=Path, help="a model of your own instead of the bundled one")
+
+
+def _typed(convert: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
+    """A type for argparse whose complaint says what was wanted."""
+
+    def read(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} came, {wanted} was wanted") from None
+
+    return read
+
+
+def _finite(text: str, lowest: float = -math.inf, highest: float = math.inf) -> float:
+    value = float(text)
+    if not math.isfinite(value) or not lowest <= value <= highest:
+        raise ValueError(text)
+    return value
+
+
+def _natural(text: str) -> int:
+    return int(_finite(str(int(text)), lowest=0, highest=2**63 - 1))
+
+
+def _shares(text: str) -> dict[str, float]:
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.rpartition(":") if ":" in part else (part, ":", "1")
+        if not name.strip():
+            raise ValueError(text)
+        shares[name.strip()] = shares.get(name.strip(), 0.0) + _finite(share, lowest=0.0)
+    if not sum(shares.values()):
+        raise ValueError(text)
+    return shares
+
+
+_number = _typed(_finite, "a number")
+_share = _typed(lambda text: _finite(text, 0.0, 1.0), "a number from 0 to 1")
+_count = _typed(_natural, "a whole number, 0 or more")
+_transpose = _typed(lambda text: text if text == "auto" else _finite(text, -96.0, 96.0), "auto or a number of semitones")
+_mix = _typed(_shares, "names with shares, such as violin:0.5,flute:0.5,")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_args: Any, **_more: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"{PROGRAM} {version(PROGRAM)}")
+        parser.exit()

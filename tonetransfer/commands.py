@@ -1,0 +1,282 @@
+"""What each verb of the command line does: a few calls of the functions above, with files around them.
+
+Each takes the parsed arguments and returns what it found: a mapping for ``--json``, and lines for people.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from .audio import AudioWriter, check_output, load_audio
+from .controls import Controls, extract
+from .errors import AudioError, InstrumentError, SettingsError
+from .frames import FrameGrid
+from .model import TimbreModel
+from .target import Target, find_target, nearest_timbres
+from .trackers import DEFAULT_TRACKER
+from .transfer import Arrangement, arrange, play, warn_about
+from .weights import find_weights, load_model
+
+Report = tuple[dict[str, Any], list[str]]
+
+NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+WEIGHTS_ENDING = ".safetensors"
+
+
+def transfer(arguments: Namespace) -> Report:
+    """``transfer SOURCE OUTPUT``."""
+    _check_files(arguments, reads=[arguments.source, arguments.like])
+    model, target, name = _open_target(arguments)
+    begin = time.perf_counter()
+    audio, _ = load_audio(arguments.source, model.sample_rate)
+    heard = extract(audio, model.grid, tracker=_tracker(arguments))
+    warn_about(audio, heard)
+    arrangement = arrange(
+        heard,
+        target,
+        transpose=arguments.transpose,
+        loudness_db=arguments.loudness,
+        fit=arguments.fit,
+        autotune=arguments.autotune,
+    )
+    peak = _write(arguments, arrangement, model, target, len(audio))
+    elapsed = time.perf_counter() - begin
+    if arguments.plot:
+        from .plot import plot_transfer
+
+        result, _ = load_audio(arguments.output, model.sample_rate)
+        title = f"{arguments.source.name} on {name}"
+        plot_transfer(arguments.plot, audio, heard, result, extract(result, model.grid, tracker=_tracker(arguments)), title=title)
+    return _report(arguments, arrangement, name, len(audio), peak, elapsed)
+
+
+def synthesize(arguments: Namespace) -> Report:
+    """``synthesize CONTROLS.npz OUTPUT``."""
+    _check_files(arguments, reads=[arguments.controls, arguments.like])
+    controls = Controls.load(arguments.controls)
+    model, target, name = _open_target(arguments)
+    begin = time.perf_counter()
+    arrangement = arrange(controls, target, transpose=arguments.transpose, loudness_db=arguments.loudness, fit=arguments.fit)
+    peak = _write(arguments, arrangement, model, target, controls.n_samples)
+    return _report(arguments, arrangement, name, controls.n_samples, peak, time.perf_counter() - begin)
+
+
+def instruments(arguments: Namespace) -> Report:
+    """``instruments``."""
+    model = load_model(arguments.weights)
+    found: list[dict[str, Any]] = []
+    for one in model.instruments:
+        ends = {"lowest_note": note_name(one.lowest_midi), "highest_note": note_name(one.highest_midi)}
+        found.append(one.to_dict() | ends)
+    rows = [("name", "family", "range", "source", "licence")]
+    rows += [(one["name"], one["family"], f"{one['lowest_note']}-{one['highest_note']}", one["source"], one["licence"]) for one in found]
+    return {"weights": str(find_weights(arguments.weights)), "instruments": found}, _table(rows)
+
+
+def analyze(arguments: Namespace) -> Report:
+    """``analyze FILE``."""
+    from .features import describe_controls
+
+    _check_files(arguments, reads=[arguments.file])
+    grid = FrameGrid()
+    audio, _ = load_audio(arguments.file, grid.sample_rate)
+    controls = extract(audio, grid, tracker=_tracker(arguments))
+    warn_about(audio, controls)
+    described = describe_controls(audio, controls)
+    if arguments.save:
+        controls.save(arguments.save, overwrite=arguments.overwrite)
+    if arguments.plot:
+        from .plot import plot_analysis
+
+        plot_analysis(arguments.plot, audio, controls, title=arguments.file.name)
+    result = {"file": str(arguments.file), "seconds": len(audio) / grid.sample_rate, **_summarize(controls), **described}
+    written = {"controls": arguments.save, "plot": arguments.plot}
+    result |= {key: str(path) for key, path in written.items() if path}
+    return result, _table([(key, _show(value)) for key, value in result.items()])
+
+
+def embed(arguments: Namespace) -> Report:
+    """``embed FILE...``."""
+    model = load_model(arguments.weights)
+    found, lines = [], []
+    for path in arguments.files:
+        audio, _ = load_audio(path, model.sample_rate)
+        try:
+            z = model.encode(audio)
+        except AudioError as error:
+            raise AudioError(f"{path}: {error}") from None
+        near = [{"instrument": name, "distance": round(distance, 4)} for name, distance in nearest_timbres(model, z)]
+        found.append({"file": str(path), "z": z.tolist(), "nearest": near})
+        lines.append(f"{path}: " + ", ".join(f"{one['instrument']} {one['distance']:.2f}" for one in near))
+    return {"files": found}, lines
+
+
+def render_corpus(arguments: Namespace) -> Report:
+    """``corpus render CONFIG FOLDER``."""
+    from . import corpus
+
+    progress, close = _progress("file")
+    common: dict[str, Any] = {
+        "seed": arguments.seed,
+        "soundfont_folders": arguments.soundfonts,
+        "workers": max(arguments.workers, 1),
+        "progress": progress,
+    }
+    if arguments.split == "parallel":
+        if arguments.only or arguments.samples:
+            raise SettingsError("--only and --samples do not apply to --split parallel; CONFIG says which instruments play")
+        font = {"soundfont": arguments.soundfont} if arguments.soundfont else {}
+        manifest = corpus.render_parallel(arguments.config, arguments.out, **font, **common)
+    else:
+        manifest = corpus.render_corpus(
+            arguments.config,
+            arguments.out,
+            split=arguments.split,
+            soundfont=Path(arguments.soundfont) if arguments.soundfont else None,
+            samples=arguments.samples,
+            only=arguments.only.split(",") if arguments.only else None,
+            **common,
+        )
+    close()
+    return {"manifest": str(manifest)}, [str(manifest)]
+
+
+def train(arguments: Namespace) -> Report:
+    """``train CONFIG``."""
+    from .config import load_settings
+
+    settings = load_settings(arguments.config, arguments.overrides)
+    from . import train as training
+
+    weights = training.train(settings, resume=arguments.resume)
+    return {"weights": str(weights)}, [str(weights)]
+
+
+def evaluate_parallel(arguments: Namespace) -> Report:
+    """``evaluate parallel``."""
+    from . import evaluate
+
+    model = load_model(arguments.weights)
+    progress, close = _progress("pair")
+    figures = evaluate.evaluate_parallel(arguments.corpus, model, progress=progress)
+    close()
+    return dict(figures), _table([(key, _show(value)) for key, value in figures.items()])
+
+
+def note_name(midi: float) -> str:
+    """Name of the nearest note: 60 is C4."""
+    number = round(midi)
+    return f"{NOTES[number % 12]}{number // 12 - 1}"
+
+
+def _check_files(arguments: Namespace, *, reads: list[Path | None]) -> None:
+    """Refuse at once what could not be written in the end."""
+    writes = [path for name in ("output", "plot", "save") if (path := getattr(arguments, name, None))]
+    for path in writes:
+        if path == getattr(arguments, "output", None):
+            for source in reads:
+                check_output(path, overwrite=arguments.overwrite, source=source)
+            continue
+        if path.exists() and any(read and read.exists() and path.samefile(read) for read in reads):
+            raise AudioError(f"{path} is what is read; another file is wanted: choose another name")
+        if path.is_dir() or not path.parent.is_dir():
+            raise AudioError(f"{path} cannot be written: {'it is a folder' if path.is_dir() else f'there is no folder {path.parent}'}")
+        if path.exists() and not arguments.overwrite:
+            raise AudioError(f"{path} exists; a new file is wanted: choose another name, or allow it to be replaced (--overwrite)")
+    if len({path.absolute() for path in writes}) < len(writes):
+        raise AudioError("two results are to go into one file; give each a name of its own")
+
+
+def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
+    """Model, timbre and its name, of ``--to``, ``--like`` or ``--mix``."""
+    to, weights = arguments.to, arguments.weights
+    if to and WEIGHTS_ENDING in to:
+        if weights:
+            raise SettingsError("--to names a weights file, and so does --weights; give one of them")
+        file, _, name = to.partition(f"{WEIGHTS_ENDING}:") if f"{WEIGHTS_ENDING}:" in to else (to.removesuffix(WEIGHTS_ENDING), "", "")
+        weights = Path(file + WEIGHTS_ENDING)
+        model = load_model(weights)
+        if not model.names:
+            raise InstrumentError(f"{weights}: holds no named instrument; use it with --weights and --like")
+        to = name or model.names[0]
+    else:
+        model = load_model(weights)
+    like = load_audio(arguments.like, model.sample_rate) if arguments.like else None
+    target = find_target(model, model.sample_rate, to=to, like=like, mix=arguments.mix, tracker=_tracker(arguments))
+    if to:
+        return model, target, model.instrument(to).name
+    return model, target, arguments.like.name if arguments.like else " + ".join(arguments.mix)
+
+
+def _write(arguments: Namespace, arrangement: Arrangement, model: TimbreModel, target: Target, n_samples: int) -> float:
+    """Play into the output file; returns the peak before anything was turned down."""
+    with (
+        AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer,
+        tqdm(total=round(n_samples / model.sample_rate), unit="s", desc="playing", disable=None, leave=False) as bar,
+    ):
+        for piece in play(arrangement, model, target.z, n_samples=n_samples, seed=arguments.seed):
+            writer.write(piece)
+            bar.update(len(piece) / model.sample_rate)
+    return writer.peak
+
+
+def _report(arguments: Namespace, arrangement: Arrangement, name: str, n_samples: int, peak: float, elapsed: float) -> Report:
+    seconds = n_samples / arrangement.asked.grid.sample_rate
+    result = {
+        "output": str(arguments.output),
+        "instrument": name,
+        "seconds": seconds,
+        "sample_rate_hz": arrangement.asked.grid.sample_rate,
+        "transpose_semitones": arrangement.transposed,
+        **_summarize(arrangement.asked, arrangement.notes),
+        "peak": min(peak, 1.0),
+        "elapsed_seconds": elapsed,
+        "realtime_factor": seconds / elapsed,
+    }
+    moved = f", transposed by {arrangement.transposed:+g} semitones" if arrangement.transposed else ""
+    return result, [f"{arguments.output}: {seconds:.1f} s of {name}{moved}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"]
+
+
+def _summarize(controls: Controls, notes: torch.Tensor | None = None) -> dict[str, float]:
+    """Controls in a few numbers; without notes f0 reads 0."""
+    notes = controls.note_frames() if notes is None else notes
+    f0 = controls.f0_hz[notes] if bool(notes.any()) else torch.zeros(1)
+    loud = controls.loudness_db[notes] if bool(notes.any()) else controls.loudness_db
+    return {
+        "note_seconds": float(notes.sum()) / controls.grid.frame_rate,
+        "f0_median_hz": float(f0.median()),
+        "f0_lowest_hz": float(f0.double().quantile(0.01)) if len(f0) < 10_000_000 else float(f0.min()),
+        "f0_highest_hz": float(f0.double().quantile(0.99)) if len(f0) < 10_000_000 else float(f0.max()),
+        "loudness_median_db": float(loud.median()),
+    }
+
+
+def _tracker(arguments: Namespace) -> str:
+    return arguments.tracker or DEFAULT_TRACKER
+
+
+def _progress(unit: str) -> tuple[Callable[[int, int], None], Callable[[], None]]:
+    """A progress bar as a function of (done, total), and what closes it."""
+    bar = tqdm(unit=unit, disable=None)
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return show, bar.close
+
+
+def _show(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,148 @@
+"""Who plays: a named instrument, a recording, a blend or a timbre vector, and what is known of how it is played."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from .audio import AudioLike, check_audio, resample
+from .controls import extract
+from .convert import hz_to_midi
+from .dynamics import loudness_quantiles
+from .errors import AudioError, InstrumentError, ToneTransferWarning
+from .model import TimbreModel
+from .trackers import DEFAULT_TRACKER
+
+SHORTEST_REFERENCE_S = 1.0
+REFERENCE_PEAK = 0.7  # that of the recordings a model is trained on
+
+Recording = tuple[AudioLike, int]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Who plays, and what is known of how it is played.
+
+    Parameters
+    ----------
+    z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
+    quantiles : Tensor [shape=(13,)] or None, dB
+        Of the loudness of its notes; None: nothing is known, nothing can be fitted.
+    mean_midi, lowest_midi, highest_midi : float
+        Of its notes.
+    """
+
+    z: torch.Tensor
+    quantiles: torch.Tensor | None = None
+    mean_midi: float = 69.0
+    lowest_midi: float = 0.0
+    highest_midi: float = 127.0
+
+
+def find_target(
+    model: TimbreModel,
+    sample_rate: int,
+    *,
+    to: str | None = None,
+    like: AudioLike | Recording | None = None,
+    mix: Mapping[str, float] | None = None,
+    timbre: torch.Tensor | None = None,
+    tracker: str = DEFAULT_TRACKER,
+) -> Target:
+    """Who is to play: exactly one of `to`, `like`, `mix`, `timbre`, as for :func:`transfer`.
+
+    A recording's register and dynamics are its own; a bare timbre vector borrows those of the named instrument nearest to it.
+    """
+    given = [name for name, value in (("to", to), ("like", like), ("mix", mix), ("timbre", timbre)) if value is not None]
+    if len(given) != 1:
+        came = " and ".join(given) or "none"
+        raise InstrumentError(f"{came} came; exactly one of to, like, mix and timbre is wanted: it says who is to play")
+    if to is not None:
+        return _blend(model, {to: 1.0})
+    if mix is not None:
+        return _blend(model, mix)
+    if timbre is not None:
+        return _like_nearest(model, torch.as_tensor(timbre, dtype=torch.float32))
+    assert like is not None
+    reference, rate = like if isinstance(like, tuple) else (like, sample_rate)
+    return like_recording(model, at_rate(reference, rate, model.sample_rate), tracker=tracker)
+
+
+def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str = DEFAULT_TRACKER) -> Target:
+    """The instrument heard in a reference (n_samples,) at the model's rate.
+
+    Its level is first put to that of the training recordings. Its dynamics are its own where they are wider than an average
+    instrument's: a few seconds need not show how soft it can play.
+    """
+    peak = float(reference.abs().max())
+    if peak == 0.0:
+        raise AudioError("the reference is silent; a few seconds of the instrument playing are wanted")
+    reference = reference * (REFERENCE_PEAK / peak)
+    heard = extract(reference, model.grid, tracker=tracker)
+    notes = heard.note_frames()
+    seconds = float(notes.sum()) / model.grid.frame_rate
+    if seconds < SHORTEST_REFERENCE_S:
+        message = (
+            f"the reference holds {seconds:.1f} s of notes; a good likeness takes {SHORTEST_REFERENCE_S:.0f} s or more of one instrument"
+        )
+        warnings.warn(message, ToneTransferWarning, stacklevel=3)
+    if not seconds:
+        return _like_nearest(model, model.encode(reference))
+    quantiles = loudness_quantiles(heard.loudness_db, notes)
+    if len(model.quantiles):
+        typical = model.quantiles.mean(0)
+        own, usual = quantiles - _middle(quantiles), typical - _middle(typical)
+        quantiles = _middle(quantiles) + torch.where(own.abs() > usual.abs(), own, usual)
+    mean_midi = float(hz_to_midi(heard.f0_hz[notes].double()).mean())
+    return Target(model.encode(reference), quantiles, mean_midi)
+
+
+def nearest_timbres(model: TimbreModel, z: torch.Tensor, count: int = 5) -> list[tuple[str, float]]:
+    """Named timbres nearest to z (z_dim,), with their cosine distance (0 the same, 2 opposite), nearest first.
+
+    Cosines are taken between deviations from the mean of all named timbres, which says nothing of any of them.
+    """
+    mean = model.timbres.mean(0) if len(model.timbres) > 1 else torch.zeros_like(z)
+    distance = 1.0 - torch.nn.functional.cosine_similarity(model.timbres - mean, (z - mean)[None], dim=-1)
+    order = torch.argsort(distance, stable=True)[:count].tolist()
+    return [(model.instruments[row].name, float(distance[row])) for row in order]
+
+
+def at_rate(audio: AudioLike, sample_rate: int, wanted_rate: int) -> torch.Tensor:
+    """Audio (n_samples,) at another rate: exactly ceil(n_samples * wanted_rate / sample_rate) samples."""
+    samples = check_audio(audio, sample_rate)
+    n_samples = -(-len(samples) * wanted_rate // sample_rate)
+    samples = resample(samples, sample_rate, wanted_rate)
+    return torch.nn.functional.pad(samples, (0, n_samples - len(samples))) if len(samples) != n_samples else samples
+
+
+def _blend(model: TimbreModel, shares: Mapping[str, float]) -> Target:
+    z, total = model.mix(shares), sum(shares.values())
+    rows = [(model.find(name), share / total) for name, share in shares.items()]
+    known = [(model.instruments[row], share) for row, share in rows]
+    return Target(
+        z,
+        torch.stack([model.quantiles[row] * share for row, share in rows]).sum(0),
+        sum(one.mean_midi * share for one, share in known),
+        sum(one.lowest_midi * share for one, share in known),
+        sum(one.highest_midi * share for one, share in known),
+    )
+
+
+def _like_nearest(model: TimbreModel, z: torch.Tensor) -> Target:
+    if z.shape[-1] != model.settings.z_dim:
+        raise InstrumentError(
+            f"the timbre has {z.shape[-1]} numbers; this model's have {model.settings.z_dim}: take one made by this model"
+        )
+    if not len(model.timbres):
+        return Target(z)
+    near = nearest_timbres(model, z.reshape(-1, z.shape[-1]).mean(0))[0][0]
+    named = _blend(model, {near: 1.0})
+    return Target(z, named.quantiles, named.mean_midi, named.lowest_midi, named.highest_midi)
+
+
+def _middle(quantiles: torch.Tensor) -> torch.Tensor:
+    return quantiles[len(quantiles) // 2]

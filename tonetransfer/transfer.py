@@ -1,0 +1,262 @@
+"""One performance, another instrument: the main job, whole (:func:`transfer`) and piece by piece (:func:`arrange`, :func:`play`)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from . import features
+from .audio import AudioLike
+from .controls import Controls, extract
+from .errors import SettingsError, ToneTransferWarning
+from .fit import fit as fit_controls
+from .fit import octave_shift
+from .follow import follow_stream
+from .frames import FrameGrid
+from .loudness import FLOOR_DB
+from .model import TimbreModel
+from .polyphony import voices_share
+from .target import Recording, Target, at_rate, find_target
+from .trackers import DEFAULT_TRACKER
+
+SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
+UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
+SHORTEST_S = 0.1  # of notes
+POLYPHONIC_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """A performance written for an instrument.
+
+    Parameters
+    ----------
+    asked : Controls
+        What the instrument is to play.
+    notes : Tensor [shape=(n_frames,)], bool
+        Where its loudness matters.
+    transposed : float [semitones]
+    """
+
+    asked: Controls
+    notes: torch.Tensor
+    transposed: float
+
+
+def transfer(
+    audio: AudioLike,
+    sample_rate: int,
+    model: TimbreModel,
+    *,
+    to: str | None = None,
+    like: AudioLike | Recording | None = None,
+    mix: Mapping[str, float] | None = None,
+    timbre: torch.Tensor | None = None,
+    transpose: float | Literal["auto"] = "auto",
+    loudness_db: float = 0.0,
+    fit: bool = True,
+    autotune: float = 0.0,
+    tracker: str = DEFAULT_TRACKER,
+    seed: int = 0,
+) -> torch.Tensor:
+    """Play a recording on another instrument.
+
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        One voice or instrument, one note at a time.
+    sample_rate : int, > 0 [Hz]
+    model : TimbreModel
+    to, like, mix, timbre
+        Who is to play, exactly one of: the name of an instrument; a recording of it (at `sample_rate`, or a pair of audio and its own
+        sample rate, as ``load_audio`` returns it); shares of named instruments; a timbre vector [shape=(z_dim,)].
+    transpose : float [semitones] or "auto"
+        "auto" moves by octaves into the instrument's register.
+    loudness_db : float
+        Added to the loudness that is asked of the instrument.
+    fit : bool
+        False: octave, dynamics and the sound between the notes stay those of the source.
+    autotune : float, in [0, 1]
+        How far notes are pulled to the nearest semitone.
+    tracker : str
+        A name in :data:`tonetransfer.f0.TRACKERS`.
+    seed : int, >= 0
+        Of the noise in the sound.
+
+    Returns
+    -------
+    Tensor [shape=(ceil(n_samples * model.sample_rate / sample_rate),)]
+        At ``model.sample_rate``. May exceed [-1, 1] where the instrument is asked to be loud; ``save_audio`` turns it down.
+
+    Raises
+    ------
+    AudioError, InstrumentError, SettingsError
+
+    Warns
+    -----
+    ToneTransferWarning
+        The source is silent, has no pitch or several, or the reference is short.
+    """
+    samples = at_rate(audio, sample_rate, model.sample_rate)
+    target = find_target(model, sample_rate, to=to, like=like, mix=mix, timbre=timbre, tracker=tracker)
+    heard = extract(samples, model.grid, tracker=tracker)
+    warn_about(samples, heard)
+    arrangement = arrange(heard, target, transpose=transpose, loudness_db=loudness_db, fit=fit, autotune=autotune)
+    return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed)))
+
+
+def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: str = DEFAULT_TRACKER) -> Controls:
+    """What is played in a recording, on the model's grid.
+
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+    sample_rate : int, > 0 [Hz]
+    model : TimbreModel
+    tracker : str
+
+    Returns
+    -------
+    Controls
+
+    Raises
+    ------
+    AudioError, InstrumentError
+    """
+    return extract(at_rate(audio, sample_rate, model.sample_rate), model.grid, tracker=tracker)
+
+
+def synthesize(controls: Controls, model: TimbreModel, z: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
+    """Play controls as they are.
+
+    Parameters
+    ----------
+    controls : Controls, tensors (n_frames,), on the model's grid
+    model : TimbreModel
+    z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
+    seed : int, >= 0
+
+    Returns
+    -------
+    Tensor [shape=(n_frames * hop_length,)]
+
+    Raises
+    ------
+    ControlsError
+        The controls are on another grid, or z has another length.
+    """
+    return torch.cat(list(play(Arrangement(controls, controls.note_frames(), 0.0), model, z, seed=seed)))
+
+
+def describe(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER) -> dict[str, float]:
+    """Timbre descriptors of a recording; see :mod:`tonetransfer.features`.
+
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+    sample_rate : int, > 0 [Hz]
+
+    Raises
+    ------
+    AudioError, InstrumentError
+    """
+    grid = FrameGrid()
+    samples = at_rate(audio, sample_rate, grid.sample_rate)
+    return features.describe_controls(samples, extract(samples, grid, tracker=tracker))
+
+
+def arrange(
+    heard: Controls,
+    target: Target,
+    *,
+    transpose: float | Literal["auto"] = "auto",
+    loudness_db: float = 0.0,
+    fit: bool = True,
+    autotune: float = 0.0,
+) -> Arrangement:
+    """Write what was heard for the target instrument; arguments as for :func:`transfer`.
+
+    Raises
+    ------
+    SettingsError
+        `transpose` or `autotune` is out of its range.
+    """
+    semitones = _check_settings(transpose, loudness_db, autotune)
+    notes = heard.note_frames()
+    fitted = fit and target.quantiles is not None
+    if semitones is None:
+        semitones = octave_shift(heard, target.mean_midi, target.lowest_midi, target.highest_midi) if fitted else 0.0
+    tuned = heard.autotune(autotune)
+    asked = tuned.transpose(semitones)
+    if fitted:
+        assert target.quantiles is not None
+        ends = (target.mean_midi, target.lowest_midi, target.highest_midi)
+        asked = fit_controls(tuned, *ends, target.quantiles, transpose=semitones)
+    louder = torch.where(asked.loudness_db > FLOOR_DB, asked.loudness_db + loudness_db, FLOOR_DB)  # silence stays silence
+    return Arrangement(replace(asked, loudness_db=louder), notes, float(semitones))
+
+
+def play(
+    arrangement: Arrangement, model: TimbreModel, z: torch.Tensor, *, n_samples: int | None = None, seed: int = 0
+) -> Iterator[torch.Tensor]:
+    """Sound of an arrangement in consecutive pieces, in bounded memory.
+
+    Parameters
+    ----------
+    arrangement : Arrangement
+    model : TimbreModel
+    z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
+    n_samples : int or None
+        Length of the whole; None: all frames.
+    seed : int, >= 0
+
+    Yields
+    ------
+    Tensor [shape=(n_samples_of_the_piece,)]
+    """
+    left = arrangement.asked.n_samples if n_samples is None else n_samples
+    sound = model.play(arrangement.asked, z, seed=seed)
+    for piece in follow_stream(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid):
+        yield piece[:left]
+        left -= len(piece)
+
+
+def warn_about(audio: torch.Tensor, heard: Controls) -> None:
+    """Warn if a recording (n_samples,), at the rate of its controls' grid, is not one instrument playing one note at a time."""
+    notes = heard.note_frames()
+    loudest = float(heard.loudness_db.max())
+    if loudest < SILENT_DB:
+        return _warn("the recording is silent, and so is the result; check the recording's level and channel")
+    audible = heard.loudness_db > max(loudest - 40.0, SILENT_DB)
+    share, seconds = float((notes & audible).sum() / audible.sum()), float(notes.sum()) / heard.grid.frame_rate
+    if seconds < SHORTEST_S:
+        return _warn(
+            "no note is heard in the recording, so the result is (nearly) silent; a voice or an instrument playing notes is wanted"
+        )
+    if share < UNPITCHED_SHARE:
+        return _warn(f"only {100 * share:.0f} % of the recording has a pitch; speech, noise and drums do not become music")
+    share = voices_share(audio, heard)
+    if share > POLYPHONIC_SHARE:
+        _warn(f"several notes sound at once ({100 * share:.0f} % of the time); this program hears one note at a time: record one voice")
+    return None
+
+
+def _check_settings(transpose: float | str, loudness_db: float, autotune: float) -> float | None:
+    """The transposition in semitones; None if it is to be found."""
+    if not 0.0 <= autotune <= 1.0:
+        raise SettingsError(f"autotune is {autotune}; a number from 0 (off) to 1 (every note on a semitone) is wanted")
+    if not -120.0 <= loudness_db <= 60.0:
+        raise SettingsError(f"loudness_db is {loudness_db}; a change from -120 to 60 dB is wanted")
+    if transpose == "auto":
+        return None
+    if isinstance(transpose, str) or not -96.0 <= transpose <= 96.0:
+        raise SettingsError(f"transpose is {transpose!r}; 'auto' or a number of semitones from -96 to 96 is wanted")
+    return float(transpose)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ToneTransferWarning, stacklevel=4)
