@@ -1,0 +1,103 @@
+"""The shape of the spectrum, frame by frame, for any sound, pitched or not.
+
+Windows are those of the loudness: Hann, 2048 samples, centred on the frame's instant, zeros beyond the ends. Definitions are
+librosa's where librosa has one; flux, skewness and kurtosis follow Peeters et al., "The Timbre Toolbox", JASA 130(5), 2011.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import librosa
+import numpy as np
+import torch
+
+from .convert import amplitude_to_db
+from .frames import FrameGrid
+from .loudness import N_FFT
+from .spectral import magnitudes
+
+ROLLOFF_PERCENT = (50, 85, 95)
+N_MFCC = 13
+_PIECE_FRAMES = 2000
+
+
+def spectral_tracks(audio: np.ndarray, grid: FrameGrid) -> dict[str, np.ndarray]:
+    """Descriptors of the spectrum on the grid, each (n_frames,), float64, finite.
+
+    Parameters
+    ----------
+    audio : ndarray [shape=(n_samples,)]
+        A piece at a time is looked at, so memory stays small however long it is.
+    grid : FrameGrid
+    """
+    parts = [_tracks(piece, grid) for piece in _pieces(audio, grid)]
+    tracks = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return tracks | {"spectral_flux": np.concatenate([[0.0], tracks["spectral_flux"][1:]])}  # nothing comes before the first frame
+
+
+def _pieces(audio: np.ndarray, grid: FrameGrid) -> Iterator[np.ndarray]:
+    """Pieces of audio that hold the windows of 2000 frames each, and of the frame before them."""
+    n_frames = grid.n_frames(len(audio))
+    before = N_FFT // 2 + grid.hop_length
+    for start in range(0, n_frames, _PIECE_FRAMES):
+        stop = min(start + _PIECE_FRAMES, n_frames)
+        first, last = grid.n_samples(start) - before, grid.n_samples(stop) + N_FFT - before
+        piece = audio[max(first, 0) : last]
+        yield np.pad(piece, (max(-first, 0), last - max(first, 0) - len(piece)))
+
+
+def _tracks(audio: np.ndarray, grid: FrameGrid) -> dict[str, np.ndarray]:
+    """All spectral tracks of a piece from :func:`_pieces`, without its first frame."""
+    rate, hop = grid.sample_rate, grid.hop_length
+    every = magnitudes(torch.from_numpy(audio), N_FFT, hop, center=False).numpy()  # (n_bins, 1 + n_frames)
+    spectrum, audio = every[:, 1:], audio[hop:]
+    frames: Any = {"frame_length": N_FFT, "hop_length": hop, "center": False}
+    centroid = librosa.feature.spectral_centroid(S=spectrum, sr=rate)
+    tracks = {
+        "rms_db": amplitude_to_db(librosa.feature.rms(y=audio, **frames)[0]),
+        "zero_crossing_rate_hz": rate * librosa.feature.zero_crossing_rate(audio, **frames)[0],
+        "spectral_centroid_hz": centroid[0],
+        "spectral_bandwidth_hz": librosa.feature.spectral_bandwidth(S=spectrum, sr=rate, centroid=centroid)[0],
+        "spectral_skewness": _moment(spectrum, rate, 3),
+        "spectral_kurtosis": _moment(spectrum, rate, 4),
+        "spectral_flatness": librosa.feature.spectral_flatness(S=spectrum)[0],
+        "spectral_flux": spectral_flux(every),
+    }
+    for percent in ROLLOFF_PERCENT:
+        tracks[f"spectral_rolloff_{percent}_hz"] = librosa.feature.spectral_rolloff(S=spectrum, sr=rate, roll_percent=percent / 100)[0]
+    n_octaves = min(6, int(math.log2(rate / 2 / 200.0)))
+    contrast = librosa.feature.spectral_contrast(S=spectrum, sr=rate, n_bands=n_octaves)
+    tracks |= {f"spectral_contrast_{band}_db": values for band, values in enumerate(contrast)}
+    mel_db = librosa.power_to_db(librosa.feature.melspectrogram(S=spectrum**2, sr=rate, n_mels=96), amin=1e-10, top_db=None)
+    tracks |= {f"mfcc_{k + 1:02d}_db": values for k, values in enumerate(librosa.feature.mfcc(S=mel_db, n_mfcc=N_MFCC))}
+    return {key: np.asarray(values, np.float64) for key, values in tracks.items()}
+
+
+def spectral_flux(spectrum: np.ndarray) -> np.ndarray:
+    """How much a spectrum changes from frame to frame: distance of the spectra scaled to an L2 norm of 1.
+
+    Parameters
+    ----------
+    spectrum : ndarray [shape=(n_bins, 1 + n_frames)], >= 0
+
+    Returns
+    -------
+    ndarray [shape=(n_frames,)], in [0, sqrt(2)]
+        0 where one of the two is silent. A change of level alone is no flux.
+    """
+    norm = np.sqrt((spectrum.astype(np.float64) ** 2).sum(0))
+    both = (norm[1:] > 1e-4) & (norm[:-1] > 1e-4)
+    unit = spectrum / np.maximum(norm, 1e-4)
+    return np.where(both, np.sqrt((np.diff(unit, axis=1) ** 2).sum(0)), 0.0)
+
+
+def _moment(spectrum: np.ndarray, sample_rate: int, order: int) -> np.ndarray:
+    """Standardised central moment of a magnitude spectrum (n_bins, n_frames) as a distribution over frequency; 0 in silence."""
+    frequency = np.linspace(0.0, sample_rate / 2.0, len(spectrum))[:, None]
+    share = spectrum / np.maximum(spectrum.sum(0), 1e-9)
+    distance = frequency - (share * frequency).sum(0)
+    spread = np.sqrt((share * distance**2).sum(0))
+    return (share * distance**order).sum(0) / np.maximum(spread, 1.0) ** order
