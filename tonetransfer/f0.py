@@ -22,6 +22,7 @@ from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
 CHUNK_S, MARGIN_S = 30, 1  # whole seconds: they are whole samples at every rate
 RUMBLE_HZ = 20.0
+HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music
 
 # Of the path. Costs are in natural-log units of the part of the sound that does not repeat.
 EVIDENCE_FLOOR = 0.02  # differences below 2 % of the power say nothing: vibrato and decay cause them, too
@@ -32,6 +33,8 @@ OWN_RATIOS = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0)  # how one-value trackers err
 
 # Of voicing.
 VOICED_ON, VOICED_OFF = 0.75, 0.55  # periodicity; hysteresis
+CLEARLY_PERIODIC, SUPPORTED = 0.9, 0.25  # a note starts on either: repetition alone, or the tracker's confidence at that f0
+LEAP_SEMITONES = 1.0  # between two frames: a new note, to be judged for itself
 SILENCE_DB = -85.0  # re full scale, of the recording as it is
 RANGE_DB = 55.0  # below the loud parts a recording holds room, hiss and hum
 SHORTEST_S = 0.03
@@ -87,20 +90,24 @@ def track_f0(audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: st
     gain = 0.5 / max(float(samples.abs().max()), 1e-6)  # trackers were trained at one level, and soft recordings are music as well
     evidence = _listen(samples, sample_rate, chosen, gain)
     evidence.level_db[:] -= 20.0 * math.log10(gain)
-    f0_hz, periodicity = _shortest_path(evidence, chosen.trust)
-    voiced = voiced_frames(periodicity, evidence.level_db)
+    f0_hz, periodicity, support = _shortest_path(evidence, chosen.trust)
+    voiced = voiced_frames(f0_hz, periodicity, support, evidence.level_db)
     periodicity = np.where(_audible(evidence.level_db), np.clip(periodicity, 0.0, 1.0), 0.0)
     f0_hz = fill_unvoiced(f0_hz, voiced, evidence.level_db)
     periodicity = grid.place(np.arange(len(f0_hz)) / FRAME_RATE, periodicity, n_frames)
     return torch.from_numpy(place_f0(f0_hz, FRAME_RATE, grid, n_frames)).float(), torch.from_numpy(periodicity).float()
 
 
-def voiced_frames(periodicity: np.ndarray, level_db: np.ndarray) -> np.ndarray:
-    """Where a note sounds: hysteresis on periodicity, never in silence, never shorter than 30 ms.
+def voiced_frames(f0_hz: np.ndarray, periodicity: np.ndarray, support: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+    """Where a note sounds: hysteresis on periodicity, never in silence, no note shorter than 30 ms.
 
     Parameters
     ----------
+    f0_hz : ndarray [shape=(n_frames,)], > 0
+        A leap of over a semitone between two frames begins another note.
     periodicity : ndarray [shape=(n_frames,)]
+    support : ndarray [shape=(n_frames,)], in [0, 1]
+        The tracker's confidence in that f0.
     level_db : ndarray [shape=(n_frames,)], dB re full scale
 
     Returns
@@ -108,8 +115,13 @@ def voiced_frames(periodicity: np.ndarray, level_db: np.ndarray) -> np.ndarray:
     ndarray [shape=(n_frames,)], bool
     """
     audible = _audible(level_db)
-    voiced = hysteresis((periodicity >= VOICED_ON) & audible, (periodicity >= VOICED_OFF) & audible)
-    return _drop_short(voiced, round(SHORTEST_S * FRAME_RATE))
+    starts = (periodicity >= VOICED_ON) & ((support >= SUPPORTED) | (periodicity >= CLEARLY_PERIODIC)) & audible
+    stays = (periodicity >= VOICED_OFF) & audible
+    leaps = np.abs(np.diff(np.log2(f0_hz), prepend=np.log2(f0_hz[0]))) > LEAP_SEMITONES / 12.0
+    run = np.cumsum(leaps | np.diff(stays, prepend=False))  # number of the run that a frame belongs to
+    long_enough = np.bincount(run[stays], minlength=run[-1] + 1) >= round(SHORTEST_S * FRAME_RATE)
+    started = np.bincount(run[starts & stays], minlength=run[-1] + 1) > 0
+    return stays & (long_enough & started)[run]
 
 
 def hysteresis(on: np.ndarray, stay: np.ndarray) -> np.ndarray:
@@ -169,6 +181,7 @@ def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> 
         repetition = autocorrelation.at(np.maximum(candidates, LOWEST_HZ))
     else:
         peaks_hz, peak_values = autocorrelation.peaks()
+        peaks_hz = np.minimum(peaks_hz, HIGHEST_HZ)
         known = (np.abs(_semitones(peaks_hz, heard_hz[:, None])) < AGREE_SEMITONES).any(axis=1)
         candidates = np.column_stack([peaks_hz, np.where(known, 0.0, heard_hz)])
         repetition = np.column_stack([peak_values, autocorrelation.at(heard_hz[:, None])])
@@ -176,8 +189,8 @@ def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> 
     return _Evidence(candidates[kept], repetition[kept], heard_hz[kept], confidence[kept], _level_db(audio, n_frames)[kept])
 
 
-def _shortest_path(evidence: _Evidence, trust: float) -> tuple[np.ndarray, np.ndarray]:
-    """f0 and its repetition, each (n_frames,), along the cheapest path through the candidates (Viterbi)."""
+def _shortest_path(evidence: _Evidence, trust: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """f0, its repetition and the tracker's support for it, each (n_frames,), along the cheapest path through the candidates."""
     exists = evidence.candidates_hz > 0.0
     octave = np.log2(np.where(exists, evidence.candidates_hz, 1.0))
     noise = np.clip(1.0 - evidence.repetition, 0.0, 2.0)
@@ -189,9 +202,10 @@ def _shortest_path(evidence: _Evidence, trust: float) -> tuple[np.ndarray, np.nd
     cost *= np.clip((evidence.level_db - loudest + 60.0) / 30.0, 0.02, 1.0)[:, None]
     cost[~exists] = 1e3
     path = _viterbi(cost, 12.0 * octave)
-    rows = np.arange(len(path))
-    f0_hz = np.where(exists[rows, path], evidence.candidates_hz[rows, path], NOTHING_PLAYED_HZ)
-    return f0_hz, np.where(exists[rows, path], evidence.repetition[rows, path], 0.0)
+    f0_hz, repetition, support, real = (
+        np.take_along_axis(a, path[:, None], axis=1)[:, 0] for a in (evidence.candidates_hz, evidence.repetition, agreement, exists)
+    )
+    return np.where(real, f0_hz, NOTHING_PLAYED_HZ), np.where(real, repetition, 0.0), np.where(real, support, 0.0)
 
 
 def _credible(evidence: _Evidence) -> np.ndarray:
@@ -227,7 +241,8 @@ def _semitones(frequency_hz: np.ndarray, reference_hz: np.ndarray) -> np.ndarray
 
 
 def _level_db(audio: np.ndarray, n_frames: int, length: int = 512) -> np.ndarray:
-    """RMS level (n_frames,) of 32 ms around each frame's instant, dB re full scale."""
+    """RMS level (n_frames,) of 32 ms around each frame's instant, dB re full scale, less what hums."""
+    audio = scipy.signal.lfilter(*scipy.signal.butter(1, HUM_HZ, "highpass", fs=SAMPLE_RATE), audio)
     energy = np.concatenate([[0.0], np.cumsum(np.square(audio, dtype=np.float64))])
     centre = np.arange(n_frames) * HOP_LENGTH
     begin, end = (np.clip(centre + side * length // 2, 0, len(audio)) for side in (-1, 1))
@@ -236,13 +251,6 @@ def _level_db(audio: np.ndarray, n_frames: int, length: int = 512) -> np.ndarray
 
 def _audible(level_db: np.ndarray) -> np.ndarray:
     return level_db > max(SILENCE_DB, float(np.percentile(level_db, 95.0)) - RANGE_DB)
-
-
-def _drop_short(mask: np.ndarray, n_least: int) -> np.ndarray:
-    runs, n_runs = scipy.ndimage.label(mask)
-    long_enough = np.bincount(runs.ravel(), minlength=n_runs + 1) >= n_least
-    long_enough[0] = False
-    return long_enough[runs]
 
 
 def _without_rumble(audio: np.ndarray) -> np.ndarray:

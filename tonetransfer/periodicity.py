@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ class Band(NamedTuple):
 
 # Short frames for high notes, so that fast notes are not smeared; at least two periods of the lowest.
 BANDS = (Band(512, 4, SAMPLE_RATE / HIGHEST_HZ, 42.0, 4), Band(1024, 1, 42.0, 168.0, 4), Band(2048, 1, 168.0, SAMPLE_RATE / LOWEST_HZ, 5))
+COHERENT_LAG = 41.0  # samples, 2.6 ms: shorter lags must repeat up to there, too; hissing consonants do not
 N_PEAKS = sum(band.n_peaks for band in BANDS)
 LAG_PRIOR = 0.02  # per octave: of two lags at which a sound repeats itself alike, the shorter one is the period
 
@@ -62,22 +64,28 @@ class Autocorrelation:
         value : ndarray [shape=(n_frames, N_PEAKS)], in [-1, 1]
         """
         found = [_table_peaks(*table, band) for table, band in zip(self._tables, BANDS, strict=True)]
-        return np.concatenate([f for f, _ in found], axis=1), np.concatenate([v for _, v in found], axis=1)
+        frequency_hz, value = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+        lag = SAMPLE_RATE / np.maximum(frequency_hz, LOWEST_HZ)
+        return frequency_hz, np.minimum(value, self._coherence(lag, [-1.0, -0.5, 0.0, 0.5, 1.0]))
 
     def at(self, frequency_hz: np.ndarray) -> np.ndarray:
         """The value at given frequencies (n_frames, n), the best within 35 cents; in [-1, 1]."""
         lag = SAMPLE_RATE / np.clip(frequency_hz, LOWEST_HZ, HIGHEST_HZ)
         best = np.full(frequency_hz.shape, -1.0, dtype=np.float32)
-        rows = np.arange(self.n_frames)[:, None]
         for detune in np.linspace(-0.02, 0.02, 9):
-            for (lags, values), band in zip(self._tables, BANDS, strict=True):
-                near = lag * (1.0 + detune)
+            near = lag * (1.0 + detune)
+            for table, band in zip(self._tables, BANDS, strict=True):
                 inside = (lag >= band.lowest_lag) & (lag <= band.highest_lag)
-                position = np.clip((near - lags[0]) * band.upsampling, 0, len(lags) - 1.001)
-                left = position.astype(int)
-                value = values[rows, left] * (1.0 - (position - left)) + values[rows, left + 1] * (position - left)
-                best = np.where(inside, np.maximum(best, value), best)
-        return best
+                best = np.where(inside, np.maximum(best, _read(table, near)), best)
+        return np.minimum(best, self._coherence(lag, np.linspace(-1.0, 1.0, 9)))
+
+    def _coherence(self, lag: np.ndarray, offsets: Iterable[float]) -> np.ndarray:
+        """The value at the longest multiple of a short lag (n_frames, n), the best within `offsets` [samples]; 1 for long lags."""
+        multiple = np.floor(COHERENT_LAG / lag)
+        best = np.full(lag.shape, -1.0, dtype=np.float32)
+        for offset in offsets:
+            best = np.maximum(best, _read(self._tables[0], lag * np.maximum(multiple, 1.0) + offset))
+        return np.where(multiple > 1.0, best, 1.0)
 
     def _table(self, padded: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
         """Lags (n_lags,) [samples] and values (n_frames, n_lags), one lag more at either end than the band's."""
@@ -98,6 +106,16 @@ class Autocorrelation:
         share = (lags % 1.0).astype(np.float32)
         total = both[:, below] * (1.0 - share) + both[:, below + 1] * share
         return lags, (2.0 * products / (total + 2.0 * FLOOR * length)).astype(np.float32)
+
+
+def _read(table: tuple[np.ndarray, np.ndarray], lag: np.ndarray) -> np.ndarray:
+    """Values at lags (n_frames, n) [samples], linear between those of the table, held beyond them."""
+    lags, values = table
+    position = np.clip((lag - lags[0]) / (lags[1] - lags[0]), 0, len(lags) - 1.001)
+    left = position.astype(int)
+    rows = np.arange(len(values))[:, None]
+    share = (position - left).astype(np.float32)
+    return values[rows, left] * (1.0 - share) + values[rows, left + 1] * share
 
 
 def _table_peaks(lags: np.ndarray, values: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
