@@ -6,8 +6,9 @@ and the plain forward pass serves rendering. Long sound is rendered in chunks wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -49,17 +50,17 @@ class SynthParams:
         return replace(self, **{f.name: function(getattr(self, f.name)) for f in fields(self)})
 
 
-def below_nyquist(f0_hz: torch.Tensor, n_harmonics: int, sample_rate: int) -> torch.Tensor:
-    """Which harmonics may sound, shape (..., n_frames, n_harmonics), bool.
-
-    Samples between two frames glide from one f0 to the other, so a harmonic is judged with the highest f0 among a frame and
-    its two neighbours.
-    """
+def highest_around(f0_hz: torch.Tensor) -> torch.Tensor:
+    """The highest f0 among each frame and its two neighbours, (..., n_frames): the fastest that a sample near the frame can turn."""
     before = torch.cat([f0_hz[..., :1], f0_hz[..., :-1]], dim=-1)
     after = torch.cat([f0_hz[..., 1:], f0_hz[..., -1:]], dim=-1)
-    highest = torch.maximum(torch.maximum(before, after), f0_hz)
-    numbers = torch.arange(1, n_harmonics + 1, device=f0_hz.device, dtype=f0_hz.dtype)
-    return highest[..., None] * numbers < sample_rate / 2.0
+    return torch.maximum(torch.maximum(before, after), f0_hz)
+
+
+def below_nyquist(highest_hz: torch.Tensor, n_harmonics: int, sample_rate: int) -> torch.Tensor:
+    """Which harmonics may sound, shape (..., n_frames, n_harmonics), bool, given :func:`highest_around`."""
+    numbers = torch.arange(1, n_harmonics + 1, device=highest_hz.device, dtype=highest_hz.dtype)
+    return highest_hz[..., None] * numbers < sample_rate / 2.0
 
 
 def phase_cycles(f0_hz: torch.Tensor, grid: FrameGrid, start: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,7 +162,7 @@ def harmonic(
     phase, end = phase_cycles(f0_hz, grid, start)
     flat = amplitudes.reshape(-1, *amplitudes.shape[-2:])
     numbers = torch.arange(1, flat.shape[-1] + 1, device=flat.device)
-    audible = ((flat.detach() > 0).any(dim=1) * numbers).amax(dim=-1).tolist()  # highest harmonic in use, per item
+    audible = ((flat.detach() > 0).any(dim=1) * numbers).amax(dim=-1).clamp(min=1).tolist()  # highest harmonic in use, per item
     audio = _HarmonicSum.apply(flat, phase.reshape(-1, phase.shape[-1]), audible, grid.hop_length)
     return audio.reshape(phase.shape), end
 
@@ -240,45 +241,46 @@ def render_batch(params: SynthParams, grid: FrameGrid, white: torch.Tensor | Non
     return tonal + noise[..., hop:-hop]
 
 
-def render_chunks(params: SynthParams, grid: FrameGrid, *, seed: int = 0, frames_per_chunk: int = 1000) -> Iterator[torch.Tensor]:
-    """Render one long sound piece by piece; the pieces join to what one piece would be (to float32 rounding).
+def render_stream(pieces: Iterable[SynthParams], grid: FrameGrid, *, seed: int = 0) -> Iterator[torch.Tensor]:
+    """Render a long sound piece by piece; joined, they are what one piece would be (to float32 rounding).
 
     Parameters
     ----------
-    params : SynthParams, tensors (n_frames, ...)
+    pieces : iterable of SynthParams, tensors (n_frames, ...)
+        Consecutive stretches; each but the last at least a few frames long. One is held back until the next is known.
     seed : int, >= 0
         Of the noise.
 
     Yields
     ------
-    Tensor [shape=(up to frames_per_chunk * hop_length,)]
+    Tensor [shape=(n_frames * hop_length,)], one for each piece
     """
-    phase: torch.Tensor | float = 0.0
-    for first in range(0, params.n_frames, frames_per_chunk):
-        last = min(first + frames_per_chunk, params.n_frames)
+    reach = -(-max(NOISE_FFT, 4 * grid.hop_length) // (2 * grid.hop_length))  # frames whose noise rings into a sample
+    first, phase = 0, torch.zeros((), dtype=torch.float64)
+    before: SynthParams | None = None
+    for here, after in pairwise(chain(pieces, [None])):
+        assert here is not None
+        left = 0 if before is None else min(reach, before.n_frames)
+        window = here if before is None else _join(before.map(lambda x, n=left: x[x.shape[0] - n :]), here)
+        window = _join(window, (here.map(lambda x: x[-1:]) if after is None else after.map(lambda x: x[:reach])))
         with torch.no_grad():
-            here = params.map(lambda x, a=first, b=last + 1: x[a:b])
-            f0, amplitudes = here.f0_hz, here.amplitude[:, None] * here.harmonic_distribution
-            if last == params.n_frames:
-                f0, amplitudes = hold_last(f0, 0), hold_last(amplitudes, 0)
-            tonal, phase = harmonic(f0, amplitudes, grid, phase)
-            yield tonal + _noise_between(params.noise_magnitudes, first, last, grid, seed)
+            span = slice(left, left + here.n_frames + 1)
+            amplitudes = window.amplitude[span, None] * window.harmonic_distribution[span]
+            tonal, phase = harmonic(window.f0_hz[span], amplitudes, grid, phase)
+            hop = grid.hop_length
+            white = white_noise((first - left - 1) * hop, (window.n_frames + 1) * hop, seed).to(tonal)
+            noise = filtered_noise(window.noise_magnitudes, white, grid)[(left + 1) * hop :][: len(tonal)]
+        yield tonal + noise
+        first += here.n_frames
+        before = here
 
 
-def _noise_between(magnitudes: torch.Tensor, first: int, last: int, grid: FrameGrid, seed: int) -> torch.Tensor:
-    """Filtered noise from frame `first` to frame `last`, with the neighbouring frames that reach into it."""
-    hop = grid.hop_length
-    reach = -(-max(NOISE_FFT, 4 * hop) // (2 * hop))
-    begin, end = max(first - reach, 0), min(last + reach, magnitudes.shape[0])
-    frames = magnitudes[begin:end]
-    if end == magnitudes.shape[0]:
-        frames = hold_last(frames, 0)
-        end += 1
-    white = white_noise((begin - 1) * hop, (end - begin + 1) * hop, seed).to(magnitudes)
-    sound = filtered_noise(frames, white, grid)
-    return sound[(first - begin + 1) * hop :][: (last - first) * hop]
+def _join(a: SynthParams, b: SynthParams) -> SynthParams:
+    return SynthParams(*(torch.cat([getattr(a, f.name), getattr(b, f.name)]) for f in fields(SynthParams)))
 
 
 def render(params: SynthParams, grid: FrameGrid, *, seed: int = 0) -> torch.Tensor:
     """Render one sound: SynthParams with tensors (n_frames, ...) to audio (n_frames * hop_length,)."""
-    return torch.cat(list(render_chunks(params, grid, seed=seed)))
+    step = 1000
+    pieces = (params.map(lambda x, t=t: x[t : t + step]) for t in range(0, params.n_frames, step))
+    return torch.cat(list(render_stream(pieces, grid, seed=seed)))

@@ -1,0 +1,136 @@
+"""Every setting of a model and of its training, with its default and its reason. A YAML file holds only what differs.
+
+Networks never see these objects: they take plain numbers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import SettingsError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(_Section):
+    """Shape of the networks; stored with the weights."""
+
+    sample_rate: int = Field(48000, gt=0)  # full band: older systems stop at 16 kHz and sound dull
+    hop_length: int = Field(480, gt=0)  # 100 frames a second, exact on CREPE's 16 kHz grid
+    z_dim: int = Field(64, gt=0)
+    encoder_width: int = Field(192, gt=0, multiple_of=8)
+    decoder_width: int = Field(384, gt=0, multiple_of=2)
+    n_harmonics: int = Field(100, gt=0)
+    n_bands: int = Field(96, gt=1)  # half ERB, half linear: the roll-off of a recording lies in the top octave
+
+
+FEATURED = (
+    *("violin", "viola", "cello", "contrabass", "flute", "piccolo", "recorder", "pan_flute", "oboe", "english_horn", "clarinet", "bassoon"),
+    *("soprano_sax", "alto_sax", "tenor_sax", "baritone_sax", "trumpet", "muted_trumpet", "horn", "trombone", "tuba", "harmonica"),
+    *("accordion", "organ", "voice_ooh", "voice_aah"),
+)
+
+
+class DataSettings(_Section):
+    """What a batch is made of."""
+
+    corpus: str = "corpus/train"  # a folder made by `tonetransfer corpus render`
+    excerpt_seconds: float = Field(1.0, gt=0)
+    reference_seconds: float = Field(2.0, gt=0)
+    batch_size: int = Field(16, gt=0)
+    parallel_share: float = Field(0.4, ge=0, le=1)  # loudness of instrument A, sound of instrument B: what users do
+    named_share: float = Field(0.65, ge=0, le=1)  # the named instruments are what most people play; the others fill the space of timbres
+    featured: tuple[str, ...] = FEATURED  # of the named ones, those that come up three times as often
+    equalise_share: float = Field(0.4, ge=0, le=1)  # random equalisation and tilt of reference and target alike: new timbres
+    rescale_share: float = Field(0.2, ge=0, le=1)  # pitch and formants moved together: a smaller or larger instrument
+    validation_performances: int = Field(1, ge=0)  # held out of training, in the middle register
+    workers: int = Field(1, ge=0)  # processes that make batches while the last one is learned from
+
+
+class TrainSettings(_Section):
+    """How the weights are found."""
+
+    steps: int = Field(9000, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)  # warmed up, then a cosine down to a hundredth
+    warmup_steps: int = Field(200, ge=0)
+    gradient_clip: float = Field(1.0, gt=0)
+    table_share: float = Field(0.5, ge=0, le=1)  # batches' items that take z from the table of timbres instead of the encoder
+    alignment_weight: float = Field(0.2, ge=0)  # pulls the encoder's z and the table's rows of one timbre together
+    log_spectral_weight: float = Field(0.5, ge=0)
+    validate_every: int = Field(1000, gt=0)
+    seed: int = 0
+    threads: int | None = None
+    output: str = "runs/all"
+
+
+class Settings(_Section):
+    """All of it."""
+
+    name: str = "all"
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    train: TrainSettings = TrainSettings()
+
+
+def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
+    """Read a YAML file of differences, and `section.key=value` overrides.
+
+    Raises
+    ------
+    SettingsError
+        With every problem at once, and the nearest known name for each unknown one.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file of settings") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not YAML ({' '.join(str(error).split())}); see configs/ for examples") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: holds a {type(content).__name__}; a mapping of settings was wanted, see configs/ for examples")
+    for override in overrides or []:
+        _apply(content, override)
+    return validate_settings(content, where=str(path))
+
+
+def validate_settings(content: dict[str, Any], *, where: str = "settings") -> Settings:
+    """A plain mapping to :class:`Settings`; raises SettingsError."""
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        raise SettingsError(f"{where}: " + "; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    name, equals, value = override.partition("=")
+    if not equals or not name:
+        raise SettingsError(f"--set {override}: wanted section.key=value, for example train.steps=2000")
+    *sections, key = name.split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise SettingsError(f"--set {override}: {section} is a single value, not a section")
+    content[key] = yaml.safe_load(value)
+
+
+def _explain(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {problem['msg'].lower()} (came: {problem['input']!r})"
+    known = _names(Settings, [str(part) for part in problem["loc"][:-1]])
+    near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+    return f"{place}: no such setting" + (f", did you mean {near[0]}?" if near else f"; there are {', '.join(known)}")
+
+
+def _names(model: type[BaseModel], place: list[str]) -> list[str]:
+    for part in place:
+        model = model.model_fields[part].annotation  # type: ignore[assignment]  # sections are models
+    return list(model.model_fields)

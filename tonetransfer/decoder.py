@@ -1,0 +1,131 @@
+"""f0, loudness and timbre to synthesizer parameters."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from .convert import db_to_amplitude, hz_to_midi
+from .loudness import FLOOR_DB
+from .synth import SynthParams, below_nyquist, highest_around
+
+LOWEST_MIDI, HIGHEST_MIDI = 16.0, 112.0  # 20 Hz to 5.3 kHz
+LARGEST_GAIN = 40.0  # a tuba's 40 Hz may be 32 dB stronger than the A-weighted loudness says
+SILENT_DB = -100.0  # asked loudness at and below which nothing sounds
+
+
+def positive(x: torch.Tensor) -> torch.Tensor:
+    """2 sigmoid(x)^ln(10) + 1e-7: positive, bounded, and nearly exponential where it is small (Engel et al. 2020)."""
+    return 2.0 * torch.sigmoid(x) ** math.log(10.0) + 1e-7
+
+
+def soft_one_hot(x: torch.Tensor, lowest: float, highest: float, n: int) -> torch.Tensor:
+    """`x` as `n` bumps spread over [lowest, highest]: (...) -> (..., n).
+
+    A network sees a semitone in the middle of the range as a change of 1 % of one number, but as quite another set of bumps.
+    """
+    centres = torch.linspace(lowest, highest, n, device=x.device, dtype=x.dtype)
+    width = (highest - lowest) / (n - 1)
+    return torch.exp(-0.5 * ((x[..., None] - centres) / width).square())
+
+
+def mlp(n_in: int, n_out: int, n_layers: int) -> nn.Sequential:
+    """Dense layers with layer norm."""
+    layers: list[nn.Module] = []
+    for i in range(n_layers):
+        layers += [nn.Linear(n_in if i == 0 else n_out, n_out), nn.LayerNorm(n_out), nn.SiLU()]
+    return nn.Sequential(*layers)
+
+
+class Decoder(nn.Module):
+    """Controls and z to :class:`SynthParams`; causal, frame by frame.
+
+    Pitch enters as bumps on the MIDI scale, loudness as bumps on the decibel scale, each through its own dense network; z scales and shifts
+    (FiLM, Perez et al. 2018) the layers around a GRU. What comes out is relative to the asked loudness, so that a change of level is a
+    change of gain before the network has learned anything.
+
+    Parameters
+    ----------
+    z_dim, width, n_harmonics, n_bands, sample_rate : int
+    """
+
+    n_pitch, n_loudness = 64, 24
+
+    def __init__(self, z_dim: int, width: int, n_harmonics: int, n_bands: int, sample_rate: int) -> None:
+        super().__init__()
+        self.n_harmonics, self.n_bands, self.sample_rate = n_harmonics, n_bands, sample_rate
+        half = width // 2
+        self.pitch = mlp(self.n_pitch + 1, half, 2)
+        self.loudness = mlp(self.n_loudness + 1, half, 2)
+        self.timbre = mlp(z_dim, half, 1)
+        self.before = nn.Linear(3 * half, width)
+        self.film_before = nn.Linear(z_dim, 2 * width)
+        self.memory = nn.GRU(width, width, batch_first=True)
+        self.after = nn.Linear(2 * width, width)
+        self.film_after = nn.Linear(z_dim, 2 * width)
+        self.last = mlp(width, width, 2)
+        self.head = nn.Linear(width, 1 + n_harmonics + n_bands)
+        nn.init.constant_(self.head.bias[1 + n_harmonics :], -3.0)  # noise starts 50 dB below the tone
+        nn.init.constant_(self.head.bias[:1], -1.0)
+
+    def forward(
+        self,
+        f0_hz: torch.Tensor,
+        loudness_db: torch.Tensor,
+        z: torch.Tensor,
+        memory: torch.Tensor | None = None,
+        highest_hz: torch.Tensor | None = None,
+    ) -> tuple[SynthParams, torch.Tensor]:
+        """Decode.
+
+        Parameters
+        ----------
+        f0_hz : Tensor [shape=(batch, n_frames)], > 0
+        loudness_db : Tensor [shape=(batch, n_frames)], dB re full scale
+        z : Tensor [shape=(batch, z_dim)] or [shape=(batch, n_frames, z_dim)]
+        memory : Tensor [shape=(1, batch, width)] or None
+            What the recurrence remembers from the chunk before.
+        highest_hz : Tensor [shape=(batch, n_frames)] or None
+            :func:`~tonetransfer.synth.highest_around` of the whole track, where `f0_hz` is a stretch of it.
+
+        Returns
+        -------
+        params : SynthParams
+        memory : Tensor [shape=(1, batch, width)]
+        """
+        if z.dim() == 2:
+            z = z[:, None].expand(-1, f0_hz.shape[1], -1)
+        midi = hz_to_midi(f0_hz)
+        level = loudness_db.clamp(SILENT_DB, 0.0)
+        pitch = torch.cat([soft_one_hot(midi, LOWEST_MIDI, HIGHEST_MIDI, self.n_pitch), midi[..., None] / 60.0 - 1.0], dim=-1)
+        loud = torch.cat([soft_one_hot(level, -92.0, 0.0, self.n_loudness), level[..., None] / 40.0 + 1.0], dim=-1)
+        h = torch.cat([self.pitch(pitch), self.loudness(loud), self.timbre(z)], dim=-1)
+        h = _film(self.before(h), self.film_before(z))
+        remembered, memory = self.memory(h, memory)
+        h = self.last(_film(self.after(torch.cat([remembered, h], dim=-1)), self.film_after(z)))
+        highest_hz = highest_around(f0_hz) if highest_hz is None else highest_hz
+        audible = below_nyquist(highest_hz, self.n_harmonics, self.sample_rate)
+        with torch.autocast(h.device.type, enabled=False):  # 8 bits would put steps of 0.3 dB into the magnitudes
+            return self._legal(f0_hz, loudness_db, audible, self.head(h.float())), memory
+
+    def _legal(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, audible: torch.Tensor, raw: torch.Tensor) -> SynthParams:
+        """Unbounded network outputs to parameters that the synthesizer can trust."""
+        gain = (db_to_amplitude(loudness_db) - db_to_amplitude(SILENT_DB)).clamp(min=0.0)
+        gain = torch.where(loudness_db > FLOOR_DB, gain, 0.0)
+        amplitude, harmonics, noise = raw.split([1, self.n_harmonics, self.n_bands], dim=-1)
+        distribution = positive(harmonics) * audible
+        total = distribution.sum(-1, keepdim=True)
+        return SynthParams(
+            f0_hz=f0_hz,
+            amplitude=gain * torch.where(total[..., 0] > 0, LARGEST_GAIN / 2 * positive(amplitude[..., 0]), 0.0),
+            harmonic_distribution=distribution / total.clamp(min=1e-9),
+            noise_magnitudes=gain[..., None] * positive(noise),
+        )
+
+
+def _film(h: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+    scale, shift = parameters.chunk(2, dim=-1)
+    h = nn.functional.layer_norm(h, h.shape[-1:])
+    return nn.functional.silu(h * (1.0 + scale) + shift)

@@ -1,0 +1,59 @@
+"""The loudness of a player put onto the loudness of an instrument."""
+
+from __future__ import annotations
+
+import torch
+
+QUANTILES = tuple(round(0.02 + 0.08 * i, 2) for i in range(13))  # 0.02 ... 0.98
+FREEDOM_DB = 3.0
+
+
+def loudness_quantiles(loudness_db: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
+    """Quantiles (:data:`QUANTILES`) of the loudness of note frames.
+
+    Parameters
+    ----------
+    loudness_db : Tensor [shape=(n_frames,)], dB
+    notes : Tensor [shape=(n_frames,)], bool
+        Frames in which a note sounds; if there are none, all frames count.
+
+    Returns
+    -------
+    Tensor [shape=(13,)], dB, rising
+    """
+    chosen = loudness_db[notes] if bool(notes.any()) else loudness_db
+    return torch.quantile(chosen.float(), torch.tensor(QUANTILES), interpolation="nearest")  # a level that occurs: it moves as a frame does
+
+
+def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.Tensor, *, freedom_db: float = FREEDOM_DB) -> torch.Tensor:
+    """Move loudness from one distribution of note loudness towards another, keeping the player's own shape where it fits.
+
+    The medians are aligned by a plain gain. A level may then differ from where quantile mapping would put it by at most `freedom_db`,
+    which lets the player's dynamics survive while no note falls outside what the instrument does. Dynamics are narrowed where need be
+    and never widened: the ripple of one steady note would become a swell. Monotone, and idempotent.
+
+    Parameters
+    ----------
+    loudness_db : Tensor [shape=(...)], dB
+    source, target : Tensor [shape=(13,)], dB
+        Quantiles of the notes' loudness: the player's, and the instrument's.
+    freedom_db : float, >= 0
+
+    Returns
+    -------
+    Tensor [shape=(...)], dB
+    """
+    middle = len(QUANTILES) // 2
+    own, theirs = source - source[middle], target - target[middle]
+    mapped = _interpolate(loudness_db, source, target[middle] + torch.where(own.abs() < theirs.abs(), own, theirs))
+    moved = loudness_db + (target[middle] - source[middle])
+    return torch.minimum(torch.maximum(moved, mapped - freedom_db), mapped + freedom_db)
+
+
+def _interpolate(x: torch.Tensor, knots: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Piecewise linear through (knots, values); beyond the ends the offset of the end holds."""
+    knots = knots + torch.arange(len(knots)) * 1e-4  # equal quantiles (one long note) must not divide by zero
+    i = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
+    slope = (values[i] - values[i - 1]) / (knots[i] - knots[i - 1])
+    inside = values[i - 1] + slope * (x - knots[i - 1])
+    return torch.where(x < knots[0], x + values[0] - knots[0], torch.where(x > knots[-1], x + values[-1] - knots[-1], inside))

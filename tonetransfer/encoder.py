@@ -1,0 +1,66 @@
+"""Recording to timbre vector: who plays, whatever is played."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .spectral import magnitudes, mel_filters
+
+N_FFT = 2048
+N_MELS = 128
+LOWEST_HZ = 40.0
+FLOOR_DB = 80.0  # below the excerpt's own loudest band: quieter than this is the recording, not the instrument
+
+
+class TimbreEncoder(nn.Module):
+    """One z for an excerpt of audio.
+
+    A log-mel spectrogram whose overall level is divided out (how loud the recording is says nothing of who plays; how loud the bands are
+    among each other says everything), three strided convolutions over time, then an attention-weighted mean and deviation over the
+    frames (Okabe et al. 2018). There is no recurrence and no position: what is left cannot hold a melody.
+
+    Parameters
+    ----------
+    sample_rate, hop_length : int
+        The model's; the encoder looks at every second frame of it.
+    z_dim, width : int
+    """
+
+    def __init__(self, sample_rate: int, hop_length: int, z_dim: int, width: int) -> None:
+        super().__init__()
+        self.hop_length = 2 * hop_length
+        self.register_buffer("mel", mel_filters(sample_rate, N_FFT, N_MELS, LOWEST_HZ, sample_rate / 2.0).clone(), persistent=False)
+        layers: list[nn.Module] = []
+        for n_in, stride in ((N_MELS, 1), (width, 2), (width, 2)):
+            layers += [nn.Conv1d(n_in, width, 5, stride, padding=2), nn.GroupNorm(8, width), nn.SiLU()]
+        self.frames = nn.Sequential(*layers)
+        self.attention = nn.Sequential(nn.Conv1d(width, width // 2, 1), nn.Tanh(), nn.Conv1d(width // 2, width, 1))
+        self.project = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, z_dim))
+
+    def log_mel(self, audio: torch.Tensor) -> torch.Tensor:
+        """Level-free log-mel spectrogram: (batch, n_samples) -> (batch, N_MELS, n_frames), about -1 to 1."""
+        with torch.autocast(audio.device.type, enabled=False):
+            power = magnitudes(audio, N_FFT, self.hop_length).square().transpose(-1, -2) @ self.mel
+        level_db = 10.0 * torch.log10(power.clamp(min=1e-10))
+        loudest = level_db.flatten(1).amax(dim=1)[:, None, None]
+        return ((level_db - loudest).clamp(min=-FLOOR_DB) / (FLOOR_DB / 2) + 1.0).transpose(-1, -2)
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        """Timbre of an excerpt.
+
+        Parameters
+        ----------
+        audio : Tensor [shape=(batch, n_samples)], at the model's sample rate
+
+        Returns
+        -------
+        Tensor [shape=(batch, z_dim)]
+        """
+        mel = self.log_mel(audio)
+        h = self.frames(mel)  # (batch, width, n_frames / 4)
+        sounding = nn.functional.adaptive_avg_pool1d(mel.amax(dim=1, keepdim=True), h.shape[-1])
+        weight = torch.softmax(self.attention(h) + 4.0 * sounding.clamp(max=0.0), dim=-1)  # near-silent frames hardly count
+        mean = (weight * h).sum(-1)
+        deviation = (weight * (h - mean[..., None]).square()).sum(-1).clamp(min=1e-6).sqrt()
+        return self.project(torch.cat([mean, deviation], dim=-1))

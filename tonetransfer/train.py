@@ -1,0 +1,220 @@
+"""Find the weights: Lightning around the model and the corpus.
+
+Half of the items take z from a table with one row per timbre, half from the encoder; a penalty keeps the two of one timbre together. So the named
+timbres are as good as a trained embedding, and a recording that was never seen lands in the same space. The weights that are kept are those
+with the best *transfer* (another instrument's controls against this instrument's true performance), not the best resynthesis.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader
+
+from .config import Settings
+from .convert import hz_to_midi
+from .data import VALIDATION_NAMES, Corpus, Excerpts
+from .dynamics import loudness_quantiles, map_loudness
+from .frames import FrameGrid
+from .losses import FFT_SIZES, spectral_loss
+from .metrics import log_spectral_distance_db
+from .model import Instrument, TimbreModel
+from .synth import render_batch
+from .weights import save_model
+
+VALIDATION_SECONDS = 6.0
+
+
+class Training(lightning.LightningModule):
+    """One training run.
+
+    Parameters
+    ----------
+    settings : Settings
+    corpus : Corpus
+    """
+
+    def __init__(self, settings: Settings, corpus: Corpus) -> None:
+        super().__init__()
+        self.settings, self.corpus = settings, corpus
+        self.model = TimbreModel(settings.model)
+        self.table = torch.nn.Embedding(len(corpus.timbres), settings.model.z_dim)
+        torch.nn.init.normal_(self.table.weight, std=0.5)
+        self.pairs = validation_pairs(corpus, settings)
+        self.quantiles = {int(b): loudness_quantiles(*_notes(corpus, int(b))) for b in {pair[1].timbre for pair in self.pairs}}
+        self.best = math.inf
+
+    def training_step(self, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
+        """Loss of one batch."""
+        settings = self.settings.train
+        row = self.table(batch["timbre"])
+        from_table = batch["original"] & (torch.rand(len(row), device=row.device) < settings.table_share)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
+            encoded = self.model.encoder(batch["reference"]).float()
+            z = torch.where(from_table[:, None], row, encoded)
+            params, _ = self.model.decoder(batch["f0_hz"], batch["loudness_db"], z)
+        sizes = (2048, int(np.random.default_rng(index).choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
+        sound = render_batch(params, self.model.grid)
+        loss = spectral_loss(sound, batch["target"], sizes, distance_weight=settings.log_spectral_weight)
+        spread = row.detach().var() + 1e-3
+        apart = (((encoded - row).square().mean(-1) / spread) * batch["original"]).mean()
+        self.log_dict({"loss": loss, "apart": apart}, prog_bar=True)
+        return loss + settings.alignment_weight * apart
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        """Transfer or resynthesis of one held-out performance."""
+        source, target = self.pairs[index]
+        grid, n_frames = self.model.grid, round(VALIDATION_SECONDS * self.model.grid.frame_rate)
+        a, b = (slice(r.first, r.first + min(n_frames, r.n_frames)) for r in (source, target))
+        loud = torch.from_numpy(self.corpus.loudness[a].copy())
+        if source is not target:
+            loud = map_loudness(loud, source.quantiles, self.quantiles[target.timbre])
+        f0 = torch.from_numpy(self.corpus.f0_hz[a].copy())
+        params, _ = self.model.decoder(f0[None], loud[None], self.table.weight[target.timbre][None])
+        sound = self.model.render(params.map(lambda x: x[0]))
+        truth = self.corpus.sound(b.start * grid.hop_length, len(sound))
+        distance = log_spectral_distance_db(truth, sound)
+        self.log("resynthesis_db" if source is target else "transfer_db", distance, on_epoch=True, batch_size=1)
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep the best weights by transfer."""
+        if self.trainer.sanity_checking:
+            return
+        figures = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.endswith("_db")}
+        print(f"step {self.global_step}: " + ", ".join(f"{key} {value:.3f}" for key, value in sorted(figures.items())), flush=True)
+        folder = Path(self.settings.train.output)
+        best = figures.get("transfer_db", 0.0) < self.best
+        if best:
+            self.best = figures.get("transfer_db", 0.0)
+            save_model(folder / "best.safetensors", self.finished(), notes=self._notes(figures), overwrite=True)
+
+    def finished(self) -> TimbreModel:
+        """The model with its table of named timbres."""
+        named = [i for i, timbre in enumerate(self.corpus.timbres) if timbre["named"]]
+        model = TimbreModel(self.settings.model, tuple(describe_timbre(self.corpus, i) for i in named))
+        weights = {f"encoder.{k}": v for k, v in self.model.encoder.state_dict().items()}
+        weights |= {f"decoder.{k}": v for k, v in self.model.decoder.state_dict().items()}
+        weights["timbres"] = self.table.weight.detach()[named]
+        weights["quantiles"] = torch.stack([loudness_quantiles(*_notes(self.corpus, i)) for i in named])
+        model.load_state_dict(weights)
+        return model
+
+    def _notes(self, figures: dict[str, float]) -> dict[str, Any]:
+        manifest = self.corpus.manifest
+        keys = ("source", "licence", "credit", "url")
+        sources = sorted({tuple(str(timbre.get(key, "")) for key in keys) for timbre in self.corpus.timbres})
+        return {
+            "name": self.settings.name,
+            "steps": self.global_step,
+            "validation": figures,
+            "corpus": {"seed": manifest.get("seed"), "timbres": len(self.corpus.timbres), "files": len(manifest["files"])},
+            "sources": [dict(zip(keys, source, strict=True)) for source in sources],
+            "settings": self.settings.model_dump(),
+        }
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW, warmed up, then a cosine down to a hundredth."""
+        settings = self.settings.train
+        optimizer = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4)
+
+        def factor(step: int) -> float:
+            if step < settings.warmup_steps:
+                return (step + 1) / settings.warmup_steps
+            done = min((step - settings.warmup_steps) / max(settings.steps - settings.warmup_steps, 1), 1.0)
+            return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches are made whole by the dataset; resuming continues with other excerpts."""
+        dataset = Excerpts(self.corpus, self.settings.data, seed=self.settings.train.seed + self.global_step)
+        workers = self.settings.data.workers
+        return DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+
+    def val_dataloader(self) -> DataLoader:
+        """One index per held-out pair."""
+        return DataLoader(torch.arange(len(self.pairs)), batch_size=None)
+
+
+def half_precision(device: torch.device) -> bool:
+    """Whether bfloat16 is fast here: the networks then train at twice the speed; spectra and sound stay in float32."""
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def validation_pairs(corpus: Corpus, settings: Settings) -> list[tuple[Any, Any]]:
+    """(source, target) recordings of the held-out performances: every ordered pair of the six judges, and each with itself."""
+    performances = corpus.validation_performances(settings.data.validation_performances)
+    judges = {i for i, timbre in enumerate(corpus.timbres) if timbre["name"] in VALIDATION_NAMES}
+    pairs = []
+    for performance in performances:
+        played = [r for r in corpus.recordings if r.performance == performance and r.timbre in judges]
+        pairs += [(a, b) for a in played for b in played]
+    return pairs
+
+
+def describe_timbre(corpus: Corpus, row: int) -> Instrument:
+    """What the weights file tells of a timbre of the corpus."""
+    timbre, (f0_hz, _) = corpus.timbres[row], corpus.notes(row)
+    return Instrument(
+        name=timbre["name"],
+        family=timbre["family"],
+        lowest_midi=float(timbre["lowest_midi"]),
+        highest_midi=float(timbre["highest_midi"]),
+        mean_midi=round(float(hz_to_midi(f0_hz.astype(np.float64)).mean()), 2),
+        source=timbre["source"],
+        licence=timbre["licence"],
+    )
+
+
+def _notes(corpus: Corpus, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+    loud = torch.from_numpy(corpus.notes(row)[1])
+    return loud, torch.ones_like(loud, dtype=torch.bool)
+
+
+def train(settings: Settings, *, resume: bool = True) -> Path:
+    """Train, and return the path of the best weights.
+
+    Parameters
+    ----------
+    settings : Settings
+    resume : bool
+        Go on from ``last.ckpt`` in the output folder, if there is one.
+    """
+    folder = Path(settings.train.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.json").write_text(settings.model_dump_json(indent=2))
+    if settings.train.threads:
+        torch.set_num_threads(settings.train.threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    lightning.seed_everything(settings.train.seed, verbose=False)
+    corpus = Corpus(settings.data.corpus, FrameGrid(settings.model.sample_rate, settings.model.hop_length))
+    training = Training(settings, corpus)
+    every = min(settings.train.validate_every, settings.train.steps)
+    trainer = lightning.Trainer(
+        max_steps=settings.train.steps,
+        val_check_interval=every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        gradient_clip_val=settings.train.gradient_clip,
+        logger=CSVLogger(folder, name=""),
+        log_every_n_steps=20,
+        callbacks=[ModelCheckpoint(folder, save_last=True, every_n_train_steps=every, save_top_k=0), TQDMProgressBar(refresh_rate=20)],
+        enable_model_summary=False,
+    )
+    last = folder / "last.ckpt"
+    trainer.fit(training, ckpt_path=str(last) if resume and last.exists() else None)
+    return folder / "best.safetensors"
+
