@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .audio import load_audio, save_audio
     from .controls import Controls
     from .errors import ToneTransferError, ToneTransferWarning
+    from .evaluate import evaluate_parallel as evaluate
     from .frames import FrameGrid
     from .model import Instrument, TimbreModel
     from .synth import SynthParams
@@ -32,6 +33,7 @@ _HOMES = {
     "Controls": "controls",
     "ToneTransferError": "errors",
     "ToneTransferWarning": "errors",
+    "evaluate": "evaluate",
     "FrameGrid": "frames",
     "Instrument": "model",
     "TimbreModel": "model",
@@ -44,6 +46,8 @@ _HOMES = {
     "save_model": "weights",
 }
 
+_ALIASES = {"evaluate": "evaluate_parallel"}
+
 __all__ = [
     "Controls",
     "FrameGrid",
@@ -54,6 +58,7 @@ __all__ = [
     "ToneTransferWarning",
     "analyze",
     "describe",
+    "evaluate",
     "load_audio",
     "load_model",
     "save_audio",
@@ -70,7 +75,7 @@ def __getattr__(name: str) -> Any:
         return version("tonetransfer")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), _ALIASES.get(name, name))
     globals()[name] = value
     return value
 

@@ -141,7 +141,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = verbs.add_parser("evaluate", help="measure a model", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
     verb = _verb(evaluate, "parallel", "compare transfers with the true performance on the target", run="evaluate_parallel")
-    verb.add_argument("--corpus", metavar="FOLDER", type=Path, help="made by corpus render --split parallel; rendered afresh if left out")
+    parallel, unseen = Path("corpus/parallel"), Path("corpus/unseen")
+    verb.add_argument("--corpus", metavar="FOLDER", type=Path, default=parallel, help=f"made by corpus render --split parallel (default: {parallel})")
+    verb.add_argument("--unseen", metavar="FOLDER", type=Path, help=f"the same, from a soundfont never trained on (default: {unseen}, if it is there)")
     _add_weights(verb)
     return parser
 

@@ -28,6 +28,7 @@ Report = tuple[dict[str, Any], list[str]]
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 WEIGHTS_ENDING = ".safetensors"
+UNSEEN = Path("corpus/unseen")
 
 
 def transfer(arguments: Namespace) -> Report:
@@ -161,11 +162,16 @@ def train(arguments: Namespace) -> Report:
 
 def evaluate_parallel(arguments: Namespace) -> Report:
     """``evaluate parallel``."""
-    from . import evaluate
+    from .evaluate import evaluate_parallel as measure
 
+    unseen = arguments.unseen or (UNSEEN if UNSEEN.is_dir() else None)
+    for folder, font in ((arguments.corpus, "fluid"), (unseen, "generaluser")):
+        if folder is not None and not (folder / "manifest.json").is_file():
+            render = f"tonetransfer corpus render configs/corpus.yaml {folder} --split parallel --soundfont {font}"
+            raise SettingsError(f"{folder}: holds no test set (manifest.json); make one with `{render}`")
     model = load_model(arguments.weights)
-    progress, close = _progress("pair")
-    figures = evaluate.evaluate_parallel(arguments.corpus, model, progress=progress)
+    progress, close = _progress("recording")
+    figures = measure(model, arguments.corpus, unseen, progress=progress)
     close()
     return dict(figures), _table([(key, _show(value)) for key, value in figures.items()])
 

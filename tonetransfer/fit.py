@@ -11,6 +11,7 @@ import torch
 from .controls import Controls
 from .convert import hz_to_midi
 from .dynamics import loudness_quantiles, map_loudness
+from .f0 import VOICED_OFF
 from .loudness import FLOOR_DB
 
 STRAY_SHARE = 0.05  # of the melody may lie outside the instrument's range before another octave is considered
@@ -52,7 +53,8 @@ def fit(
     loud = map_loudness(controls.loudness_db, loudness_quantiles(controls.loudness_db, notes), quantiles)
     loud = torch.minimum(loud, fade_out(loud, notes, controls.grid.frame_rate))
     loud = torch.where(controls.loudness_db > FLOOR_DB, loud, FLOOR_DB).clamp(min=FLOOR_DB)
-    return replace(controls.transpose(transpose), loudness_db=loud)
+    doubt = torch.where(notes, controls.periodicity, controls.periodicity.clamp(max=VOICED_OFF - 0.05))  # what was no note stays none
+    return replace(controls.transpose(transpose), loudness_db=loud, periodicity=doubt)
 
 
 def octave_shift(controls: Controls, mean_midi: float, lowest_midi: float, highest_midi: float) -> int:

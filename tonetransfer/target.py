@@ -14,6 +14,7 @@ from .convert import hz_to_midi
 from .dynamics import loudness_quantiles
 from .errors import AudioError, InstrumentError, ToneTransferWarning
 from .model import TimbreModel
+from .polyphony import POLYPHONIC_SHARE, voices_share
 from .trackers import DEFAULT_TRACKER
 
 SHORTEST_REFERENCE_S = 1.0
@@ -88,6 +89,9 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
         message = (
             f"the reference holds {seconds:.1f} s of notes; a good likeness takes {SHORTEST_REFERENCE_S:.0f} s or more of one instrument"
         )
+        warnings.warn(message, ToneTransferWarning, stacklevel=3)
+    if voices_share(reference, heard) > POLYPHONIC_SHARE:
+        message = "several notes sound at once in the reference; a good likeness takes one instrument playing one note at a time"
         warnings.warn(message, ToneTransferWarning, stacklevel=3)
     if not seconds:
         return _like_nearest(model, model.encode(reference))

@@ -19,14 +19,13 @@ from .follow import follow_stream
 from .frames import FrameGrid
 from .loudness import FLOOR_DB
 from .model import TimbreModel
-from .polyphony import voices_share
+from .polyphony import POLYPHONIC_SHARE, voices_share
 from .target import Recording, Target, at_rate, find_target
 from .trackers import DEFAULT_TRACKER
 
 SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
 UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
 SHORTEST_S = 0.1  # of notes
-POLYPHONIC_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -231,17 +230,15 @@ def warn_about(audio: torch.Tensor, heard: Controls) -> None:
     loudest = float(heard.loudness_db.max())
     if loudest < SILENT_DB:
         return _warn("the recording is silent, and so is the result; check the recording's level and channel")
-    audible = heard.loudness_db > max(loudest - 40.0, SILENT_DB)
-    share, seconds = float((notes & audible).sum() / audible.sum()), float(notes.sum()) / heard.grid.frame_rate
-    if seconds < SHORTEST_S:
+    if (share := voices_share(audio, heard)) > POLYPHONIC_SHARE:
         return _warn(
-            "no note is heard in the recording, so the result is (nearly) silent; a voice or an instrument playing notes is wanted"
+            f"several notes sound at once ({100 * share:.0f} % of the time); this program hears one note at a time: record one voice"
         )
-    if share < UNPITCHED_SHARE:
-        return _warn(f"only {100 * share:.0f} % of the recording has a pitch; speech, noise and drums do not become music")
-    share = voices_share(audio, heard)
-    if share > POLYPHONIC_SHARE:
-        _warn(f"several notes sound at once ({100 * share:.0f} % of the time); this program hears one note at a time: record one voice")
+    if float(notes.sum()) < SHORTEST_S * heard.grid.frame_rate:
+        return _warn("no note is heard in the recording, so the result is (nearly) silent; a voice or an instrument playing is wanted")
+    audible = heard.loudness_db > max(loudest - 40.0, SILENT_DB)
+    if (share := float((notes & audible).sum() / audible.sum())) < UNPITCHED_SHARE:
+        return _warn(f"only {100 * share:.0f} % of the recording has a pitch; noise, drums and much of speech do not become music")
     return None
 
 
