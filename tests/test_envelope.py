@@ -45,6 +45,17 @@ def test_a_crescendo_after_the_attack_is_not_attack():
     assert find_adsr(rise).attack_s == pytest.approx(0.04, rel=0.2)
 
 
+def test_a_swell_after_a_soft_beginning_is_not_attack():
+    soft_then_loud = np.concatenate([np.full(400, 0.18), np.linspace(0.18, 1.0, 400), np.ones(300)])
+    soft_then_loud[20:380] += 0.04 * np.hanning(360)
+    assert find_adsr(soft_then_loud).attack_s == 0
+
+
+def test_a_slow_attack_is_one():
+    swell = np.concatenate([np.zeros(100), np.linspace(0, 1, 1500), np.linspace(1, 0, 200)])
+    assert find_adsr(swell).attack_s == pytest.approx(1.5, rel=0.05)
+
+
 def test_a_plucked_note_has_attack_and_release_and_no_sustain():
     time = np.arange(2000) / ENVELOPE_RATE
     found = find_adsr(np.concatenate([np.zeros(20), np.linspace(0, 1, 10), np.exp(-time / 0.2)]))

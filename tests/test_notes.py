@@ -52,6 +52,12 @@ def test_a_dip_is_a_repeated_note_and_tremolo_is_not():
     assert len(find_notes(f0_hz, swinging, sounding, RATE)) == 1
 
 
+def test_a_step_and_the_dip_beside_it_are_one_border():
+    f0_hz, level_db, sounding = perform((60, 100), (63, 100))
+    level_db[98:108] -= 15 * np.hanning(10)
+    assert borders(find_notes(f0_hz, level_db, sounding, RATE)) == [(0, 102), (102, 200)]
+
+
 def test_a_slide_is_divided_at_most_once_and_a_scoop_belongs_to_its_note():
     slide = np.concatenate([np.full(60, 60.0), np.linspace(60, 67, 40), np.full(60, 67.0)])
     assert len(find_notes(midi_to_hz(slide), np.full(160, -20.0), np.ones(160, bool), RATE)) == 2

@@ -21,6 +21,7 @@ LONGER_EFFORT = 4.0
 SLACK_S = 0.010  # ripples of less than this do not end an attack
 SLURRED = 0.3  # a note that begins above this share of its peak has no attack of its own
 LATEST_ONSET_S = 0.2  # what rises later, after a quiet beginning, is a swell
+HEARD, LONGEST_FLAT_S = 0.1, 0.1  # and so is what first stays for a while where it can be heard
 LATEST_DECAY_S = 0.05  # after the attack; a peak that comes later is a swell
 _STEP_SHARE = 0.694  # what a sudden start reads, re the length of the window: (C^-1(0.81) - C^-1(0.01)) / 0.8, C the Hann window's integral
 
@@ -124,22 +125,29 @@ def _rise(share: np.ndarray, smoothing_s: float) -> tuple[float, float]:
     after = np.array([int(np.argmax(share >= level)) for level in levels])  # first crossings
     before = share[after - 1]
     times = (after - 1 + (levels - before) / np.maximum(share[after] - before, 1e-12)) / ENVELOPE_RATE
-    last = _last_easy_step(np.diff(times))
+    first, last = _easy_steps(np.diff(times))
+    if share[0] > HEARD and times[first] > LONGEST_FLAT_S:
+        return 0.0, 0.0
     target = 1.0 if last == len(levels) - 1 else levels[last]
-    per_unit = (times[last] - times[0]) / (levels[last] - levels[0])
+    per_unit = (times[last] - times[first]) / (levels[last] - levels[first])
     raw_s = per_unit * target
     rise_s = max(math.sqrt(max(raw_s**2 - (_STEP_SHARE * smoothing_s) ** 2, 0.0)), SHORTEST_RISE_S)
-    onset_s = times[0] - per_unit * levels[0] + (raw_s - rise_s) / 2.0  # smoothing leaves the middle where it is
+    onset_s = times[first] - per_unit * levels[first] + (raw_s - rise_s) / 2.0  # smoothing leaves the middle where it is
     end_s = onset_s + rise_s
     return max(float(onset_s), 0.0), max(float(end_s - max(onset_s, 0.0)), SHORTEST_RISE_S)
 
 
-def _last_easy_step(efforts: np.ndarray) -> int:
-    """How many steps are climbed before one takes much longer than those before it."""
+def _easy_steps(efforts: np.ndarray) -> tuple[int, int]:
+    """The stretch of steps in which none takes much longer than the rest: the levels it begins and ends at."""
+    last = len(efforts)
     for step in range(2, len(efforts)):
         if efforts[step] > LONGER_EFFORT * efforts[:step].mean() + SLACK_S:
-            return step
-    return len(efforts)
+            last = step
+            break
+    first = 0
+    while last - first > 2 and efforts[first] > LONGER_EFFORT * efforts[first + 1 : last].mean() + SLACK_S:
+        first += 1
+    return first, last
 
 
 def _decay(body: np.ndarray) -> tuple[float, float]:

@@ -28,7 +28,7 @@ import numpy as np
 from .audio import AudioLike, check_audio
 from .controls import Controls
 from .convert import hz_to_midi
-from .envelope import ENVELOPE_RATE, amplitude_envelope, find_adsr, temporal_centroid_s, window_s
+from .envelope import ENVELOPE_RATE, Adsr, amplitude_envelope, find_adsr, temporal_centroid_s, window_s
 from .errors import ControlsError
 from .frames import FrameGrid
 from .modulation import Modulation, find_modulation
@@ -48,7 +48,7 @@ from .spectral_shape import spectral_tracks
 N_PARTIALS_SHOWN = 10
 AUDIBLE_DB = 50.0  # below the loudest frame
 QUIETEST_DB = -80.0
-EDGE_S = 0.03  # of a note, where f0 and level still settle
+EDGE_S, LONGEST_EDGE_S = 0.03, 0.15  # of a note, where f0 and level still settle
 LEAST_VIBRATO_CENTS = 5.0
 LEAST_TREMOLO_DB = 0.5
 
@@ -168,7 +168,7 @@ def describe_note(analysis: Analysis, number: int) -> dict[str, float]:
     f0_hz = float(np.exp2(np.median(np.log2(analysis.partials.f0_hz[note.frames]))))
     envelope, first_s = note_envelope(analysis, number)
     adsr = find_adsr(envelope, smoothing_s=window_s(f0_hz))
-    vibrato, tremolo = _vibrato(analysis, note, f0_hz), _tremolo(analysis, note, f0_hz)
+    vibrato, tremolo = _vibrato(analysis, note, f0_hz), _tremolo(analysis, note, f0_hz, adsr)
     return {
         "start_s": note.start / rate,
         "duration_s": (note.stop - note.start) / rate,
@@ -223,22 +223,27 @@ def _quietest(analysis: Analysis, start: int, stop: int) -> int:
 
 
 def _vibrato(analysis: Analysis, note: Note, f0_hz: float) -> Modulation:
-    return _modulation(1200.0 * np.log2(analysis.partials.f0_hz / f0_hz), analysis, note, f0_hz, LEAST_VIBRATO_CENTS, squared=False)
+    edge = round(EDGE_S * analysis.grid.frame_rate)
+    cents = 1200.0 * np.log2(analysis.partials.f0_hz / f0_hz)
+    return _modulation(cents, note, edge, edge, analysis.grid, f0_hz, least=LEAST_VIBRATO_CENTS, squared=False)
 
 
-def _tremolo(analysis: Analysis, note: Note, f0_hz: float) -> Modulation:
-    return _modulation(analysis.partials.level_db, analysis, note, f0_hz, LEAST_TREMOLO_DB, squared=True)
+def _tremolo(analysis: Analysis, note: Note, f0_hz: float, adsr: Adsr) -> Modulation:
+    """Of the level between attack and release, which are steep and would pass for part of a swing."""
+    parts_s = np.clip([adsr.attack_s, adsr.release_s], EDGE_S, LONGEST_EDGE_S)
+    first, last = (round(float(part_s) * analysis.grid.frame_rate) + 1 for part_s in parts_s)
+    return _modulation(analysis.partials.level_db, note, first, last, analysis.grid, f0_hz, least=LEAST_TREMOLO_DB, squared=True)
 
 
-def _modulation(contour: np.ndarray, analysis: Analysis, note: Note, f0_hz: float, least: float, *, squared: bool) -> Modulation:
-    """The swing of one note, without the note's edges, and with what the window took from it given back."""
-    rate = analysis.grid.frame_rate
-    edge = round(EDGE_S * rate)
-    body = contour[note.start + edge : max(note.stop - edge, note.start + edge)]
-    found = find_modulation(body, rate, least_extent=least)
+def _modulation(
+    contour: np.ndarray, note: Note, first: int, last: int, grid: FrameGrid, f0_hz: float, *, least: float, squared: bool
+) -> Modulation:
+    """The swing of one note without its first and last frames, with what the window took from it given back."""
+    body = contour[note.start + first : max(note.stop - last, note.start + first)]
+    found = find_modulation(body, grid.frame_rate, least_extent=least)
     if not found.extent:
         return found
-    onset_s = found.onset_s + EDGE_S if found.onset_s else 0.0
+    onset_s = found.onset_s + first / grid.frame_rate if found.onset_s else 0.0
     return Modulation(found.rate_hz, found.extent / swing_response(found.rate_hz, f0_hz, squared=squared), onset_s, found.duration_s)
 
 

@@ -5,9 +5,9 @@ and comes back (a repeated note).
 
 Levels of f0 are found as a whole: of all sequences of levels that one is chosen from which f0 deviates least in sum, where each
 change of level costs as much as being 100 cents off for 50 ms (the Potts functional with L1 data term: Weinmann, Storath and
-Demaret, SIAM J. Numer. Anal. 53, 2015). Vibrato of up to a semitone is too quick to pay that price. What moves gradually is then
-joined again: a border stays only if f0 jumps there, and a piece that is nowhere level (a slide, a scoop) belongs to the note it
-leads to. A dip that is part of a regular swing is tremolo, not a new note.
+Demaret, SIAM J. Numer. Anal. 53, 2015). Vibrato is taken out before where it is plain, and is mostly too quick to pay that price
+where it is not. What moves gradually is then joined again: a border stays only if f0 jumps there, and a piece that is nowhere
+level (a slide, a scoop) belongs to the note it leads to. A dip that is part of a regular swing is tremolo, not a new note.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ STEP_WINDOW_S = 0.18  # a cycle of vibrato
 LEVEL_GRID_CENTS = 20.0
 LEVEL_S, LEVEL_CENTS = 0.04, 40.0  # what makes a note of a piece: f0 stays for so long within so much
 BLIP_S = 0.03  # a tracker's error, not a note
+PLAIN_SHARE = 0.9  # of the variance explained by one sine; a trill or a scale stays below
+WIDEST_VIBRATO_CENTS = 150.0
 DIP_DB = 6.0
 DIP_WINDOW_S = 0.5
+SAME_BORDER_S = 0.08
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ def find_notes(f0_hz: np.ndarray, level_db: np.ndarray, sounding: np.ndarray, fr
     for run in runs(sounding):
         if run.stop - run.start < shortest:
             continue
-        steady = median_filter(cents[run.frames], size=2 * round(BLIP_S * frame_rate) + 1, mode="nearest")
-        borders = np.sort(np.concatenate([_steps(steady, frame_rate), _dips(level_db[run.frames], frame_rate)]))
+        steady = median_filter(_without_vibrato(cents[run.frames], frame_rate), size=2 * round(BLIP_S * frame_rate) + 1, mode="nearest")
+        borders = _join(_steps(steady, frame_rate), _dips(level_db[run.frames], frame_rate), SAME_BORDER_S * frame_rate)
         start = 0
         for border in borders:
             long_enough = border - start >= shortest and len(steady) - border >= shortest
@@ -92,6 +95,17 @@ def close_gaps(mask: np.ndarray, frame_rate: float) -> np.ndarray:
         if gap.start > 0 and gap.stop < len(mask) and gap.stop - gap.start <= LONGEST_GAP_S * frame_rate:
             closed[gap.frames] = True
     return closed
+
+
+def _join(steps: np.ndarray, dips: np.ndarray, near: float) -> np.ndarray:
+    """All borders in order; of a step and a dip that are one, the dip, which is the more exact."""
+    alone = [step for step in steps if not (np.abs(dips - step) < near).any()]
+    return np.sort(np.concatenate([np.array(alone, int), dips]))
+
+
+def _without_vibrato(cents: np.ndarray, frame_rate: float) -> np.ndarray:
+    swing = follow_swing(cents, frame_rate)
+    return cents - np.where((swing.share >= PLAIN_SHARE) & (swing.extent <= WIDEST_VIBRATO_CENTS), swing.value, 0.0)
 
 
 def _steps(cents: np.ndarray, frame_rate: float) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The partials of a monophonic recording, followed along its f0: amplitudes, tuning, noise between them.
 
-Each frame is looked at through a Hann window of four periods of *its own* f0. Such a window has a zero on every other harmonic, so each
-partial is seen alone, and it is as short as the note allows (9 ms at 440 Hz), so vibrato and tremolo pass through it. The audio is
-brought down to 0 Hz by k times the f0 curve, glides included; what then still turns is the partial's deviation from k f0
+Each frame is looked at through a Hann window of four periods of *its own* f0, or of as many whole ones as fit into 20 ms. Such a window has
+a zero on every other harmonic, so each partial is seen alone, and it is so short that vibrato and tremolo pass through it. The
+audio is brought down to 0 Hz by k times the f0 curve, glides included; what then still turns is the partial's deviation from k f0
 (frequency reassignment: Auger and Flandrin, 1995).
 
 References: Peeters, Giordano, Susini, Misdariis and McAdams, "The Timbre Toolbox", JASA 130(5), 2011; Pollard and Jansson, "A tristimulus
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +22,14 @@ from .convert import amplitude_to_db
 from .frames import FrameGrid
 
 N_PARTIALS = 20  # Peeters et al. (2011)
-PERIODS = 4.0  # length of the window; with 2 a mistuned neighbour leaks in, with more vibrato is smoothed away
+PERIODS = 4  # at least; with 2 a mistuned neighbour leaks in, with more a bass's vibrato is smoothed away
+SHORTEST_WINDOW_S = 0.020  # two hops at 100 frames a second: no sound falls between two windows
+NOISE_PERIODS, NOISE_WINDOW_S = 3, 0.008  # shorter, so that vibrato does not pass for noise
 LOWEST_PARTIAL_DB = -80.0  # re the sum of all partials; below this a partial counts as absent
 NOISE_RATIO_LIMITS_DB = (-20.0, 60.0)
+MOST_CORRECTION = 0.045  # of f0, each of two times; trackers flatten a wide vibrato of low notes by that much
 _TAPS = 12  # of the interpolation between samples; true to 0.1 % up to 0.7 of Nyquist
-_CHUNK = 1 << 20  # numbers held at once: bounds the memory, whatever the length of the recording
+_CHUNK = 1 << 17  # numbers held at once: bounds the memory, whatever the length of the recording
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def find_partials(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, *, wher
         found_hz[frames] = _mean_f0(group, nearly_hz, amplitudes[frames], deviation_hz)
         stretch[frames] = (centre + deviation_hz / order) / found_hz[frames, None]
         level_db[frames] = _level_db(group)
-        noise_ratio_db[frames] = _harmonic_to_noise_ratio_db(group, grid.sample_rate / found_hz[frames])
+        noise_ratio_db[frames] = _harmonic_to_noise_ratio_db(group, grid.sample_rate / found_hz[frames], grid.sample_rate)
     return Partials(found_hz, amplitudes, stretch, level_db, noise_ratio_db)
 
 
@@ -177,7 +181,12 @@ def swing_response(rate_hz: float, f0_hz: float, *, squared: bool) -> float:
     """What the window leaves of a swing of `rate_hz` [Hz] at this f0 [Hz]: of f0 itself, or with `squared` of the level."""
     position = np.linspace(-0.5, 0.5, 257)
     window = np.cos(np.pi * position) ** (4 if squared else 2)  # level is the energy of windowed audio: Hann squared
-    return float((window * np.cos(2 * np.pi * position * rate_hz * PERIODS / f0_hz)).sum() / window.sum())
+    return float((window * np.cos(2 * np.pi * position * rate_hz * _span_s(f0_hz))).sum() / window.sum())
+
+
+def _span_s(f0_hz: Any) -> Any:
+    """Length of the window at an f0 [s]: whole periods."""
+    return np.maximum(PERIODS, np.floor(SHORTEST_WINDOW_S * f0_hz)) / f0_hz
 
 
 def _corrected_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, where: np.ndarray) -> np.ndarray:
@@ -189,12 +198,12 @@ def _corrected_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, where: 
 
 
 def _mean_f0(group: _Windows, f0_hz: np.ndarray, amplitude: np.ndarray, deviation_hz: np.ndarray) -> np.ndarray:
-    """Mean of f_k / k over the first five partials, weighted with their energy; a correction beyond a quarter tone is not believed."""
+    """Mean of f_k / k over the first five partials, weighted with their energy; more than 75 cents of correction are not believed."""
     amplitude, deviation_hz = amplitude[:, :5].astype(np.float64), deviation_hz[:, :5]
     weight = np.where(np.abs(deviation_hz) * group.span_s < 1.0, amplitude**2, 0.0) + 1e-30
     correction = (weight * deviation_hz / np.arange(1, 1 + weight.shape[-1])).sum(-1) / weight.sum(-1)
     given = f0_hz[group.frames]
-    return np.where(np.abs(correction / given) < 0.03, given + correction, given)
+    return np.where(np.abs(correction / given) < MOST_CORRECTION, given + correction, given)
 
 
 def _shares(amplitudes: np.ndarray) -> np.ndarray:
@@ -204,7 +213,7 @@ def _shares(amplitudes: np.ndarray) -> np.ndarray:
 
 def _windows(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, where: np.ndarray) -> Iterator[_Windows]:
     """Cut out the wanted frames, those of similar f0 together."""
-    span = PERIODS * grid.sample_rate / f0_hz  # samples, not whole
+    span = _span_s(f0_hz) * grid.sample_rate  # samples, not whole
     halves = np.ceil(2.0 ** (np.ceil(2.0 * np.log2(span / 2.0)) / 2.0)).astype(int) + _TAPS  # rounded up to half octaves
     for half in np.unique(halves[where]):
         offset = np.arange(-half, half + 1)
@@ -265,11 +274,11 @@ def _level_db(group: _Windows) -> np.ndarray:
     return 10.0 * np.log10(np.maximum(2.0 * energy, 1e-12))
 
 
-def _harmonic_to_noise_ratio_db(group: _Windows, period: np.ndarray) -> np.ndarray:
-    """Energy of what repeats after one period [samples] over the energy of what does not, for three periods around each frame."""
+def _harmonic_to_noise_ratio_db(group: _Windows, period: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Energy of what repeats after one period [samples] over the energy of what does not."""
     half = np.round(period / 2.0)
     later, earlier = _shifted(group.audio, period - half), _shifted(group.audio, -half)
-    position = group.times_s / group.span_s * PERIODS / (PERIODS - 1.0)
+    position = group.times_s / np.maximum(NOISE_PERIODS * period / sample_rate, NOISE_WINDOW_S)[:, None]
     weight = np.where(np.abs(position) < 0.5, np.cos(np.pi * position) ** 2, 0.0)
     total = (weight * (later - _mean(later, weight)) ** 2 + weight * (earlier - _mean(earlier, weight)) ** 2).sum(-1) / 2.0
     noise = (weight * (later - earlier) ** 2).sum(-1) / 2.0

@@ -21,7 +21,7 @@ from .spectral import magnitudes
 
 ROLLOFF_PERCENT = (50, 85, 95)
 N_MFCC = 13
-_PIECE_FRAMES = 2000
+_PIECE_FRAMES = 1000
 
 
 def spectral_tracks(audio: np.ndarray, grid: FrameGrid) -> dict[str, np.ndarray]:
@@ -56,13 +56,14 @@ def _tracks(audio: np.ndarray, grid: FrameGrid) -> dict[str, np.ndarray]:
     spectrum, audio = every[:, 1:], audio[hop:]
     frames: Any = {"frame_length": N_FFT, "hop_length": hop, "center": False}
     centroid = librosa.feature.spectral_centroid(S=spectrum, sr=rate)
+    skewness, kurtosis = _skewness_and_kurtosis(spectrum, rate)
     tracks = {
-        "rms_db": amplitude_to_db(librosa.feature.rms(y=audio, **frames)[0]),
+        "rms_db": amplitude_to_db(librosa.feature.rms(y=audio, **frames)[0].astype(np.float64)),
         "zero_crossing_rate_hz": rate * librosa.feature.zero_crossing_rate(audio, **frames)[0],
         "spectral_centroid_hz": centroid[0],
         "spectral_bandwidth_hz": librosa.feature.spectral_bandwidth(S=spectrum, sr=rate, centroid=centroid)[0],
-        "spectral_skewness": _moment(spectrum, rate, 3),
-        "spectral_kurtosis": _moment(spectrum, rate, 4),
+        "spectral_skewness": skewness,
+        "spectral_kurtosis": kurtosis,
         "spectral_flatness": librosa.feature.spectral_flatness(S=spectrum)[0],
         "spectral_flux": spectral_flux(every),
     }
@@ -94,10 +95,12 @@ def spectral_flux(spectrum: np.ndarray) -> np.ndarray:
     return np.where(both, np.sqrt((np.diff(unit, axis=1) ** 2).sum(0)), 0.0)
 
 
-def _moment(spectrum: np.ndarray, sample_rate: int, order: int) -> np.ndarray:
-    """Standardised central moment of a magnitude spectrum (n_bins, n_frames) as a distribution over frequency; 0 in silence."""
-    frequency = np.linspace(0.0, sample_rate / 2.0, len(spectrum))[:, None]
+def _skewness_and_kurtosis(spectrum: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Third and fourth standardised moment of magnitudes (n_bins, n_frames) as a distribution over frequency; 0 in silence."""
+    frequency = np.linspace(0.0, sample_rate / 2.0, len(spectrum), dtype=np.float32)
     share = spectrum / np.maximum(spectrum.sum(0), 1e-9)
-    distance = frequency - (share * frequency).sum(0)
-    spread = np.sqrt((share * distance**2).sum(0))
-    return (share * distance**order).sum(0) / np.maximum(spread, 1.0) ** order
+    distance = frequency[:, None] - frequency @ share
+    square = distance * distance
+    spread = np.maximum(np.sqrt(np.einsum("ft,ft->t", share, square)), 1.0)
+    weighted = share * square
+    return np.einsum("ft,ft->t", weighted, distance) / spread**3, np.einsum("ft,ft->t", weighted, square) / spread**4
