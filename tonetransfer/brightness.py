@@ -1,10 +1,12 @@
 """Loud is bright: what soundfonts leave out, and how it is put back.
 
 Real instruments grow brighter as they are played louder. Most soundfonts play one recording at every velocity. A filter that
-follows how hard is played puts the connection back; :func:`measure_slope` tells from recordings how strong it should be.
+follows how hard is played puts the connection back; :func:`slope_between` tells from recordings how strong it should be.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import librosa
 import numpy as np
@@ -69,10 +71,35 @@ def loudness_and_centroid(audio: np.ndarray, sample_rate: int) -> tuple[np.ndarr
 
 
 def measure_slope(audio: np.ndarray, sample_rate: int, *, span_db: float = 30.0) -> float:
-    """Octaves of spectral centroid per decibel of loudness, over the windows within `span_db` of the loudest."""
+    """Octaves of centroid per decibel while one recording swells and fades, over its windows within `span_db` of the loudest."""
     loudness, centroid = loudness_and_centroid(audio, sample_rate)
     heard = loudness > loudness.max() - span_db
     return float(np.polyfit(loudness[heard], centroid[heard], 1)[0])
+
+
+def slope_between(notes: Sequence[tuple[float, np.ndarray]], sample_rate: int) -> float:
+    """Octaves of centroid per decibel from soft notes to loud ones of the same pitch.
+
+    Parameters
+    ----------
+    notes : sequence of (midi, audio)
+        At least two of some pitch. Each counts with the median of its louder half.
+    sample_rate : int [Hz]
+
+    Returns
+    -------
+    float [octaves per dB]
+        Least squares with an intercept of its own for every pitch. Means little when the recordings were brought to one level.
+    """
+    keys, points = [], []
+    for midi, audio in notes:
+        loudness, centroid = loudness_and_centroid(audio, sample_rate)
+        steady = loudness >= np.median(loudness[loudness > loudness.max() - 25.0])
+        keys.append(round(midi))
+        points.append((np.median(loudness[steady]), np.median(centroid[steady])))
+    pitch, values = np.array(keys), np.array(points)
+    values -= np.array([values[pitch == key].mean(axis=0) for key in pitch])
+    return float((values[:, 0] @ values[:, 1]) / max(float(values[:, 0] @ values[:, 0]), 1e-9))
 
 
 def a_weighted_db(audio: np.ndarray, sample_rate: int) -> float:

@@ -120,7 +120,7 @@ def render_corpus(
     for name, timbre, channel in parts:
         origin = Path(samples or ".") / timbre.folder if timbre.folder else font or Path(described.soundfont)
         for score in scores(described, timbre, channel, split=split, seed=seed):
-            jobs.append(Job(name, timbre, channel, described.slopes[timbre.family], origin, score, Path(out)))
+            jobs.append(Job(name, timbre, channel, described.slope(timbre), origin, score, Path(out)))
     files = _run(jobs, workers, progress)
     entries = {name: entry(described, name, timbre) for name, timbre, _ in parts}
     return _write_manifest(Path(out), entries, files, seed=seed, split=split)
@@ -163,7 +163,7 @@ def render_parallel(
     source = test.sources.get(str(soundfont), described.timbres[test.instruments[0]].source)
     timbres = {name: described.timbres[name].model_copy(update={"source": source}) for name in test.instruments}
     jobs = [
-        Job(name, timbre, 0, 0.0 if outside else described.slopes[timbre.family], origin, score, Path(out))
+        Job(name, timbre, 0, 0.0 if outside else described.slope(timbre), origin, score, Path(out))
         for name, timbre in timbres.items()
         for score in pieces
     ]

@@ -7,6 +7,7 @@ Every harmonic votes with its energy, so a weak or missing fundamental does no h
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 from scipy.signal import upfirdn
 
 from .audio import resample
@@ -17,6 +18,7 @@ STEP = 40  # samples at WORK_RATE; 400 phases a second tell deviations up to 200
 HIGHEST_HZ = 7000.0
 N_HARMONICS = 6
 FLOOR_DB = -60.0  # below the loudest instant: nothing to measure
+EDGE_DB = -6.0  # below the loudest instant nearby: the window sees the edge of a note, where the deviation reads too small
 
 
 def refine_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, *, limit_cents: float = 60.0) -> np.ndarray:
@@ -37,30 +39,28 @@ def refine_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, *, limit_ce
         Where the audio is too quiet to tell, the deviation found last is held.
     """
     at_work = resample(audio, grid.sample_rate, WORK_RATE).numpy()
-    curve = np.interp(np.arange(len(at_work)) / WORK_RATE, grid.times(len(f0_hz)), f0_hz)
-    error, weight = _phase_errors(np.asarray(at_work, dtype=np.float64), curve)
     frame_times = grid.times(len(f0_hz))
-    times = (np.arange(len(error)) + 0.5) * STEP / WORK_RATE
+    curve = np.interp(np.arange(len(at_work)) / WORK_RATE, frame_times, f0_hz)
+    half = max(round(1.5 * WORK_RATE / float(curve.min())), round(0.010 * WORK_RATE))  # first null at two thirds of the lowest f0
+    error, weight = _phase_errors(at_work.astype(np.float64), curve, np.hanning(2 * half + 1))
     smoother = np.hanning(13)[1:-1]  # 27 ms
     error, weight = np.convolve(error, smoother, mode="same"), np.convolve(weight, smoother, mode="same")
-    known = weight > weight.max() * 10.0 ** (FLOOR_DB / 10.0) if weight.max() > 0 else np.zeros(len(weight), dtype=bool)
+    loudest_near = maximum_filter1d(weight, 2 * (half // STEP + 6) + 1)
+    known = (weight > loudest_near * 10.0 ** (EDGE_DB / 10.0)) & (weight > weight.max() * 10.0 ** (FLOOR_DB / 10.0))
     if not known.any():
         return f0_hz.astype(np.float32)
     last_known = np.maximum.accumulate(np.where(known, np.arange(len(known)), np.argmax(known)))
-    ratio = (error / np.maximum(weight, 1e-30))[last_known]
-    bound = 2.0 ** (limit_cents / 1200.0) - 1.0
-    nearest = np.interp(frame_times, times, np.clip(ratio, -bound, bound))
-    return (f0_hz * (1.0 + nearest)).astype(np.float32)
+    cents = 1200.0 * np.log2(1.0 + np.clip((error / np.maximum(weight, 1e-30))[last_known], -0.5, 1.0))
+    times = (np.arange(len(error)) + 0.5) * STEP / WORK_RATE
+    nearest = np.interp(frame_times, times, np.clip(cents, -limit_cents, limit_cents))
+    return (f0_hz * 2.0 ** (nearest / 1200.0)).astype(np.float32)
 
 
-def _phase_errors(audio: np.ndarray, f0_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _phase_errors(audio: np.ndarray, f0_hz: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted relative error of the curve and its weight, each (n_steps,); their quotient is the least-squares error.
 
     A harmonic k that deviates by ``e * k * f0`` turns by ``2 pi e k f0 dt`` in a step.
     """
-    lowest = float(f0_hz.min())
-    half = max(round(1.5 * WORK_RATE / lowest), round(0.010 * WORK_RATE))  # first null at two thirds of the lowest f0
-    window = np.hanning(2 * half + 1)
     phase = np.cumsum(f0_hz / WORK_RATE)
     phase -= np.floor(phase)
     carrier = np.exp(-2j * np.pi * phase)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import librosa
@@ -31,7 +31,8 @@ REFERENCE_DB = -20.0  # A-weighted loudness that a note played with full force i
 OVERSAMPLING = 2  # notes are held at twice the rate: cubic interpolation then loses nothing that is heard
 RELEASE_S = 0.06  # fade after a note ends
 LEGATO_SKIP_S = (0.05, 0.12)  # of the attack: a slurred note has no tonguing or bow change of its own
-LEGATO_FADE_S = 0.02
+SKIP_FADE_S = 0.02
+LONGEST_RISE = 0.25  # of a note's length
 FURTHEST = 5.5  # semitones that a note is moved at most
 LOWEST_HZ, HIGHEST_HZ = 26.0, 3000.0
 SHORTEST_S = 0.12  # steady sound that a note must have
@@ -52,6 +53,8 @@ class RecordedNote:
         As it sounds.
     layer_db : float, <= 0
         How hard it was played [dB re the strongest].
+    rise : int [samples]
+        Until it is nearly as loud as its steady part: slow bows take a second.
     steady : tuple of int [samples]
         First and last sample of the part that can be repeated.
     """
@@ -60,6 +63,7 @@ class RecordedNote:
     audio: np.ndarray
     midi: float
     layer_db: float
+    rise: int
     steady: tuple[int, int]
 
 
@@ -146,9 +150,7 @@ class NoteFolder:
         for number, note in enumerate(performance.notes):
             recorded = self._choose(performance, note, rng)
             layers.append(recorded.layer_db)
-            legato = number > 0 and performance.notes[number - 1].end >= note.start
-            skipped = round(rng.uniform(*LEGATO_SKIP_S) * self.sample_rate * OVERSAMPLING) if legato else 0
-            played = self._play(performance, number, recorded, min(skipped, recorded.steady[0]))
+            played = self._play(performance, number, recorded, self._skipped(performance, number, recorded, rng))
             start = note.start * self.sample_rate // FRAME_RATE
             audio[start : start + len(played)] += played[: n_samples - start]
         return audio, np.array(layers)[performance.note_index()]
@@ -170,6 +172,13 @@ class NoteFolder:
         near = np.flatnonzero(cost < cost.min() + 0.4)
         return self.notes[int(rng.choice(near))]
 
+    def _skipped(self, performance: Performance, number: int, recorded: RecordedNote, rng: np.random.Generator) -> int:
+        """How much of the attack is left out [samples]: some of a slurred note's, and of a slow one's when there is no time for it."""
+        note, rate = performance.notes[number], self.sample_rate * OVERSAMPLING
+        slow = max(recorded.rise - round(LONGEST_RISE * note.length / FRAME_RATE * rate), 0)
+        slurred = number > 0 and performance.notes[number - 1].end >= note.start
+        return min(max(slow, round(rng.uniform(*LEGATO_SKIP_S) * rate) if slurred else 0), recorded.steady[0])
+
     def _play(self, performance: Performance, number: int, recorded: RecordedNote, skipped: int) -> np.ndarray:
         """One note: read along a time axis that is warped to follow its bend, repeated as long as it is held, faded at its end."""
         note, rate = performance.notes[number], self.sample_rate
@@ -185,7 +194,7 @@ class NoteFolder:
         played = _read_at(source, position)
         fade = np.clip((length - np.arange(length)) / (length - held), 0.0, 1.0)
         if skipped:
-            fade *= np.clip(np.arange(length) / (LEGATO_FADE_S * rate), 0.0, 1.0)
+            fade *= np.clip(np.arange(length) / (SKIP_FADE_S * rate), 0.0, 1.0)
         return (played * np.sin(0.5 * np.pi * fade) ** 2 * 10.0 ** (velocity_db(note.velocity) / 20.0)).astype(np.float32)
 
 
@@ -296,7 +305,8 @@ def _recorded_note(
     loud = level > level.max() - STEADY_DB
     midi = float(np.median(hz_to_midi(f0_hz.astype(np.float64))[loud]))
     doubled = resample(audio, sample_rate, sample_rate * OVERSAMPLING).numpy()
-    return RecordedNote(name, doubled, midi, layer_db, _steady(level, len(doubled), sample_rate * OVERSAMPLING // FRAME_RATE))
+    rise, steady = _parts(level, len(doubled), sample_rate * OVERSAMPLING // FRAME_RATE)
+    return RecordedNote(name, doubled, midi, layer_db, rise, steady)
 
 
 def _level_db(audio: np.ndarray, sample_rate: int, n_frames: int) -> np.ndarray:
@@ -306,12 +316,12 @@ def _level_db(audio: np.ndarray, sample_rate: int, n_frames: int) -> np.ndarray:
     return 10.0 * np.log10(np.convolve(power, np.ones(5) / 5.0, mode="same") + 1e-12)
 
 
-def _steady(level_db: np.ndarray, n_samples: int, hop_length: int) -> tuple[int, int]:
-    """The part of a note between its attack and its decay [samples]."""
+def _parts(level_db: np.ndarray, n_samples: int, hop_length: int) -> tuple[int, tuple[int, int]]:
+    """How long a note takes to rise, and the part between its attack and its decay [samples]."""
     loud = np.flatnonzero(level_db > np.percentile(level_db, 90) - STEADY_DB)
     first, last = int(loud[0]), int(loud[-1]) + 1
     attack = min(first + max(12, (last - first) // 5), last - 2)
-    return max(attack, 0) * hop_length, min(max(last - 3, attack + 2) * hop_length, n_samples)
+    return first * hop_length, (max(attack, 0) * hop_length, min(max(last - 3, attack + 2) * hop_length, n_samples))
 
 
 def _levelled(notes: list[RecordedNote | None], sample_rate: int) -> list[RecordedNote]:
@@ -328,7 +338,4 @@ def _levelled(notes: list[RecordedNote | None], sample_rate: int) -> list[Record
     slope = float(np.clip(np.polyfit(midi, loudness, 1)[0], -0.5, 0.5)) if np.ptp(midi) > 6 else 0.0
     wanted = REFERENCE_DB + slope * (midi - midi.mean())
     gains = 10.0 ** ((wanted - loudness) / 20.0)
-    return [
-        RecordedNote(note.name, (note.audio * gain).astype(np.float32), note.midi, note.layer_db, note.steady)
-        for note, gain in zip(usable, gains, strict=True)
-    ]
+    return [replace(note, audio=(note.audio * gain).astype(np.float32)) for note, gain in zip(usable, gains, strict=True)]

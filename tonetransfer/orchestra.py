@@ -41,6 +41,7 @@ class Timbre(BaseModel):
     folder: str | None = None
     files: str = "*"
     named: bool = True
+    slope: float | None = None  # dB per octave and dB; None: its family's
     stereo: bool = False  # the right channel is a recording of its own: a second timbre
 
 
@@ -72,6 +73,10 @@ class CorpusConfig(BaseModel):
     sources: dict[str, Source]
     timbres: dict[str, Timbre]
     parallel: Parallel
+
+    def slope(self, timbre: Timbre) -> float:
+        """How much brighter a timbre's louder playing is [dB per octave and dB]."""
+        return self.slopes[timbre.family] if timbre.slope is None else timbre.slope
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ def load_config(path: Path) -> CorpusConfig:
 
 
 def _checked(config: CorpusConfig, path: Path) -> CorpusConfig:
+    """The configuration, if its parts fit each other."""
     problems = []
     for name, timbre in config.timbres.items():
         if (timbre.program is None) == (timbre.folder is None):
@@ -132,14 +138,22 @@ def voices(config: CorpusConfig) -> Iterator[tuple[str, Timbre, int]]:
             yield f"{name}@R", timbre, 1
 
 
-def chosen(voices: list[tuple[str, Timbre, int]], only: Iterable[str] | None, samples: Path | None) -> list[tuple[str, Timbre, int]]:
+def chosen(parts: list[tuple[str, Timbre, int]], only: Iterable[str] | None, samples: Path | None) -> list[tuple[str, Timbre, int]]:
+    """Those of the voices that are wanted and can be had: without a folder of samples none that are made of recorded notes.
+
+    Raises
+    ------
+    InstrumentError
+        `only` holds an unknown name, or one that needs `samples`.
+    """
     wanted = None if only is None else set(only)
-    known = {name for name, _, _ in voices}
+    known = {name for name, _, _ in parts}
     if wanted is not None and wanted - known:
         raise InstrumentError(f"no timbre {', '.join(sorted(wanted - known))} in the configuration; it has {', '.join(sorted(known))}")
-    if wanted and samples is None and (lacking := [n for n, t, _ in voices if n in wanted and t.folder is not None]):
-        raise InstrumentError(f"{', '.join(lacking)} are made of recorded notes; name the folder that holds them (samples)")
-    return [v for v in voices if (wanted is None or v[0] in wanted) and (v[1].folder is None or samples is not None)]
+    recorded = [name for name, timbre, _ in parts if timbre.folder is not None]
+    if wanted and samples is None and (lacking := sorted(wanted.intersection(recorded))):
+        raise InstrumentError(f"made of recorded notes: {', '.join(lacking)}; name the folder that holds them (samples)")
+    return [part for part in parts if (wanted is None or part[0] in wanted) and (samples is not None or part[0] not in recorded)]
 
 
 def entry(config: CorpusConfig, name: str, timbre: Timbre) -> dict[str, Any]:
@@ -174,11 +188,10 @@ def scores(config: CorpusConfig, timbre: Timbre, channel: int, *, split: str, se
     else:
         starts += [edge for edge in (lowest, highest - span) if not any(abs(edge - start) <= 1 for start in starts)]
     kind = "variants" if channel else "named" if timbre.named else "extras"
-    count = config.performances_per_window[kind]
     return [
         Score(
             f"{split}{seed}-{start:03d}-{start + span:03d}-{which}", score_seed(split, seed, which), start, start + span, config.duration_s
         )
         for start in sorted(set(starts))
-        for which in range(count)
+        for which in range(config.performances_per_window[kind])
     ]

@@ -19,6 +19,8 @@ SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/loc
 BUFFER_LENGTH = 64  # samples; FluidSynth lets events take effect at the borders of its own buffers of 64
 BEND_RANGE = 12  # semitones
 CHANNELS = 4  # successive notes take turns, so that a note's tail keeps its own bend while the next note sounds
+EXPRESSION = 11  # controller number
+FADE_BUFFERS = 60  # 80 ms
 GAIN = 0.4
 
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
@@ -33,6 +35,7 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "fluid_synth_program_select": (c_int, [c_void_p, c_int, c_int, c_int, c_int]),
     "fluid_synth_pitch_wheel_sens": (c_int, [c_void_p, c_int, c_int]),
     "fluid_synth_pitch_bend": (c_int, [c_void_p, c_int, c_int]),
+    "fluid_synth_cc": (c_int, [c_void_p, c_int, c_int, c_int]),
     "fluid_synth_noteon": (c_int, [c_void_p, c_int, c_int, c_int]),
     "fluid_synth_noteoff": (c_int, [c_void_p, c_int, c_int]),
     "fluid_synth_get_sfont_by_id": (c_void_p, [c_void_p, c_int]),
@@ -141,20 +144,13 @@ class SoundFont:
         self._prepare(program, bank)
         n_samples = round(performance.duration_s * self.sample_rate)
         audio = np.zeros((2, n_samples), dtype=np.float32)
-        starts, bends = _events(performance, self.sample_rate, n_samples)
-        note, wheel = -1, dict.fromkeys(range(CHANNELS), 8192)
-        releases = {}
-        for buffer, bend in enumerate(bends):
-            while note + 1 < len(starts) and starts[note + 1] <= buffer:
-                note += 1
-                releases[note] = round(performance.notes[note].end * self.sample_rate / FRAME_RATE / BUFFER_LENGTH)
-                self._bend(note % CHANNELS, bend, wheel)
-                self._start(performance, note)
-            if note >= 0:
-                self._bend(note % CHANNELS, bend, wheel)
-            for finished in [which for which, at in releases.items() if at <= buffer]:
-                self._library.fluid_synth_noteoff(self._synth, finished % CHANNELS, performance.notes[finished].midi)
-                del releases[finished]
+        index, bends = _bends(performance, self.sample_rate, n_samples)
+        events = _events(performance, index)
+        wheel = dict.fromkeys(range(CHANNELS), 8192)
+        for buffer, (note, bend) in enumerate(zip(index, bends, strict=True)):
+            self._bend(max(note, 0) % CHANNELS, bend, wheel)
+            for call, arguments in events.get(buffer, ()):
+                getattr(self._library, call)(self._synth, *arguments)
             self._write(audio, buffer * BUFFER_LENGTH)
         return audio
 
@@ -174,10 +170,6 @@ class SoundFont:
             fluid.fluid_synth_pitch_wheel_sens(self._synth, channel, BEND_RANGE)
         fluid.fluid_synth_set_interp_method(self._synth, -1, 7)  # seventh order, the best it has
 
-    def _start(self, performance: Performance, note: int) -> None:
-        played = performance.notes[note]
-        self._library.fluid_synth_noteon(self._synth, note % CHANNELS, played.midi, played.velocity)
-
     def _bend(self, channel: int, bend: float, wheel: dict[int, int]) -> None:
         value = min(max(round(8192 + 8192 * bend / BEND_RANGE), 0), 16383)
         if wheel[channel] != value:
@@ -191,17 +183,36 @@ class SoundFont:
         self._library.fluid_synth_write_float(self._synth, length, left, offset, 1, right, offset, 1)
 
 
-def _events(performance: Performance, sample_rate: int, n_samples: int) -> tuple[np.ndarray, list[float]]:
-    """Buffer in which each note starts, (n_notes,), and the bend of the sounding note in each buffer [semitones].
+def _bends(performance: Performance, sample_rate: int, n_samples: int) -> tuple[list[int], list[float]]:
+    """Which note sounds in each buffer (-1: none yet), and its bend there [semitones].
 
     Inside a note the bend is linear between frames; it never mixes two notes' bends.
     """
     n_buffers = -(-n_samples // BUFFER_LENGTH)
-    per_frame = sample_rate / FRAME_RATE / BUFFER_LENGTH  # buffers in a frame
-    starts = np.round(np.array([note.start for note in performance.notes]) * per_frame).astype(int)
-    position = np.arange(n_buffers) / per_frame
-    frame = np.minimum(position.astype(int), performance.n_frames - 1)
-    index, following = performance.note_index(), np.minimum(frame + 1, performance.n_frames - 1)
-    following = np.where(index[following] == index[frame], following, frame)
+    position = np.arange(n_buffers) * BUFFER_LENGTH * FRAME_RATE / sample_rate
+    frame = np.minimum(np.floor(position + 1e-9).astype(int), performance.n_frames - 1)
+    held, following = performance.note_index(), np.minimum(frame + 1, performance.n_frames - 1)
+    following = np.where(held[following] == held[frame], following, frame)
     bend, u = performance.bend_semitones, position - frame
-    return starts, (bend[frame] * (1 - u) + bend[following] * u).tolist()
+    index = np.where(frame < performance.notes[0].start, -1, held[frame])
+    return index.tolist(), (bend[frame] * (1 - u) + bend[following] * u).tolist()
+
+
+def _events(performance: Performance, index: list[int]) -> dict[int, list[tuple[str, tuple[int, ...]]]]:
+    """Calls to make before each buffer: notes on and off, and the last note's tail faded once the next one sounds.
+
+    A player of one note at a time does not hold a tail under the next note; pads and plucked strings of a soundfont do.
+    """
+    events: dict[int, list[tuple[str, tuple[int, ...]]]] = {}
+    starts = [index.index(number) for number in range(len(performance.notes))]
+    for number, note in enumerate(performance.notes):
+        channel = number % CHANNELS
+        events.setdefault(starts[number], []).append(("fluid_synth_cc", (channel, EXPRESSION, 127)))
+        events[starts[number]].append(("fluid_synth_noteon", (channel, note.midi, note.velocity)))
+        until = round(starts[number] + note.length * (len(index) / performance.n_frames))
+        events.setdefault(until, []).append(("fluid_synth_noteoff", (channel, note.midi)))
+        if number + 1 < len(starts):
+            for step in range(1, FADE_BUFFERS + 1):
+                value = round(127 * (1.0 - step / FADE_BUFFERS))
+                events.setdefault(starts[number + 1] + step, []).append(("fluid_synth_cc", (channel, EXPRESSION, value)))
+    return events
