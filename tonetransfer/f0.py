@@ -1,14 +1,15 @@
 """What is played: f0 and how much to believe it, on the frame grid, for recordings of any length.
 
-A tracker says what it hears; the autocorrelation says how well the sound repeats itself at that period, at its octaves and
-elsewhere; a shortest path through these candidates decides. The one confuses octaves with great confidence on real reeds and
-strings, the other confuses them in noise; they seldom err together.
+Three witnesses: a tracker names what it hears; the autocorrelation says how well the sound repeats itself at that period, at its
+octaves and elsewhere; the spectrum says which partials are there. A shortest path through the candidates decides. A network
+confuses octaves with great confidence on real reeds and strings, autocorrelation takes notes that ring together for
+their common subharmonic, and a spectrum knows little of bass notes; they seldom err together.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import scipy.ndimage
@@ -18,6 +19,7 @@ import torch
 from .audio import AudioLike, check_audio, resample
 from .frames import FrameGrid
 from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE, Autocorrelation
+from .salience import salience
 from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
 CHUNK_S, MARGIN_S = 30, 1  # whole seconds: they are whole samples at every rate
@@ -25,8 +27,9 @@ RUMBLE_HZ = 20.0
 HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music
 
 # Of the path. Costs are in natural-log units of the part of the sound that does not repeat.
-EVIDENCE_FLOOR = 0.02  # differences below 2 % of the power say nothing: vibrato and decay cause them, too
-OCTAVE_PRIOR = 0.15  # per octave, in favour of high: a sound of period T also repeats at 2T
+EVIDENCE_FLOOR = 0.03  # differences below 3 % of the power say nothing: vibrato and decay cause them, too
+SALIENCE_WEIGHT = 8.0
+OCTAVE_PRIOR = 0.1  # per octave, in favour of high: a sound of period T also repeats at 2T
 LEAP_COST, LEAP_HIGHEST = 0.5, 4.0  # per semitone between frames; a leap of 8 semitones or more costs all alike
 AGREE_SEMITONES = 0.7
 OWN_RATIOS = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0)  # how one-value trackers err
@@ -48,6 +51,7 @@ class _Evidence:
 
     candidates_hz: np.ndarray  # (n_frames, n_candidates), 0: none
     repetition: np.ndarray  # (n_frames, n_candidates), normalised autocorrelation there
+    salience: np.ndarray  # (n_frames, n_candidates), of the prime partials
     heard_hz: np.ndarray  # (n_frames,), the tracker's word
     confidence: np.ndarray  # (n_frames,), in [0, 1]
     level_db: np.ndarray  # (n_frames,), RMS of 32 ms
@@ -165,8 +169,7 @@ def _listen(samples: torch.Tensor, sample_rate: int, tracker: Tracker, gain: flo
         piece = resample(samples[from_s * sample_rate : to_s * sample_rate] * gain, sample_rate, SAMPLE_RATE).numpy()
         first = start - int(from_s * FRAME_RATE)
         pieces.append(_listen_once(_without_rumble(piece), first, first + end - start, tracker))
-    fields = ("candidates_hz", "repetition", "heard_hz", "confidence", "level_db")
-    return _Evidence(*(np.concatenate([getattr(piece, field) for piece in pieces]) for field in fields))
+    return _Evidence(*(np.concatenate(parts) for parts in zip(*map(astuple, pieces), strict=True)))
 
 
 def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> _Evidence:
@@ -186,7 +189,8 @@ def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> 
         candidates = np.column_stack([peaks_hz, np.where(known, 0.0, heard_hz)])
         repetition = np.column_stack([peak_values, autocorrelation.at(heard_hz[:, None])])
     kept = slice(first, last)
-    return _Evidence(candidates[kept], repetition[kept], heard_hz[kept], confidence[kept], _level_db(audio, n_frames)[kept])
+    fields = (candidates, repetition, salience(audio, candidates), heard_hz, confidence, _level_db(audio, n_frames))
+    return _Evidence(*(field[kept] for field in fields))
 
 
 def _shortest_path(evidence: _Evidence, trust: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -196,7 +200,7 @@ def _shortest_path(evidence: _Evidence, trust: float) -> tuple[np.ndarray, np.nd
     noise = np.clip(1.0 - evidence.repetition, 0.0, 2.0)
     distance = _semitones(evidence.candidates_hz, evidence.heard_hz[:, None])
     agreement = _credible(evidence)[:, None] * np.exp(-np.square(distance / AGREE_SEMITONES))
-    cost = np.log(noise / EVIDENCE_FLOOR + 1.0) - trust * agreement - OCTAVE_PRIOR * octave
+    cost = np.log(noise / EVIDENCE_FLOOR + 1.0) - trust * agreement - SALIENCE_WEIGHT * evidence.salience - OCTAVE_PRIOR * octave
     # Soft frames follow their neighbours: what is between the notes has no say in them.
     loudest = np.percentile(evidence.level_db, 99.0)
     cost *= np.clip((evidence.level_db - loudest + 60.0) / 30.0, 0.02, 1.0)[:, None]

@@ -28,6 +28,7 @@ class Band(NamedTuple):
 # Short frames for high notes, so that fast notes are not smeared; at least two periods of the lowest.
 BANDS = (Band(512, 4, SAMPLE_RATE / HIGHEST_HZ, 42.0, 4), Band(1024, 1, 42.0, 168.0, 4), Band(2048, 1, 168.0, SAMPLE_RATE / LOWEST_HZ, 5))
 COHERENT_LAG = 41.0  # samples, 2.6 ms: shorter lags must repeat up to there, too; hissing consonants do not
+COHERENCE_SLACK = 0.4  # what a high note may lose on the way, in vibrato or while another note rings
 N_PEAKS = sum(band.n_peaks for band in BANDS)
 LAG_PRIOR = 0.02  # per octave: of two lags at which a sound repeats itself alike, the shorter one is the period
 
@@ -80,12 +81,12 @@ class Autocorrelation:
         return np.minimum(best, self._coherence(lag, np.linspace(-1.0, 1.0, 9)))
 
     def _coherence(self, lag: np.ndarray, offsets: Iterable[float]) -> np.ndarray:
-        """The value at the longest multiple of a short lag (n_frames, n), the best within `offsets` [samples]; 1 for long lags."""
+        """What the longest multiple of a short lag (n_frames, n) allows, the best within `offsets` [samples]; 1 for long lags."""
         multiple = np.floor(COHERENT_LAG / lag)
         best = np.full(lag.shape, -1.0, dtype=np.float32)
         for offset in offsets:
             best = np.maximum(best, _read(self._tables[0], lag * np.maximum(multiple, 1.0) + offset))
-        return np.where(multiple > 1.0, best, 1.0)
+        return np.where(multiple > 1.0, best + COHERENCE_SLACK, 1.0)
 
     def _table(self, padded: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
         """Lags (n_lags,) [samples] and values (n_frames, n_lags), one lag more at either end than the band's."""

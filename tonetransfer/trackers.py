@@ -102,7 +102,7 @@ def yin(audio: np.ndarray, n_frames: int) -> Estimate:
     return _held(f0_hz, n_frames), np.ones(n_frames)
 
 
-# Trust 1 against eps 0.02 of f0.EVIDENCE_FLOOR and the prior of f0.OCTAVE_PRIOR: found on 397 real notes and 52 rendered phrases.
+# Found on half of the real notes and on rendered phrases, dry, with reverberation and in noise; flat around these values.
 TRACKERS: dict[str, Tracker] = {
     "joint": Tracker(swift, own_octaves=False, trust=1.0),
     "swift": Tracker(swift, own_octaves=True, trust=3.0),
