@@ -58,7 +58,9 @@ def melody(midi: list[float], *, seconds: float = 0.5, rest: float = 0.1, level:
     return torch.cat([piece for note in notes for piece in (note, gap)])
 
 
-def make_controls(midi: list[float], loudness_db: list[float], *, seconds: float = 0.5, rest: float = 0.2, noise_db: float = -80.0) -> Controls:
+def make_controls(
+    midi: list[float], loudness_db: list[float], *, seconds: float = 0.5, rest: float = 0.2, noise_db: float = -80.0
+) -> Controls:
     """Controls of notes with noise between them; every note swells by 3 dB."""
     grid, f0, periodicity, loud = FrameGrid(), [], [], []
     n, m = round(seconds * grid.frame_rate), round(rest * grid.frame_rate)

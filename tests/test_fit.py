@@ -9,6 +9,7 @@ import torch
 from conftest import make_controls
 
 from tonetransfer.controls import Controls
+from tonetransfer.dynamics import loudness_quantiles
 from tonetransfer.fit import fade_out, fit, octave_shift
 from tonetransfer.frames import FrameGrid
 
@@ -46,17 +47,18 @@ def test_only_notes_decide() -> None:
 
 
 def test_a_source_on_the_instrument_hardly_changes() -> None:
-    levels = QUANTILES[::2].tolist()
-    controls = make_controls([74, 78, 81, 69, 76, 72, 80], levels)
-    fitted = fit(controls, *VIOLIN, QUANTILES)
+    controls = make_controls([74, 78, 81, 69, 76, 72, 80], QUANTILES[::2].tolist())
     notes = controls.note_frames()
-    assert torch.equal(fitted.f0_hz, controls.f0_hz)
-    assert float((fitted.loudness_db - controls.loudness_db)[notes].abs().mean()) < 1.0
+    own = loudness_quantiles(controls.loudness_db, notes)
+    for quantiles, tolerance_db in ((own, 0.01), (own + torch.linspace(-2.0, 0.0, 13), 2.0)):
+        fitted = fit(controls, *VIOLIN, quantiles)
+        assert torch.equal(fitted.f0_hz, controls.f0_hz)
+        assert float((fitted.loudness_db - controls.loudness_db)[notes].abs().max()) <= tolerance_db
 
 
 def test_loudness_follows_the_instrument() -> None:
     fitted = fit(make_controls([74, 78, 81], [-50.0, -55.0, -60.0]), *VIOLIN, QUANTILES)
-    assert float(fitted.loudness_db[fitted.note_frames()].median()) == pytest.approx(-28.0, abs=0.5)
+    assert float(fitted.loudness_db[fitted.note_frames()].quantile(0.98)) == pytest.approx(-14.0, abs=0.5)
 
 
 def test_louder_stays_louder() -> None:

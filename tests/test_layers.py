@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "tonetransfer"
 LAYERS = """
     errors convert frames
     audio spectral config settings performance
-    periodicity trackers f0 loudness synth
+    periodicity salience trackers f0 loudness synth
     modulation envelope dynamics heterodyne brightness
     controls notes partials spectral_shape features panels plot
     encoder decoder losses metrics
@@ -101,7 +101,10 @@ def test_help_imports_no_torch() -> None:
 
 
 def test_transferring_needs_no_training_stack() -> None:
-    assert run("import sys\nfrom tonetransfer import commands\nprint('lightning' in sys.modules, 'matplotlib' in sys.modules)") == "False False"
+    assert (
+        run("import sys\nfrom tonetransfer import commands\nprint('lightning' in sys.modules, 'matplotlib' in sys.modules)")
+        == "False False"
+    )
 
 
 def test_submodules_do_not_hide_functions() -> None:

@@ -17,7 +17,9 @@ from tonetransfer.model import TimbreModel
 from tonetransfer.weights import find_weights, load_model, read_notes, save_model
 
 
-def rewrite(source: Path, target: Path, *, text: dict[str, str] | None = None, tensors: dict[str, torch.Tensor | None] | None = None) -> Path:
+def rewrite(
+    source: Path, target: Path, *, text: dict[str, str] | None = None, tensors: dict[str, torch.Tensor | None] | None = None
+) -> Path:
     """A copy of a weights file with some text or tensors changed (None: left out)."""
     with safe_open(source, framework="pt") as file:
         content = {name: file.get_tensor(name) for name in file.keys()} | (tensors or {})  # noqa: SIM118  # not a mapping

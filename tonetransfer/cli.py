@@ -75,9 +75,9 @@ def _fail(message: str) -> int:
 
 
 def _warn(message: str, heard: list[str]) -> None:
-    if message not in heard:
-        heard.append(_one_line(message))
-        print(f"{PROGRAM}: warning: {heard[-1]}", file=sys.stderr, flush=True)
+    if (line := _one_line(message)) not in heard:
+        heard.append(line)
+        print(f"{PROGRAM}: warning: {line}", file=sys.stderr, flush=True)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -142,8 +142,12 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate = verbs.add_parser("evaluate", help="measure a model", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
     verb = _verb(evaluate, "parallel", "compare transfers with the true performance on the target", run="evaluate_parallel")
     parallel, unseen = Path("corpus/parallel"), Path("corpus/unseen")
-    verb.add_argument("--corpus", metavar="FOLDER", type=Path, default=parallel, help=f"made by corpus render --split parallel (default: {parallel})")
-    verb.add_argument("--unseen", metavar="FOLDER", type=Path, help=f"the same, from a soundfont never trained on (default: {unseen}, if it is there)")
+    verb.add_argument(
+        "--corpus", metavar="FOLDER", type=Path, default=parallel, help=f"made by corpus render --split parallel (default: {parallel})"
+    )
+    verb.add_argument(
+        "--unseen", metavar="FOLDER", type=Path, help=f"the same, from a soundfont never trained on (default: {unseen}, if it is there)"
+    )
     _add_weights(verb)
     return parser
 

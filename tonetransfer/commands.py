@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .audio import AudioWriter, check_output, load_audio
 from .controls import Controls, extract
-from .errors import AudioError, InstrumentError, SettingsError
+from .errors import AudioError, ControlsError, InstrumentError, SettingsError
 from .frames import FrameGrid
 from .model import TimbreModel
 from .target import Target, find_target, nearest_timbres
@@ -54,7 +54,9 @@ def transfer(arguments: Namespace) -> Report:
 
         result, _ = load_audio(arguments.output, model.sample_rate)
         title = f"{arguments.source.name} on {name}"
-        plot_transfer(arguments.plot, audio, heard, result, extract(result, model.grid, tracker=_tracker(arguments)), title=title)
+        plot_transfer(
+            arguments.plot, audio, heard, result, extract(result, model.grid, tracker=_tracker(arguments)), title=title, overwrite=True
+        )
     return _report(arguments, arrangement, name, len(audio), peak, elapsed)
 
 
@@ -96,7 +98,7 @@ def analyze(arguments: Namespace) -> Report:
     if arguments.plot:
         from .plot import plot_analysis
 
-        plot_analysis(arguments.plot, audio, controls, title=arguments.file.name)
+        plot_analysis(arguments.plot, audio, controls, title=arguments.file.name, overwrite=arguments.overwrite)
     result = {"file": str(arguments.file), "seconds": len(audio) / grid.sample_rate, **_summarize(controls), **described}
     written = {"controls": arguments.save, "plot": arguments.plot}
     result |= {key: str(path) for key, path in written.items() if path}
@@ -182,21 +184,25 @@ def note_name(midi: float) -> str:
     return f"{NOTES[number % 12]}{number // 12 - 1}"
 
 
-def _check_files(arguments: Namespace, *, reads: list[Path | None]) -> None:
+def _check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
     """Refuse at once what could not be written in the end."""
-    writes = [path for name in ("output", "plot", "save") if (path := getattr(arguments, name, None))]
-    for path in writes:
-        if path == getattr(arguments, "output", None):
-            for source in reads:
-                check_output(path, overwrite=arguments.overwrite, source=source)
-            continue
-        if path.exists() and any(read and read.exists() and path.samefile(read) for read in reads):
-            raise AudioError(f"{path} is what is read; another file is wanted: choose another name")
-        if path.is_dir() or not path.parent.is_dir():
-            raise AudioError(f"{path} cannot be written: {'it is a folder' if path.is_dir() else f'there is no folder {path.parent}'}")
-        if path.exists() and not arguments.overwrite:
-            raise AudioError(f"{path} exists; a new file is wanted: choose another name, or allow it to be replaced (--overwrite)")
-    if len({path.absolute() for path in writes}) < len(writes):
+    output, plot, saved = (getattr(arguments, name, None) for name in ("output", "plot", "save"))
+    sources = [path for path in reads if path and path.exists()]
+    for path in (path for path in (output, plot, saved) if path and path.exists()):
+        if any(path.samefile(source) for source in sources):
+            raise AudioError(f"{path} is a source itself; another file is wanted for the result: choose another name")
+    if output:
+        check_output(output, overwrite=arguments.overwrite)
+    if plot:
+        from .plot import check_picture
+
+        check_picture(plot, overwrite=arguments.overwrite)
+    if saved and saved.exists() and not (saved.is_file() and arguments.overwrite):
+        raise ControlsError(f"{saved} exists; a new file is wanted: choose another name, or replace it with --overwrite")
+    if saved and not saved.parent.is_dir():
+        raise ControlsError(f"{saved} cannot be written: there is no folder {saved.parent}; make it first, or choose another")
+    written = [path.absolute() for path in (output, plot, saved) if path]
+    if len(set(written)) < len(written):
         raise AudioError("two results are to go into one file; give each a name of its own")
 
 
