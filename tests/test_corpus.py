@@ -19,7 +19,7 @@ from tonetransfer.loudness import loudness_db
 from tonetransfer.notefolder import NoteFolder, RecordedNote, layer_of_name, note_of_name, sustain
 from tonetransfer.orchestra import Timbre, load_config, scores, voices
 from tonetransfer.performance import Note, Performance, compose
-from tonetransfer.soundfont import SoundFont, find_soundfont
+from tonetransfer.soundfont import SoundFont, find_soundfont, load_fluidsynth
 
 CONFIG = Path(__file__).parents[1] / "configs" / "corpus.yaml"
 SAMPLE_RATE = 48000
@@ -116,6 +116,13 @@ def note_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_missing_soundfont_says_what_to_install(tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError, match="fluid-soundfont-gm"):
         find_soundfont("no_such_font.sf2", [tmp_path])
+
+
+def test_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tonetransfer.soundfont.find_library", lambda name: None)
+    load_fluidsynth.cache_clear()
+    with pytest.raises(MissingDependencyError, match="apt install libfluidsynth3.*brew install fluid-synth"):
+        load_fluidsynth()
 
 
 def test_soundfonts_are_looked_for_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,6 +448,9 @@ def test_bad_configurations_name_every_problem(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="tin") as caught:
         load_config(path)
     assert "lowest note comes first" in str(caught.value)
+    path.write_text(SMALL.replace("named: 1", "named: 0").replace("[violin, trumpet]", "[violin, kazoo]"), encoding="utf-8")
+    with pytest.raises(SettingsError, match="named is 0.*kazoo"):
+        load_config(path)
     path.write_text("timbres: [", encoding="utf-8")
     with pytest.raises(SettingsError, match="not YAML"):
         load_config(path)
@@ -506,11 +516,18 @@ def test_corpus_takes_a_folder_of_ones_own_notes(note_folder: Path, tmp_path: Pa
 
 
 def test_parallel_set(font_path: Path, small_config: Path, tmp_path: Path) -> None:
-    manifest = json.loads(render_parallel(small_config, tmp_path / "parallel", soundfont=font_path, workers=1).read_text())
-    assert manifest["split"] == "parallel"
-    assert {(f["timbre"], f["performance"]) for f in manifest["files"]} == {
+    """The same font gives the same set, named or given as a file, and the licence with it; an outside font is left as it is."""
+    named = json.loads(render_parallel(small_config, tmp_path / "named", workers=1).read_text())
+    assert named["split"] == "parallel"
+    assert {(f["timbre"], f["performance"]) for f in named["files"]} == {
         (name, performance) for name in ("violin", "trumpet") for performance in ("parallel-0", "reference")
     }
+    given = json.loads(render_parallel(small_config, tmp_path / "given", soundfont=font_path, workers=1).read_text())
+    assert given == named
+    (tmp_path / "other.sf2").symlink_to(font_path)
+    other = json.loads(render_parallel(small_config, tmp_path / "other", soundfont=tmp_path / "other.sf2", workers=1).read_text())
+    assert other["timbres"]["trumpet"]["licence"] == "not stated"
+    assert {f["sha256"] for f in other["files"]}.isdisjoint({f["sha256"] for f in named["files"]})
 
 
 @pytest.mark.slow

@@ -72,7 +72,8 @@ def render_corpus(
 ) -> Path:
     """Render a corpus.
 
-    What exists already is kept, so an interrupted run is resumed by running it again; several runs into one folder add up.
+    What exists already is kept, so an interrupted run is resumed by running it again; several runs into one folder add up. After a
+    change of the configuration's slopes or sources, or of this package, render into a new folder.
 
     Parameters
     ----------
@@ -156,19 +157,19 @@ def render_parallel(
     described = load_config(config)
     test = described.parallel
     file = test.soundfonts.get(str(soundfont), str(soundfont))
-    outside = file != described.soundfont
+    outside = Path(file).name != described.soundfont
     origin = find_soundfont(file, soundfont_folders)
     pieces = [Score(f"parallel-{n}", score_seed("parallel", seed, n), *test.range, test.duration_s) for n in range(test.performances)]
     pieces.append(Score("reference", score_seed("reference", seed, 0), *test.range, test.reference_duration_s))
-    source = test.sources.get(str(soundfont), described.timbres[test.instruments[0]].source)
-    timbres = {name: described.timbres[name].model_copy(update={"source": source}) for name in test.instruments}
+    timbres = {name: described.timbres[name] for name in test.instruments}
     jobs = [
         Job(name, timbre, 0, 0.0 if outside else described.slope(timbre), origin, score, Path(out))
         for name, timbre in timbres.items()
         for score in pieces
     ]
     files = _run(jobs, workers, progress)
-    entries = {name: entry(described, name, timbre) for name, timbre in timbres.items()}
+    source = described.source_of_font(file)
+    entries = {name: {**entry(described, name, timbre), **source.model_dump()} for name, timbre in timbres.items()}
     return _write_manifest(Path(out), entries, files, seed=seed, split="parallel")
 
 

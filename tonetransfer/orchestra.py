@@ -78,6 +78,13 @@ class CorpusConfig(BaseModel):
         """How much brighter a timbre's louder playing is [dB per octave and dB]."""
         return self.slopes[timbre.family] if timbre.slope is None else timbre.slope
 
+    def source_of_font(self, file: str) -> Source:
+        """Whose recordings a soundfont of the parallel set holds; a font that the configuration does not know states nothing."""
+        for name, known in self.parallel.soundfonts.items():
+            if Path(file).name == known and name in self.parallel.sources:
+                return self.sources[self.parallel.sources[name]]
+        return Source(source=Path(file).name, licence="not stated", credit="not stated")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -125,6 +132,18 @@ def _checked(config: CorpusConfig, path: Path) -> CorpusConfig:
             problems.append(f"{name} names the source {timbre.source}, which is not described")
         if timbre.range[0] > timbre.range[1]:
             problems.append(f"{name} has the range {timbre.range[0]} to {timbre.range[1]}; the lowest note comes first")
+    for kind, count in config.performances_per_window.items():
+        if not 1 <= count <= 100:  # the seed of a performance has two digits for it
+            problems.append(f"performances_per_window.{kind} is {count}; 1 to 100 are wanted")
+    problems += [
+        f"performances_per_window lacks {kind}" for kind in ("named", "variants", "extras") if kind not in config.performances_per_window
+    ]
+    for name in config.parallel.instruments:
+        if name not in config.timbres or config.timbres[name].program is None:
+            problems.append(f"parallel.instruments names {name}, which is no timbre with a program")
+    problems += [
+        f"parallel.sources names {name}, which is not described" for name in config.parallel.sources.values() if name not in config.sources
+    ]
     if problems:
         raise SettingsError(f"{path}: {'; '.join(problems)}")
     return config
