@@ -46,10 +46,10 @@ class DataSettings(_Section):
     reference_seconds: float = Field(2.0, gt=0)
     batch_size: int = Field(16, gt=0)
     parallel_share: float = Field(0.4, ge=0, le=1)  # loudness of instrument A, sound of instrument B: what users do
-    named_share: float = Field(0.65, ge=0, le=1)  # the named instruments are what most people play; the others fill the space of timbres
+    named_share: float = Field(0.7, ge=0, le=1)  # the named instruments are what most people play; the others fill the space of timbres
     featured: tuple[str, ...] = FEATURED  # of the named ones, those that come up three times as often
-    equalise_share: float = Field(0.4, ge=0, le=1)  # random equalisation and tilt of reference and target alike: new timbres
-    rescale_share: float = Field(0.2, ge=0, le=1)  # pitch and formants moved together: a smaller or larger instrument
+    equalise_share: float = Field(0.3, ge=0, le=1)  # random equalisation and tilt of reference and target alike: new timbres
+    rescale_share: float = Field(0.12, ge=0, le=1)  # pitch and formants moved together: a smaller or larger instrument
     validation_performances: int = Field(1, ge=0)  # held out of training, in the middle register
     workers: int = Field(1, ge=0)  # processes that make batches while the last one is learned from
 
@@ -59,9 +59,11 @@ class TrainSettings(_Section):
 
     steps: int = Field(9000, gt=0)
     learning_rate: float = Field(2e-3, gt=0)  # warmed up, then a cosine down to a hundredth
+    table_learning_rate: float = Field(4e-3, gt=0)  # a row is seen in one batch of ten: what it learns there must count
     warmup_steps: int = Field(200, ge=0)
     gradient_clip: float = Field(1.0, gt=0)
-    table_share: float = Field(0.5, ge=0, le=1)  # batches' items that take z from the table of timbres instead of the encoder
+    table_start: float = Field(0.4, ge=0, le=1)  # share of the steps in which the table follows the encoder, before it learns by itself
+    table_share: float = Field(0.5, ge=0, le=1)  # then: items that take z from the table of timbres instead of the encoder
     alignment_weight: float = Field(0.2, ge=0)  # pulls the encoder's z and the table's rows of one timbre together
     log_spectral_weight: float = Field(0.5, ge=0)
     validate_every: int = Field(1000, gt=0)

@@ -1,7 +1,7 @@
 """Rendered audio in, training batches out.
 
-A corpus folder (``manifest.json``, one FLAC file and one NPZ file of labels per timbre and performance) is packed once into flat arrays that are
-mapped, not loaded; a batch is then a handful of slices. What a batch is made of decides what the model learns:
+A corpus folder (``manifest.json``, one FLAC file and one NPZ file of labels per timbre and performance) is packed once into flat arrays
+that are mapped, not loaded; a batch is then a handful of slices. What a batch is made of decides what the model learns:
 
 * the reference is another performance of the same timbre, so z cannot carry what is played;
 * in a *parallel* item loudness comes from another instrument's rendering of the same performance, put onto the target's loudness as the
@@ -154,8 +154,8 @@ class Corpus:
 class Excerpts(IterableDataset):
     """Endless training batches.
 
-    Each is a mapping: ``target`` (batch, n_samples), ``f0_hz`` and ``loudness_db`` (batch, n_frames), ``reference`` (batch, n_samples_reference),
-    ``timbre`` (batch,) rows of the corpus's timbres, ``original`` (batch,) bool: not equalised or rescaled.
+    Each is a mapping: ``target`` (batch, n_samples), ``f0_hz`` and ``loudness_db`` (batch, n_frames), ``reference``
+    (batch, n_samples_reference), ``timbre`` (batch,) rows of the corpus's timbres, ``original`` (batch,) bool, neither equalised nor rescaled.
     """
 
     def __init__(self, corpus: Corpus, settings: DataSettings, *, seed: int) -> None:
@@ -199,7 +199,8 @@ class Excerpts(IterableDataset):
         margin = MARGIN_FRAMES
         sound = self._sound(first - margin, n_frames + 2 * margin, rate, curve)
         clock = first + rate * np.arange(n_frames)
-        f0_hz = torch.from_numpy(np.exp(self._track(np.log(self.corpus.f0_hz[first : first + int(n_frames * rate) + 2]), clock - first))) * rate
+        log_f0 = np.log(self.corpus.f0_hz[first : first + int(n_frames * rate) + 2])
+        f0_hz = torch.from_numpy(np.exp(self._track(log_f0, clock - first))) * rate
         others = [r for r in self.by_performance[target.performance] if r.timbre != row]
         if others and rng.random() < settings.parallel_share:
             loud = self._borrowed(others[rng.integers(len(others))], target, row, clock)

@@ -67,6 +67,7 @@ class Decoder(nn.Module):
         self.film_after = nn.Linear(z_dim, 2 * width)
         self.last = mlp(width, width, 2)
         self.head = nn.Linear(width, 1 + n_harmonics + n_bands)
+        self.spectrum = nn.Linear(z_dim, 1 + n_harmonics + n_bands, bias=False)  # the instrument's mean spectrum, past all layers
         nn.init.constant_(self.head.bias[1 + n_harmonics :], -3.0)  # noise starts 50 dB below the tone
         nn.init.constant_(self.head.bias[:1], -1.0)
 
@@ -108,7 +109,7 @@ class Decoder(nn.Module):
         highest_hz = highest_around(f0_hz) if highest_hz is None else highest_hz
         audible = below_nyquist(highest_hz, self.n_harmonics, self.sample_rate)
         with torch.autocast(h.device.type, enabled=False):  # 8 bits would put steps of 0.3 dB into the magnitudes
-            return self._legal(f0_hz, loudness_db, audible, self.head(h.float())), memory
+            return self._legal(f0_hz, loudness_db, audible, self.head(h.float()) + self.spectrum(z.float())), memory
 
     def _legal(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, audible: torch.Tensor, raw: torch.Tensor) -> SynthParams:
         """Unbounded network outputs to parameters that the synthesizer can trust."""

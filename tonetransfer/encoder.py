@@ -27,6 +27,8 @@ class TimbreEncoder(nn.Module):
     z_dim, width : int
     """
 
+    mel: torch.Tensor
+
     def __init__(self, sample_rate: int, hop_length: int, z_dim: int, width: int) -> None:
         super().__init__()
         self.hop_length = 2 * hop_length

@@ -26,7 +26,7 @@ from .transfer import Target, analyze, arrange, find_target, play
 
 PEAK = 0.7
 LOUD_DB, SOFT_DB = -14.0, -38.0  # the swell with which brightness is measured: ff to p
-BRIGHTNESS = {  # octaves of spectral centroid per dB of loudness; recorded notes as configs/corpus.yaml tabulates them, trumpet as its renderings
+BRIGHTNESS = {  # octaves of spectral centroid per dB of loudness, on recorded notes (configs/corpus.yaml); no trumpet is among those
     "alto_sax": 0.06,
     "cello": 0.035,
     "trumpet": 0.063,
@@ -44,17 +44,18 @@ def evaluate_parallel(
     ----------
     model : TimbreModel
     trained, unseen : Path
-        Folders made by ``corpus render --parallel``: from the soundfont of the training, and from one that no training saw (with a `reference`
-        recording of each instrument, for one-shot transfer). `unseen` may be None.
+        Folders made by ``corpus render --split parallel``: from the soundfont of the training, and from one that no training saw (with a
+        `reference` recording of each instrument, for one-shot transfer). `unseen` may be None.
     progress : callable or None
         Told how many of how many steps are done.
 
     Returns
     -------
     dict
-        ``*_lsd_db`` (:func:`~tonetransfer.metrics.log_spectral_distance_db`), lower is better: `source` (left as it is), `resynthesis` (own controls),
-        `transfer`; the same for the unseen font, `named` with the trained font's timbre of the same name, `one_shot` with a timbre and
-        dynamics from 10 s of reference. ``loudness_error_db``: mean |result - asked| over note frames. ``realtime_factor``: wav to wav, all in.
+        ``*_lsd_db`` (:func:`~tonetransfer.metrics.log_spectral_distance_db`), lower is better: `source` (left as it is), `resynthesis`
+        (own controls), `transfer`; the same for the unseen font, `named` with the trained font's timbre of the same name, `one_shot` with
+        a timbre and dynamics from 10 s of reference. ``loudness_error_db``: mean |result - asked| over note frames.
+        ``realtime_factor``: wav to wav, all in.
     """
     sets = [("", _TestSet(trained, model))] + ([("unseen_", _TestSet(unseen, model))] if unseen is not None else [])
     total = sum(len(test.recordings) for _, test in sets)
@@ -155,7 +156,9 @@ def brightness_slope(model: TimbreModel, name: str) -> float:
     return round(float(np.mean(slopes)), 4)
 
 
-def evaluate_recordings(model: TimbreModel, folder: Path, instruments: Iterable[str], *, progress: Progress | None = None) -> dict[str, Any]:
+def evaluate_recordings(
+    model: TimbreModel, folder: Path, instruments: Iterable[str], *, progress: Progress | None = None
+) -> dict[str, Any]:
     """Real recordings, for which no right answer is known: is the melody kept, and the asked loudness met?
 
     Parameters
@@ -169,8 +172,8 @@ def evaluate_recordings(model: TimbreModel, folder: Path, instruments: Iterable[
     Returns
     -------
     dict
-        ``raw_pitch_accuracy`` (50 cents; the result's f0, tracked like the source's, against what was asked for, over the source's note frames),
-        ``loudness_error_db``, ``recordings``: the same per file.
+        ``raw_pitch_accuracy`` (50 cents; the result's f0, tracked like the source's, against what was asked for, over the source's note
+        frames), ``loudness_error_db``, ``recordings``: the same per file.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix in (".wav", ".flac", ".ogg", ".mp3"))
     targets = _named(model, instruments)

@@ -22,7 +22,7 @@ from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_R
 from .salience import salience
 from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
-CHUNK_S, MARGIN_S = 30, 1  # whole seconds: they are whole samples at every rate
+CHUNK_S, MARGIN_S = 30, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
 RUMBLE_HZ = 20.0
 HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music
 
@@ -38,7 +38,7 @@ OWN_RATIOS = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0)  # how one-value trackers err
 VOICED_ON, VOICED_OFF = 0.75, 0.55  # periodicity; hysteresis
 CLEARLY_PERIODIC, SUPPORTED = 0.9, 0.25  # a note starts on either: repetition alone, or the tracker's confidence at that f0
 LEAP_SEMITONES = 1.0  # between two frames: a new note, to be judged for itself
-SILENCE_DB = -85.0  # re full scale, of the recording as it is
+SILENCE_DB = -100.0  # re full scale, of the recording as it is
 RANGE_DB = 55.0  # below the loud parts a recording holds room, hiss and hum
 SHORTEST_S = 0.03
 SHORT_GAP_S = 0.08

@@ -2,10 +2,10 @@
 
 Each metric is one function; conventions are fixed here so that figures can be compared between systems.
 
-* Log-spectral distance (LSD): |STFT| with a Hann window of 2048 and a hop of 512 samples, 20 log10(|STFT| + 1e-3); the RMS of the difference over
-  bins, averaged over frames. Meant for 48 kHz audio with a peak of 0.7.
-* LSD-60: the same RMS over those bins only where either signal is within 60 dB of the reference's largest magnitude, both floored 80 dB below it:
-  what can be heard, without the room's noise floor.
+* Log-spectral distance (LSD): |STFT| with a Hann window of 2048 and a hop of 512 samples, 20 log10(|STFT| + 1e-3); the RMS of the
+  difference over bins, averaged over frames. Meant for 48 kHz audio with a peak of 0.7.
+* LSD-60: the same RMS over those bins only where either signal is within 60 dB of the reference's largest magnitude, both floored
+  80 dB below it: what can be heard, without the room's noise floor.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from .dynamics import QUANTILES
 from .encoder import TimbreEncoder
 from .errors import AudioError, ControlsError, InstrumentError
 from .frames import FrameGrid
-from .loudness import loudness_db
 from .synth import SynthParams, highest_around
 
 EXCERPT_SECONDS = 2.0  # what the encoder sees at once, in training and here

@@ -20,6 +20,7 @@ from .periodicity import FRAME_RATE, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
 
 Estimate = tuple[np.ndarray, np.ndarray]  # f0 [Hz] and confidence [0, 1], each (n_frames,)
 
+SWIFT_FRAME_S = 0.016
 YIN_FRAME_LENGTH = 2048  # samples, 128 ms: 3.4 periods of the lowest note
 YIN_HIGHEST_HZ = 2200.0
 CREPE_HIGHEST_HZ = 1980.0  # above 1990, Viterbi decoding settles in the top bin
@@ -41,9 +42,13 @@ def swift(audio: np.ndarray, n_frames: int) -> Estimate:
     if len(audio) < 2048:
         audio = np.pad(audio, (0, 2048 - len(audio)))
     result = _swift_network().detect(audio, SAMPLE_RATE)
-    nearest = np.searchsorted(0.5 * (result.timestamps[1:] + result.timestamps[:-1]), np.arange(n_frames) / FRAME_RATE)
-    nearest = np.minimum(nearest, len(result.pitch_hz) - 1)
-    return result.pitch_hz[nearest], np.clip(result.confidence[nearest], 0.0, 1.0)
+    position = np.minimum(np.arange(n_frames) / (FRAME_RATE * SWIFT_FRAME_S), len(result.pitch_hz) - 1)
+    left = position.astype(int)
+    right = np.minimum(left + 1, len(result.pitch_hz) - 1)
+    interval = np.log2(result.pitch_hz[right] / result.pitch_hz[left])
+    share = np.where(np.abs(interval) > 1.0 / 12.0, np.round(position - left), position - left)  # no gliding through leaps
+    confidence = result.confidence[left] + share * (result.confidence[right] - result.confidence[left])
+    return result.pitch_hz[left] * 2.0 ** (share * interval), np.clip(confidence, 0.0, 1.0)
 
 
 def crepe(audio: np.ndarray, n_frames: int, model: str = "tiny") -> Estimate:

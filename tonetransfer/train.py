@@ -1,8 +1,9 @@
 """Find the weights: Lightning around the model and the corpus.
 
-Half of the items take z from a table with one row per timbre, half from the encoder; a penalty keeps the two of one timbre together. So the named
-timbres are as good as a trained embedding, and a recording that was never seen lands in the same space. The weights that are kept are those
-with the best *transfer* (another instrument's controls against this instrument's true performance), not the best resynthesis.
+At first all items take z from the encoder, which is shared by all timbres and so learns fast, and a table keeps its running mean for each
+timbre. Then half of the items take z from the table, whose rows now learn by themselves; a penalty keeps both together. So the named
+timbres are as good as a trained embedding, and a recording that was never seen lands in the same space. The weights that are kept are
+those with the best *transfer* (another instrument's controls against this instrument's true performance), not the best resynthesis.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from .synth import render_batch
 from .weights import save_model
 
 VALIDATION_SECONDS = 6.0
+FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
 
 class Training(lightning.LightningModule):
@@ -43,12 +45,15 @@ class Training(lightning.LightningModule):
     corpus : Corpus
     """
 
+    seen: torch.Tensor
+
     def __init__(self, settings: Settings, corpus: Corpus) -> None:
         super().__init__()
         self.settings, self.corpus = settings, corpus
         self.model = TimbreModel(settings.model)
         self.table = torch.nn.Embedding(len(corpus.timbres), settings.model.z_dim)
         torch.nn.init.normal_(self.table.weight, std=0.5)
+        self.register_buffer("seen", torch.zeros(len(corpus.timbres), dtype=torch.bool))
         self.pairs = validation_pairs(corpus, settings)
         self.quantiles = {int(b): loudness_quantiles(*_notes(corpus, int(b))) for b in {pair[1].timbre for pair in self.pairs}}
         self.best = math.inf
@@ -57,18 +62,29 @@ class Training(lightning.LightningModule):
         """Loss of one batch."""
         settings = self.settings.train
         row = self.table(batch["timbre"])
-        from_table = batch["original"] & (torch.rand(len(row), device=row.device) < settings.table_share)
+        learned = self.global_step >= settings.table_start * settings.steps
+        from_table = batch["original"] & (torch.rand(len(row), device=row.device) < settings.table_share * learned)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
             encoded = self.model.encoder(batch["reference"]).float()
             z = torch.where(from_table[:, None], row, encoded)
             params, _ = self.model.decoder(batch["f0_hz"], batch["loudness_db"], z)
+        if not learned:
+            self._follow(batch["timbre"][batch["original"]], encoded[batch["original"]])
         sizes = (2048, int(np.random.default_rng(index).choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
         sound = render_batch(params, self.model.grid)
         loss = spectral_loss(sound, batch["target"], sizes, distance_weight=settings.log_spectral_weight)
-        spread = row.detach().var() + 1e-3
+        spread = encoded.detach().var() + 1e-3
         apart = (((encoded - row).square().mean(-1) / spread) * batch["original"]).mean()
         self.log_dict({"loss": loss, "apart": apart}, prog_bar=True)
         return loss + settings.alignment_weight * apart
+
+    @torch.no_grad()
+    def _follow(self, timbres: torch.Tensor, encoded: torch.Tensor) -> None:
+        """Rows of the table as running means of what the encoder says."""
+        table = self.table.weight
+        for timbre, z in zip(timbres.tolist(), encoded, strict=True):
+            table[timbre] += (z - table[timbre]) * (FOLLOW if self.seen[timbre] else 1.0)
+            self.seen[timbre] = True
 
     def validation_step(self, batch: Any, index: int) -> None:
         """Transfer or resynthesis of one held-out performance."""
@@ -121,10 +137,14 @@ class Training(lightning.LightningModule):
             "settings": self.settings.model_dump(),
         }
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW, warmed up, then a cosine down to a hundredth."""
         settings = self.settings.train
-        optimizer = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4)
+        groups = [
+            {"params": self.model.parameters(), "lr": settings.learning_rate, "weight_decay": 1e-4},
+            {"params": self.table.parameters(), "lr": settings.table_learning_rate, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
         def factor(step: int) -> float:
             if step < settings.warmup_steps:
@@ -143,7 +163,7 @@ class Training(lightning.LightningModule):
 
     def val_dataloader(self) -> DataLoader:
         """One index per held-out pair."""
-        return DataLoader(torch.arange(len(self.pairs)), batch_size=None)
+        return DataLoader(list(range(len(self.pairs))), batch_size=None)  # type: ignore[arg-type]  # a list is a map-style dataset
 
 
 def half_precision(device: torch.device) -> bool:

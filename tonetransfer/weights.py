@@ -1,7 +1,7 @@
 """Instruments as files: safetensors, never pickle, because opening a stranger's violin must not run code.
 
-A file holds the tensors of a :class:`~tonetransfer.model.TimbreModel` (networks, named timbres, loudness quantiles) and text metadata: format number,
-settings, what each named timbre is, feature definitions with their versions, package version, training steps and validation figures.
+A file holds the tensors of a :class:`~tonetransfer.model.TimbreModel` (networks, named timbres, loudness quantiles) and text metadata:
+format number, settings, what each named timbre is, feature definitions with their versions, package version, steps and validation figures.
 """
 
 from __future__ import annotations
@@ -138,11 +138,12 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, str], dict[str, torch
         problem = " ".join(str(error).split())
         raise WeightsError(f"{path}: is not a readable weights file ({problem}); it may be truncated or of another kind") from None
     if "format" not in text or "settings" not in text:
-        raise WeightsError(f"{path.name}: is a safetensors file, but not an instrument of tonetransfer; give one made by `tonetransfer train`")
+        raise WeightsError(f"{path.name}: is a safetensors file, but no instrument of tonetransfer; give one made by `tonetransfer train`")
     if text["format"] != str(FORMAT):
         raise WeightsError(f"{path.name}: has format {text['format']}, this version reads {FORMAT}; install the version that wrote it")
     if text.get("loudness_version") != str(LOUDNESS_VERSION):
         raise WeightsError(
-            f"{path.name}: was trained with loudness definition {text.get('loudness_version')}, this version measures {LOUDNESS_VERSION}; train it again"
+            f"{path.name}: was trained with loudness definition {text.get('loudness_version')}, this version measures {LOUDNESS_VERSION}; "
+            "train it again"
         )
     return text, content
