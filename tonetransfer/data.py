@@ -155,7 +155,8 @@ class Excerpts(IterableDataset):
     """Endless training batches.
 
     Each is a mapping: ``target`` (batch, n_samples), ``f0_hz`` and ``loudness_db`` (batch, n_frames), ``reference``
-    (batch, n_samples_reference), ``timbre`` (batch,) rows of the corpus's timbres, ``original`` (batch,) bool, neither equalised nor rescaled.
+    (batch, n_samples_reference), ``timbre`` (batch,) rows of the corpus's timbres, ``original`` (batch,) bool: neither equalised
+    nor rescaled.
     """
 
     def __init__(self, corpus: Corpus, settings: DataSettings, *, seed: int) -> None:

@@ -42,6 +42,7 @@ SILENCE_DB = -100.0  # re full scale, of the recording as it is
 RANGE_DB = 55.0  # below the loud parts a recording holds room, hiss and hum
 SHORTEST_S = 0.03
 SHORT_GAP_S = 0.08
+HELD_FROM_S = 0.05
 NOTHING_PLAYED_HZ = 220.0
 
 
@@ -138,23 +139,37 @@ def hysteresis(on: np.ndarray, stay: np.ndarray) -> np.ndarray:
 
 
 def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -> np.ndarray:
-    """Replace f0 (n_frames,) where nothing is voiced; see :func:`track_f0` for how."""
+    """Replace f0 where nothing is voiced; see :func:`track_f0` for how.
+
+    What is held is the median of a note's last (or first) 50 ms: where sound breaks off, single frames are inexact.
+
+    Parameters
+    ----------
+    f0_hz : ndarray [shape=(n_frames,)], > 0
+    voiced : ndarray [shape=(n_frames,)], bool
+    level_db : ndarray [shape=(n_frames,)]
+
+    Returns
+    -------
+    ndarray [shape=(n_frames,)], > 0
+    """
     if not voiced.any():
         return np.full(len(f0_hz), NOTHING_PLAYED_HZ)
     filled = f0_hz.copy()
-    at = np.flatnonzero(voiced)
-    filled[: at[0]] = f0_hz[at[0]]
-    filled[at[-1] :] = f0_hz[at[-1]]
-    for last, following in zip(at[:-1], at[1:], strict=True):
-        if following == last + 1:
-            continue
+    edges = np.flatnonzero(np.diff(voiced, prepend=False, append=False)).reshape(-1, 2)  # first frame of each note, and first behind it
+    held = round(HELD_FROM_S * FRAME_RATE)
+    starts_hz = [float(np.median(f0_hz[first : min(first + held, end)])) for first, end in edges]
+    ends_hz = [float(np.median(f0_hz[max(first, end - held) : end])) for first, end in edges]
+    filled[: edges[0, 0]] = starts_hz[0]
+    filled[edges[-1, 1] :] = ends_hz[-1]
+    for k, (last, following) in enumerate(zip(edges[:-1, 1] - 1, edges[1:, 0], strict=True)):
         if following - last - 1 <= SHORT_GAP_S * FRAME_RATE:
             steps = np.arange(1, following - last) / (following - last)
             filled[last + 1 : following] = f0_hz[last] * (f0_hz[following] / f0_hz[last]) ** steps
         else:
             weakest = last + 1 + int(np.argmin(level_db[last + 1 : following]))
-            filled[last + 1 : weakest] = f0_hz[last]
-            filled[weakest:following] = f0_hz[following]
+            filled[last + 1 : weakest] = ends_hz[k]
+            filled[weakest:following] = starts_hz[k + 1]
     return filled
 
 

@@ -17,9 +17,9 @@ def spectral_loss(
 ) -> torch.Tensor:
     """Multi-scale spectral loss: mean |X - Y| + mean |log X - log Y|, averaged over FFT sizes (Engel et al. 2020).
 
-    Magnitudes are divided by the root of the window's power, so that noise weighs the same at every size, and the logarithm is
-    floored: what cannot be heard must not be learned. To it the log-spectral distance [nepers] can be added: the mean over frames of the RMS over bins,
-    at 2048 (or the first size), which is what ``metrics.log_spectral_distance_db`` measures.
+    Magnitudes are divided by the root of the window's power, so that noise weighs the same at every size, and the logarithm is floored:
+    what cannot be heard must not be learned. To it the log-spectral distance [nepers] can be added: the mean over frames of the RMS over
+    bins, at 2048 (or the first size), which is what ``metrics.log_spectral_distance_db`` measures.
 
     Parameters
     ----------

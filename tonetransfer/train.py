@@ -237,4 +237,3 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     last = folder / "last.ckpt"
     trainer.fit(training, ckpt_path=str(last) if resume and last.exists() else None)
     return folder / "best.safetensors"
-
