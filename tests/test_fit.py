@@ -89,11 +89,27 @@ def test_flicker_of_the_voicing_leaves_no_dip() -> None:
 def test_fade_out_has_a_known_slope() -> None:
     loud, notes = torch.full((100,), -10.0), torch.zeros(100, dtype=torch.bool)
     notes[40:50] = True
-    ceiling = fade_out(loud, notes, 100.0)
-    assert torch.allclose(ceiling[37:53], torch.full((16,), -10.0))
-    assert torch.allclose(ceiling[53:73], -12.0 - 2.0 * torch.arange(20))
-    assert torch.allclose(ceiling[17:37], -12.0 - 2.0 * torch.arange(20).flip(0))
-    assert bool((fade_out(loud, torch.zeros_like(notes), 100.0) == -120.0).all())
+    faded = fade_out(loud, notes, notes.float(), 100.0)
+    assert torch.allclose(faded[37:53], torch.full((16,), -10.0))
+    assert torch.allclose(faded[53:73], -12.0 - 2.0 * torch.arange(20))
+    assert torch.allclose(faded[17:37], -12.0 - 2.0 * torch.arange(20).flip(0))
+    assert bool((fade_out(loud, torch.zeros_like(notes), notes.float(), 100.0) == -120.0).all())
+
+
+@pytest.mark.parametrize(
+    ("periodicity", "change_db", "lowest_db", "highest_db"), [(0.5, 0, -6, -1), (0.1, 0, -20, -12), (0.5, -35, -45, -34)]
+)
+def test_a_note_that_the_tracker_lost_is_played_on(periodicity: float, change_db: float, lowest_db: float, highest_db: float) -> None:
+    """Loud and nearly periodic: a note in the sound of the one before. Loud noise is none, nor is a quiet hum."""
+    controls = make_controls([74], [-20.0], seconds=1.0, rest=0.0)
+    gap = (torch.arange(controls.n_frames) >= 40) & (torch.arange(controls.n_frames) < 64)
+    lost = replace(
+        controls,
+        periodicity=torch.where(gap, periodicity, controls.periodicity),
+        loudness_db=torch.where(gap, controls.loudness_db + change_db, controls.loudness_db),
+    )
+    before, after = (fit(one, *VIOLIN, QUANTILES).loudness_db[52] for one in (controls, lost))
+    assert lowest_db < float(after - before) < highest_db
 
 
 def random_performance(seed: int) -> Controls:

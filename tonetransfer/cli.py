@@ -141,13 +141,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = verbs.add_parser("evaluate", help="measure a model", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
     verb = _verb(evaluate, "parallel", "compare transfers with the true performance on the target", run="evaluate_parallel")
-    parallel, unseen = Path("corpus/parallel"), Path("corpus/unseen")
-    verb.add_argument(
-        "--corpus", metavar="FOLDER", type=Path, default=parallel, help=f"made by corpus render --split parallel (default: {parallel})"
-    )
-    verb.add_argument(
-        "--unseen", metavar="FOLDER", type=Path, help=f"the same, from a soundfont never trained on (default: {unseen}, if it is there)"
-    )
+    verb.add_argument("--corpus", metavar="FOLDER", type=Path, help="made by corpus render --split parallel (default: rendered now)")
+    verb.add_argument("--unseen", metavar="FOLDER", type=Path, help="the same, from a soundfont never trained on (default: rendered now)")
+    verb.add_argument("--recordings", metavar="FOLDER", type=Path, help="real recordings: are their melodies kept?")
     _add_weights(verb)
     return parser
 

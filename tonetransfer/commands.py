@@ -6,6 +6,7 @@ Each takes the parsed arguments and returns what it found: a mapping for ``--jso
 from __future__ import annotations
 
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from .audio import AudioWriter, check_output, load_audio
 from .controls import Controls, extract
-from .errors import AudioError, ControlsError, InstrumentError, SettingsError
+from .errors import AudioError, ControlsError, InstrumentError, MissingDependencyError, SettingsError, ToneTransferWarning
 from .frames import FrameGrid
 from .model import TimbreModel
 from .target import Target, find_target, nearest_timbres
@@ -28,7 +29,9 @@ Report = tuple[dict[str, Any], list[str]]
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 WEIGHTS_ENDING = ".safetensors"
-UNSEEN = Path("corpus/unseen")
+PARALLEL, UNSEEN = Path("corpus/parallel"), Path("corpus/unseen")
+CORPUS_CONFIG = Path("configs/corpus.yaml")
+RECORDINGS_ON = ("violin", "trumpet", "flute", "cello")
 
 
 def transfer(arguments: Namespace) -> Report:
@@ -165,17 +168,38 @@ def train(arguments: Namespace) -> Report:
 def evaluate_parallel(arguments: Namespace) -> Report:
     """``evaluate parallel``."""
     from .evaluate import evaluate_parallel as measure
+    from .evaluate import evaluate_recordings
 
-    unseen = arguments.unseen or (UNSEEN if UNSEEN.is_dir() else None)
-    for folder, font in ((arguments.corpus, "fluid"), (unseen, "generaluser")):
-        if folder is not None and not (folder / "manifest.json").is_file():
-            render = f"tonetransfer corpus render configs/corpus.yaml {folder} --split parallel --soundfont {font}"
-            raise SettingsError(f"{folder}: holds no test set (manifest.json); make one with `{render}`")
     model = load_model(arguments.weights)
+    trained = _test_set(arguments.corpus or PARALLEL, "fluid", given=arguments.corpus is not None)
+    try:
+        unseen = _test_set(arguments.unseen or UNSEEN, "generaluser", given=arguments.unseen is not None)
+    except MissingDependencyError as error:
+        warnings.warn(f"no figures for an unseen source: {error}", ToneTransferWarning, stacklevel=2)
+        unseen = None
     progress, close = _progress("recording")
-    figures = measure(model, arguments.corpus, unseen, progress=progress)
+    figures = measure(model, trained, unseen, progress=progress)
     close()
-    return dict(figures), _table([(key, _show(value)) for key, value in figures.items()])
+    if arguments.recordings:
+        progress, close = _progress("recording")
+        figures |= evaluate_recordings(model, arguments.recordings, RECORDINGS_ON, progress=progress)
+        close()
+    return dict(figures), _table([(key, _show(value)) for key, value in figures.items() if not isinstance(value, dict)])
+
+
+def _test_set(folder: Path, font: str, *, given: bool) -> Path:
+    """A folder of parallel performances; one that was not asked for by name is rendered if it is not there."""
+    if (folder / "manifest.json").is_file():
+        return folder
+    render = f"tonetransfer corpus render {CORPUS_CONFIG} {folder} --split parallel --soundfont {font}"
+    if given or not CORPUS_CONFIG.is_file():
+        raise SettingsError(f"{folder}: holds no test set (manifest.json); make one with `{render}`")
+    from .corpus import render_parallel
+
+    progress, close = _progress("file")
+    render_parallel(CORPUS_CONFIG, folder, soundfont=font, progress=progress)
+    close()
+    return folder
 
 
 def note_name(midi: float) -> str:

@@ -11,12 +11,14 @@ import torch
 from .controls import Controls
 from .convert import hz_to_midi
 from .dynamics import loudness_quantiles, map_loudness
-from .f0 import VOICED_OFF
 from .loudness import FLOOR_DB
 
 STRAY_SHARE = 0.05  # of the melody may lie outside the instrument's range before another octave is considered
-GRACE_S = 0.03  # beyond a note, its level may be held so long: consonants, and flicker of the voicing decision
+GRACE_FRAMES = 3  # beyond a note, its level may be held so long: consonants, and flicker of the voicing decision
 FADE_DB_PER_S = 200.0  # how fast what is not a note sinks; a small room dies away as fast
+DOUBT_DB_PER_S = 40.0  # where it is loud and nearly periodic: a note that the tracker lost in the room's sound of the one before
+NOTHING, DOUBTFUL = 0.3, 0.5  # periodicity
+LOUD_QUANTILE, LOUD_MARGIN_DB = 1, 6.0  # of the notes' loudness (10 %), and how far below it is still loud
 
 
 def fit(
@@ -50,11 +52,11 @@ def fit(
     if transpose == "auto":
         transpose = octave_shift(controls, mean_midi, lowest_midi, highest_midi)
     notes = controls.note_frames()
+    periodicity = torch.where(notes, controls.periodicity, controls.periodicity.clamp(max=DOUBTFUL))  # what was no note stays none
     loud = map_loudness(controls.loudness_db, loudness_quantiles(controls.loudness_db, notes), quantiles)
-    loud = torch.minimum(loud, fade_out(loud, notes, controls.grid.frame_rate))
-    loud = torch.where(controls.loudness_db > FLOOR_DB, loud, FLOOR_DB).clamp(min=FLOOR_DB)
-    doubt = torch.where(notes, controls.periodicity, controls.periodicity.clamp(max=VOICED_OFF - 0.05))  # what was no note stays none
-    return replace(controls.transpose(transpose), loudness_db=loud, periodicity=doubt)
+    loud = fade_out(loud, notes, periodicity, controls.grid.frame_rate)
+    loud = torch.where(controls.loudness_db > FLOOR_DB, loud, FLOOR_DB)
+    return replace(controls.transpose(transpose), loudness_db=loud, periodicity=periodicity)
 
 
 def octave_shift(controls: Controls, mean_midi: float, lowest_midi: float, highest_midi: float) -> int:
@@ -76,26 +78,39 @@ def octave_shift(controls: Controls, mean_midi: float, lowest_midi: float, highe
     return best if stray(nearest) > STRAY_SHARE and stray(best) < 0.5 * stray(nearest) else nearest
 
 
-def fade_out(loudness_db: torch.Tensor, notes: torch.Tensor, frame_rate: float) -> torch.Tensor:
-    """How loud each frame may be, given that only notes are to be heard.
+def fade_out(loudness_db: torch.Tensor, notes: torch.Tensor, periodicity: torch.Tensor, frame_rate: float) -> torch.Tensor:
+    """Loudness with everything faded that is not a note.
 
-    A ceiling: the level of the nearest notes, held for 30 ms and then sinking by 200 dB a second on both sides. (Not an
-    attenuation, because a ceiling that is applied twice changes nothing.)
+    Ceilings, not attenuations, because a ceiling that is applied twice changes nothing: the level of the nearest notes is held for
+    3 frames and then sinks by 200 dB a second on both sides; more slowly where it is as loud as notes and nearly periodic.
 
     Parameters
     ----------
     loudness_db : Tensor [shape=(n_frames,)]
     notes : Tensor [shape=(n_frames,)], bool
+    periodicity : Tensor [shape=(n_frames,)], in [0, 1]
     frame_rate : float, > 0 [Hz]
 
     Returns
     -------
     Tensor [shape=(n_frames,)], dB, >= -120
     """
-    grace, slope = round(GRACE_S * frame_rate), FADE_DB_PER_S / frame_rate
-    level = torch.where(notes, loudness_db, -math.inf).double()
-    level = torch.nn.functional.max_pool1d(level[None, None], 2 * grace + 1, 1, padding=grace)[0, 0]
-    fall = slope * torch.arange(len(level), dtype=torch.float64)
-    after = torch.cummax(level + fall, dim=0).values - fall
-    before = (torch.cummax(level.flip(0) + fall, dim=0).values - fall).flip(0)
-    return torch.maximum(after, before).clamp(min=FLOOR_DB).to(loudness_db)
+    if not bool(notes.any()):
+        return torch.full_like(loudness_db, FLOOR_DB)
+    sureness = ((periodicity - NOTHING) / (DOUBTFUL - NOTHING)).clamp(0.0, 1.0)
+    slope = FADE_DB_PER_S + (DOUBT_DB_PER_S - FADE_DB_PER_S) * sureness
+    patient = torch.minimum(loudness_db, _ceiling(loudness_db, notes, slope / frame_rate))
+    floor = loudness_quantiles(loudness_db, notes)[LOUD_QUANTILE] - LOUD_MARGIN_DB
+    played = notes | (patient >= floor)
+    fast = torch.full_like(loudness_db, FADE_DB_PER_S / frame_rate)
+    return torch.minimum(patient, _ceiling(patient, played, fast)).clamp(min=FLOOR_DB)
+
+
+def _ceiling(loudness_db: torch.Tensor, anchors: torch.Tensor, slope_db: torch.Tensor) -> torch.Tensor:
+    """The level of the nearest anchors, held a little and then sinking by `slope_db` a frame; all (n_frames,)."""
+    level = torch.where(anchors, loudness_db, -math.inf).double()
+    level = torch.nn.functional.max_pool1d(level[None, None], 2 * GRACE_FRAMES + 1, 1, padding=GRACE_FRAMES)[0, 0]
+    fallen = slope_db.double().cumsum(0)
+    after = torch.cummax(level + fallen, dim=0).values - fallen
+    before = torch.cummax((level - fallen).flip(0), dim=0).values.flip(0) + fallen
+    return torch.maximum(after, before).to(loudness_db)
