@@ -11,13 +11,14 @@ import torch
 from .controls import Controls
 from .convert import hz_to_midi
 from .dynamics import loudness_quantiles, map_loudness
+from .f0 import VOICED_OFF
 from .loudness import FLOOR_DB
 
 STRAY_SHARE = 0.05  # of the melody may lie outside the instrument's range before another octave is considered
 GRACE_FRAMES = 3  # beyond a note, its level may be held so long: consonants, and flicker of the voicing decision
 FADE_DB_PER_S = 200.0  # how fast what is not a note sinks; a small room dies away as fast
 DOUBT_DB_PER_S = 40.0  # where it is loud and nearly periodic: a note that the tracker lost in the room's sound of the one before
-NOTHING, DOUBTFUL = 0.3, 0.5  # periodicity
+NOTHING, DOUBTFUL = 0.3, VOICED_OFF - 0.05  # periodicity
 LOUD_QUANTILE, LOUD_MARGIN_DB = 1, 6.0  # of the notes' loudness (10 %), and how far below it is still loud
 
 
