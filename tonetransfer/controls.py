@@ -35,7 +35,7 @@ FIELDS = ("f0_hz", "periodicity", "loudness_db")
 class Controls:
     """A performance without its timbre.
 
-    Tensors are never edited in place; every method returns new controls. NumPy arrays are accepted and converted.
+    Tensors are never edited in place; every method returns new controls. NumPy arrays are accepted and copied.
 
     Parameters
     ----------
@@ -291,7 +291,8 @@ def _by_row(function: Callable[[np.ndarray], np.ndarray], values: torch.Tensor) 
 
 def _as_values(name: str, values: Any) -> torch.Tensor:
     try:
-        tensor = torch.as_tensor(values).to(torch.float32)
+        tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float32))
+        tensor = tensor.to(torch.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ControlsError(f"{name} is a {type(values).__name__}; a Tensor or array of numbers is wanted") from error
     if not bool(torch.isfinite(tensor).all()):
