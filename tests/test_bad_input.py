@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -161,11 +161,12 @@ def test_a_folder_without_permission(run: Run, folder: Path, tiny_weights: Path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk(folder: Path, tiny_weights: Path) -> None:
-    with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "tonetransfer", "instruments", "--weights", str(tiny_weights)]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1 and "No space left" in done.stderr and done.stderr.count("\n") == 1
+def test_a_full_disk(run: Run, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    full = open("/dev/full", "w")  # noqa: SIM115  # closing it complains once more
+    monkeypatch.setattr(sys, "stdout", full)
+    check_refused(run("instruments", "--weights", tiny_weights), "No space left")
+    with contextlib.suppress(OSError):
+        full.close()
 
 
 @pytest.mark.parametrize("how", ["same", "relative", "symlink", "hard link"])
@@ -206,9 +207,5 @@ def _saved() -> str:
 
 
 def test_as_a_program(folder: Path, tiny_weights: Path) -> None:
-    for arguments in (
-        ["transfer", "missing.wav", "out.wav", "--to", tiny_weights],
-        ["transfer", GOOD, "out.wav", "--to", "violine", "--weights", tiny_weights],
-    ):
-        done = spawn(*arguments, cwd=folder)
-        check_refused((done.returncode, done.stdout, done.stderr))
+    done = spawn("transfer", GOOD, "out.wav", "--to", "violine", "--weights", tiny_weights, cwd=folder)
+    check_refused((done.returncode, done.stdout, done.stderr), "did you mean violin")

@@ -29,6 +29,7 @@ Report = tuple[dict[str, Any], list[str]]
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 WEIGHTS_ENDING = ".safetensors"
+KEPT_S = 60  # of a result, to be drawn
 PARALLEL, UNSEEN = Path("corpus/parallel"), Path("corpus/unseen")
 CORPUS_CONFIG = Path("configs/corpus.yaml")
 RECORDINGS_ON = ("violin", "trumpet", "flute", "cello")
@@ -50,16 +51,14 @@ def transfer(arguments: Namespace) -> Report:
         fit=arguments.fit,
         autotune=arguments.autotune,
     )
-    peak = _write(arguments, arrangement, model, target, len(audio))
+    peak, beginning = _write(arguments, arrangement, model, target, len(audio))
     elapsed = time.perf_counter() - begin
     if arguments.plot:
         from .plot import plot_transfer
 
-        result, _ = load_audio(arguments.output, model.sample_rate)
+        again = extract(beginning, model.grid, tracker=_tracker(arguments))
         title = f"{arguments.source.name} on {name}"
-        plot_transfer(
-            arguments.plot, audio, heard, result, extract(result, model.grid, tracker=_tracker(arguments)), title=title, overwrite=True
-        )
+        plot_transfer(arguments.plot, audio, heard, beginning, again, title=title, overwrite=arguments.overwrite)
     return _report(arguments, arrangement, name, len(audio), peak, elapsed)
 
 
@@ -70,7 +69,7 @@ def synthesize(arguments: Namespace) -> Report:
     model, target, name = _open_target(arguments)
     begin = time.perf_counter()
     arrangement = arrange(controls, target, transpose=arguments.transpose, loudness_db=arguments.loudness, fit=arguments.fit)
-    peak = _write(arguments, arrangement, model, target, controls.n_samples)
+    peak, _ = _write(arguments, arrangement, model, target, controls.n_samples)
     return _report(arguments, arrangement, name, controls.n_samples, peak, time.perf_counter() - begin)
 
 
@@ -251,16 +250,21 @@ def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
     return model, target, arguments.like.name if arguments.like else " + ".join(arguments.mix)
 
 
-def _write(arguments: Namespace, arrangement: Arrangement, model: TimbreModel, target: Target, n_samples: int) -> float:
-    """Play into the output file; returns the peak before anything was turned down."""
+def _write(
+    arguments: Namespace, arrangement: Arrangement, model: TimbreModel, target: Target, n_samples: int
+) -> tuple[float, torch.Tensor]:
+    """Play into the output file; the peak before anything was turned down, and the first minute as it was written."""
+    beginning: list[torch.Tensor] = []
     with (
         AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer,
         tqdm(total=round(n_samples / model.sample_rate), unit="s", desc="playing", disable=None, leave=False) as bar,
     ):
         for piece in play(arrangement, model, target.z, n_samples=n_samples, seed=arguments.seed):
+            if writer.n_samples < KEPT_S * model.sample_rate:
+                beginning.append(piece)
             writer.write(piece)
             bar.update(len(piece) / model.sample_rate)
-    return writer.peak
+    return writer.peak, torch.cat(beginning) / max(writer.peak, 1.0)
 
 
 def _report(arguments: Namespace, arrangement: Arrangement, name: str, n_samples: int, peak: float, elapsed: float) -> Report:

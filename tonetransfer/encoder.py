@@ -19,6 +19,7 @@ class TimbreEncoder(nn.Module):
     A log-mel spectrogram whose overall level is divided out (how loud the recording is says nothing of who plays; how loud the bands are
     among each other says everything), three strided convolutions over time, then an attention-weighted mean and deviation over the
     frames (Okabe et al. 2018). There is no recurrence and no position: what is left cannot hold a melody.
+    Each number of z is spread to unit variance over the timbres: without it all timbres begin almost in one point, and stay there for long.
 
     Parameters
     ----------
@@ -39,6 +40,7 @@ class TimbreEncoder(nn.Module):
         self.frames = nn.Sequential(*layers)
         self.attention = nn.Sequential(nn.Conv1d(width, width // 2, 1), nn.Tanh(), nn.Conv1d(width // 2, width, 1))
         self.project = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, z_dim))
+        self.spread = nn.BatchNorm1d(z_dim, affine=False, momentum=0.02)
 
     def log_mel(self, audio: torch.Tensor) -> torch.Tensor:
         """Level-free log-mel spectrogram: (batch, n_samples) -> (batch, N_MELS, n_frames), about -1 to 1."""
@@ -65,4 +67,4 @@ class TimbreEncoder(nn.Module):
         weight = torch.softmax(self.attention(h) + 4.0 * sounding.clamp(max=0.0), dim=-1)  # near-silent frames hardly count
         mean = (weight * h).sum(-1)
         deviation = (weight * (h - mean[..., None]).square()).sum(-1).clamp(min=1e-6).sqrt()
-        return self.project(torch.cat([mean, deviation], dim=-1))
+        return self.spread(self.project(torch.cat([mean, deviation], dim=-1)).float())

@@ -22,7 +22,8 @@ from .convert import midi_to_hz
 from .loudness import loudness_db
 from .metrics import log_spectral_distance_db, raw_pitch_accuracy
 from .model import TimbreModel
-from .transfer import Target, analyze, arrange, find_target, play
+from .target import Target, find_target
+from .transfer import analyze, arrange, play
 
 PEAK = 0.7
 LOUD_DB, SOFT_DB = -14.0, -38.0  # the swell with which brightness is measured: ff to p

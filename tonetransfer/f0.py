@@ -22,7 +22,7 @@ from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_R
 from .salience import salience
 from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
-CHUNK_S, MARGIN_S = 30, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
+CHUNK_S, MARGIN_S = 20, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
 RUMBLE_HZ = 20.0
 HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music
 
@@ -48,13 +48,12 @@ NOTHING_PLAYED_HZ = 220.0
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What is known of each frame of the trackers' clock (10 ms)."""
+    """What is known of each frame of the trackers' clock (10 ms); an hour of it is held, as float32."""
 
     candidates_hz: np.ndarray  # (n_frames, n_candidates), 0: none
     repetition: np.ndarray  # (n_frames, n_candidates), normalised autocorrelation there
-    salience: np.ndarray  # (n_frames, n_candidates), of the prime partials
-    heard_hz: np.ndarray  # (n_frames,), the tracker's word
-    confidence: np.ndarray  # (n_frames,), in [0, 1]
+    support: np.ndarray  # (n_frames, n_candidates), in [0, 1], the tracker's confidence in it
+    cost: np.ndarray  # (n_frames, n_candidates)
     level_db: np.ndarray  # (n_frames,), RMS of 32 ms
 
 
@@ -63,7 +62,7 @@ def track_f0(audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: st
 
     Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms; across longer ones the last
     note is held until the sound is weakest, the next one taken from there on, so that an attack's noise belongs to the note
-    that it begins. Memory stays bounded: the recording is worked through in pieces of 30 s, the path runs over the whole.
+    that it begins. Memory stays bounded: the recording is worked through in pieces of 20 s, the path runs over the whole.
 
     Parameters
     ----------
@@ -92,13 +91,14 @@ def track_f0(audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: st
     chosen = find_tracker(tracker)
     samples = check_audio(audio, sample_rate)
     n_frames = grid.n_frames(-(-len(samples) * grid.sample_rate // sample_rate))
-    gain = 0.5 / max(float(samples.abs().max()), 1e-6)  # trackers were trained at one level, and soft recordings are music as well
+    peak = max(abs(float(extreme)) for extreme in torch.aminmax(samples))
+    gain = 0.5 / max(peak, 1e-6)  # trackers were trained at one level, and soft recordings are music as well
     evidence = _listen(samples, sample_rate, chosen, gain)
-    evidence.level_db[:] -= 20.0 * math.log10(gain)
-    f0_hz, periodicity, support = _shortest_path(evidence, chosen.trust)
-    voiced = voiced_frames(f0_hz, periodicity, support, evidence.level_db)
-    periodicity = np.where(_audible(evidence.level_db), np.clip(periodicity, 0.0, 1.0), 0.0)
-    f0_hz = fill_unvoiced(f0_hz, voiced, evidence.level_db)
+    level_db = evidence.level_db - 20.0 * math.log10(gain)
+    f0_hz, periodicity, support = _shortest_path(evidence)
+    voiced = voiced_frames(f0_hz, periodicity, support, level_db)
+    periodicity = np.where(_audible(level_db), np.clip(periodicity, 0.0, 1.0), 0.0)
+    f0_hz = fill_unvoiced(f0_hz, voiced, level_db)
     periodicity = grid.place(np.arange(len(f0_hz)) / FRAME_RATE, periodicity, n_frames)
     return torch.from_numpy(place_f0(f0_hz, FRAME_RATE, grid, n_frames)).float(), torch.from_numpy(periodicity).float()
 
@@ -203,43 +203,45 @@ def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> 
         known = (np.abs(_semitones(peaks_hz, heard_hz[:, None])) < AGREE_SEMITONES).any(axis=1)
         candidates = np.column_stack([peaks_hz, np.where(known, 0.0, heard_hz)])
         repetition = np.column_stack([peak_values, autocorrelation.at(heard_hz[:, None])])
-    kept = slice(first, last)
-    fields = (candidates, repetition, salience(audio, candidates), heard_hz, confidence, _level_db(audio, n_frames))
-    return _Evidence(*(field[kept] for field in fields))
+    support = _credible(candidates, repetition, heard_hz, confidence)[:, None] * _agreement(candidates, heard_hz)
+    noise = np.clip(1.0 - repetition, 0.0, 2.0)
+    cost = np.log(noise / EVIDENCE_FLOOR + 1.0) - tracker.trust * support - SALIENCE_WEIGHT * salience(audio, candidates)
+    cost -= OCTAVE_PRIOR * np.log2(np.maximum(candidates, LOWEST_HZ))
+    fields = (candidates, repetition, support, cost, _level_db(audio, n_frames))
+    return _Evidence(*(field[first:last].astype(np.float32) for field in fields))
 
 
-def _shortest_path(evidence: _Evidence, trust: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _agreement(candidates_hz: np.ndarray, heard_hz: np.ndarray) -> np.ndarray:
+    """How near candidates (n_frames, n) are to what the tracker heard (n_frames,): 1 to 0 within a semitone."""
+    return np.exp(-np.square(_semitones(candidates_hz, heard_hz[:, None]) / AGREE_SEMITONES))
+
+
+def _credible(candidates_hz: np.ndarray, repetition: np.ndarray, heard_hz: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """The tracker's confidence (n_frames,), less where it names a multiple of a period that explains nearly everything (low flutes)."""
+    above = np.zeros(len(heard_hz))
+    for multiple in (2.0, 3.0):
+        near = np.abs(_semitones(candidates_hz, multiple * heard_hz[:, None])) < AGREE_SEMITONES
+        above = np.maximum(above, np.where(near, repetition, 0.0).max(axis=1))
+    return confidence * (1.0 - np.clip((above - 0.985) / 0.01, 0.0, 1.0))
+
+
+def _shortest_path(evidence: _Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f0, its repetition and the tracker's support for it, each (n_frames,), along the cheapest path through the candidates."""
-    exists = evidence.candidates_hz > 0.0
-    octave = np.log2(np.where(exists, evidence.candidates_hz, 1.0))
-    noise = np.clip(1.0 - evidence.repetition, 0.0, 2.0)
-    distance = _semitones(evidence.candidates_hz, evidence.heard_hz[:, None])
-    agreement = _credible(evidence)[:, None] * np.exp(-np.square(distance / AGREE_SEMITONES))
-    cost = np.log(noise / EVIDENCE_FLOOR + 1.0) - trust * agreement - SALIENCE_WEIGHT * evidence.salience - OCTAVE_PRIOR * octave
     # Soft frames follow their neighbours: what is between the notes has no say in them.
     loudest = np.percentile(evidence.level_db, 99.0)
-    cost *= np.clip((evidence.level_db - loudest + 60.0) / 30.0, 0.02, 1.0)[:, None]
-    cost[~exists] = 1e3
-    path = _viterbi(cost, 12.0 * octave)
-    f0_hz, repetition, support, real = (
-        np.take_along_axis(a, path[:, None], axis=1)[:, 0] for a in (evidence.candidates_hz, evidence.repetition, agreement, exists)
-    )
-    return np.where(real, f0_hz, NOTHING_PLAYED_HZ), np.where(real, repetition, 0.0), np.where(real, support, 0.0)
-
-
-def _credible(evidence: _Evidence) -> np.ndarray:
-    """The tracker's confidence (n_frames,), less where it names a multiple of a period that explains nearly everything (low flutes)."""
-    above = np.zeros(len(evidence.heard_hz))
-    for multiple in (2.0, 3.0):
-        near = np.abs(_semitones(evidence.candidates_hz, multiple * evidence.heard_hz[:, None])) < AGREE_SEMITONES
-        above = np.maximum(above, np.where(near, evidence.repetition, 0.0).max(axis=1))
-    return evidence.confidence * (1.0 - np.clip((above - 0.985) / 0.01, 0.0, 1.0))
+    weight = np.clip((evidence.level_db - loudest + 60.0) / 30.0, 0.02, 1.0)
+    cost = np.where(evidence.candidates_hz > 0.0, evidence.cost * weight[:, None].astype(np.float32), np.float32(1e3))
+    semitones = 12.0 * np.log2(np.maximum(evidence.candidates_hz, 1.0))
+    chosen = np.arange(len(cost)), _viterbi(cost, semitones)
+    real = evidence.candidates_hz[chosen] > 0.0  # nothing repeats itself in silence
+    f0_hz = np.where(real, evidence.candidates_hz[chosen], NOTHING_PLAYED_HZ).astype(np.float64)
+    return f0_hz, evidence.repetition[chosen] * real, evidence.support[chosen] * real
 
 
 def _viterbi(cost: np.ndarray, semitones: np.ndarray) -> np.ndarray:
     """Columns (n_frames,) of the path of least cost; a step between frames costs by its semitones."""
     n_frames, n_candidates = cost.shape
-    back = np.zeros((n_frames, n_candidates), dtype=np.int16)
+    back = np.zeros((n_frames, n_candidates), dtype=np.int8)
     columns = np.arange(n_candidates)
     total = cost[0].copy()
     for t in range(1, n_frames):

@@ -98,6 +98,7 @@ class TimbreModel(nn.Module):
         self.decoder = Decoder(settings.z_dim, settings.decoder_width, settings.n_harmonics, settings.n_bands, settings.sample_rate)
         self.register_buffer("timbres", torch.zeros(len(instruments), settings.z_dim))
         self.register_buffer("quantiles", torch.zeros(len(instruments), len(QUANTILES)))
+        self.eval()
 
     @property
     def sample_rate(self) -> int:

@@ -50,7 +50,7 @@ class Training(lightning.LightningModule):
     def __init__(self, settings: Settings, corpus: Corpus) -> None:
         super().__init__()
         self.settings, self.corpus = settings, corpus
-        self.model = TimbreModel(settings.model)
+        self.model = TimbreModel(settings.model).train()  # Lightning leaves the mode as it finds it
         self.table = torch.nn.Embedding(len(corpus.timbres), settings.model.z_dim)
         torch.nn.init.normal_(self.table.weight, std=0.5)
         self.register_buffer("seen", torch.zeros(len(corpus.timbres), dtype=torch.bool))

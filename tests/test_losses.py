@@ -1,0 +1,43 @@
+"""The loss: zero for the same sound, and it knows what cannot be heard."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tonetransfer.losses import FFT_SIZES, spectral_loss
+from tonetransfer.metrics import log_spectral_distance_db
+
+from conftest import tone
+
+NOTE = tone(440.0, 1.0)[None]
+
+
+def test_the_same_sound_has_no_loss() -> None:
+    assert float(spectral_loss(NOTE, NOTE)) == 0.0
+
+
+def test_phase_hardly_matters() -> None:
+    t = torch.arange(48000) / 48000.0
+    a, b = (torch.sin(2 * math.pi * 440.0 * t + phase)[None] for phase in (0.0, 1.0))
+    assert float(spectral_loss(a, b, FFT_SIZES[1:3])) < 0.15 * float(spectral_loss(a, torch.zeros_like(a), FFT_SIZES[1:3]))
+
+
+def test_what_cannot_be_heard_weighs_nothing() -> None:
+    silence = torch.zeros(1, 48000)
+    hiss = 1e-7 * torch.randn(1, 48000)
+    assert float(spectral_loss(silence, hiss)) < 5e-3
+
+
+def test_distance_weight_adds_the_log_spectral_distance() -> None:
+    other = tone(450.0, 1.0)[None]
+    added = float(spectral_loss(NOTE, other, (2048,), distance_weight=1.0) - spectral_loss(NOTE, other, (2048,)))
+    assert added * 20.0 / math.log(10.0) == pytest.approx(log_spectral_distance_db(NOTE[0], other[0]), rel=1e-3)
+
+
+def test_the_gradient_points_to_the_right_level() -> None:
+    gain = torch.tensor(0.5, requires_grad=True)
+    spectral_loss(gain * NOTE, NOTE).backward()
+    assert gain.grad is not None and float(gain.grad) < 0

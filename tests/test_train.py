@@ -1,0 +1,121 @@
+"""From a corpus to weights: batches are what they claim, a run learns, stops and goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tonetransfer.audio import save_audio
+from tonetransfer.config import DataSettings, validate_settings
+from tonetransfer.data import Corpus, Excerpts, equalise, random_curve_db
+from tonetransfer.errors import SettingsError
+from tonetransfer.frames import FrameGrid
+from tonetransfer.loudness import loudness_db
+from tonetransfer.weights import load_model, read_notes
+
+from conftest import tone
+
+GRID = FrameGrid()
+NAMES = ("violin", "trumpet", "flute", "clarinet", "alto_sax", "oboe")
+F0_HZ = (330.0, 440.0, 550.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three performances of one note each on six instruments that differ in their number of harmonics."""
+    root = tmp_path_factory.mktemp("corpus")
+    files = []
+    for i, name in enumerate(NAMES):
+        (root / name).mkdir()
+        for j, f0_hz in enumerate(F0_HZ):
+            sound = tone(f0_hz, 3.0, n_harmonics=2 + 4 * i, level=0.2)
+            save_audio(root / name / f"p{j}.flac", sound, GRID.sample_rate)
+            n_frames = GRID.n_frames(len(sound))
+            np.savez(root / name / f"p{j}.npz", f0_hz=np.full(n_frames, f0_hz, np.float32), voiced=np.ones(n_frames, bool))
+            files.append({"timbre": name, "performance": f"p{j}"})
+    facts = {"family": "test", "named": True, "lowest_midi": 60, "highest_midi": 76, "source": "tones", "licence": "CC0-1.0"}
+    manifest = {"seed": 0, "timbres": {name: {"name": name, **facts} for name in NAMES}, "files": files}
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    return root
+
+
+def settings_for(folder: Path, output: Path, **train: object) -> object:
+    return validate_settings(
+        {
+            "model": {"z_dim": 8, "encoder_width": 16, "decoder_width": 32, "n_harmonics": 30, "n_bands": 16},
+            "data": {"corpus": str(folder), "batch_size": 4, "excerpt_seconds": 0.5, "reference_seconds": 1.0, "workers": 0},
+            "train": {"steps": 60, "validate_every": 30, "warmup_steps": 5, "output": str(output), "threads": 1, **train},
+        }
+    )
+
+
+def test_packed_audio_and_labels_are_those_of_the_files(folder: Path) -> None:
+    corpus = Corpus(folder, GRID)
+    recording = corpus.recordings[4]
+    sound = corpus.sound(recording.first * GRID.hop_length, recording.n_frames * GRID.hop_length)
+    expected = tone(F0_HZ[1], 3.0, n_harmonics=6, level=0.2)
+    assert float((sound[: len(expected)] - expected).abs().max()) < 1e-4
+    track = corpus.loudness[recording.first : recording.first + recording.n_frames]
+    assert np.abs(track - loudness_db(expected, GRID).numpy())[20:-20].max() < 0.1
+
+
+def test_batches_hold_what_they_claim(folder: Path) -> None:
+    corpus = Corpus(folder, GRID)
+    data = DataSettings(batch_size=12, excerpt_seconds=0.5, reference_seconds=1.0, validation_performances=0, rescale_share=0.5)
+    excerpts = Excerpts(corpus, data, seed=0)
+    batch = next(iter(excerpts))
+    assert batch["target"].shape == (12, 24000) and batch["reference"].shape == (12, 48000)
+    assert batch["f0_hz"].shape == batch["loudness_db"].shape == (12, 50)
+    for target, f0_hz, original in zip(batch["target"], batch["f0_hz"], batch["original"], strict=True):
+        spectrum = torch.fft.rfft(target[4800:19200] * torch.hann_window(14400)).abs()
+        peaks = spectrum.topk(3).indices * (48000 / 14400)
+        ratio = peaks / f0_hz[25]
+        assert float((ratio - ratio.round()).abs().max()) < 0.05 * max(1.0, float(ratio.max()))
+        assert not bool(original) or min(abs(float(f0_hz[25]) - known) for known in F0_HZ) < 1e-2
+    again = next(iter(Excerpts(corpus, data, seed=0)))
+    assert all(torch.equal(batch[key], again[key]) for key in batch)
+
+
+def test_held_out_performances_are_never_drawn(folder: Path) -> None:
+    corpus = Corpus(folder, GRID)
+    excerpts = Excerpts(corpus, DataSettings(batch_size=4, validation_performances=1), seed=0)
+    assert corpus.validation_performances(1) == ["p0"]
+    assert {r.performance for some in excerpts.by_timbre.values() for r in some} == {"p1", "p2"}
+
+
+def test_equalisation_keeps_the_loudness() -> None:
+    sound = tone(440.0, 1.0)
+    curve = random_curve_db(np.random.default_rng(0), 48000)
+    changed = torch.fft.irfft(equalise(torch.fft.rfft(sound), curve, 48000), n=len(sound))
+    before, after = (loudness_db(x, GRID)[30:70].mean() for x in (sound, changed))
+    assert abs(float(before - after)) < 0.5
+    assert float((changed - sound).abs().max()) > 0.01
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="corpus render"):
+        Corpus(tmp_path, GRID)
+
+
+@pytest.mark.slow
+def test_a_run_learns_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
+    from tonetransfer.train import train
+
+    def resynthesis_db(path: Path) -> float:
+        return float(read_notes(path)["notes"]["validation"]["resynthesis_db"])
+
+    first = train(settings_for(folder, tmp_path, steps=30))  # type: ignore[arg-type]  # Settings
+    early = resynthesis_db(first)
+    path = train(settings_for(folder, tmp_path, steps=150, validate_every=75))  # type: ignore[arg-type]  # Settings
+    notes = read_notes(path)
+    assert notes["notes"]["steps"] > 30
+    assert resynthesis_db(path) < early - 1.0
+    model = load_model(path)
+    assert model.names == list(NAMES)
+    assert model.instrument("flute").mean_midi == pytest.approx(69.0, abs=1.0)
+    distances = torch.cdist(model.timbres, model.timbres)
+    assert float(distances[~torch.eye(len(NAMES), dtype=torch.bool)].min()) > 0.05
