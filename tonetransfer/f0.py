@@ -9,7 +9,7 @@ their common subharmonic, and a spectrum knows little of bass notes; they seldom
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.ndimage
@@ -46,8 +46,7 @@ HELD_FROM_S = 0.05
 NOTHING_PLAYED_HZ = 220.0
 
 
-@dataclass(frozen=True)
-class _Evidence:
+class _Evidence(NamedTuple):
     """What is known of each frame of the trackers' clock (10 ms); an hour of it is held, as float32."""
 
     candidates_hz: np.ndarray  # (n_frames, n_candidates), 0: none
@@ -176,15 +175,20 @@ def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -
 def _listen(samples: torch.Tensor, sample_rate: int, tracker: Tracker, gain: float) -> _Evidence:
     """Evidence for the whole recording, gathered in pieces that overlap by more than anything reaches."""
     n_frames = int(len(samples) / sample_rate * FRAME_RATE) + 1
-    pieces = []
+    whole: _Evidence | None = None
     for start in range(0, n_frames, int(CHUNK_S * FRAME_RATE)):
         end = min(start + int(CHUNK_S * FRAME_RATE), n_frames)
         from_s = max(0, int(start / FRAME_RATE) - MARGIN_S)
         to_s = int(start / FRAME_RATE) + CHUNK_S + MARGIN_S
-        piece = resample(samples[from_s * sample_rate : to_s * sample_rate] * gain, sample_rate, SAMPLE_RATE).numpy()
+        audio = resample(samples[from_s * sample_rate : to_s * sample_rate] * gain, sample_rate, SAMPLE_RATE).numpy()
         first = start - int(from_s * FRAME_RATE)
-        pieces.append(_listen_once(_without_rumble(piece), first, first + end - start, tracker))
-    return _Evidence(*(np.concatenate(parts) for parts in zip(*map(astuple, pieces), strict=True)))
+        piece = _listen_once(_without_rumble(audio), first, first + end - start, tracker)
+        if whole is None:
+            whole = _Evidence(*(np.empty((n_frames, *part.shape[1:]), dtype=np.float32) for part in piece))
+        for part, destination in zip(piece, whole, strict=True):
+            destination[start:end] = part
+    assert whole is not None  # audio has at least one sample
+    return whole
 
 
 def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> _Evidence:
@@ -208,7 +212,7 @@ def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> 
     cost = np.log(noise / EVIDENCE_FLOOR + 1.0) - tracker.trust * support - SALIENCE_WEIGHT * salience(audio, candidates)
     cost -= OCTAVE_PRIOR * np.log2(np.maximum(candidates, LOWEST_HZ))
     fields = (candidates, repetition, support, cost, _level_db(audio, n_frames))
-    return _Evidence(*(field[first:last].astype(np.float32) for field in fields))
+    return _Evidence(*(field[first:last] for field in fields))
 
 
 def _agreement(candidates_hz: np.ndarray, heard_hz: np.ndarray) -> np.ndarray:
