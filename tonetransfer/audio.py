@@ -19,7 +19,7 @@ import soxr
 import torch
 
 from .convert import amplitude_to_db
-from .errors import AudioError
+from .errors import AudioError, ToneTransferWarning
 
 AudioLike: TypeAlias = "torch.Tensor | np.ndarray"
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -194,7 +194,7 @@ def save_audio(path: PathLike, audio: AudioLike, sample_rate: int, *, overwrite:
     """Write a mono recording; the extension names the format (WAV, FLAC and AIFF in 24 bit, OGG, MP3).
 
     Nothing is left half written, and nothing clips: sound that reaches beyond full scale is turned down as a whole,
-    and a UserWarning says by how much.
+    and a ToneTransferWarning says by how much.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ class AudioWriter:
             gain = JUST_UNDER_ONE / self.peak
             loss_db = -float(amplitude_to_db(gain))
             message = f"{self.path}: the sound peaks above full scale and was turned down by {loss_db:.1f} dB"
-            warnings.warn(message, UserWarning, stacklevel=4)
+            warnings.warn(message, ToneTransferWarning, stacklevel=4)
         form, subtype = FORMATS[self.path.suffix.lower()]
         with (
             open(self._raw_path, "rb") as raw,
