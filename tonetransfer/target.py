@@ -75,8 +75,8 @@ def find_target(
 def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str = DEFAULT_TRACKER) -> Target:
     """The instrument heard in a reference (n_samples,) at the model's rate.
 
-    Its level is first put to that of the training recordings. Its dynamics are its own where they are wider than an average
-    instrument's: a few seconds need not show how soft it can play.
+    Its level is first put to that of the training recordings. Below its loudest notes, its dynamics are its own where they are
+    wider than an average instrument's: a few seconds need not show how soft it can play.
     """
     peak = float(reference.abs().max())
     if peak == 0.0:
@@ -98,8 +98,7 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
     quantiles = loudness_quantiles(heard.loudness_db, notes)
     if len(model.quantiles):
         typical = model.quantiles.mean(0)
-        own, usual = quantiles - _middle(quantiles), typical - _middle(typical)
-        quantiles = _middle(quantiles) + torch.where(own.abs() > usual.abs(), own, usual)
+        quantiles = quantiles[-1] + torch.minimum(quantiles - quantiles[-1], typical - typical[-1])
     mean_midi = float(hz_to_midi(heard.f0_hz[notes].double()).mean())
     return Target(model.encode(reference), quantiles, mean_midi)
 
@@ -146,7 +145,3 @@ def _like_nearest(model: TimbreModel, z: torch.Tensor) -> Target:
     near = nearest_timbres(model, z.reshape(-1, z.shape[-1]).mean(0))[0][0]
     named = _blend(model, {near: 1.0})
     return Target(z, named.quantiles, named.mean_midi, named.lowest_midi, named.highest_midi)
-
-
-def _middle(quantiles: torch.Tensor) -> torch.Tensor:
-    return quantiles[len(quantiles) // 2]
