@@ -6,11 +6,10 @@ import math
 
 import pytest
 import torch
+from conftest import tone
 
 from tonetransfer.losses import FFT_SIZES, spectral_loss
 from tonetransfer.metrics import log_spectral_distance_db
-
-from conftest import tone
 
 NOTE = tone(440.0, 1.0)[None]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import tone
 
 from tonetransfer.audio import save_audio
 from tonetransfer.config import DataSettings, validate_settings
@@ -16,8 +17,6 @@ from tonetransfer.errors import SettingsError
 from tonetransfer.frames import FrameGrid
 from tonetransfer.loudness import loudness_db
 from tonetransfer.weights import load_model, read_notes
-
-from conftest import tone
 
 GRID = FrameGrid()
 NAMES = ("violin", "trumpet", "flute", "clarinet", "alto_sax", "oboe")

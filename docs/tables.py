@@ -1,0 +1,84 @@
+"""Write the tables of README.md and docs/credits.md: instruments and credits from the bundled weights, figures from docs/evaluation.json.
+
+    tonetransfer evaluate parallel --json > docs/evaluation.json
+    python docs/tables.py
+
+With ``--check`` nothing is written; the exit code is 1 if a file is not what would be written.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tonetransfer.commands import note_name
+from tonetransfer.weights import read_notes
+
+DOCS = Path(__file__).parent
+README, CREDITS, EVALUATION = DOCS.parent / "README.md", DOCS / "credits.md", DOCS / "evaluation.json"
+
+ROWS = (  # key, what, unit, what was to be reached
+    ("source_lsd_db", "LSD, source left as it is", "dB", ""),
+    ("resynthesis_lsd_db", "LSD, instrument resynthesised from its own controls", "dB", "6.0"),
+    ("transfer_lsd_db", "LSD, transfer against the true performance on the target", "dB", "6.6"),
+    ("unseen_source_lsd_db", "unseen: LSD, source left as it is", "dB", ""),
+    ("unseen_named_lsd_db", "unseen: LSD, transfer with the trained font's named timbre", "dB", ""),
+    ("unseen_one_shot_lsd_db", "unseen: LSD, transfer with the timbre of 10 s of reference", "dB", "8.0"),
+    ("raw_pitch_accuracy", "raw pitch accuracy (50 cents) on real recordings", "", "0.98"),
+    ("loudness_error_db", "loudness of the result against the asked one, note frames", "dB", "1.5"),
+    ("realtime_factor", "wav to wav, tracker and all, on two cores", "x real time", "10"),
+    ("brightness_trumpet_octaves_per_db", "brightness over loudness, trumpet", "octaves of centroid per dB", ""),
+    ("brightness_alto_sax_octaves_per_db", "the same, alto sax (recorded notes: 0.056)", "octaves of centroid per dB", ""),
+    ("brightness_cello_octaves_per_db", "the same, cello (recorded notes: 0.031)", "octaves of centroid per dB", ""),
+)
+
+
+def instruments_table(instruments: list[dict[str, Any]]) -> str:
+    """One line a family: names with their ranges."""
+    families: dict[str, list[str]] = {}
+    for one in instruments:
+        reach = f"{note_name(one['lowest_midi'])}-{note_name(one['highest_midi'])}"
+        families.setdefault(one["family"], []).append(f"`{one['name']}` {reach}")
+    lines = ["| family | instruments and their ranges |", "|---|---|"]
+    lines += [f"| {family.replace('_', ' ')} | {', '.join(names)} |" for family, names in families.items()]
+    return f"{len(instruments)} are bundled.\n\n" + "\n".join(lines)
+
+
+def evaluation_table(figures: dict[str, Any]) -> str:
+    """The figures that are there, in the order of ROWS."""
+    lines = ["| | measured | aim |", "|---|---|---|"]
+    lines += [f"| {what} | {figures[key]:.3g} {unit} | {aim} |" for key, what, unit, aim in ROWS if key in figures]
+    return "\n".join(lines)
+
+
+def credits_page(notes: dict[str, Any]) -> str:
+    """Whose recordings the weights were trained on."""
+    lines = ["# Credits", "", "The bundled weights were trained on renderings of these recordings.", ""]
+    lines += ["| source | licence | whose | where |", "|---|---|---|---|"]
+    lines += [f"| {one['source']} | {one['licence']} | {one['credit']} | <{one['url']}> |" for one in notes["sources"]]
+    return "\n".join(lines) + "\n"
+
+
+def between(text: str, mark: str, content: str) -> str:
+    """`text` with what stands between the marks replaced."""
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    head, rest = text.split(begin)
+    return f"{head}{begin}\n{content}\n{end}{rest.split(end)[1]}"
+
+
+def wanted() -> dict[Path, str]:
+    """What the files should hold."""
+    weights = read_notes()
+    readme = between(README.read_text(encoding="utf-8"), "instruments", instruments_table(weights["instruments"]))
+    readme = between(readme, "evaluation", evaluation_table(json.loads(EVALUATION.read_text(encoding="utf-8"))))
+    return {README: readme, CREDITS: credits_page(weights["notes"])}
+
+
+if __name__ == "__main__":
+    stale = {path: text for path, text in wanted().items() if not path.exists() or path.read_text(encoding="utf-8") != text}
+    if "--check" in sys.argv:
+        sys.exit("\n".join(f"{path.name} is not up to date; run python docs/tables.py" for path in stale) or 0)
+    for path, text in stale.items():
+        path.write_text(text, encoding="utf-8")

@@ -1,0 +1,51 @@
+"""The documents say what is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_tables_are_what_the_commands_write() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "docs" / "tables.py"), "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_six_lines_of_python_run(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    done = subprocess.run([sys.executable, "-c", code.group(1)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "violin.wav").stat().st_size > 1_000_000
+
+
+def test_every_command_in_the_readme_parses() -> None:
+    from tonetransfer.cli import build_parser
+
+    parser = build_parser()
+    commands = re.findall(
+        r"(?:^|&& )tonetransfer (.*?)(?:  +#.*)?$", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)), re.MULTILINE
+    )
+    assert len(commands) >= 10
+    for command in commands:
+        parser.parse_args(command.split())
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_nothing_tells_of_one_machine() -> None:
+    found = subprocess.run(
+        ["git", "grep", "-nIE", "/(root|home|work|opt)/[a-z]", "--", ".", ":!tests/test_docs.py"], cwd=ROOT, capture_output=True, text=True
+    )
+    lines = [line for line in found.stdout.splitlines() if "/opt/homebrew" not in line]
+    assert lines == []
