@@ -29,6 +29,7 @@ class Band(NamedTuple):
 BANDS = (Band(512, 4, SAMPLE_RATE / HIGHEST_HZ, 42.0, 4), Band(1024, 1, 42.0, 168.0, 4), Band(2048, 1, 168.0, SAMPLE_RATE / LOWEST_HZ, 5))
 COHERENT_LAG = 41.0  # samples, 2.6 ms: shorter lags must repeat up to there, too; hissing consonants do not
 COHERENCE_SLACK = 0.4  # what a high note may lose on the way, in vibrato or while another note rings
+BLOCK_FRAMES = 256  # at a time, so that the spectra stay in the processor's cache
 N_PEAKS = sum(band.n_peaks for band in BANDS)
 LAG_PRIOR = 0.02  # per octave: of two lags at which a sound repeats itself alike, the shorter one is the period
 
@@ -92,21 +93,25 @@ class Autocorrelation:
         """Lags (n_lags,) [samples] and values (n_frames, n_lags), one lag more at either end than the band's."""
         length, up = band.frame_length, band.upsampling
         first, last = int(band.lowest_lag * up) - 1, int(band.highest_lag * up) + 2
-        frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::HOP_LENGTH][: self.n_frames]
-        n_fft = scipy.fft.next_fast_len(length + last // up + 1, real=True)
-        spectrum = scipy.fft.rfft(frames, n_fft, axis=1)
-        power = np.square(spectrum.real) + np.square(spectrum.imag)
-        products = scipy.fft.irfft(power, n_fft * up, axis=1)[:, first:last] * up  # zeros above Nyquist interpolate
         lags = np.arange(first, last) / up
         # Energy of both halves, from running sums over the whole piece: sum over [0, length - lag) and over [lag, length).
         running = np.concatenate([[0.0], np.cumsum(np.square(padded, dtype=np.float64))])
-        sums = np.lib.stride_tricks.sliding_window_view(running, length + 1)[::HOP_LENGTH][: self.n_frames]
         whole = np.arange(first // up, last // up + 2)
-        both = (sums[:, length - whole] - sums[:, :1] + sums[:, -1:] - sums[:, whole]).astype(np.float32)
-        below = (np.floor(lags) - whole[0]).astype(int)
-        share = (lags % 1.0).astype(np.float32)
-        total = both[:, below] * (1.0 - share) + both[:, below + 1] * share
-        return lags, (2.0 * products / (total + 2.0 * FLOOR * length)).astype(np.float32)
+        below, share = (np.floor(lags) - whole[0]).astype(int), (lags % 1.0).astype(np.float32)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::HOP_LENGTH]
+        all_sums = np.lib.stride_tricks.sliding_window_view(running, length + 1)[::HOP_LENGTH]
+        n_fft = scipy.fft.next_fast_len(length + last // up + 1, real=True)
+        values = np.empty((self.n_frames, len(lags)), dtype=np.float32)
+        for begin in range(0, self.n_frames, BLOCK_FRAMES):
+            block = slice(begin, min(begin + BLOCK_FRAMES, self.n_frames))
+            spectrum = scipy.fft.rfft(frames[block], n_fft, axis=1)
+            power = np.square(spectrum.real) + np.square(spectrum.imag)
+            products = scipy.fft.irfft(power, n_fft * up, axis=1)[:, first:last] * up  # zeros above Nyquist interpolate
+            sums = all_sums[block]
+            both = (sums[:, length - whole] - sums[:, :1] + sums[:, -1:] - sums[:, whole]).astype(np.float32)
+            total = both[:, below] * (1.0 - share) + both[:, below + 1] * share
+            values[block] = 2.0 * products / (total + 2.0 * FLOOR * length)
+        return lags, values
 
 
 def _read(table: tuple[np.ndarray, np.ndarray], lag: np.ndarray) -> np.ndarray:

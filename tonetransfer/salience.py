@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
-from .periodicity import HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
+from .periodicity import BLOCK_FRAMES, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
 
 # Only prime partials count (Camacho and Harris, 2008, "A sawtooth waveform inspired pitch estimator", SWIPE'): all partials of a
 # note at f are partials of f/2, too, but few of them are prime ones.
@@ -57,7 +57,11 @@ def root_spectra(audio: np.ndarray, n_frames: int, length: int) -> np.ndarray:
     padded[length // 2 : length // 2 + n_copied] = audio[:n_copied]
     frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::HOP_LENGTH][:n_frames]
     window = np.hanning(length + 1)[:-1].astype(np.float32)
-    return np.sqrt(np.abs(scipy.fft.rfft(frames * window, axis=1)))
+    spectra = np.empty((n_frames, length // 2 + 1), dtype=np.float32)
+    for begin in range(0, n_frames, BLOCK_FRAMES):
+        block = slice(begin, begin + BLOCK_FRAMES)
+        spectra[block] = np.sqrt(np.abs(scipy.fft.rfft(frames[block] * window, axis=1)))
+    return spectra
 
 
 def read_spectra(spectra: np.ndarray, rows: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
