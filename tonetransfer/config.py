@@ -45,7 +45,7 @@ class DataSettings(_Section):
     excerpt_seconds: float = Field(1.0, gt=0)
     reference_seconds: float = Field(2.0, gt=0)
     batch_size: int = Field(16, gt=0)
-    parallel_share: float = Field(0.4, ge=0, le=1)  # loudness of instrument A, sound of instrument B: what users do
+    parallel_share: float = Field(0.6, ge=0, le=1)  # loudness of instrument A, sound of instrument B: what users do
     named_share: float = Field(0.7, ge=0, le=1)  # the named instruments are what most people play; the others fill the space of timbres
     featured: tuple[str, ...] = FEATURED  # of the named ones, those that come up three times as often
     equalise_share: float = Field(0.3, ge=0, le=1)  # random equalisation and tilt of reference and target alike: new timbres
@@ -65,7 +65,8 @@ class TrainSettings(_Section):
     table_start: float = Field(0.4, ge=0, le=1)  # share of the steps in which the table follows the encoder, before it learns by itself
     table_share: float = Field(0.5, ge=0, le=1)  # then: items that take z from the table of timbres instead of the encoder
     alignment_weight: float = Field(0.2, ge=0)  # pulls the encoder's z and the table's rows of one timbre together
-    log_spectral_weight: float = Field(0.5, ge=0)
+    log_spectral_weight: float = Field(1.0, ge=0)
+    loudness_weight: float = Field(0.05, ge=0)  # per dB: without it the tone comes out some dB too soft, because most bins hold noise
     validate_every: int = Field(1000, gt=0)
     seed: int = 0
     threads: int | None = None

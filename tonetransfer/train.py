@@ -27,12 +27,14 @@ from .data import VALIDATION_NAMES, Corpus, Excerpts
 from .dynamics import loudness_quantiles, map_loudness
 from .frames import FrameGrid
 from .losses import FFT_SIZES, spectral_loss
+from .loudness import loudness_db
 from .metrics import log_spectral_distance_db
 from .model import Instrument, TimbreModel
 from .synth import render_batch
 from .weights import save_model
 
 VALIDATION_SECONDS = 6.0
+AUDIBLE_DB = -60.0
 FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
 
@@ -73,10 +75,12 @@ class Training(lightning.LightningModule):
         sizes = (2048, int(np.random.default_rng(index).choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
         sound = render_batch(params, self.model.grid)
         loss = spectral_loss(sound, batch["target"], sizes, distance_weight=settings.log_spectral_weight)
+        wanted = loudness_db(batch["target"], self.model.grid)
+        off_db = ((loudness_db(sound, self.model.grid) - wanted).abs() * (wanted > AUDIBLE_DB)).mean()
         spread = encoded.detach().var() + 1e-3
         apart = (((encoded - row).square().mean(-1) / spread) * batch["original"]).mean()
-        self.log_dict({"loss": loss, "apart": apart}, prog_bar=True)
-        return loss + settings.alignment_weight * apart
+        self.log_dict({"loss": loss, "apart": apart, "off_db": off_db}, prog_bar=True)
+        return loss + settings.alignment_weight * apart + settings.loudness_weight * off_db
 
     @torch.no_grad()
     def _follow(self, timbres: torch.Tensor, encoded: torch.Tensor) -> None:
