@@ -57,7 +57,7 @@ class DataSettings(_Section):
 class TrainSettings(_Section):
     """How the weights are found."""
 
-    steps: int = Field(9000, gt=0)
+    steps: int = Field(6000, gt=0)
     learning_rate: float = Field(2e-3, gt=0)  # warmed up, then a cosine down to a hundredth
     table_learning_rate: float = Field(4e-3, gt=0)  # a row is seen in one batch of ten: what it learns there must count
     warmup_steps: int = Field(200, ge=0)

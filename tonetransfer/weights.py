@@ -74,7 +74,10 @@ def find_weights(name: str | Path | None = None) -> Path:
         There is no such file.
     """
     if name is None:
-        return Path(str(resources.files("tonetransfer.instruments") / BUNDLED))
+        bundled = Path(str(resources.files("tonetransfer.instruments") / BUNDLED))
+        if not bundled.is_file():
+            raise WeightsError("the bundled weights are missing from this installation; install the package again, or give a weights file")
+        return bundled
     path = Path(name)
     if path.is_dir():
         raise WeightsError(f"{path}: is a folder; a weights file ending in .safetensors was wanted")
