@@ -39,7 +39,8 @@ NOTE_TOLERANCE_CENTS = 70.0  # a named note is not tuned to the cent
 SETTLED_FRAMES = 6  # after an onset or a leap: until then the last note, or its attack, is what sounds
 LONGEST_NOTE_S = 6
 RT60_S, DIRECT_DB = 1.5, 4.0  # of the synthetic hall; direct sound over reverberation
-THIN_OUT = {"crepe-full": 8}  # of all files, every eighth: it needs three seconds for one of sound
+EIGHTH = ", every eighth file"
+THIN_OUT = {"crepe-full" + EIGHTH: 8, "joint" + EIGHTH: 8}  # the one needs four seconds for one of sound; the other to compare it with
 AS_IT_COMES = ("swift", "crepe", "yin")  # one of each kind, also without anything around it
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -190,11 +191,12 @@ def main() -> None:
     sounds = [sound for folder in arguments.performances for hall in (False, True) for sound in performances(folder, hall)]
     sounds += list(notes(arguments.notes)) if arguments.notes else []
     results = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {}
-    tracks = {name: as_used(name) for name in arguments.trackers}
+    tracks = {name: as_used(name) for name in arguments.trackers if name + EIGHTH not in THIN_OUT or name == "joint"}
+    tracks |= {name: as_used(name.removesuffix(EIGHTH)) for name in THIN_OUT if name.removesuffix(EIGHTH) in arguments.trackers}
     tracks |= {f"{name}, as it comes": as_it_comes(name) for name in AS_IT_COMES if name in arguments.trackers}
     for name, track in tracks.items():
         if name not in results:
-            results[name] = measure(track, sounds[:: THIN_OUT.get(name.split(",")[0], 1)])
+            results[name] = measure(track, sounds[:: THIN_OUT.get(name, 1)])
             print(name, results[name], flush=True)
         if arguments.json:
             arguments.json.write_text(json.dumps(results, indent=1))
