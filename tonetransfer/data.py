@@ -144,6 +144,10 @@ class Corpus:
         sounding = np.concatenate([self.voiced[span] for span in spans]) & (loud > QUIET_DB)
         return f0[sounding], loud[sounding]
 
+    def quantiles(self, timbre: int) -> torch.Tensor:
+        """Quantiles of the loudness of a timbre's notes [dB]: the mean over its recordings, each one performance like a user's."""
+        return torch.stack([r.quantiles for r in self.recordings if r.timbre == timbre]).mean(0)
+
     def validation_performances(self, count: int) -> list[str]:
         """Performances that all of :data:`VALIDATION_NAMES` play (first ones by name), to be held out."""
         rows = [i for i, timbre in enumerate(self.timbres) if timbre["name"] in VALIDATION_NAMES]

@@ -33,9 +33,7 @@ def magnitudes(audio: torch.Tensor, n_fft: int, hop_length: int, *, center: bool
     Tensor [shape=(..., n_fft // 2 + 1, 1 + n_samples // hop_length)], >= 0
     """
     flat = audio.reshape(-1, audio.shape[-1])
-    spectrum = torch.stft(
-        flat, n_fft, hop_length, window=hann(n_fft).to(flat), center=center, pad_mode="constant", return_complex=True
-    )
+    spectrum = torch.stft(flat, n_fft, hop_length, window=hann(n_fft).to(flat), center=center, pad_mode="constant", return_complex=True)
     return spectrum.abs().reshape(*audio.shape[:-1], *spectrum.shape[-2:])
 
 

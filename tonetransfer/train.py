@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from .config import Settings
 from .convert import hz_to_midi
 from .data import VALIDATION_NAMES, Corpus, Excerpts
-from .dynamics import loudness_quantiles, map_loudness
+from .dynamics import map_loudness
 from .frames import FrameGrid
 from .losses import FFT_SIZES, spectral_loss
 from .loudness import loudness_db
@@ -57,7 +57,7 @@ class Training(lightning.LightningModule):
         torch.nn.init.normal_(self.table.weight, std=0.5)
         self.register_buffer("seen", torch.zeros(len(corpus.timbres), dtype=torch.bool))
         self.pairs = validation_pairs(corpus, settings)
-        self.quantiles = {int(b): loudness_quantiles(*_notes(corpus, int(b))) for b in {pair[1].timbre for pair in self.pairs}}
+        self.quantiles = {row: corpus.quantiles(row) for row in {pair[1].timbre for pair in self.pairs}}
         self.best = math.inf
 
     def training_step(self, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
@@ -124,7 +124,7 @@ class Training(lightning.LightningModule):
         weights = {f"encoder.{k}": v for k, v in self.model.encoder.state_dict().items()}
         weights |= {f"decoder.{k}": v for k, v in self.model.decoder.state_dict().items()}
         weights["timbres"] = self.table.weight.detach()[named]
-        weights["quantiles"] = torch.stack([loudness_quantiles(*_notes(self.corpus, i)) for i in named])
+        weights["quantiles"] = torch.stack([self.corpus.quantiles(i) for i in named])
         model.load_state_dict(weights)
         return model
 
@@ -200,11 +200,6 @@ def describe_timbre(corpus: Corpus, row: int) -> Instrument:
         source=timbre["source"],
         licence=timbre["licence"],
     )
-
-
-def _notes(corpus: Corpus, row: int) -> tuple[torch.Tensor, torch.Tensor]:
-    loud = torch.from_numpy(corpus.notes(row)[1])
-    return loud, torch.ones_like(loud, dtype=torch.bool)
 
 
 def train(settings: Settings, *, resume: bool = True) -> Path:

@@ -82,7 +82,7 @@ def transfer(
     autotune : float, in [0, 1]
         How far notes are pulled to the nearest semitone.
     tracker : str
-        A name in :data:`tonetransfer.f0.TRACKERS`.
+        A name in :data:`tonetransfer.trackers.TRACKERS`.
     seed : int, >= 0
         Of the noise in the sound.
 
