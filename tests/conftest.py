@@ -69,3 +69,8 @@ def make_controls(
         periodicity += [0.98] * n + [0.1] * m
         loud += list(level + 3.0 * np.sin(np.linspace(0.0, np.pi, n)) - 1.5) + [noise_db] * m
     return Controls(torch.tensor(f0), torch.tensor(periodicity), torch.tensor(loud), grid)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: a mistake shows in seconds."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)

@@ -174,7 +174,7 @@ def evaluate_recordings(
     -------
     dict
         ``raw_pitch_accuracy`` (50 cents; the result's f0, tracked like the source's, against what was asked for, over the source's note
-        frames), ``loudness_error_db``, ``recordings``: the same per file.
+        frames), ``recordings_loudness_error_db``, ``recordings``: the same per file.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix in (".wav", ".flac", ".ogg", ".mp3"))
     targets = _named(model, instruments)
@@ -195,5 +195,7 @@ def evaluate_recordings(
             per_file[path.name] = {"raw_pitch_accuracy": round(fmean(accuracy), 4), "loudness_error_db": round(fmean(errors), 3)}
         if progress:
             progress(done + 1, len(files))
-    means = {key: round(fmean(one[key] for one in per_file.values()), 4) for key in ("raw_pitch_accuracy", "loudness_error_db") if per_file}
-    return {**means, "recordings": per_file}
+    if not per_file:
+        return {"recordings": per_file}
+    accuracy_all, error_all = (fmean(one[key] for one in per_file.values()) for key in ("raw_pitch_accuracy", "loudness_error_db"))
+    return {"raw_pitch_accuracy": round(accuracy_all, 4), "recordings_loudness_error_db": round(error_all, 4), "recordings": per_file}
