@@ -137,12 +137,12 @@ class Corpus:
         sound = torch.from_numpy(self.audio[begin:end].astype(np.float32) / 32767.0)
         return torch.nn.functional.pad(sound, (begin - first_sample, first_sample + n_samples - end))
 
-    def notes(self, timbre: int) -> tuple[np.ndarray, np.ndarray]:
-        """f0 [Hz] and loudness [dB] of all note frames of a timbre."""
+    def note_f0_hz(self, timbre: int) -> np.ndarray:
+        """f0 [Hz] of all note frames of a timbre."""
         spans = [slice(r.first, r.first + r.n_frames) for r in self.recordings if r.timbre == timbre]
         f0, loud = (np.concatenate([track[span] for span in spans]) for track in (self.f0_hz, self.loudness))
         sounding = np.concatenate([self.voiced[span] for span in spans]) & (loud > QUIET_DB)
-        return f0[sounding], loud[sounding]
+        return f0[sounding]
 
     def quantiles(self, timbre: int) -> torch.Tensor:
         """Quantiles of the loudness of a timbre's notes [dB]: the mean over its recordings, each one performance like a user's."""
@@ -246,9 +246,8 @@ class Excerpts(IterableDataset):
 
     def _borrowed(self, source: Recording, target: Recording, row: int, clock: np.ndarray) -> torch.Tensor:
         """Loudness of another instrument's rendering of the same performance, put onto this instrument's."""
-        begin = source.first - target.first
         span = self.corpus.loudness[source.first : source.first + source.n_frames]
-        loud = torch.from_numpy(self._track(span, clock + begin - source.first)).float()
+        loud = torch.from_numpy(self._track(span, clock - target.first)).float()
         return map_loudness(loud, source.quantiles, self.quantiles[row])
 
     @staticmethod

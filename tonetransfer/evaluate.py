@@ -27,11 +27,7 @@ from .transfer import analyze, arrange, play
 
 PEAK = 0.7
 LOUD_DB, SOFT_DB = -14.0, -38.0  # the swell with which brightness is measured: ff to p
-BRIGHTNESS = {  # octaves of spectral centroid per dB of loudness, on recorded notes (configs/corpus.yaml); no trumpet is among those
-    "alto_sax": 0.06,
-    "cello": 0.035,
-    "trumpet": 0.063,
-}
+BRIGHTNESS = ("alto_sax", "cello", "trumpet")  # what is recorded of them stands in configs/corpus.yaml
 
 Progress = Callable[[int, int], None]
 
@@ -85,7 +81,7 @@ def evaluate_parallel(
 
 
 class _TestSet:
-    """Recordings of a parallel folder, by performance and instrument, and their controls."""
+    """Recordings of a parallel folder, by performance and instrument, and the references."""
 
     def __init__(self, folder: Path, model: TimbreModel) -> None:
         self.names = sorted(path.name for path in folder.iterdir() if path.is_dir())

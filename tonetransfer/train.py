@@ -190,7 +190,7 @@ def validation_pairs(corpus: Corpus, settings: Settings) -> list[tuple[Any, Any]
 
 def describe_timbre(corpus: Corpus, row: int) -> Instrument:
     """What the weights file tells of a timbre of the corpus."""
-    timbre, (f0_hz, _) = corpus.timbres[row], corpus.notes(row)
+    timbre, f0_hz = corpus.timbres[row], corpus.note_f0_hz(row)
     return Instrument(
         name=timbre["name"],
         family=timbre["family"],
