@@ -16,11 +16,11 @@ LAYERS = """
     periodicity salience trackers f0 loudness synth
     modulation envelope dynamics heterodyne brightness
     controls notes partials spectral_shape features panels plot
-    encoder decoder losses metrics
+    encoder decoder losses metrics probes
     model
-    weights data soundfont notefolder orchestra corpus
+    weights data soundfont notefolder orchestra corpus excerpts
     polyphony fit follow target transfer classify
-    train evaluate export stream
+    train evaluate disentangle export stream
     commands
     cli __main__
 """

@@ -145,6 +145,12 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--unseen", metavar="FOLDER", type=Path, help="the same, from a soundfont never trained on (default: rendered now)")
     verb.add_argument("--recordings", metavar="FOLDER", type=Path, help="real recordings: are their melodies kept?")
     _add_weights(verb)
+    verb = _verb(evaluate, "timbre", "examine whether z says who plays, and nothing else", run="evaluate_timbre")
+    verb.add_argument("--material", metavar="FOLDER", type=Path, default=Path("corpus/timbre"), help="rendered on first use, then kept")
+    verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
+    verb.add_argument("--samples", metavar="FOLDER", type=Path, help="where the folders of single notes are, for instruments made of them")
+    verb.add_argument("--baseline", metavar="FILE.safetensors", type=Path, help="a second model, examined beside the first")
+    _add_weights(verb)
     return parser
 
 

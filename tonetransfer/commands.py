@@ -186,6 +186,43 @@ def evaluate_parallel(arguments: Namespace) -> Report:
     return dict(figures), _table([(key, _show(value)) for key, value in figures.items() if not isinstance(value, dict)])
 
 
+def evaluate_timbre(arguments: Namespace) -> Report:
+    """``evaluate timbre``."""
+    from . import disentangle
+
+    model = load_model(arguments.weights)
+    baseline = load_model(arguments.baseline) if arguments.baseline else None
+    _render_material(arguments)
+    progress, close = _progress("recording")
+    material = disentangle.read_material(arguments.material, model, baseline, progress=progress)
+    close()
+    if material.unseen is None:
+        warnings.warn(f"no figures for an unseen source: {arguments.material} holds none", ToneTransferWarning, stacklevel=2)
+    figures: dict[str, Any] = dict(disentangle.evaluate_timbre(material))
+    return figures, _table(disentangle.table_rows(figures))
+
+
+def _render_material(arguments: Namespace) -> None:
+    """What `evaluate timbre` examines, rendered if it is not there; without the unseen font the rest goes on."""
+    from .excerpts import TRAINED, UNSEEN, render_material
+
+    if all((arguments.material / name / "manifest.json").is_file() for name in (TRAINED, UNSEEN)):
+        return
+    if not CORPUS_CONFIG.is_file():
+        raise SettingsError(f"{arguments.material}: holds no test material, and {CORPUS_CONFIG}, from which it is made, is not here either")
+    progress, close = _progress("file")
+    try:
+        render_material(
+            CORPUS_CONFIG, arguments.material, soundfont_folders=arguments.soundfonts, samples=arguments.samples, progress=progress
+        )
+    except MissingDependencyError as error:
+        if not (arguments.material / TRAINED / "manifest.json").is_file():
+            raise
+        warnings.warn(str(error), ToneTransferWarning, stacklevel=2)
+    finally:
+        close()
+
+
 def _test_set(folder: Path, font: str, *, given: bool) -> Path:
     """A folder of parallel performances; one that was not asked for by name is rendered if it is not there."""
     if (folder / "manifest.json").is_file():

@@ -1,0 +1,143 @@
+"""Does z say who plays, and nothing else?
+
+Asked of excerpts of known content (:mod:`tonetransfer.excerpts`) with probes and neighbours (:mod:`tonetransfer.probes`), side by side
+for z, for the mean and deviation of MFCC, and where given for the z of another model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .excerpts import ORCHESTRA, TRAINED, UNSEEN, Excerpts, read_excerpts
+from .model import TimbreModel
+from .probes import REGISTER_SEMITONES, instrument_accuracy, nearest_is_same, shuffled_within, transferred_accuracy, within_instrument_r2
+
+COLUMNS = ("z", "baseline", "mfcc")
+LABELS = {"pitch": "pitch_midi", "pitch_range": "pitch_range_semitones", "loudness": "loudness_db"}
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Excerpts of the sources that were trained on, and of one that was not."""
+
+    trained: Excerpts
+    unseen: Excerpts | None
+
+
+def read_material(
+    folder: Path, model: TimbreModel, baseline: TimbreModel | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> Material:
+    """Excerpts of what :func:`~tonetransfer.excerpts.render_material` made, encoded.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds `trained` and perhaps `unseen`.
+    model : TimbreModel
+        Only instruments that it names are looked at.
+    baseline : TimbreModel or None
+        Another model to compare with.
+    progress : callable or None
+    """
+    encoders = {"z": model} | ({"baseline": baseline} if baseline else {})
+    trained = read_excerpts(folder / TRAINED, encoders, names=model.names, progress=progress)
+    if not (folder / UNSEEN / "manifest.json").is_file():
+        return Material(trained, None)
+    return Material(trained, read_excerpts(folder / UNSEEN, encoders, names=model.names, progress=progress))
+
+
+def evaluate_timbre(material: Material, *, say: Say = lambda _: None) -> dict[str, float]:
+    """What probes and neighbours find.
+
+    Parameters
+    ----------
+    material : Material
+    say : callable
+        Told what is being done.
+
+    Returns
+    -------
+    dict
+        Keys begin with what is examined (``z``, ``mfcc``, ``baseline``, ``chance``). Accuracies are shares, R2 as
+        :func:`~tonetransfer.probes.within_instrument_r2` defines it.
+    """
+    trained, unseen = material.trained, material.unseen
+    figures: dict[str, float] = {"n_excerpts": len(trained.rows), "n_instruments": len(set(trained.instruments))}
+    if unseen is not None:
+        figures |= {"unseen_n_excerpts": len(unseen.rows), "unseen_n_instruments": len(set(unseen.instruments))}
+    for name, vectors in trained.features.items():
+        begin = time.perf_counter()
+        found = _read_trained(trained, vectors) | _retrieve_trained(trained, vectors)
+        if unseen is not None:
+            found |= _read_unseen(trained, unseen, vectors, unseen.features[name])
+        figures |= {f"{name}_{key}": value for key, value in found.items()}
+        say(f"{name}: {time.perf_counter() - begin:.0f} s")
+    return {key: round(value, 4) for key, value in (figures | _chance(trained)).items()}
+
+
+def _read_trained(trained: Excerpts, vectors: np.ndarray) -> dict[str, float]:
+    who = instrument_accuracy(vectors, trained.instruments, trained.performances)
+    figures = {"instrument_linear_accuracy": who.linear, "instrument_mlp_accuracy": who.mlp}
+    for label, key in LABELS.items():
+        what = within_instrument_r2(vectors, trained.label(key), trained.instruments, trained.performances)
+        figures |= {f"{label}_linear_r2": what.linear, f"{label}_mlp_r2": what.mlp}
+    return figures
+
+
+def _retrieve_trained(trained: Excerpts, vectors: np.ndarray) -> dict[str, float]:
+    """Neighbours among other performances, in another register, and with the same performance on other instruments as decoys."""
+    names, performances, pitch = trained.instruments, trained.performances, trained.label("pitch_midi")
+    elsewhere = performances[:, None] != performances[None]
+    far = np.abs(pitch[:, None] - pitch[None]) >= REGISTER_SEMITONES
+    decoys = elsewhere | (names[:, None] != names[None])
+    sets = {"": elsewhere, "_across_registers": elsewhere & far, "_among_decoys": decoys}
+    return {f"retrieval{key}_accuracy": nearest_is_same(vectors, names, vectors, names, allowed) for key, allowed in sets.items()}
+
+
+def _read_unseen(trained: Excerpts, unseen: Excerpts, vectors: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Probes and neighbours from the trained sources, asked about the unseen one: all instruments of it, and the orchestra's twelve."""
+    figures: dict[str, float] = {}
+    for prefix, names in (("unseen", set(unseen.instruments)), ("unseen_orchestra", set(unseen.instruments) & set(ORCHESTRA))):
+        known, asked = np.isin(trained.kinds, list(names)), np.isin(unseen.instruments, list(names))
+        if len(names) < 2:
+            continue
+        who = transferred_accuracy(vectors[known], trained.kinds[known], other[asked], unseen.instruments[asked])
+        figures |= {f"{prefix}_instrument_linear_accuracy": who.linear, f"{prefix}_instrument_mlp_accuracy": who.mlp}
+        figures[f"{prefix}_retrieval_accuracy"] = nearest_is_same(
+            other[asked], unseen.instruments[asked], vectors[known], trained.kinds[known]
+        )
+    return figures
+
+
+def _chance(trained: Excerpts) -> dict[str, float]:
+    """The same probes of z with labels dealt anew: what luck looks like."""
+    rng, vectors = np.random.default_rng(0), trained.features["z"]
+    dealt = trained.instruments[rng.permutation(len(trained.rows))]
+    who = instrument_accuracy(vectors, dealt, trained.performances)
+    pitch = shuffled_within(trained.label("pitch_midi"), trained.instruments)
+    what = within_instrument_r2(vectors, pitch, trained.instruments, trained.performances)
+    return {
+        "chance_instrument_linear_accuracy": who.linear,
+        "chance_instrument_mlp_accuracy": who.mlp,
+        "chance_pitch_linear_r2": what.linear,
+        "chance_pitch_mlp_r2": what.mlp,
+    }
+
+
+def table_rows(figures: dict[str, float]) -> list[tuple[str, ...]]:
+    """The figures for people: a line each question, a column each thing examined."""
+    columns = [name for name in (*COLUMNS, "chance") if any(key.startswith(f"{name}_") for key in figures)]
+    questions = list(dict.fromkeys(key.split("_", 1)[1] for key in figures if key.split("_", 1)[0] in columns))
+    rows = [("", *columns)]
+    for question in questions:
+        found = [figures.get(f"{name}_{question}") for name in columns]
+        rows.append((question, *("" if value is None else f"{value:.3f}" for value in found)))
+    rest = [(key, value) for key, value in figures.items() if key.split("_", 1)[0] not in columns and not isinstance(value, dict)]
+    return rows + [(key, f"{value:.4g}", *[""] * (len(columns) - 1)) for key, value in rest]
