@@ -19,8 +19,10 @@ LAYERS = """
     encoder decoder losses metrics probes
     model
     weights data soundfont notefolder orchestra corpus excerpts
+    classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
+    classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony fit follow target transfer classify
-    train evaluate disentangle export stream
+    train evaluate disentangle classify_measure classify_table export stream
     commands
     cli __main__
 """
@@ -28,6 +30,10 @@ ORDER = {name: place for place, name in enumerate(LAYERS.split())}
 HOMES = {  # third-party packages that one module alone may import
     "lightning": {"train"},
     "gradio": set(),
+    "audiomentations": {"classify_augment"},
+    "pyroomacoustics": {"classify_augment"},
+    "mirdata": {"classify_data"},
+    "transformers": {"classify_embeddings"},
     "soundfile": {"audio"},
     "soxr": {"audio"},
     "matplotlib": {"plot", "panels"},
