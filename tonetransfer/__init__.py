@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .audio import load_audio, save_audio
+    from .classifier import Classifier
+    from .classify import classify, load_classifier
     from .controls import Controls
     from .errors import ToneTransferError, ToneTransferWarning
     from .evaluate import evaluate_parallel as evaluate
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "load_audio": "audio",
     "save_audio": "audio",
+    "Classifier": "classifier",
+    "classify": "classify",
+    "load_classifier": "classify",
     "Controls": "controls",
     "ToneTransferError": "errors",
     "ToneTransferWarning": "errors",
@@ -49,6 +54,7 @@ _HOMES = {
 _ALIASES = {"evaluate": "evaluate_parallel"}
 
 __all__ = [
+    "Classifier",
     "Controls",
     "FrameGrid",
     "Instrument",
@@ -57,9 +63,11 @@ __all__ = [
     "ToneTransferError",
     "ToneTransferWarning",
     "analyze",
+    "classify",
     "describe",
     "evaluate",
     "load_audio",
+    "load_classifier",
     "load_model",
     "save_audio",
     "save_model",

@@ -22,14 +22,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from .audio import AudioLike, resample
-from .classify_data import Clip, choose, classes_of, split
+from .classify_data import Clip
 from .classify_estimators import Estimator, VectorHead
 from .classify_fit import batches_from, fit_network
 from .classify_frontends import as_float, features_of
 from .classify_prediction import Prediction, pool
 from .classify_registry import build, find_kind
 from .classify_settings import ClassifierSettings, classifier_settings
-from .classify_windows import Progress, Windows, cut, make_windows, sounding
+from .classify_windows import Progress, Windows, cut, prepare, sounding
 from .errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
 
 FORMAT = 1
@@ -88,10 +88,7 @@ class Classifier:
         SettingsError
             Fewer than two classes, a class with one file, or nothing that can be read.
         """
-        classes = classes_of(clips, fewest=1 if self.multi else 2)
-        learned, held_out = split(choose(clips, self.settings.data.files_per_class), self.settings.data.validation_share)
-        windows = make_windows(learned, classes, self.settings, augmented=True, seed=self.settings.fit.seed, progress=progress)
-        validation = make_windows(held_out, classes, self.settings, augmented=False)
+        windows, validation, classes = prepare(clips, self.settings, progress=progress)
         return self.fit_windows(windows, validation, classes, progress=progress)
 
     def fit_windows(

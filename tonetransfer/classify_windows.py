@@ -11,7 +11,7 @@ import numpy as np
 
 from .audio import load_audio
 from .classify_augment import Augment, augmenter, needs_library
-from .classify_data import Clip
+from .classify_data import Clip, choose, classes_of, split
 from .classify_settings import AugmentSettings, ClassifierSettings
 from .errors import AudioError, SettingsError, ToneTransferWarning
 
@@ -133,6 +133,22 @@ def make_windows(
     if missing := [name for name, count in zip(classes, windows.targets.sum(0), strict=True) if not count]:
         raise SettingsError(f"nothing usable is left of {', '.join(missing[:8])}; see the files left out, or take the class out")
     return mix(windows, settings.data.mixture_share, rng) if augmented else windows
+
+
+def prepare(
+    clips: Sequence[Clip], settings: ClassifierSettings, *, progress: Progress | None = None
+) -> tuple[Windows, Windows, tuple[str, ...]]:
+    """Windows to learn from, windows to validate on, and the names of the classes.
+
+    Raises
+    ------
+    SettingsError
+        Fewer than two classes, a class with one file, or nothing that can be read.
+    """
+    classes = classes_of(clips, fewest=1 if settings.task == "multi" else 2)
+    learned, held_out = split(choose(clips, settings.data.files_per_class), settings.data.validation_share)
+    windows = make_windows(learned, classes, settings, augmented=True, seed=settings.fit.seed, progress=progress)
+    return windows, make_windows(held_out, classes, settings, augmented=False), classes
 
 
 def mix(windows: Windows, share: float, rng: np.random.Generator) -> Windows:

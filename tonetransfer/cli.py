@@ -118,6 +118,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tracker(verb)
     _add_overwrite(verb)
 
+    verb = _verb(verbs, "classify", "which instrument plays, in a recording and in each second of it")
+    verb.add_argument("file", metavar="FILE", type=Path)
+    verb.add_argument("--step", metavar="SECONDS", type=_seconds, default=1.0, help="of time (default: 1)")
+    _add_classifier(verb)
+
     verb = _verb(verbs, "embed", "timbre vectors of recordings, and the named instruments nearest to them")
     verb.add_argument("files", metavar="FILE", type=Path, nargs="+")
     _add_weights(verb)
@@ -138,6 +143,24 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file of what differs from the defaults; see configs/")
     verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for example train.steps=2000")
     verb.add_argument("--no-resume", dest="resume", action="store_false", help="begin anew instead of going on")
+
+    classifier = verbs.add_parser("classifier", help="train, measure and compare classifiers of instruments", allow_abbrev=False)
+    classifiers = classifier.add_subparsers(metavar="VERB", required=True)
+    verb = _verb(classifiers, "train", "train a classifier on a corpus, folders, a CSV file or a mirdata dataset", run="train_classifier")
+    verb.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file of what differs from the defaults; see configs/classify")
+    verb.add_argument("output", metavar="FILE.safetensors", type=Path)
+    verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for example data.folder=sounds")
+    _add_overwrite(verb)
+    verb = _verb(classifiers, "evaluate", "measure a classifier on recordings whose labels are known", run="evaluate_classifier")
+    verb.add_argument("data", metavar="DATA", type=Path, nargs="+", help="a corpus, a folder of folders, or a CSV file")
+    _add_classifier(verb)
+    verb = _verb(classifiers, "table", "train and measure many on the same recordings, and on an unseen soundfont", run="classifier_table")
+    verb.add_argument("configs", metavar="CONFIG", type=Path, nargs="*", help="default: all of configs/classify")
+    verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for all of them")
+    verb.add_argument("--test", metavar="DATA", type=Path, help="unseen phrases of trained sources (default: rendered now)")
+    verb.add_argument("--unseen", metavar="DATA", type=Path, help="recordings of a source never trained on (default: rendered now)")
+    verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
+    verb.add_argument("--out", metavar="FOLDER", type=Path, help="keep the classifiers")
 
     evaluate = verbs.add_parser("evaluate", help="measure a model", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
     verb = _verb(evaluate, "parallel", "compare transfers with the true performance on the target", run="evaluate_parallel")
@@ -191,6 +214,10 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE.safetensors", type=Path, help="a model of your own instead of the bundled one")
 
 
+def _add_classifier(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--weights", metavar="FILE.safetensors", type=Path, help="a classifier of your own instead of the bundled one")
+
+
 def _typed(convert: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
     """A type for argparse whose complaint says what was wanted."""
 
@@ -228,6 +255,7 @@ def _shares(text: str) -> dict[str, float]:
 
 _number = _typed(_finite, "a number")
 _share = _typed(lambda text: _finite(text, 0.0, 1.0), "a number from 0 to 1")
+_seconds = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds from 0.01")
 _count = _typed(_natural, "a whole number, 0 or more")
 _transpose = _typed(lambda text: text if text == "auto" else _finite(text, -96.0, 96.0), "auto or a number of semitones")
 _mix = _typed(_shares, "names with shares, such as violin:0.5,flute:0.5,")

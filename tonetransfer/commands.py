@@ -5,6 +5,7 @@ Each takes the parsed arguments and returns what it found: a mapping for ``--jso
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from argparse import Namespace
@@ -32,6 +33,9 @@ WEIGHTS_ENDING = ".safetensors"
 KEPT_S = 60  # of a result, to be drawn
 PARALLEL, UNSEEN = Path("corpus/parallel"), Path("corpus/unseen")
 CORPUS_CONFIG = Path("configs/corpus.yaml")
+CLASSIFIER_CONFIGS = Path("configs/classify")
+PHRASES, UNSEEN_PHRASES = Path("corpus/classify_test"), Path("corpus/classify_unseen")
+UNSEEN_FONT = "GeneralUser-v1.47.sf2"
 RECORDINGS_ON = ("violin", "trumpet", "flute", "cello")
 
 
@@ -121,6 +125,77 @@ def embed(arguments: Namespace) -> Report:
         found.append({"file": str(path), "z": z.tolist(), "nearest": near})
         lines.append(f"{path}: " + ", ".join(f"{one['instrument']} {one['distance']:.2f}" for one in near))
     return {"files": found}, lines
+
+
+def classify(arguments: Namespace) -> Report:
+    """``classify FILE``."""
+    from .classify import classify_file, load_classifier
+
+    found = classify_file(arguments.file, load_classifier(arguments.weights), step_seconds=arguments.step)
+    best = list(found["probabilities"].items())[:5]
+    lines = [f"{arguments.file}: {' + '.join(found.get('labels', [found['instrument']])) or 'nothing that it knows'}"]
+    lines += _table([(f"  {name}", f"{probability:.3f}") for name, probability in best])
+    lines += _table([(f"  {one['start_s']:g}-{one['end_s']:g} s", one["label"]) for one in found["activity"]])
+    return found, lines
+
+
+def train_classifier(arguments: Namespace) -> Report:
+    """``classifier train CONFIG OUTPUT``."""
+    from .classifier import Classifier
+    from .classify_data import read_clips
+    from .classify_settings import load_classifier_settings
+
+    if arguments.output.exists() and not arguments.overwrite:
+        raise SettingsError(f"{arguments.output}: exists already; choose another name, or replace it with --overwrite")
+    settings = load_classifier_settings(arguments.config, arguments.overrides)
+    classifier = Classifier(settings)
+    progress, close = _progress("step")
+    begin = time.perf_counter()
+    measured = classifier.fit(read_clips(settings.data), progress=progress)
+    close()
+    minutes = (time.perf_counter() - begin) / 60.0
+    classifier.save(arguments.output, notes={"training_minutes": round(minutes, 2)}, overwrite=arguments.overwrite)
+    result = {"weights": str(arguments.output), "classes": len(classifier.classes), "parameters": classifier.n_parameters}
+    result |= {**measured, "training_minutes": minutes, "files_left_out": classifier.notes["files_left_out"]}
+    return result, _table([(key, _show(value)) for key, value in result.items()])
+
+
+def evaluate_classifier(arguments: Namespace) -> Report:
+    """``classifier evaluate DATA...``."""
+    from .classify import load_classifier
+    from .classify_measure import evaluate_classifier as measure
+    from .classify_table import known_clips
+
+    classifier = load_classifier(arguments.weights)
+    result, lines = {}, []
+    for place in arguments.data:
+        progress, close = _progress("file")
+        result[str(place)] = figures = measure(classifier, known_clips(place, classifier), progress=progress)
+        close()
+        lines += [str(place)] + _table([(f"  {key}", _show(value)) for key, value in figures.items() if not isinstance(value, dict | list)])
+        lines += [f"  {one['files']} x {one['truth']} taken for {one['said']}" for one in figures.get("confusions", [])]
+    return {"data": result}, lines
+
+
+def classifier_table(arguments: Namespace) -> Report:
+    """``classifier table [CONFIG...]``."""
+    from .classify_table import classifier_table as measure
+    from .classify_table import in_order, render_phrases
+    from .soundfont import find_soundfont
+
+    configs = in_order(arguments.configs or sorted(CLASSIFIER_CONFIGS.glob("*.yaml")), arguments.overrides)
+    sets = {"test": arguments.test or PHRASES, "unseen": arguments.unseen or UNSEEN_PHRASES}
+    for name, place in sets.items():
+        if not place.exists() and getattr(arguments, name) is None:
+            font = find_soundfont(UNSEEN_FONT, arguments.soundfonts) if name == "unseen" else None
+            progress, close = _progress("file")
+            render_phrases(CORPUS_CONFIG, place, soundfont=font, progress=progress)
+            close()
+    begin = time.perf_counter()
+    rows = measure(configs, sets["test"], sets["unseen"], overrides=arguments.overrides, out=arguments.out, report=_tell)
+    keys = ("classifier", "accuracy", "macro_f1", "unseen_accuracy", "unseen_macro_f1", "parameters", "training_minutes", "realtime_factor")
+    lines = _table([keys, *(tuple(_show(row[key]) for key in keys) for row in rows)])
+    return {"classifiers": rows, "minutes": (time.perf_counter() - begin) / 60.0}, lines
 
 
 def render_corpus(arguments: Namespace) -> Report:
@@ -348,6 +423,10 @@ def _progress(unit: str) -> tuple[Callable[[int, int], None], Callable[[], None]
         bar.update(done - bar.n)
 
     return show, bar.close
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _show(value: Any) -> str:
