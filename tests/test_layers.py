@@ -12,17 +12,17 @@ PACKAGE = Path(__file__).parents[1] / "tonetransfer"
 # From the ground up: a module imports only from lines above its own, or from what stands left of it in its line.
 LAYERS = """
     errors convert frames
-    audio spectral config settings performance
+    audio spectral capture config settings performance
     periodicity salience trackers f0 loudness synth
     modulation envelope dynamics heterodyne brightness
     controls notes partials spectral_shape features panels plot
     encoder decoder losses metrics probes
     model
-    weights data soundfont notefolder orchestra corpus excerpts
+    weights data soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
-    polyphony fit follow target transfer classify
-    train evaluate disentangle classify_measure classify_table export stream
+    polyphony reference fit follow target refine transfer classify
+    train evaluate swaps resynthesis disentangle classify_measure classify_table export stream
     commands
     cli __main__
 """

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import tone
 
-from tonetransfer.losses import FFT_SIZES, spectral_loss
+from tonetransfer.losses import FFT_SIZES, spectral_loss, supervised_contrast
 from tonetransfer.metrics import log_spectral_distance_db
 
 NOTE = tone(440.0, 1.0)[None]
@@ -40,3 +40,22 @@ def test_the_gradient_points_to_the_right_level() -> None:
     gain = torch.tensor(0.5, requires_grad=True)
     spectral_loss(gain * NOTE, NOTE).backward()
     assert gain.grad is not None and float(gain.grad) < 0
+
+
+def test_contrast_falls_as_classes_part() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([0, 0, 1, 1, 5])
+    prototypes = torch.eye(3, 8)
+    mixed = supervised_contrast(torch.randn(5, 8), labels, prototypes)
+    apart = torch.cat([prototypes[[0, 0, 1, 1]], -torch.ones(1, 8)])
+    best = float(supervised_contrast(apart, labels, prototypes))  # two of the same label share the probability
+    assert best == pytest.approx(math.log(2.0), abs=0.01) and float(mixed) > 1.0
+    swapped = apart[[2, 3, 0, 1, 4]]
+    assert float(supervised_contrast(swapped, labels, prototypes)) > float(mixed)
+
+
+def test_contrast_with_no_pair_at_all_is_nothing() -> None:
+    z = torch.randn(3, 8, requires_grad=True)
+    loss = supervised_contrast(z, torch.tensor([7, 8, 9]), torch.randn(3, 8))
+    loss.backward()
+    assert float(loss) == 0.0 and bool(z.grad.isfinite().all())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,21 @@ def test_batches_hold_what_they_claim(folder: Path) -> None:
     assert all(torch.equal(batch[key], again[key]) for key in batch)
 
 
+def test_two_references_and_what_is_played_in_them(folder: Path) -> None:
+    corpus = Corpus(folder, GRID)
+    data = DataSettings(
+        batch_size=12, reference_seconds=1.0, validation_performances=0, rescale_share=0.0, equalise_share=0.0, capture_share=0.0
+    )
+    batch = next(iter(Excerpts(corpus, data, seed=0)))
+    assert batch["another"].shape == batch["reference"].shape
+    for key, played in (("reference", batch["played"][:, 0]), ("another", batch["played"][:, 1])):
+        for sound, (octaves, level) in zip(batch[key], played.tolist(), strict=True):
+            peak = torch.fft.rfft(sound * torch.hann_window(48000)).abs()[:1000].argmax()
+            assert 440.0 * 2 ** (octaves - 69 / 12) == pytest.approx(float(peak), abs=1.5)
+            assert 10.0 * level == pytest.approx(float(loudness_db(sound, GRID)[20:-20].mean()), abs=0.5)
+    assert bool((batch["played"][:, 0] != batch["played"][:, 1]).any())
+
+
 def test_held_out_performances_are_never_drawn(folder: Path) -> None:
     corpus = Corpus(folder, GRID)
     excerpts = Excerpts(corpus, DataSettings(batch_size=4, validation_performances=1), seed=0)
@@ -101,16 +117,24 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_learns_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
-    from tonetransfer.train import train
+def test_a_run_learns_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tonetransfer import train as module
+    from tonetransfer.train import Training, train
+
+    seeds, bests = [], []
+    monkeypatch.setattr(module, "Excerpts", lambda *args, seed: (seeds.append(seed), Excerpts(*args, seed=seed))[1])
+    monkeypatch.setattr(Training, "on_fit_start", lambda self: bests.append(self.best))
 
     def resynthesis_db(path: Path) -> float:
         return float(read_notes(path)["notes"]["validation"]["resynthesis_db"])
 
     first = train(settings_for(folder, tmp_path, steps=30))  # type: ignore[arg-type]  # Settings
     early = resynthesis_db(first)
+    transfer_db = read_notes(first)["notes"]["validation"]["transfer_db"]
     path = train(settings_for(folder, tmp_path, steps=150, validate_every=75))  # type: ignore[arg-type]  # Settings
     notes = read_notes(path)
+    assert seeds == [0, 30]  # other batches than those it has seen
+    assert bests == [math.inf, pytest.approx(transfer_db)]
     assert notes["notes"]["steps"] > 30
     assert resynthesis_db(path) < early - 1.0
     model = load_model(path)
@@ -118,3 +142,18 @@ def test_a_run_learns_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path)
     assert model.instrument("flute").mean_midi == pytest.approx(69.0, abs=1.0)
     distances = torch.cdist(model.timbres, model.timbres)
     assert float(distances[~torch.eye(len(NAMES), dtype=torch.bool)].min()) > 0.05
+
+
+@pytest.mark.slow
+def test_training_goes_out_from_given_weights(folder: Path, tmp_path: Path) -> None:
+    from tonetransfer.train import Training, train
+
+    path = train(settings_for(folder, tmp_path / "a", steps=20))  # type: ignore[arg-type]  # Settings
+    settings = settings_for(folder, tmp_path / "b", start=str(path))
+    training = Training(settings, Corpus(folder, GRID))  # type: ignore[arg-type]  # Settings
+    given, taken = load_model(path), training.finished()
+    assert torch.equal(given.timbres, taken.timbres)
+    assert all(torch.equal(a, b) for a, b in zip(given.state_dict().values(), taken.state_dict().values(), strict=True))
+    other = validate_settings({**settings.model_dump(), "model": {"z_dim": 4}})  # type: ignore[attr-defined]  # Settings
+    with pytest.raises(SettingsError, match="another shape"):
+        Training(other, Corpus(folder, GRID))

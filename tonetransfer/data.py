@@ -6,7 +6,8 @@ that are mapped, not loaded; a batch is then a handful of slices. What a batch i
 * the reference is another performance of the same timbre, so z cannot carry what is played;
 * in a *parallel* item loudness comes from another instrument's rendering of the same performance, put onto the target's loudness as the
   fit does it for users: the task is transfer, not resynthesis;
-* equalisation and rescaling change reference and target alike: they make timbres that no corpus holds.
+* equalisation and rescaling change reference and target alike: they make timbres that no corpus holds;
+* a room, a microphone and hiss change the reference alone: they are the recording, and z has to leave them out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
 from .audio import load_audio
+from .capture import captured
 from .config import DataSettings
+from .convert import hz_to_midi
 from .dynamics import loudness_quantiles, map_loudness
 from .errors import AudioError, SettingsError
 from .frames import FrameGrid
@@ -144,9 +147,9 @@ class Corpus:
         sounding = np.concatenate([self.voiced[span] for span in spans]) & (loud > QUIET_DB)
         return f0[sounding]
 
-    def quantiles(self, timbre: int) -> torch.Tensor:
+    def quantiles(self, timbre: int, *, without: Collection[str] = ()) -> torch.Tensor:
         """Quantiles of the loudness of a timbre's notes [dB]: the mean over its recordings, each one performance like a user's."""
-        return torch.stack([r.quantiles for r in self.recordings if r.timbre == timbre]).mean(0)
+        return torch.stack([r.quantiles for r in self.recordings if r.timbre == timbre and r.performance not in without]).mean(0)
 
     def validation_performances(self, count: int) -> list[str]:
         """Performances that all of :data:`VALIDATION_NAMES` play (first ones by name), to be held out."""
@@ -158,9 +161,10 @@ class Corpus:
 class Excerpts(IterableDataset):
     """Endless training batches.
 
-    Each is a mapping: ``target`` (batch, n_samples), ``f0_hz`` and ``loudness_db`` (batch, n_frames), ``reference``
-    (batch, n_samples_reference), ``timbre`` (batch,) rows of the corpus's timbres, ``original`` (batch,) bool: neither equalised
-    nor rescaled.
+    Each is a mapping: ``target`` (batch, n_samples), ``f0_hz`` and ``loudness_db`` (batch, n_frames), ``reference`` and ``another``
+    (batch, n_samples_reference), two excerpts of the target's timbre, ``timbre`` (batch,) rows of the corpus's timbres, ``original``
+    (batch,) bool: neither equalised nor rescaled, and ``played`` (batch, 2, 2): mean pitch [octaves] and loudness [10 dB] of the notes of
+    `reference` and `another`, as they were before rescaling.
     """
 
     def __init__(self, corpus: Corpus, settings: DataSettings, *, seed: int) -> None:
@@ -175,7 +179,7 @@ class Excerpts(IterableDataset):
         self.by_timbre = {row: some for row, some in self.by_timbre.items() if len(some) > 1}
         if not self.by_timbre:
             raise SettingsError(f"{corpus.folder}: no timbre has two recordings; a reference must differ from its target")
-        self.quantiles = {row: torch.stack([r.quantiles for r in some]).mean(0) for row, some in self.by_timbre.items()}
+        self.quantiles = {row: corpus.quantiles(row, without=held_out) for row in self.by_timbre}
         rows = list(self.by_timbre)
         named = np.array([bool(corpus.timbres[row]["named"]) for row in rows])
         weight = np.array([3.0 if corpus.timbres[row]["name"] in settings.featured else 1.0 for row in rows])
@@ -194,12 +198,14 @@ class Excerpts(IterableDataset):
     def _item(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         settings, grid = self.settings, self.corpus.grid
         row = int(rng.choice(self.rows, p=self.shares))
-        target, reference = (self.by_timbre[row][i] for i in rng.choice(len(self.by_timbre[row]), 2, replace=False))
+        order = rng.permutation(len(self.by_timbre[row]))
+        target, *references = (self.by_timbre[row][order[i]] for i in (0, 1, -1))
         n_frames = round(settings.excerpt_seconds * grid.frame_rate)
         rate = round(RATE_STEPS * np.exp(rng.uniform(-0.22, 0.22))) / RATE_STEPS if rng.random() < settings.rescale_share else 1.0
         curve = random_curve_db(rng, grid.sample_rate) if rng.random() < settings.equalise_share else None
         first = self._start(rng, target, n_frames * rate)
-        heard = self._start(rng, reference, settings.reference_seconds * grid.frame_rate * rate)
+        n_heard = round(settings.reference_seconds * grid.frame_rate)
+        heard = [self._start(rng, reference, n_heard * rate) for reference in references]
 
         margin = MARGIN_FRAMES
         sound = self._sound(first - margin, n_frames + 2 * margin, rate, curve)
@@ -217,7 +223,9 @@ class Excerpts(IterableDataset):
             "target": sound[margin * grid.hop_length : -margin * grid.hop_length],
             "f0_hz": f0_hz.float(),
             "loudness_db": loud.float(),
-            "reference": self._sound(heard, round(settings.reference_seconds * grid.frame_rate), rate, curve),
+            "reference": self._reference(rng, heard[0], n_heard, rate, curve),
+            "another": self._reference(rng, heard[1], n_heard, rate, curve),
+            "played": torch.from_numpy(np.stack([self._played(start, round(n_heard * rate)) for start in heard])).float(),
             "timbre": torch.tensor(row),
             "original": torch.tensor(curve is None and rate == 1.0),
         }
@@ -230,6 +238,19 @@ class Excerpts(IterableDataset):
             if self.corpus.loudness[first : first + int(n_frames)].max() > QUIET_DB:
                 break
         return first
+
+    def _played(self, first: int, n_frames: int) -> np.ndarray:
+        """Mean pitch [octaves] and loudness [10 dB] of the notes of a stretch."""
+        span = slice(first, first + n_frames)
+        loud = self.corpus.loudness[span]
+        notes = self.corpus.voiced[span] & (loud > QUIET_DB)
+        notes = notes if notes.any() else np.ones_like(notes)
+        return np.array([hz_to_midi(self.corpus.f0_hz[span][notes]).mean() / 12.0, loud[notes].mean() / 10.0])
+
+    def _reference(self, rng: np.random.Generator, first: int, n_frames: int, rate: float, curve: np.ndarray | None) -> torch.Tensor:
+        """A stretch as a listener might have recorded it."""
+        sound = self._sound(first, n_frames, rate, curve)
+        return captured(sound, rng, self.corpus.grid.sample_rate) if rng.random() < self.settings.capture_share else sound
 
     def _sound(self, first: int, n_frames: int, rate: float, curve: np.ndarray | None) -> torch.Tensor:
         """A stretch of audio, rescaled and equalised."""

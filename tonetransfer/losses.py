@@ -40,3 +40,30 @@ def spectral_loss(
         if distance_weight and n_fft == (2048 if 2048 in sizes else sizes[0]):
             total = total + distance_weight * (difference.square().mean(dim=-2) + 1e-6).sqrt().mean()
     return total
+
+
+def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor, temperature: float = 0.15) -> torch.Tensor:
+    """Same label, near; another label, far (Khosla et al. 2020, the form with the sum outside of the logarithm).
+
+    Parameters
+    ----------
+    z : Tensor [shape=(n, z_dim)]
+        Compared with each other and with the prototypes, by their cosines.
+    labels : Tensor [shape=(n,)], int
+        From `n_classes` on: something without a prototype.
+    prototypes : Tensor [shape=(n_classes, z_dim)]
+        One of each class, so that a batch of a few classes is kept away from all of them.
+    temperature : float, > 0
+
+    Returns
+    -------
+    Tensor [shape=()], >= 0
+    """
+    n = len(z)
+    direction = torch.nn.functional.normalize(torch.cat([z, prototypes]), dim=-1)
+    known = torch.cat([labels, torch.arange(len(prototypes), device=z.device)])
+    itself = torch.eye(n, len(known), dtype=torch.bool, device=z.device)
+    log_share = torch.log_softmax((direction[:n] @ direction.T / temperature).masked_fill(itself, -torch.inf), dim=-1)
+    same = (labels[:, None] == known[None]) & ~itself
+    n_same = same.sum(-1)
+    return -(torch.where(same, log_share, 0.0).sum(-1) / n_same.clamp(min=1)).sum() / (n_same > 0).sum().clamp(min=1)

@@ -1,5 +1,9 @@
 """Find the weights: Lightning around the model and the corpus.
 
+Next to the batches of :mod:`tonetransfer.data`, two forces make z say who plays and not what is played: two excerpts of one timbre, which
+differ in melody and recording, are drawn together and away from all others, and an adversary tries to read pitch and loudness from
+z, which the encoder learns to keep from it.
+
 At first all items take z from the encoder, which is shared by all timbres and so learns fast, and a table keeps its running mean for each
 timbre. Then half of the items take z from the table, whose rows now learn by themselves; a penalty keeps both together. So the named
 timbres are as good as a trained embedding, and a recording that was never seen lands in the same space. The weights that are kept are
@@ -21,19 +25,22 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+from .adversary import Adversary
 from .config import Settings
 from .convert import hz_to_midi
 from .data import VALIDATION_NAMES, Corpus, Excerpts
 from .dynamics import map_loudness
+from .errors import SettingsError
 from .frames import FrameGrid
-from .losses import FFT_SIZES, spectral_loss
+from .losses import FFT_SIZES, spectral_loss, supervised_contrast
 from .loudness import loudness_db
 from .metrics import log_spectral_distance_db
 from .model import Instrument, TimbreModel
 from .synth import render_batch
-from .weights import save_model
+from .weights import load_model, read_notes, save_model
 
 VALIDATION_SECONDS = 6.0
+VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
 FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
@@ -55,10 +62,24 @@ class Training(lightning.LightningModule):
         self.model = TimbreModel(settings.model).train()  # Lightning leaves the mode as it finds it
         self.table = torch.nn.Embedding(len(corpus.timbres), settings.model.z_dim)
         torch.nn.init.normal_(self.table.weight, std=0.5)
+        self.adversary = Adversary(settings.model.z_dim)
         self.register_buffer("seen", torch.zeros(len(corpus.timbres), dtype=torch.bool))
         self.pairs = validation_pairs(corpus, settings)
         self.quantiles = {row: corpus.quantiles(row) for row in {pair[1].timbre for pair in self.pairs}}
         self.best = math.inf
+        if settings.train.start:
+            self._start_from(load_model(settings.train.start))
+
+    def _start_from(self, model: TimbreModel) -> None:
+        """Take over networks and timbres; a model of another shape is refused."""
+        if model.settings != self.settings.model:
+            raise SettingsError(f"train.start: {self.settings.train.start} is of another shape ({model.settings}); set model to the same")
+        self.model.encoder.load_state_dict(model.encoder.state_dict())
+        self.model.decoder.load_state_dict(model.decoder.state_dict())
+        for row, timbre in enumerate(self.corpus.timbres):
+            if timbre["name"] in model.names:
+                self.table.weight.data[row] = model.timbre(timbre["name"])
+                self.seen[row] = True
 
     def training_step(self, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
         """Loss of one batch."""
@@ -67,7 +88,8 @@ class Training(lightning.LightningModule):
         learned = self.global_step >= settings.table_start * settings.steps
         from_table = batch["original"] & (torch.rand(len(row), device=row.device) < settings.table_share * learned)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
-            encoded = self.model.encoder(batch["reference"]).float()
+            both = self.model.encoder(torch.cat([batch["reference"], batch["another"]])).float()
+            encoded, other = both.chunk(2)
             z = torch.where(from_table[:, None], row, encoded)
             params, _ = self.model.decoder(batch["f0_hz"], batch["loudness_db"], z)
         if not learned:
@@ -79,8 +101,13 @@ class Training(lightning.LightningModule):
         off_db = ((loudness_db(sound, self.model.grid) - wanted).abs() * (wanted > AUDIBLE_DB)).mean()
         spread = encoded.detach().var() + 1e-3
         apart = (((encoded - row).square().mean(-1) / spread) * batch["original"]).mean()
-        self.log_dict({"loss": loss, "apart": apart, "off_db": off_db}, prog_bar=True)
-        return loss + settings.alignment_weight * apart + settings.loudness_weight * off_db
+        alone = len(self.corpus.timbres) + torch.arange(len(row), device=row.device)  # changed by equalisation: a timbre of its own
+        label = torch.where(batch["original"], batch["timbre"], alone)
+        contrast = supervised_contrast(both, torch.cat([label, label]), self.table.weight)
+        adversary, told = self.adversary(torch.stack([encoded, other], dim=1), batch["played"])
+        self.log_dict({"loss": loss, "apart": apart, "off_db": off_db, "contrast": contrast, "unread": adversary}, prog_bar=True)
+        forces = settings.alignment_weight * apart + settings.contrast_weight * contrast + settings.adversary_weight * told
+        return loss + settings.loudness_weight * off_db + forces + adversary
 
     @torch.no_grad()
     def _follow(self, timbres: torch.Tensor, encoded: torch.Tensor) -> None:
@@ -103,17 +130,16 @@ class Training(lightning.LightningModule):
         sound = self.model.render(params.map(lambda x: x[0]))
         truth = self.corpus.sound(b.start * grid.hop_length, len(sound))
         distance = log_spectral_distance_db(truth, sound)
-        self.log("resynthesis_db" if source is target else "transfer_db", distance, on_epoch=True, batch_size=1)
+        self.log(VALIDATED[0] if source is target else VALIDATED[1], distance, on_epoch=True, batch_size=1)
 
     def on_validation_epoch_end(self) -> None:
         """Keep the best weights by transfer."""
         if self.trainer.sanity_checking:
             return
-        figures = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.endswith("_db")}
+        figures = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key in VALIDATED}
         print(f"step {self.global_step}: " + ", ".join(f"{key} {value:.3f}" for key, value in sorted(figures.items())), flush=True)
         folder = Path(self.settings.train.output)
-        best = figures.get("transfer_db", 0.0) < self.best
-        if best:
+        if figures.get("transfer_db", 0.0) < self.best:
             self.best = figures.get("transfer_db", 0.0)
             save_model(folder / "best.safetensors", self.finished(), notes=self._notes(figures), overwrite=True)
 
@@ -147,6 +173,7 @@ class Training(lightning.LightningModule):
         groups = [
             {"params": self.model.parameters(), "lr": settings.learning_rate, "weight_decay": 1e-4},
             {"params": self.table.parameters(), "lr": settings.table_learning_rate, "weight_decay": 0.0},
+            {"params": self.adversary.parameters(), "lr": settings.table_learning_rate, "weight_decay": 1e-4},
         ]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
@@ -233,6 +260,9 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
         callbacks=[ModelCheckpoint(folder, save_last=True, every_n_train_steps=every, save_top_k=0), TQDMProgressBar(refresh_rate=20)],
         enable_model_summary=False,
     )
-    last = folder / "last.ckpt"
-    trainer.fit(training, ckpt_path=str(last) if resume and last.exists() else None)
-    return folder / "best.safetensors"
+    last, best = folder / "last.ckpt", folder / "best.safetensors"
+    resumed = resume and last.exists()
+    if resumed and best.exists():  # its figure is known after the checkpoint of the same step is written
+        training.best = read_notes(best)["notes"]["validation"].get(VALIDATED[1], math.inf)
+    trainer.fit(training, ckpt_path=str(last) if resumed else None)
+    return best

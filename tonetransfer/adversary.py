@@ -1,0 +1,68 @@
+"""Somebody who tries to read from z what was played."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+N_LABELS = 2  # mean pitch, mean loudness
+MEMORY = 2048  # pairs that are remembered: enough for the adversary to find what one batch does not show
+REHEARSED = 256  # of them, a step
+
+
+class Adversary(nn.Module):
+    """Reads from two z of one timbre by how much the one excerpt was played higher and louder than the other.
+
+    Differences within a timbre are asked for, because who plays tells much of how high and how loud; that is no leak. Their scale is
+    divided out: to whoever reads z, a trace is as good as a loud word.
+
+    Parameters
+    ----------
+    z_dim, width : int
+    """
+
+    pairs: torch.Tensor
+    labels: torch.Tensor
+
+    def __init__(self, z_dim: int, width: int = 128) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3 * z_dim, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, N_LABELS))
+        self.register_buffer("pairs", torch.zeros(MEMORY, 2, z_dim))
+        self.register_buffer("labels", torch.zeros(MEMORY, N_LABELS))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+
+    def forward(self, pairs: torch.Tensor, played: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Learn, and say how much z tells.
+
+        Parameters
+        ----------
+        pairs : Tensor [shape=(batch, 2, z_dim)]
+            z of two excerpts of one timbre.
+        played : Tensor [shape=(batch, 2, 2)]
+            Mean pitch and loudness of these excerpts, in any unit.
+
+        Returns
+        -------
+        own : Tensor [shape=()]
+            What the adversary is to make small, as a share of the variance: 1 if it reads nothing. Its gradient ends at z.
+        told : Tensor [shape=()]
+            What the encoder is to make small: the power of what is read, as a share of the variance. Its gradient leaves the adversary
+            as it is. (Making the adversary's error large instead would be served by pairs that tell the opposite.)
+        """
+        difference = played[:, 0] - played[:, 1]
+        rows = (int(self.filled) + torch.arange(len(pairs), device=pairs.device)) % MEMORY
+        self.pairs[rows], self.labels[rows] = pairs.detach().to(self.pairs), difference.to(self.labels)
+        self.filled += len(pairs)
+        known = min(int(self.filled), MEMORY)
+        chosen = torch.randint(0, known, (REHEARSED,), device=pairs.device)
+        variance = self.labels[:known].square().mean(0) + 1e-6
+        scale = (self.pairs[:known, 0] - self.pairs[:known, 1]).square().mean().sqrt() + 1e-6
+        read = self.net(_seen(self.pairs[chosen], scale))
+        own = ((read - self.labels[chosen] / variance.sqrt()).square()).mean()
+        frozen = {name: value.detach() for name, value in self.net.named_parameters()}
+        told = torch.func.functional_call(self.net, frozen, (_seen(pairs.float(), scale),)).square().mean()
+        return own, told
+
+
+def _seen(pairs: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return torch.cat([pairs[:, 0], pairs[:, 1], (pairs[:, 0] - pairs[:, 1]) / scale], dim=-1)
