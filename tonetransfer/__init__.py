@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .evaluate import evaluate_parallel as evaluate
     from .frames import FrameGrid
     from .model import Instrument, TimbreModel
+    from .refine import refine
     from .synth import SynthParams
     from .transfer import analyze, describe, synthesize, transfer
     from .weights import load_model, save_model
@@ -42,6 +43,7 @@ _HOMES = {
     "FrameGrid": "frames",
     "Instrument": "model",
     "TimbreModel": "model",
+    "refine": "refine",
     "SynthParams": "synth",
     "analyze": "transfer",
     "describe": "transfer",
@@ -69,6 +71,7 @@ __all__ = [
     "load_audio",
     "load_classifier",
     "load_model",
+    "refine",
     "save_audio",
     "save_model",
     "synthesize",

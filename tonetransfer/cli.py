@@ -194,6 +194,8 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     _add_weights(parser)
 
 
+    parser.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")
+    parser.add_argument("--keep", metavar="FILE.safetensors", type=Path, help="keep the refined instrument, for --to")
 def _add_arrangement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transpose", metavar="auto|SEMITONES", type=_transpose, default="auto", help="auto: by octaves to where the instrument plays"

@@ -5,6 +5,7 @@ Each takes the parsed arguments and returns what it found: a mapping for ``--jso
 
 from __future__ import annotations
 
+import filecmp
 import sys
 import time
 import warnings
@@ -21,10 +22,12 @@ from .controls import Controls, extract
 from .errors import AudioError, ControlsError, InstrumentError, MissingDependencyError, SettingsError, ToneTransferWarning
 from .frames import FrameGrid
 from .model import TimbreModel
+from .reference import warn_if_same
+from .refine import refine
 from .target import Target, find_target, nearest_timbres
 from .trackers import DEFAULT_TRACKER
 from .transfer import Arrangement, arrange, play, warn_about
-from .weights import find_weights, load_model
+from .weights import find_weights, load_model, save_model
 
 Report = tuple[dict[str, Any], list[str]]
 
@@ -47,6 +50,8 @@ def transfer(arguments: Namespace) -> Report:
     audio, _ = load_audio(arguments.source, model.sample_rate)
     heard = extract(audio, model.grid, tracker=_tracker(arguments))
     warn_about(audio, heard)
+    if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):
+        warn_if_same()
     arrangement = arrange(
         heard,
         target,
@@ -321,9 +326,9 @@ def note_name(midi: float) -> str:
 
 def _check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
     """Refuse at once what could not be written in the end."""
-    output, plot, saved = (getattr(arguments, name, None) for name in ("output", "plot", "save"))
-    sources = [path for path in reads if path and path.exists()]
-    for path in (path for path in (output, plot, saved) if path and path.exists()):
+    output, plot, saved, kept = (getattr(arguments, name, None) for name in ("output", "plot", "save", "keep"))
+    sources = [path for path in (*reads, getattr(arguments, "weights", None)) if path and path.exists()]
+    for path in (path for path in (output, plot, saved, kept) if path and path.exists()):
         if any(path.samefile(source) for source in sources):
             raise AudioError(f"{path} is a source itself; another file is wanted for the result: choose another name")
     if output:
@@ -336,7 +341,9 @@ def _check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
         raise ControlsError(f"{saved} exists; a new file is wanted: choose another name, or replace it with --overwrite")
     if saved and not saved.parent.is_dir():
         raise ControlsError(f"{saved} cannot be written: there is no folder {saved.parent}; make it first, or choose another")
-    written = [path.absolute() for path in (output, plot, saved) if path]
+    if kept:
+        _check_kept(kept, overwrite=arguments.overwrite)
+    written = [path.absolute() for path in (output, plot, saved, kept) if path]
     if len(set(written)) < len(written):
         raise AudioError("two results are to go into one file; give each a name of its own")
 
@@ -351,11 +358,27 @@ def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
         weights = Path(file + WEIGHTS_ENDING)
         model = load_model(weights)
         if not model.names:
+def _check_kept(path: Path, *, overwrite: bool) -> None:
+    if path.suffix != WEIGHTS_ENDING:
+        raise SettingsError(f"{path}: an instrument is kept in a file ending in {WEIGHTS_ENDING}; choose such a name")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise SettingsError(f"{path} exists; a new file is wanted: choose another name, or replace it with --overwrite")
+    if not path.absolute().parent.is_dir():
+        raise SettingsError(f"{path} cannot be written: there is no folder {path.parent}; make it first, or choose another")
+
+
             raise InstrumentError(f"{weights}: holds no named instrument; use it with --weights and --like")
         to = name or model.names[0]
     else:
+    if arguments.refine and not arguments.like:
+        raise SettingsError("--refine fits the model to a recording of the instrument; give one with --like")
+    if arguments.keep and not arguments.refine:
+        raise SettingsError("--keep keeps a refined instrument; it wants --like and --refine")
         model = load_model(weights)
-    like = load_audio(arguments.like, model.sample_rate) if arguments.like else None
+    if arguments.refine:
+        model = _refined(arguments, model)
+        return model, find_target(model, model.sample_rate, to=model.names[0]), arguments.like.name
+    like = load_audio(arguments.like) if arguments.like else None
     target = find_target(model, model.sample_rate, to=to, like=like, mix=arguments.mix, tracker=_tracker(arguments))
     if to:
         return model, target, model.instrument(to).name
@@ -372,6 +395,17 @@ def _write(
         tqdm(total=round(n_samples / model.sample_rate), unit="s", desc="playing", disable=None, leave=False) as bar,
     ):
         for piece in play(arrangement, model, target.z, n_samples=n_samples, seed=arguments.seed):
+def _refined(arguments: Namespace, model: TimbreModel) -> TimbreModel:
+    """The model fitted to ``--like``, and kept if that was asked for."""
+    progress, close = _progress("step", "refining")
+    like, name = load_audio(arguments.like), arguments.like.stem
+    refined = refine(*like, model, name=name, tracker=_tracker(arguments), seed=arguments.seed, progress=progress)
+    close()
+    if arguments.keep:
+        save_model(arguments.keep, refined, notes={"refined": arguments.like.name}, overwrite=arguments.overwrite)
+    return refined
+
+
             if writer.n_samples < KEPT_S * model.sample_rate:
                 beginning.append(piece)
             writer.write(piece)
@@ -414,9 +448,9 @@ def _tracker(arguments: Namespace) -> str:
     return arguments.tracker or DEFAULT_TRACKER
 
 
-def _progress(unit: str) -> tuple[Callable[[int, int], None], Callable[[], None]]:
+def _progress(unit: str, what: str | None = None) -> tuple[Callable[[int, int], None], Callable[[], None]]:
     """A progress bar as a function of (done, total), and what closes it."""
-    bar = tqdm(unit=unit, disable=None)
+    bar = tqdm(unit=unit, desc=what, disable=None, leave=what is None)
 
     def show(done: int, total: int) -> None:
         bar.total = total

@@ -143,7 +143,7 @@ class TimbreModel(nn.Module):
         return torch.stack([self.timbre(name) * (share / total) for name, share in shares.items()]).sum(0)
 
     @torch.no_grad()
-    def encode(self, audio: torch.Tensor | np.ndarray) -> torch.Tensor:
+    def encode(self, audio: torch.Tensor | np.ndarray, *, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Timbre of a recording.
 
         Excerpts of 2 s with half overlap are encoded, and averaged with their loudness as weight; silent ones do not count.
@@ -151,6 +151,8 @@ class TimbreModel(nn.Module):
         Parameters
         ----------
         audio : Tensor or array [shape=(..., n_samples)], at the model's sample rate
+        weight : Tensor [shape=(n_frames,)] or None, >= 0
+            How much each frame of one recording has to say, for example its note frames: excerpts count by its mean.
 
         Returns
         -------
@@ -172,9 +174,16 @@ class TimbreModel(nn.Module):
         if float(level.max()) < -90.0:
             raise AudioError("the reference is silent; a timbre needs a few seconds of the instrument playing")
         sounding = level > level.max() - 30.0
-        weight = torch.softmax((level[sounding] / 20.0).clamp(min=-6), dim=0)
+        share = torch.softmax((level[sounding] / 20.0).clamp(min=-6), dim=0)
+        if weight is not None:
+            share = share * (self._mean_over_excerpts(weight, len(excerpts))[sounding] + 1e-3)
         z = torch.cat([self.encoder(batch) for batch in excerpts[sounding].split(16)])
-        return (weight[:, None] * z).sum(0)
+        return ((share / share.sum())[:, None] * z).sum(0)
+
+    def _mean_over_excerpts(self, weight: torch.Tensor, count: int) -> torch.Tensor:
+        length = round(EXCERPT_SECONDS * self.grid.frame_rate)
+        missing = length + (count - 1) * (length // 2) - len(weight)
+        return nn.functional.pad(weight.float(), (0, max(missing, 0))).unfold(0, length, length // 2)[:count].mean(-1)
 
     @torch.no_grad()
     def decode(self, controls: Controls, z: torch.Tensor) -> SynthParams:

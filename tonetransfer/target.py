@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,12 +11,11 @@ from .audio import AudioLike, check_audio, resample
 from .controls import extract
 from .convert import hz_to_midi
 from .dynamics import loudness_quantiles
-from .errors import AudioError, InstrumentError, ToneTransferWarning
+from .errors import AudioError, InstrumentError
 from .model import TimbreModel
-from .polyphony import POLYPHONIC_SHARE, voices_share
+from .reference import warn_about_reference, warn_if_clipped
 from .trackers import DEFAULT_TRACKER
 
-SHORTEST_REFERENCE_S = 1.0
 REFERENCE_PEAK = 0.7  # that of the recordings a model is trained on
 
 Recording = tuple[AudioLike, int]
@@ -69,6 +67,7 @@ def find_target(
         return _like_nearest(model, torch.as_tensor(timbre, dtype=torch.float32))
     assert like is not None
     reference, rate = like if isinstance(like, tuple) else (like, sample_rate)
+    warn_if_clipped(check_audio(reference, rate))
     return like_recording(model, at_rate(reference, rate, model.sample_rate), tracker=tracker)
 
 
@@ -78,29 +77,26 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
     Its level is first put to that of the training recordings. Below its loudest notes, its dynamics are its own where they are
     wider than an average instrument's: a few seconds need not show how soft it can play.
     """
-    peak = float(reference.abs().max())
-    if peak == 0.0:
-        raise AudioError("the reference is silent; a few seconds of the instrument playing are wanted")
-    reference = reference * (REFERENCE_PEAK / peak)
+    reference = at_peak(reference)
     heard = extract(reference, model.grid, tracker=tracker)
+    warn_about_reference(reference, heard)
     notes = heard.note_frames()
-    seconds = float(notes.sum()) / model.grid.frame_rate
-    if seconds < SHORTEST_REFERENCE_S:
-        message = (
-            f"the reference holds {seconds:.1f} s of notes; a good likeness takes {SHORTEST_REFERENCE_S:.0f} s or more of one instrument"
-        )
-        warnings.warn(message, ToneTransferWarning, stacklevel=3)
-    if voices_share(reference, heard) > POLYPHONIC_SHARE:
-        message = "several notes sound at once in the reference; a good likeness takes one instrument playing one note at a time"
-        warnings.warn(message, ToneTransferWarning, stacklevel=3)
-    if not seconds:
+    if not bool(notes.any()):
         return _like_nearest(model, model.encode(reference))
     quantiles = loudness_quantiles(heard.loudness_db, notes)
     if len(model.quantiles):
         typical = model.quantiles.mean(0)
         quantiles = quantiles[-1] + torch.minimum(quantiles - quantiles[-1], typical - typical[-1])
     mean_midi = float(hz_to_midi(heard.f0_hz[notes].double()).mean())
-    return Target(model.encode(reference), quantiles, mean_midi)
+    return Target(model.encode(reference, weight=notes), quantiles, mean_midi)
+
+
+def at_peak(reference: torch.Tensor) -> torch.Tensor:
+    """A reference (n_samples,) at the level of the recordings a model is trained on."""
+    peak = float(reference.abs().max())
+    if peak == 0.0:
+        raise AudioError("the reference is silent; a few seconds of the instrument playing are wanted")
+    return reference * (REFERENCE_PEAK / peak)
 
 
 def nearest_timbres(model: TimbreModel, z: torch.Tensor, count: int = 5) -> list[tuple[str, float]]:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from . import features
-from .audio import AudioLike
+from .audio import AudioLike, check_audio
 from .controls import Controls, extract
 from .errors import SettingsError, ToneTransferWarning
 from .fit import fit as fit_controls
@@ -20,6 +20,8 @@ from .frames import FrameGrid
 from .loudness import FLOOR_DB
 from .model import TimbreModel
 from .polyphony import POLYPHONIC_SHARE, voices_share
+from .reference import warn_if_same
+from .refine import refine as refine_model
 from .target import Recording, Target, at_rate, find_target
 from .trackers import DEFAULT_TRACKER
 
@@ -61,6 +63,7 @@ def transfer(
     autotune: float = 0.0,
     tracker: str = DEFAULT_TRACKER,
     seed: int = 0,
+    refine: bool = False,
 ) -> torch.Tensor:
     """Play a recording on another instrument.
 
@@ -84,7 +87,10 @@ def transfer(
     tracker : str
         A name in :data:`tonetransfer.trackers.TRACKERS`.
     seed : int, >= 0
-        Of the noise in the sound.
+        Of the noise in the sound, and of the refinement.
+    refine : bool
+        Fit the model to `like` first, which takes half a minute; see :func:`~tonetransfer.refine.refine`, which also lets the result be
+        kept for several transfers.
 
     Returns
     -------
@@ -98,9 +104,18 @@ def transfer(
     Warns
     -----
     ToneTransferWarning
-        The source is silent, has no pitch or several, or the reference is short.
+        The source is silent, has no pitch or several, or the reference is short, clipped, spoken, has several voices, or is the source.
     """
     samples = at_rate(audio, sample_rate, model.sample_rate)
+    if refine and (like is None or any(one is not None for one in (to, mix, timbre))):
+        raise SettingsError("refine fits the model to a recording of the instrument; give that recording as like, and nothing else")
+    if like is not None:
+        reference = like if isinstance(like, tuple) else (like, sample_rate)
+        if _equal((audio, sample_rate), reference):
+            warn_if_same()
+        if refine:
+            model, like = refine_model(*reference, model, tracker=tracker, seed=seed), None
+            to = model.names[0]
     target = find_target(model, sample_rate, to=to, like=like, mix=mix, timbre=timbre, tracker=tracker)
     heard = extract(samples, model.grid, tracker=tracker)
     warn_about(samples, heard)
@@ -240,6 +255,10 @@ def warn_about(audio: torch.Tensor, heard: Controls) -> None:
     if (share := float((notes & audible).sum() / audible.sum())) < UNPITCHED_SHARE:
         return _warn(f"only {100 * share:.0f} % of the recording has a pitch; noise, drums and much of speech do not become music")
     return None
+
+
+def _equal(one: Recording, other: Recording) -> bool:
+    return one[1] == other[1] and torch.equal(check_audio(*one), check_audio(*other))
 
 
 def _check_settings(transpose: float | str, loudness_db: float, autotune: float) -> float | None:

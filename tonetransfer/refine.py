@@ -1,0 +1,218 @@
+"""A model fitted to one recording: an instrument of its own.
+
+The encoder hears a recording for the first time and guesses. Here the guess is checked: the decoder plays the recording's own f0 and
+loudness, what comes out is compared with the recording, and z and the last layers are moved until both are alike. What turns loudness
+and pitch into a spectrum stays as it was learned from many instruments; a part of the recording is held out and says when to stop.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .audio import AudioLike
+from .controls import Controls, extract
+from .dynamics import QUANTILES
+from .errors import AudioError
+from .losses import FFT_SIZES, spectral_loss
+from .loudness import loudness_db
+from .model import Instrument, TimbreModel
+from .reference import SHORTEST_S
+from .spectral import magnitudes
+from .synth import highest_around, render_batch
+from .target import Target, at_peak, at_rate, find_target
+from .trackers import DEFAULT_TRACKER
+
+STEPS = 300  # with two excerpts each: half a minute on two slow cores
+BATCH_SIZE = 2
+EXCERPT_S = 1.0  # as long as in training
+LONGEST_S = 60  # of a reference: its seconds with the most notes
+HELD_OUT = 5  # one second of so many is not learned from
+CHECK_EVERY = 30  # steps
+RATES = {"z": 2e-2, "head.bias": 1e-2, "head.weight": 5e-4, "film_before.bias": 5e-3, "film_after.bias": 5e-3}  # what is moved, how fast
+DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT = 0.5, 1.0, 0.05
+AUDIBLE_DB, FLOOR_DB = 60.0, 80.0  # below the recording's largest magnitude: a real one has a room and a microphone further down
+NOTE_SHARE = 0.3  # of a second, or it is not learned from
+FAINT_DB = -60.0
+
+Progress = Callable[[int, int], None]
+
+
+def refine(
+    reference: AudioLike,
+    sample_rate: int,
+    model: TimbreModel,
+    *,
+    name: str = "refined",
+    steps: int = STEPS,
+    tracker: str = DEFAULT_TRACKER,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TimbreModel:
+    """Fit a model to a recording of one instrument.
+
+    Takes half a minute on two cores, whatever the length of the recording. The number of steps is fixed, so that the same recording and
+    seed give the same instrument.
+
+    Parameters
+    ----------
+    reference : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        3 s or more of one instrument, one note at a time.
+    sample_rate : int, > 0 [Hz]
+    model : TimbreModel
+        Not changed.
+    name : str
+        Of the instrument; other signs than letters and digits become ``_``.
+    steps : int, > 0
+    tracker : str
+    seed : int, >= 0
+    progress : callable or None
+        Told how many of how many steps are done.
+
+    Returns
+    -------
+    TimbreModel
+        With one instrument, whose register and dynamics are those of the recording. :func:`~tonetransfer.weights.save_model`
+        makes a file of it.
+
+    Raises
+    ------
+    AudioError
+        The recording holds less than 1 s of notes.
+
+    Warns
+    -----
+    ToneTransferWarning
+        As for a reference that is not refined.
+    """
+    target = find_target(model, sample_rate, like=reference, tracker=tracker)
+    sound = at_peak(at_rate(reference, sample_rate, model.sample_rate))
+    heard = extract(sound, model.grid, tracker=tracker)
+    seconds = float(heard.note_frames().sum()) / model.grid.frame_rate
+    if seconds < SHORTEST_S:
+        raise AudioError(f"the reference holds {seconds:.1f} s of notes; refining takes {SHORTEST_S:.0f} s or more, better 5")
+    refined = _instrument_of(model, target, re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "refined")
+    with torch.enable_grad():
+        _fit(refined, _Material(sound, heard), steps, seed, progress)
+    return refined.eval().requires_grad_(False)
+
+
+def _instrument_of(model: TimbreModel, target: Target, name: str) -> TimbreModel:
+    """A copy of a model with a single named timbre."""
+    facts = Instrument(name, "refined", target.lowest_midi, target.highest_midi, target.mean_midi, "a recording", "that of the recording")
+    copy = deepcopy(model).requires_grad_(False)
+    copy.instruments, copy.timbres = (facts,), target.z[None].clone()
+    copy.quantiles = torch.zeros(1, len(QUANTILES)) if target.quantiles is None else target.quantiles[None].clone()
+    return copy
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Excerpts: f0_hz, highest_hz and loudness_db (batch, n_frames), sound (batch, n_samples), white (batch, n_samples + 2 hops)."""
+
+    f0_hz: torch.Tensor
+    highest_hz: torch.Tensor
+    loudness_db: torch.Tensor
+    sound: torch.Tensor
+    white: torch.Tensor
+
+
+class _Material:
+    """A recording (n_samples,) and its controls, as excerpts to learn from and others to judge by."""
+
+    def __init__(self, sound: torch.Tensor, heard: Controls) -> None:
+        self.heard, self.grid = heard, heard.grid
+        self.sound = torch.nn.functional.pad(sound, (0, heard.n_samples - len(sound)))
+        self.highest_hz = highest_around(heard.f0_hz)
+        self.length = min(round(EXCERPT_S * self.grid.frame_rate), heard.n_frames)
+        self.largest = float(magnitudes(sound, 2048, 512).max())
+        notes = heard.note_frames().float().numpy()
+        firsts = np.arange(0, heard.n_frames - self.length + 1, self.length)
+        share = np.array([notes[first : first + self.length].mean() for first in firsts])
+        kept = np.sort(np.argsort(-share, kind="stable")[:LONGEST_S])
+        kept = kept[share[kept] >= min(NOTE_SHARE, share.max())]
+        self.judged = firsts[kept[HELD_OUT // 2 :: HELD_OUT]]  # the middle one of five; none of one or two
+        learned = np.zeros(heard.n_frames + 1, bool)
+        for first in firsts[kept]:
+            learned[first : first + self.length] = first not in self.judged
+        if kept[-1] == len(firsts) - 1:
+            learned[firsts[-1] + self.length :] = True  # what is left after the last whole second
+        whole = np.lib.stride_tricks.sliding_window_view(learned[:-1], self.length).all(axis=-1)
+        self.learned = np.flatnonzero(whole)
+
+    def at(self, firsts: np.ndarray, seed: int) -> _Batch:
+        """Excerpts that begin in frames `firsts`, with noise to render them."""
+        hop, n = self.grid.hop_length, self.length
+        frames = torch.from_numpy(firsts)[:, None] + torch.arange(n)
+        sound = torch.stack([self.sound[first * hop : (first + n) * hop] for first in firsts.tolist()])
+        white = torch.rand(len(firsts), (n + 2) * hop, generator=torch.Generator().manual_seed(seed)).sub_(0.5).mul_(12.0**0.5)
+        return _Batch(self.heard.f0_hz[frames], self.highest_hz[frames], self.heard.loudness_db[frames], sound, white)
+
+
+def _fit(model: TimbreModel, material: _Material, steps: int, seed: int, progress: Progress | None) -> None:
+    """Move z and the last layers of a model; in the end it is what was best on the excerpts that were held out."""
+    z = model.timbres[0].clone()
+    moved = {"z": z} | {key: value for key, value in model.decoder.named_parameters() if key in RATES}
+    optimizer = torch.optim.Adam([{"params": [moved[key]], "lr": RATES[key]} for key in moved], betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    rng = np.random.default_rng(seed)
+    judge = material.at(material.judged, seed) if len(material.judged) else None
+    best, lowest = _snapshot(moved), _judge(model, z, judge, material.largest)
+    for step in range(steps):
+        for value in moved.values():
+            value.requires_grad_(True)
+        batch = material.at(rng.choice(material.learned, BATCH_SIZE), int(rng.integers(2**31)))
+        sizes = (2048, int(rng.choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
+        optimizer.zero_grad()
+        _loss(model, z, batch, material.largest, sizes).backward()  # type: ignore[no-untyped-call]  # torch
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
+            found = _judge(model, z, judge, material.largest)
+            if found <= lowest:
+                best, lowest = _snapshot(moved), found
+        if progress:
+            progress(step + 1, steps)
+    with torch.no_grad():
+        for key, value in moved.items():
+            value.copy_(best[key])
+        model.timbres.copy_(z[None])
+
+
+def _rate(step: int, steps: int) -> float:
+    """Warmed up, then a cosine down to a twentieth."""
+    return min((step + 1) / 10.0, 1.0) * (0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * step / steps)))
+
+
+def _snapshot(moved: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value.detach().clone() for key, value in moved.items()}
+
+
+@torch.no_grad()
+def _judge(model: TimbreModel, z: torch.Tensor, batch: _Batch | None, largest: float) -> float:
+    """Loss on what was held out; 0 if nothing was."""
+    return 0.0 if batch is None else float(_loss(model, z, batch, largest, FFT_SIZES))
+
+
+def _loss(model: TimbreModel, z: torch.Tensor, batch: _Batch, largest: float, sizes: tuple[int, ...]) -> torch.Tensor:
+    params, _ = model.decoder(batch.f0_hz, batch.loudness_db, z.expand(len(batch.f0_hz), -1), highest_hz=batch.highest_hz)
+    sound = render_batch(params, model.grid, batch.white)
+    loss = spectral_loss(sound, batch.sound, sizes, distance_weight=DISTANCE_WEIGHT)
+    wanted = loudness_db(batch.sound, model.grid)
+    off_db = ((loudness_db(sound, model.grid) - wanted).abs() * (wanted > FAINT_DB)).mean()
+    return loss + AUDIBLE_WEIGHT * _audible_distance(sound, batch.sound, largest) + LOUDNESS_WEIGHT * off_db
+
+
+def _audible_distance(sound: torch.Tensor, target: torch.Tensor, largest: float) -> torch.Tensor:
+    """RMS difference of log magnitudes [nepers] over the bins in which either is within 60 dB of the recording's largest magnitude."""
+    x, y = (magnitudes(signal, 2048, 512) for signal in (sound, target))
+    faintest, floor = (largest * 10.0 ** (-below / 20.0) for below in (AUDIBLE_DB, FLOOR_DB))
+    audible = ((x > faintest) | (y > faintest)).to(x)
+    difference = torch.log(x.clamp(min=floor)) - torch.log(y.clamp(min=floor))
+    return ((difference.square() * audible).sum() / audible.sum().clamp(min=1.0) + 1e-6).sqrt()
