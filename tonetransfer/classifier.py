@@ -184,7 +184,7 @@ class Classifier:
             raise WeightsError(f"{path}: a classifier is written as .safetensors; choose such a name")
         if path.exists() and not overwrite:
             raise WeightsError(f"{path}: exists already; choose another name, or replace it with --overwrite (overwrite=True)")
-        private = {"corpus", "folder", "csv", "mirdata_home"}  # where things lie on one computer
+        private = {"corpora", "folder", "csv", "mirdata_home"}  # where things lie on one computer
         text = {
             "classifier_format": str(FORMAT),
             "settings": self.settings.model_dump_json(exclude={"data": private}),

@@ -75,7 +75,7 @@ def read_clips(settings: DataSettings) -> list[Clip]:
         return rename(read_csv(settings.csv), settings.classes)
     if settings.folder:
         return rename(read_folder(settings.folder), settings.classes)
-    return read_corpus(settings.corpus, settings.classes)
+    return [clip for corpus in settings.corpora for clip in read_corpus(corpus, settings.classes)]
 
 
 def find_clips(place: str | Path, classes: dict[str, tuple[str, ...]]) -> list[Clip]:
@@ -99,7 +99,11 @@ def read_corpus(folder: str | Path, classes: dict[str, tuple[str, ...]]) -> list
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"{folder}/manifest.json: is damaged ({error!r}); render the corpus again") from None
     found = [(file, class_of(file[0], classes)) for file in files]
-    clips = [Clip(folder / timbre / f"{performance}.flac", (label,), source=timbre) for (timbre, performance), label in found if label]
+    clips = [
+        Clip(folder / timbre / f"{performance}.flac", (label,), source=f"{folder.name}/{timbre}")
+        for (timbre, performance), label in found
+        if label
+    ]
     if not clips:
         raise SettingsError(f"{folder}: none of its timbres belongs to a class; it has {_some({timbre for timbre, _ in files})}")
     return clips
@@ -158,15 +162,19 @@ def _spans(row: dict[str, str], labels: Sequence[str], where: str) -> Iterator[S
 
 def read_mirdata(name: str, home: str | None = None) -> list[Clip]:
     """Clips of a dataset that the user has and mirdata knows. Nothing is downloaded."""
-    try:
-        import mirdata
-    except ImportError:
-        raise MissingDependencyError("mirdata datasets need mirdata; install it with `pip install tonetransfer[datasets]`") from None
     if name not in LABELS_OF:
         near = difflib.get_close_matches(name, LABELS_OF, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise SettingsError(f"mirdata dataset {name!r}: its labels are not known here; {hint}choose one of {', '.join(LABELS_OF)}")
-    return clips_of(mirdata.initialize(name, data_home=home), LABELS_OF[name])
+    try:
+        import mirdata
+
+        dataset = mirdata.initialize(name, data_home=home)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"mirdata datasets need mirdata ({error.name} is missing); install it with `pip install tonetransfer[datasets]`"
+        ) from None
+    return clips_of(dataset, LABELS_OF[name])
 
 
 def clips_of(dataset: Any, label: str) -> list[Clip]:

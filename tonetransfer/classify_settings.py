@@ -29,9 +29,9 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """What is learned from. One of `corpus`, `folder`, `csv` and `mirdata` is read; the last three win over the first."""
+    """What is learned from. One of `corpora`, `folder`, `csv` and `mirdata` is read; the last three win over the first."""
 
-    corpus: str = "corpus/train"  # made by `tonetransfer corpus render`
+    corpora: tuple[str, ...] = ("corpus/train",)  # folders made by `tonetransfer corpus render`
     folder: str | None = None  # a folder for each class
     csv: str | None = None  # columns file, label (several with | between), and where labels change over time start_s, end_s
     mirdata: str | None = None  # name of a dataset that mirdata knows, for example tinysol
