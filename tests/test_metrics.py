@@ -42,6 +42,39 @@ def test_the_noise_floor_does_not_count_as_audible() -> None:
     assert audible_log_spectral_distance_db(torch.zeros(4800), torch.zeros(4800)) == 0.0
 
 
+def test_lsd60_of_what_is_known() -> None:
+    t = torch.arange(48000) / 48000.0
+
+    def wave(level: float, hertz: float) -> torch.Tensor:
+        return level * torch.cos(2 * torch.pi * hertz * t)
+
+    note = wave(0.5, 1500.0)
+    for floor_db in (-90.0, -200.0):  # what is missing reads as 80 dB below the loudest, however silent it is
+        missing = audible_log_spectral_distance_db(NOISE, NOISE * 10 ** (floor_db / 20))
+        assert missing == pytest.approx(audible_log_spectral_distance_db(NOISE, torch.zeros_like(NOISE))) and 50.0 < missing < 80.0
+    for level_db, audible in ((-50.0, True), (-70.0, False)):  # another partial, above or below what counts
+        distance = audible_log_spectral_distance_db(note, note + wave(0.5 * 10 ** (level_db / 20), 9000.0))
+        assert (distance > 5.0) == audible
+    long, quiet = torch.cat([NOISE, NOISE]), torch.cat([NOISE, 0.25 * NOISE])
+    assert audible_log_spectral_distance_db(long, quiet) == pytest.approx(12.04 / np.sqrt(2.0), abs=0.3)  # of all bins at once
+
+
+def test_lsd60_agrees_with_a_definition_written_in_numpy() -> None:
+    t = np.arange(48000) / 48000.0
+    clean = (np.sin(2 * np.pi * 440 * t) * np.exp(-3 * t) * 0.5).astype(np.float32)
+    other = clean * 0.5 + 1e-3 * NOISE.numpy()
+
+    def spectrum(audio: np.ndarray) -> np.ndarray:
+        frames = np.lib.stride_tricks.sliding_window_view(np.pad(audio.astype(np.float64), 1024), 2048)[::512]
+        return np.abs(np.fft.rfft(frames * np.hanning(2049)[:-1]))
+
+    x, y = spectrum(clean), spectrum(other)
+    counts = np.maximum(x, y) >= 1e-3 * x.max()
+    difference = 20 * np.log10(np.maximum(x, 1e-4 * x.max()) / np.maximum(y, 1e-4 * x.max()))
+    expected = np.sqrt((difference[counts] ** 2).mean())
+    assert audible_log_spectral_distance_db(torch.from_numpy(clean), torch.from_numpy(other)) == pytest.approx(expected, rel=1e-3)
+
+
 def test_raw_pitch_accuracy_agrees_with_mir_eval() -> None:
     rng = np.random.default_rng(1)
     reference = 440.0 * 2.0 ** (rng.uniform(-1, 1, 500))

@@ -173,6 +173,10 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
     verb.add_argument("--samples", metavar="FOLDER", type=Path, help="where the folders of single notes are, for instruments made of them")
     verb.add_argument("--baseline", metavar="FILE.safetensors", type=Path, help="a second model, examined beside the first")
+    verb.add_argument("--probes-only", action="store_true", help="leave out swaps and blends, which play and listen")
+    verb.add_argument("--recordings", metavar="FOLDER", type=Path, help="real solo recordings, played again from their own timbre")
+    verb.add_argument("--plot", metavar="PNG", type=Path, help="draw a map of z, coloured by instrument and by pitch")
+    _add_overwrite(verb)
     _add_weights(verb)
     return parser
 
@@ -190,12 +194,12 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         "--to", metavar="NAME|FILE.safetensors", help="an instrument, or a file that holds one (FILE.safetensors:NAME of several)"
     )
     target.add_argument("--like", metavar="REF", type=Path, help="a recording of the instrument, a few seconds or more")
+    parser.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")
+    parser.add_argument("--keep", metavar="FILE.safetensors", type=Path, help="keep the refined instrument, for --to")
     target.add_argument("--mix", metavar="NAME:SHARE,...", type=_mix, help="a blend, for example violin:0.5,flute:0.5")
     _add_weights(parser)
 
 
-    parser.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")
-    parser.add_argument("--keep", metavar="FILE.safetensors", type=Path, help="keep the refined instrument, for --to")
 def _add_arrangement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transpose", metavar="auto|SEMITONES", type=_transpose, default="auto", help="auto: by octaves to where the instrument plays"

@@ -269,16 +269,26 @@ def evaluate_parallel(arguments: Namespace) -> Report:
 def evaluate_timbre(arguments: Namespace) -> Report:
     """``evaluate timbre``."""
     from . import disentangle
+    from .resynthesis import evaluate_resynthesis
 
+    _check_files(arguments, reads=[])
     model = load_model(arguments.weights)
     baseline = load_model(arguments.baseline) if arguments.baseline else None
     _render_material(arguments)
-    progress, close = _progress("recording")
+    progress, close = _progress("step")
     material = disentangle.read_material(arguments.material, model, baseline, progress=progress)
-    close()
     if material.unseen is None:
         warnings.warn(f"no figures for an unseen source: {arguments.material} holds none", ToneTransferWarning, stacklevel=2)
     figures: dict[str, Any] = dict(disentangle.evaluate_timbre(material))
+    if not arguments.probes_only:
+        figures |= disentangle.evaluate_exchange(material, model, progress=progress)
+    if arguments.recordings:
+        figures |= evaluate_resynthesis(model, arguments.recordings, progress=progress)
+    close()
+    if arguments.plot:
+        from .plot import plot_timbre_map
+
+        plot_timbre_map(arguments.plot, *disentangle.map_of(material.trained, model), overwrite=arguments.overwrite)
     return figures, _table(disentangle.table_rows(figures))
 
 
@@ -348,16 +358,6 @@ def _check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
         raise AudioError("two results are to go into one file; give each a name of its own")
 
 
-def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
-    """Model, timbre and its name, of ``--to``, ``--like`` or ``--mix``."""
-    to, weights = arguments.to, arguments.weights
-    if to and WEIGHTS_ENDING in to:
-        if weights:
-            raise SettingsError("--to names a weights file, and so does --weights; give one of them")
-        file, _, name = to.partition(f"{WEIGHTS_ENDING}:") if f"{WEIGHTS_ENDING}:" in to else (to.removesuffix(WEIGHTS_ENDING), "", "")
-        weights = Path(file + WEIGHTS_ENDING)
-        model = load_model(weights)
-        if not model.names:
 def _check_kept(path: Path, *, overwrite: bool) -> None:
     if path.suffix != WEIGHTS_ENDING:
         raise SettingsError(f"{path}: an instrument is kept in a file ending in {WEIGHTS_ENDING}; choose such a name")
@@ -367,13 +367,23 @@ def _check_kept(path: Path, *, overwrite: bool) -> None:
         raise SettingsError(f"{path} cannot be written: there is no folder {path.parent}; make it first, or choose another")
 
 
-            raise InstrumentError(f"{weights}: holds no named instrument; use it with --weights and --like")
-        to = name or model.names[0]
-    else:
+def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
+    """Model, timbre and its name, of ``--to``, ``--like`` or ``--mix``."""
+    to, weights = arguments.to, arguments.weights
     if arguments.refine and not arguments.like:
         raise SettingsError("--refine fits the model to a recording of the instrument; give one with --like")
     if arguments.keep and not arguments.refine:
         raise SettingsError("--keep keeps a refined instrument; it wants --like and --refine")
+    if to and WEIGHTS_ENDING in to:
+        if weights:
+            raise SettingsError("--to names a weights file, and so does --weights; give one of them")
+        file, _, name = to.partition(f"{WEIGHTS_ENDING}:") if f"{WEIGHTS_ENDING}:" in to else (to.removesuffix(WEIGHTS_ENDING), "", "")
+        weights = Path(file + WEIGHTS_ENDING)
+        model = load_model(weights)
+        if not model.names:
+            raise InstrumentError(f"{weights}: holds no named instrument; use it with --weights and --like")
+        to = name or model.names[0]
+    else:
         model = load_model(weights)
     if arguments.refine:
         model = _refined(arguments, model)
@@ -383,6 +393,17 @@ def _check_kept(path: Path, *, overwrite: bool) -> None:
     if to:
         return model, target, model.instrument(to).name
     return model, target, arguments.like.name if arguments.like else " + ".join(arguments.mix)
+
+
+def _refined(arguments: Namespace, model: TimbreModel) -> TimbreModel:
+    """The model fitted to ``--like``, and kept if that was asked for."""
+    progress, close = _progress("step", "refining")
+    like, name = load_audio(arguments.like), arguments.like.stem
+    refined = refine(*like, model, name=name, tracker=_tracker(arguments), seed=arguments.seed, progress=progress)
+    close()
+    if arguments.keep:
+        save_model(arguments.keep, refined, notes={"refined": arguments.like.name}, overwrite=arguments.overwrite)
+    return refined
 
 
 def _write(
@@ -395,17 +416,6 @@ def _write(
         tqdm(total=round(n_samples / model.sample_rate), unit="s", desc="playing", disable=None, leave=False) as bar,
     ):
         for piece in play(arrangement, model, target.z, n_samples=n_samples, seed=arguments.seed):
-def _refined(arguments: Namespace, model: TimbreModel) -> TimbreModel:
-    """The model fitted to ``--like``, and kept if that was asked for."""
-    progress, close = _progress("step", "refining")
-    like, name = load_audio(arguments.like), arguments.like.stem
-    refined = refine(*like, model, name=name, tracker=_tracker(arguments), seed=arguments.seed, progress=progress)
-    close()
-    if arguments.keep:
-        save_model(arguments.keep, refined, notes={"refined": arguments.like.name}, overwrite=arguments.overwrite)
-    return refined
-
-
             if writer.n_samples < KEPT_S * model.sample_rate:
                 beginning.append(piece)
             writer.write(piece)

@@ -10,16 +10,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from .excerpts import ORCHESTRA, TRAINED, UNSEEN, Excerpts, read_excerpts
+from .excerpts import COMMON, ORCHESTRA, TRAINED, UNSEEN, Excerpts, read_excerpts
+from .judge import ForestJudge, judge_accuracy
 from .model import TimbreModel
 from .probes import REGISTER_SEMITONES, instrument_accuracy, nearest_is_same, shuffled_within, transferred_accuracy, within_instrument_r2
+from .swaps import choose_swaps, evaluate_blends, evaluate_swaps
 
 COLUMNS = ("z", "baseline", "mfcc")
 LABELS = {"pitch": "pitch_midi", "pitch_range": "pitch_range_semitones", "loudness": "loudness_db"}
 
+Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
 
 
@@ -31,9 +35,17 @@ class Material:
     unseen: Excerpts | None
 
 
-def read_material(
-    folder: Path, model: TimbreModel, baseline: TimbreModel | None = None, *, progress: Callable[[int, int], None] | None = None
-) -> Material:
+class Map(NamedTuple):
+    """Places (n, 2) of excerpts; their instruments and mean pitches (n,); all instruments, families together; those to be named."""
+
+    points: np.ndarray
+    instruments: np.ndarray
+    pitch_midi: np.ndarray
+    order: list[str]
+    named: list[str]
+
+
+def read_material(folder: Path, model: TimbreModel, baseline: TimbreModel | None = None, *, progress: Progress | None = None) -> Material:
     """Excerpts of what :func:`~tonetransfer.excerpts.render_material` made, encoded.
 
     Parameters
@@ -70,6 +82,7 @@ def evaluate_timbre(material: Material, *, say: Say = lambda _: None) -> dict[st
     """
     trained, unseen = material.trained, material.unseen
     figures: dict[str, float] = {"n_excerpts": len(trained.rows), "n_instruments": len(set(trained.instruments))}
+    figures["common_n_instruments"] = len(set(trained.instruments) & set(COMMON))
     if unseen is not None:
         figures |= {"unseen_n_excerpts": len(unseen.rows), "unseen_n_instruments": len(set(unseen.instruments))}
     for name, vectors in trained.features.items():
@@ -85,6 +98,10 @@ def evaluate_timbre(material: Material, *, say: Say = lambda _: None) -> dict[st
 def _read_trained(trained: Excerpts, vectors: np.ndarray) -> dict[str, float]:
     who = instrument_accuracy(vectors, trained.instruments, trained.performances)
     figures = {"instrument_linear_accuracy": who.linear, "instrument_mlp_accuracy": who.mlp}
+    common = np.isin(trained.instruments, COMMON)
+    if len(set(trained.instruments[common])) > 1:
+        who = instrument_accuracy(vectors[common], trained.instruments[common], trained.performances[common])
+        figures |= {"common_instrument_linear_accuracy": who.linear, "common_instrument_mlp_accuracy": who.mlp}
     for label, key in LABELS.items():
         what = within_instrument_r2(vectors, trained.label(key), trained.instruments, trained.performances)
         figures |= {f"{label}_linear_r2": what.linear, f"{label}_mlp_r2": what.mlp}
@@ -129,6 +146,42 @@ def _chance(trained: Excerpts) -> dict[str, float]:
         "chance_pitch_linear_r2": what.linear,
         "chance_pitch_mlp_r2": what.mlp,
     }
+
+
+def evaluate_exchange(material: Material, model: TimbreModel, *, progress: Progress | None = None) -> dict[str, float]:
+    """Swaps and blends of common instruments, heard by a judge who was fitted on the excerpts of both sources.
+
+    Returns
+    -------
+    dict
+        ``judge_accuracy`` on performances that the judge does not know; ``swap_*``, with references from the trained sources;
+        ``unseen_swap_*``, with references from the other; ``blend_*``. See :mod:`tonetransfer.swaps`.
+    """
+    heard = [excerpts for excerpts in (material.trained, material.unseen) if excerpts is not None]
+    mfcc, kinds, groups = (
+        np.concatenate(x) for x in zip(*((one.features["mfcc"], one.kinds, one.performances) for one in heard), strict=True)
+    )
+    common = np.isin(kinds, COMMON)
+    figures = {"judge_accuracy": round(judge_accuracy(mfcc[common], kinds[common], groups[common]), 4)}
+    judge = ForestJudge(mfcc[common], kinds[common])
+    for prefix, references in zip(("swap", "unseen_swap"), heard, strict=False):
+        swaps = choose_swaps(material.trained, references, judge.names)
+        figures |= {f"{prefix}_{key}": value for key, value in evaluate_swaps(model, swaps, judge, progress=progress).items()}
+    blends = evaluate_blends(model, material.trained, judge, progress=progress)
+    return figures | {f"blend_{key}": value for key, value in blends.items()}
+
+
+def map_of(excerpts: Excerpts, model: TimbreModel, *, most: int = 1500) -> Map:
+    """Excerpts on a map of their z (t-SNE: neighbours stay neighbours), for :func:`~tonetransfer.plot.plot_timbre_map`."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    rows = np.sort(np.random.default_rng(0).permutation(len(excerpts.rows))[:most])
+    z = excerpts.features["z"][rows]
+    compact = PCA(min(30, *z.shape), random_state=0).fit_transform(z)
+    points = TSNE(perplexity=min(30.0, (len(rows) - 1) / 3), init="pca", random_state=0).fit_transform(compact)
+    order = sorted(set(excerpts.instruments), key=lambda name: (model.instrument(name).family, name))
+    return Map(points, excerpts.instruments[rows], excerpts.label("pitch_midi")[rows], order, [name for name in order if name in COMMON])
 
 
 def table_rows(figures: dict[str, float]) -> list[tuple[str, ...]]:

@@ -42,10 +42,11 @@ ORCHESTRA = (  # the twelve of the symphony orchestra
     "trombone",
     "tuba",
 )
-SEVERAL = (  # with their relatives
+COMMON = (  # with their relatives: all that a player may expect to find
     *ORCHESTRA,
     "piccolo",
     "recorder",
+    "pan_flute",
     "english_horn",
     "soprano_sax",
     "alto_sax",
@@ -54,10 +55,12 @@ SEVERAL = (  # with their relatives
     "muted_trumpet",
     "harmonica",
     "accordion",
+    "organ",
+    "voice_ooh",
 )
 TRAINED, UNSEEN = "trained", "unseen"
 SEEDS = {TRAINED: 4711, UNSEEN: 4712}  # no phrase of one set is in the other
-PERFORMANCES, WINDOW_STEP, DURATION_S = 2, 15, 12.0  # per window, semitones between windows, length of each
+PERFORMANCES, WINDOW_STEP, DURATION_S = 4, 15, 12.0  # per window, semitones between windows, length of each
 EXCERPT_S = 3.0
 LEAST_NOTES = 0.5  # of an excerpt's frames
 QUIET_DB = -60.0
@@ -138,7 +141,7 @@ def render_material(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> None:
-    """Render what is not there yet; some 15 minutes of unseen phrases a dozen instruments.
+    """Render what is not there yet: 4 phrases of 12 s for each of the windows that cover an instrument's range.
 
     Parameters
     ----------
@@ -180,7 +183,7 @@ def _trained_config(described: CorpusConfig) -> CorpusConfig:
 def _unseen_config(described: CorpusConfig, font: str) -> CorpusConfig:
     """Presets of the same numbers from another font, which stays as it is: no tilt."""
     as_it_is = {"stereo": False, "slope": 0.0, "source": described.parallel.sources.get(font, "")}
-    known = {name: described.timbres[name] for name in SEVERAL if name in described.timbres}
+    known = {name: described.timbres[name] for name in COMMON if name in described.timbres}
     timbres = {name: timbre.model_copy(update=as_it_is) for name, timbre in known.items() if timbre.program is not None}
     return _sparse(described).model_copy(update={"timbres": timbres, "soundfont": described.parallel.soundfonts[font]})
 

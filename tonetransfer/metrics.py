@@ -4,8 +4,8 @@ Each metric is one function; conventions are fixed here so that figures can be c
 
 * Log-spectral distance (LSD): |STFT| with a Hann window of 2048 and a hop of 512 samples, 20 log10(|STFT| + 1e-3); the RMS of the
   difference over bins, averaged over frames. Meant for 48 kHz audio with a peak of 0.7.
-* LSD-60: the same RMS over those bins only where either signal is within 60 dB of the reference's largest magnitude, both floored
-  80 dB below it: what can be heard, without the room's noise floor.
+* LSD-60: the RMS of the difference in dB over those bins, of all frames, where either signal is within 60 dB of the reference's largest
+  magnitude, both floored 80 dB below it: what can be heard, without the room's noise floor. No peak or level is adjusted.
 """
 
 from __future__ import annotations
@@ -36,14 +36,17 @@ def log_spectral_distance_db(reference: torch.Tensor, estimate: torch.Tensor) ->
 
 
 def audible_log_spectral_distance_db(reference: torch.Tensor, estimate: torch.Tensor) -> float:
-    """LSD-60 [dB]: see the module's conventions. Frames without an audible bin do not count; 0 if there are none."""
+    """LSD-60 [dB]: see the module's conventions; the longer one is cut, and 0 is given where nothing is audible.
+
+    Parameters
+    ----------
+    reference, estimate : Tensor [shape=(n_samples,)]
+    """
     x, y = (magnitudes(a, N_FFT, HOP_LENGTH) for a in _same_length(reference, estimate))
     largest = x.max().clamp(min=1e-9)
-    audible = (x > largest * 1e-3) | (y > largest * 1e-3)
-    difference = 20.0 * (torch.log10(x.clamp(min=largest * 1e-4)) - torch.log10(y.clamp(min=largest * 1e-4)))
-    count = audible.sum(dim=-2)
-    per_frame = ((difference.square() * audible).sum(dim=-2) / count.clamp(min=1)).sqrt()
-    return float(per_frame[count > 0].mean()) if bool((count > 0).any()) else 0.0
+    audible = torch.maximum(x, y) >= largest * 1e-3
+    x, y = (20.0 * torch.log10(magnitude.clamp(min=largest * 1e-4)) for magnitude in (x, y))
+    return float((x - y)[audible].square().mean().sqrt()) if bool(audible.any()) else 0.0
 
 
 def raw_pitch_accuracy(reference_hz: torch.Tensor, estimate_hz: torch.Tensor, *, tolerance_cents: float = 50.0) -> float:

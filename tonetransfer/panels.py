@@ -230,3 +230,15 @@ def draw_numbers(axes: Any, described: dict[str, float]) -> None:
         height = 0.97 - row / len(NUMBERS)
         axes.text(0.0, height, name, va="top", transform=axes.transAxes)
         axes.text(0.98, height, form.format(described[key]), va="top", ha="right", transform=axes.transAxes, family="DejaVu Sans Mono")
+
+
+def draw_map(axes: Any, points: np.ndarray, *, colours: np.ndarray, marks: dict[str, np.ndarray] | None = None, **options: Any) -> Any:
+    """Points (n, 2) on a map, and names at places of their own; gives the dots, for a colour bar."""
+    dots = axes.scatter(points[:, 0], points[:, 1], c=colours, s=7, lw=0, alpha=0.8, **options)
+    for name, place in (marks or {}).items():
+        box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.65}
+        axes.text(*place, name, ha="center", va="center", fontsize=7.5, bbox=box)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    return dots

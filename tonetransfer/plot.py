@@ -22,6 +22,7 @@ from .panels import (
     PARTS,
     RESULT,
     SOURCE,
+    draw_map,
     draw_named_notes,
     draw_note,
     draw_notes_grid,
@@ -32,6 +33,7 @@ from .panels import (
     draw_vibrato,
     draw_waveform,
     legend_above,
+    note_name,
     only_where,
     shade_parts,
     tidy,
@@ -154,6 +156,53 @@ def plot_transfer(
             rows[row].set_title(name, color=colour, fontweight="bold")
             figure.colorbar(mesh, cax=figure.add_subplot(layout[row, 1]), label="level [dB re full scale]")
         _share_time(rows, max(len(source) / source_controls.grid.sample_rate, len(result) / result_controls.grid.sample_rate))
+        _save(figure, path)
+
+
+def plot_timbre_map(
+    path: str | os.PathLike[str],
+    points: np.ndarray,
+    instruments: np.ndarray,
+    pitch_midi: np.ndarray,
+    order: list[str],
+    named: list[str],
+    *,
+    title: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Draw excerpts as points on a map, coloured by who plays and, beside it, by how high.
+
+    Parameters
+    ----------
+    path : str or Path
+        A new .png file.
+    points : ndarray [shape=(n, 2)]
+    instruments, pitch_midi : ndarray [shape=(n,)]
+    order : list of str
+        All instruments; neighbours get similar colours.
+    named : list of str
+        Those whose names are written on the map, at the median of their points.
+    title : str
+    overwrite : bool
+
+    Raises
+    ------
+    ToneTransferError
+        The file exists or cannot be written.
+    """
+    path = check_picture(path, overwrite=overwrite)
+    hue = np.array([order.index(name) for name in instruments]) / max(len(order), 1)
+    marks = {name.replace("_", " "): np.median(points[instruments == name], axis=0) for name in named if (instruments == name).any()}
+    with _style():
+        figure = _figure(16.0, 8.0, title or "Map of timbre")
+        left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.02, "right": 0.95, "top": 0.9, "bottom": 0.02, "wspace": 0.03})
+        draw_map(left, points, colours=hue, marks=marks, cmap="gist_rainbow", vmin=0.0, vmax=1.0)
+        left.set_title("Who plays")
+        dots = draw_map(right, points, colours=pitch_midi, cmap="viridis")
+        right.set_title("How high")
+        bar = figure.colorbar(dots, ax=right, fraction=0.03, pad=0.01)
+        ticks = [midi for midi in range(24, 109, 12) if pitch_midi.min() <= midi <= pitch_midi.max()]
+        bar.set_ticks(ticks, labels=[note_name(midi) for midi in ticks])
         _save(figure, path)
 
 

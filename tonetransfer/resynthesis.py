@@ -1,0 +1,64 @@
+"""A recording played again from its own timbre and its own controls: how much of it do z and decoder hold?"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from .audio import load_audio
+from .errors import ToneTransferWarning
+from .metrics import audible_log_spectral_distance_db
+from .model import TimbreModel
+from .polyphony import POLYPHONIC_SHARE, voices_share
+from .transfer import analyze, synthesize
+
+SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3", ".aiff")
+
+Adapt = Callable[[TimbreModel, torch.Tensor], tuple[TimbreModel, torch.Tensor]]
+
+
+def one_shot(model: TimbreModel, reference: torch.Tensor) -> tuple[TimbreModel, torch.Tensor]:
+    """The model as it is, and the z (z_dim,) of a reference (n_samples,) at its sample rate."""
+    return model, model.encode(reference)
+
+
+def evaluate_resynthesis(
+    model: TimbreModel, folder: Path, *, adapt: Adapt = one_shot, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """LSD-60 of recordings played from their own z and controls, nothing fitted.
+
+    Recordings of several notes at once, and of speech (by their names), are listed but do not count: no solo instrument plays them.
+
+    Parameters
+    ----------
+    model : TimbreModel
+    folder : Path
+    adapt : callable
+        (model, reference) -> (model, z): how a timbre is had from a recording.
+    progress : callable or None
+
+    Returns
+    -------
+    dict
+        ``resynthesis_lsd60_db``: mean over what counts; ``resynthesis``: for each file ``lsd60_db`` and ``counts``.
+    """
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND_FILES)
+    found: dict[str, dict[str, Any]] = {}
+    for done, path in enumerate(files):
+        audio, _ = load_audio(path, model.sample_rate)
+        heard = analyze(audio, model.sample_rate, model)
+        adapted, z = adapt(model, audio)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ToneTransferWarning)
+            sound = synthesize(heard, adapted, z)
+        solo = voices_share(audio, heard) <= POLYPHONIC_SHARE and "speech" not in path.stem
+        found[path.name] = {"lsd60_db": round(audible_log_spectral_distance_db(audio, sound), 3), "counts": solo}
+        if progress:
+            progress(done + 1, len(files))
+    counted = [one["lsd60_db"] for one in found.values() if one["counts"]]
+    return ({"resynthesis_lsd60_db": round(fmean(counted), 3)} if counted else {}) | {"resynthesis": found}
