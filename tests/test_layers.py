@@ -14,9 +14,9 @@ LAYERS = """
     errors convert frames
     audio spectral capture config settings performance
     periodicity salience trackers f0 loudness synth
-    modulation envelope dynamics heterodyne brightness
+    modulation envelope dynamics release heterodyne brightness
     controls notes partials spectral_shape features panels plot
-    encoder decoder losses metrics probes
+    encoder decoder adversary losses metrics probes
     model
     weights data soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+RIDGE = 0.01  # share of the mean variance that every direction is credited with
 N_LABELS = 2  # mean pitch, mean loudness
 MEMORY = 2048  # pairs that are remembered: enough for the adversary to find what one batch does not show
 REHEARSED = 256  # of them, a step
@@ -13,8 +14,9 @@ REHEARSED = 256  # of them, a step
 class Adversary(nn.Module):
     """Reads from two z of one timbre by how much the one excerpt was played higher and louder than the other.
 
-    Differences within a timbre are asked for, because who plays tells much of how high and how loud; that is no leak. Their scale is
-    divided out: to whoever reads z, a trace is as good as a loud word.
+    Differences within a timbre are asked for, because who plays tells much of how high and how loud; that is no leak. They are whitened:
+    to whoever reads z, a trace in some direction is as good as a loud word. Two readers work side by side: the best linear one, in
+    closed form from a memory of pairs, and a network, which also finds what is said in other words by each timbre.
 
     Parameters
     ----------
@@ -46,23 +48,28 @@ class Adversary(nn.Module):
         own : Tensor [shape=()]
             What the adversary is to make small, as a share of the variance: 1 if it reads nothing. Its gradient ends at z.
         told : Tensor [shape=()]
-            What the encoder is to make small: the power of what is read, as a share of the variance. Its gradient leaves the adversary
+            What the encoder is to make small: the power of what both read, as a share of the variance. Its gradient leaves the adversary
             as it is. (Making the adversary's error large instead would be served by pairs that tell the opposite.)
         """
-        difference = played[:, 0] - played[:, 1]
+        if not len(pairs):
+            return pairs.sum(), pairs.sum()
         rows = (int(self.filled) + torch.arange(len(pairs), device=pairs.device)) % MEMORY
-        self.pairs[rows], self.labels[rows] = pairs.detach().to(self.pairs), difference.to(self.labels)
+        self.pairs[rows], self.labels[rows] = pairs.detach().to(self.pairs), (played[:, 0] - played[:, 1]).to(self.labels)
         self.filled += len(pairs)
         known = min(int(self.filled), MEMORY)
         chosen = torch.randint(0, known, (REHEARSED,), device=pairs.device)
-        variance = self.labels[:known].square().mean(0) + 1e-6
-        scale = (self.pairs[:known, 0] - self.pairs[:known, 1]).square().mean().sqrt() + 1e-6
-        read = self.net(_seen(self.pairs[chosen], scale))
-        own = ((read - self.labels[chosen] / variance.sqrt()).square()).mean()
+        label = self.labels[:known] / (self.labels[:known].square().mean(0) + 1e-6).sqrt()
+        difference = self.pairs[:known, 0] - self.pairs[:known, 1]
+        power, directions = torch.linalg.eigh(difference.T @ difference / known)
+        whiten = directions * (power + RIDGE * power.mean() + 1e-9).rsqrt()
+        linear = (difference @ whiten).T @ label / known
+        own = (self.net(_seen(self.pairs[chosen], whiten)) - label[chosen]).square().mean()
         frozen = {name: value.detach() for name, value in self.net.named_parameters()}
-        told = torch.func.functional_call(self.net, frozen, (_seen(pairs.float(), scale),)).square().mean()
+        pairs = pairs.float()
+        read = torch.func.functional_call(self.net, frozen, (_seen(pairs, whiten),))
+        told = read.square().mean() + ((pairs[:, 0] - pairs[:, 1]) @ whiten @ linear).square().mean()
         return own, told
 
 
-def _seen(pairs: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    return torch.cat([pairs[:, 0], pairs[:, 1], (pairs[:, 0] - pairs[:, 1]) / scale], dim=-1)
+def _seen(pairs: torch.Tensor, whiten: torch.Tensor) -> torch.Tensor:
+    return torch.cat([pairs[:, 0], pairs[:, 1], (pairs[:, 0] - pairs[:, 1]) @ whiten], dim=-1)

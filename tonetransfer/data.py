@@ -33,6 +33,7 @@ from .dynamics import loudness_quantiles, map_loudness
 from .errors import AudioError, SettingsError
 from .frames import FrameGrid
 from .loudness import LOUDNESS_VERSION, loudness_db
+from .release import USUAL_DB_PER_S, release_rate, with_release
 from .spectral import a_weighting
 
 QUIET_DB = -60.0  # an excerpt whose loudest frame is below this teaches nothing
@@ -151,6 +152,13 @@ class Corpus:
         """Quantiles of the loudness of a timbre's notes [dB]: the mean over its recordings, each one performance like a user's."""
         return torch.stack([r.quantiles for r in self.recordings if r.timbre == timbre and r.performance not in without]).mean(0)
 
+    def release_db_per_s(self, timbre: int) -> float:
+        """How fast a timbre's notes sink when they have ended: the median over its recordings."""
+        spans = [self.loudness[r.first : r.first + r.n_frames] for r in self.recordings if r.timbre == timbre]
+        rates = [release_rate(torch.from_numpy(span), self.grid.frame_rate) for span in spans]
+        known = [rate for rate in rates if rate is not None]
+        return float(np.median(known)) if known else USUAL_DB_PER_S
+
     def validation_performances(self, count: int) -> list[str]:
         """Performances that all of :data:`VALIDATION_NAMES` play (first ones by name), to be held out."""
         rows = [i for i, timbre in enumerate(self.timbres) if timbre["name"] in VALIDATION_NAMES]
@@ -162,9 +170,9 @@ class Excerpts(IterableDataset):
     """Endless training batches.
 
     Each is a mapping: ``target`` (batch, n_samples), ``f0_hz`` and ``loudness_db`` (batch, n_frames), ``reference`` and ``another``
-    (batch, n_samples_reference), two excerpts of the target's timbre, ``timbre`` (batch,) rows of the corpus's timbres, ``original``
-    (batch,) bool: neither equalised nor rescaled, and ``played`` (batch, 2, 2): mean pitch [octaves] and loudness [10 dB] of the notes of
-    `reference` and `another`, as they were before rescaling.
+    (batch, n_samples_reference), two excerpts of the target's timbre, ``captured`` (batch,) bool: `reference` is heard through a room, a
+    microphone or hiss, ``timbre`` (batch,) rows of the corpus's timbres, ``original`` (batch,) bool: neither equalised nor rescaled, and
+    ``played`` (batch, 2, 2): mean pitch [octaves] and loudness [10 dB] of the notes of both excerpts, as they were before rescaling.
     """
 
     def __init__(self, corpus: Corpus, settings: DataSettings, *, seed: int) -> None:
@@ -180,6 +188,7 @@ class Excerpts(IterableDataset):
         if not self.by_timbre:
             raise SettingsError(f"{corpus.folder}: no timbre has two recordings; a reference must differ from its target")
         self.quantiles = {row: corpus.quantiles(row, without=held_out) for row in self.by_timbre}
+        self.release = {row: corpus.release_db_per_s(row) for row in self.by_timbre}
         rows = list(self.by_timbre)
         named = np.array([bool(corpus.timbres[row]["named"]) for row in rows])
         weight = np.array([3.0 if corpus.timbres[row]["name"] in settings.featured else 1.0 for row in rows])
@@ -199,14 +208,15 @@ class Excerpts(IterableDataset):
         settings, grid = self.settings, self.corpus.grid
         row = int(rng.choice(self.rows, p=self.shares))
         order = rng.permutation(len(self.by_timbre[row]))
-        target, *references = (self.by_timbre[row][order[i]] for i in (0, 1, -1))
+        target, *sources = (self.by_timbre[row][order[i]] for i in (0, 1, -1))
         n_frames = round(settings.excerpt_seconds * grid.frame_rate)
         rate = round(RATE_STEPS * np.exp(rng.uniform(-0.22, 0.22))) / RATE_STEPS if rng.random() < settings.rescale_share else 1.0
         curve = random_curve_db(rng, grid.sample_rate) if rng.random() < settings.equalise_share else None
         first = self._start(rng, target, n_frames * rate)
         n_heard = round(settings.reference_seconds * grid.frame_rate)
-        heard = [self._start(rng, reference, n_heard * rate) for reference in references]
-
+        heard = [self._start(rng, source, n_heard * rate) for source in sources]
+        capture = bool(rng.random() < settings.capture_share)
+        reference = self._sound(heard[0], n_heard, rate, curve)
         margin = MARGIN_FRAMES
         sound = self._sound(first - margin, n_frames + 2 * margin, rate, curve)
         clock = first + rate * np.arange(n_frames)
@@ -223,8 +233,9 @@ class Excerpts(IterableDataset):
             "target": sound[margin * grid.hop_length : -margin * grid.hop_length],
             "f0_hz": f0_hz.float(),
             "loudness_db": loud.float(),
-            "reference": self._reference(rng, heard[0], n_heard, rate, curve),
-            "another": self._reference(rng, heard[1], n_heard, rate, curve),
+            "reference": captured(reference, rng, grid.sample_rate) if capture else reference,
+            "another": self._sound(heard[1], n_heard, rate, curve),
+            "captured": torch.tensor(capture),
             "played": torch.from_numpy(np.stack([self._played(start, round(n_heard * rate)) for start in heard])).float(),
             "timbre": torch.tensor(row),
             "original": torch.tensor(curve is None and rate == 1.0),
@@ -247,11 +258,6 @@ class Excerpts(IterableDataset):
         notes = notes if notes.any() else np.ones_like(notes)
         return np.array([hz_to_midi(self.corpus.f0_hz[span][notes]).mean() / 12.0, loud[notes].mean() / 10.0])
 
-    def _reference(self, rng: np.random.Generator, first: int, n_frames: int, rate: float, curve: np.ndarray | None) -> torch.Tensor:
-        """A stretch as a listener might have recorded it."""
-        sound = self._sound(first, n_frames, rate, curve)
-        return captured(sound, rng, self.corpus.grid.sample_rate) if rng.random() < self.settings.capture_share else sound
-
     def _sound(self, first: int, n_frames: int, rate: float, curve: np.ndarray | None) -> torch.Tensor:
         """A stretch of audio, rescaled and equalised."""
         hop = self.corpus.grid.hop_length
@@ -266,10 +272,10 @@ class Excerpts(IterableDataset):
         return torch.fft.irfft(spectrum, n=n_frames * hop)
 
     def _borrowed(self, source: Recording, target: Recording, row: int, clock: np.ndarray) -> torch.Tensor:
-        """Loudness of another instrument's rendering of the same performance, put onto this instrument's."""
-        span = self.corpus.loudness[source.first : source.first + source.n_frames]
-        loud = torch.from_numpy(self._track(span, clock - target.first)).float()
-        return map_loudness(loud, source.quantiles, self.quantiles[row])
+        """Loudness of another instrument's rendering of the same performance, fitted to this instrument."""
+        span = torch.from_numpy(self.corpus.loudness[source.first : source.first + source.n_frames].copy())
+        fitted = with_release(map_loudness(span, source.quantiles, self.quantiles[row]), self.release[row], self.corpus.grid.frame_rate)
+        return torch.from_numpy(self._track(fitted.numpy(), clock - target.first)).float()
 
     @staticmethod
     def _track(values: np.ndarray, positions: np.ndarray) -> np.ndarray:

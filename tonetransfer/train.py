@@ -36,6 +36,7 @@ from .losses import FFT_SIZES, spectral_loss, supervised_contrast
 from .loudness import loudness_db
 from .metrics import log_spectral_distance_db
 from .model import Instrument, TimbreModel
+from .release import with_release
 from .synth import render_batch
 from .weights import load_model, read_notes, save_model
 
@@ -65,7 +66,9 @@ class Training(lightning.LightningModule):
         self.adversary = Adversary(settings.model.z_dim)
         self.register_buffer("seen", torch.zeros(len(corpus.timbres), dtype=torch.bool))
         self.pairs = validation_pairs(corpus, settings)
-        self.quantiles = {row: corpus.quantiles(row) for row in {pair[1].timbre for pair in self.pairs}}
+        judges = {pair[1].timbre for pair in self.pairs}
+        self.quantiles = {row: corpus.quantiles(row) for row in judges}
+        self.release = {row: corpus.release_db_per_s(row) for row in judges}
         self.best = math.inf
         if settings.train.start:
             self._start_from(load_model(settings.train.start))
@@ -104,8 +107,10 @@ class Training(lightning.LightningModule):
         alone = len(self.corpus.timbres) + torch.arange(len(row), device=row.device)  # changed by equalisation: a timbre of its own
         label = torch.where(batch["original"], batch["timbre"], alone)
         contrast = supervised_contrast(both, torch.cat([label, label]), self.table.weight)
-        adversary, told = self.adversary(torch.stack([encoded, other], dim=1), batch["played"])
-        self.log_dict({"loss": loss, "apart": apart, "off_db": off_db, "contrast": contrast, "unread": adversary}, prog_bar=True)
+        clean = ~batch["captured"]  # a room would drown what z tells of the playing
+        adversary, told = self.adversary(torch.stack([encoded, other], dim=1)[clean], batch["played"][clean])
+        figures = {"loss": loss, "apart": apart, "off_db": off_db, "contrast": contrast, "unread": adversary, "told": told}
+        self.log_dict(figures, prog_bar=True)
         forces = settings.alignment_weight * apart + settings.contrast_weight * contrast + settings.adversary_weight * told
         return loss + settings.loudness_weight * off_db + forces + adversary
 
@@ -125,6 +130,7 @@ class Training(lightning.LightningModule):
         loud = torch.from_numpy(self.corpus.loudness[a].copy())
         if source is not target:
             loud = map_loudness(loud, source.quantiles, self.quantiles[target.timbre])
+            loud = with_release(loud, self.release[target.timbre], grid.frame_rate)
         f0 = torch.from_numpy(self.corpus.f0_hz[a].copy())
         params, _ = self.model.decoder(f0[None], loud[None], self.table.weight[target.timbre][None])
         sound = self.model.render(params.map(lambda x: x[0]))
