@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -184,13 +184,17 @@ def map_of(excerpts: Excerpts, model: TimbreModel, *, most: int = 1500) -> Map:
     return Map(points, excerpts.instruments[rows], excerpts.label("pitch_midi")[rows], order, [name for name in order if name in COMMON])
 
 
-def table_rows(figures: dict[str, float]) -> list[tuple[str, ...]]:
+def table_rows(figures: dict[str, Any]) -> list[tuple[str, ...]]:
     """The figures for people: a line each question, a column each thing examined."""
     columns = [name for name in (*COLUMNS, "chance") if any(key.startswith(f"{name}_") for key in figures)]
     questions = list(dict.fromkeys(key.split("_", 1)[1] for key in figures if key.split("_", 1)[0] in columns))
-    rows = [("", *columns)]
+    rows: list[tuple[str, ...]] = [("", *columns)]
     for question in questions:
         found = [figures.get(f"{name}_{question}") for name in columns]
         rows.append((question, *("" if value is None else f"{value:.3f}" for value in found)))
-    rest = [(key, value) for key, value in figures.items() if key.split("_", 1)[0] not in columns and not isinstance(value, dict)]
-    return rows + [(key, f"{value:.4g}", *[""] * (len(columns) - 1)) for key, value in rest]
+    rest = [(key, value) for key, value in figures.items() if key.split("_", 1)[0] not in columns]
+    empty = [""] * (len(columns) - 1)
+    rows += [(key, f"{value:.4g}", *empty) for key, value in rest if not isinstance(value, dict)]
+    for recording, one in figures.get("resynthesis", {}).items():
+        rows.append((f"{recording} lsd60_db", f"{one['lsd60_db']:.2f}" + ("" if one["counts"] else " (not in the mean)"), *empty))
+    return rows

@@ -148,7 +148,9 @@ def _network_reading(known: np.ndarray, wanted: np.ndarray, groups: np.ndarray, 
     known, asked = scaler.transform(known), scaler.transform(asked)
     answers = []
     for seed, (train, stop) in enumerate(_folds(groups, N_INNER_FOLDS)):
-        network = MLPRegressor(hidden_layer_sizes=(HIDDEN,), alpha=0.1, batch_size=32, learning_rate_init=2e-3, random_state=seed)
+        network = MLPRegressor(
+            hidden_layer_sizes=(HIDDEN,), alpha=0.1, batch_size=min(32, len(train)), learning_rate_init=2e-3, random_state=seed
+        )
         best, answer, since = float(np.mean(wanted[stop] ** 2)) / scale**2, np.zeros(len(asked)), 0
         for _ in range(MOST_EPOCHS):
             network.partial_fit(known[train], wanted[train] / scale)
