@@ -18,6 +18,7 @@ from .dynamics import QUANTILES
 from .encoder import TimbreEncoder
 from .errors import AudioError, ControlsError, InstrumentError
 from .frames import FrameGrid
+from .release import USUAL_DB_PER_S
 from .synth import SynthParams, highest_around
 
 EXCERPT_SECONDS = 2.0  # what the encoder sees at once, in training and here
@@ -60,6 +61,8 @@ class Instrument:
         Range and mean of the notes it was trained on.
     source, licence : str
         Whose recordings they are.
+    release_db_per_s : float
+        How fast its notes sink when they have ended.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Instrument:
     mean_midi: float
     source: str
     licence: str
+    release_db_per_s: float = USUAL_DB_PER_S
 
     def to_dict(self) -> dict[str, str | float]:
         """Plain mapping, for JSON."""

@@ -232,6 +232,7 @@ def describe_timbre(corpus: Corpus, row: int) -> Instrument:
         mean_midi=round(float(hz_to_midi(f0_hz.astype(np.float64)).mean()), 2),
         source=timbre["source"],
         licence=timbre["licence"],
+        release_db_per_s=round(corpus.release_db_per_s(row), 1),
     )
 
 

@@ -22,6 +22,7 @@ from .model import TimbreModel
 from .polyphony import POLYPHONIC_SHARE, voices_share
 from .reference import warn_if_same
 from .refine import refine as refine_model
+from .release import with_release
 from .target import Recording, Target, at_rate, find_target
 from .trackers import DEFAULT_TRACKER
 
@@ -210,6 +211,7 @@ def arrange(
         assert target.quantiles is not None
         ends = (target.mean_midi, target.lowest_midi, target.highest_midi)
         asked = fit_controls(tuned, *ends, target.quantiles, transpose=semitones)
+        asked = replace(asked, loudness_db=with_release(asked.loudness_db, target.release_db_per_s, asked.grid.frame_rate))
     louder = torch.where(asked.loudness_db > FLOOR_DB, asked.loudness_db + loudness_db, FLOOR_DB)  # silence stays silence
     return Arrangement(replace(asked, loudness_db=louder), notes, float(semitones))
 
