@@ -175,6 +175,9 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--baseline", metavar="FILE.safetensors", type=Path, help="a second model, examined beside the first")
     verb.add_argument("--probes-only", action="store_true", help="leave out swaps and blends, which play and listen")
     verb.add_argument("--recordings", metavar="FOLDER", type=Path, help="real solo recordings, played again from their own timbre")
+    verb.add_argument(
+        "--refine", action="store_true", help="the same also with the model fitted to each recording: half a minute more each"
+    )
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw a map of z, coloured by instrument and by pitch")
     _add_overwrite(verb)
     _add_weights(verb)

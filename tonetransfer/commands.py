@@ -269,9 +269,11 @@ def evaluate_parallel(arguments: Namespace) -> Report:
 def evaluate_timbre(arguments: Namespace) -> Report:
     """``evaluate timbre``."""
     from . import disentangle
-    from .resynthesis import evaluate_resynthesis
+    from .resynthesis import evaluate_resynthesis, refined
 
     _check_files(arguments, reads=[])
+    if arguments.refine and not arguments.recordings:
+        raise SettingsError("--refine fits the model to each of some recordings; name their folder with --recordings")
     model = load_model(arguments.weights)
     baseline = load_model(arguments.baseline) if arguments.baseline else None
     _render_material(arguments)
@@ -284,6 +286,8 @@ def evaluate_timbre(arguments: Namespace) -> Report:
         figures |= disentangle.evaluate_exchange(material, model, progress=progress)
     if arguments.recordings:
         figures |= evaluate_resynthesis(model, arguments.recordings, progress=progress)
+    if arguments.refine:
+        figures |= evaluate_resynthesis(model, arguments.recordings, adapt=refined, name="refined_resynthesis", progress=progress)
     close()
     if arguments.plot:
         from .plot import plot_timbre_map

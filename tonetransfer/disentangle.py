@@ -195,6 +195,7 @@ def table_rows(figures: dict[str, Any]) -> list[tuple[str, ...]]:
     rest = [(key, value) for key, value in figures.items() if key.split("_", 1)[0] not in columns]
     empty = [""] * (len(columns) - 1)
     rows += [(key, f"{value:.4g}", *empty) for key, value in rest if not isinstance(value, dict)]
-    for recording, one in figures.get("resynthesis", {}).items():
-        rows.append((f"{recording} lsd60_db", f"{one['lsd60_db']:.2f}" + ("" if one["counts"] else " (not in the mean)"), *empty))
+    for key, found in figures.items():
+        for recording, one in found.items() if isinstance(found, dict) else ():
+            rows.append((f"{key} lsd60_db, {recording}", f"{one['lsd60_db']:.2f}" + ("" if one["counts"] else " (not solo)"), *empty))
     return rows

@@ -15,6 +15,8 @@ from .errors import ToneTransferWarning
 from .metrics import audible_log_spectral_distance_db
 from .model import TimbreModel
 from .polyphony import POLYPHONIC_SHARE, voices_share
+from .reference import sounds_spoken
+from .refine import refine
 from .transfer import analyze, synthesize
 
 SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3", ".aiff")
@@ -27,38 +29,51 @@ def one_shot(model: TimbreModel, reference: torch.Tensor) -> tuple[TimbreModel, 
     return model, model.encode(reference)
 
 
+def refined(model: TimbreModel, reference: torch.Tensor) -> tuple[TimbreModel, torch.Tensor]:
+    """The model fitted to a reference (n_samples,) at its sample rate, and the z (z_dim,) that came of it."""
+    fitted = refine(reference, model.sample_rate, model)
+    return fitted, fitted.timbre(fitted.names[0])
+
+
 def evaluate_resynthesis(
-    model: TimbreModel, folder: Path, *, adapt: Adapt = one_shot, progress: Callable[[int, int], None] | None = None
+    model: TimbreModel,
+    folder: Path,
+    *,
+    adapt: Adapt = one_shot,
+    name: str = "resynthesis",
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """LSD-60 of recordings played from their own z and controls, nothing fitted.
 
-    Recordings of several notes at once, and of speech (by their names), are listed but do not count: no solo instrument plays them.
+    Recordings of several notes at once, and of speech, are listed but do not count: no solo instrument plays them.
 
     Parameters
     ----------
     model : TimbreModel
     folder : Path
     adapt : callable
-        (model, reference) -> (model, z): how a timbre is had from a recording.
+        (model, reference) -> (model, z): how a timbre is had from a recording; :func:`one_shot` or :func:`refined`.
+    name : str
+        What the figures' keys begin with.
     progress : callable or None
 
     Returns
     -------
     dict
-        ``resynthesis_lsd60_db``: mean over what counts; ``resynthesis``: for each file ``lsd60_db`` and ``counts``.
+        ``resynthesis_lsd60_db``: mean over what counts; ``resynthesis``: for each file ``lsd60_db`` and whether it ``counts``.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND_FILES)
     found: dict[str, dict[str, Any]] = {}
     for done, path in enumerate(files):
         audio, _ = load_audio(path, model.sample_rate)
         heard = analyze(audio, model.sample_rate, model)
-        adapted, z = adapt(model, audio)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ToneTransferWarning)
+            adapted, z = adapt(model, audio)
             sound = synthesize(heard, adapted, z)
-        solo = voices_share(audio, heard) <= POLYPHONIC_SHARE and "speech" not in path.stem
+        solo = voices_share(audio, heard) <= POLYPHONIC_SHARE and not sounds_spoken(heard)
         found[path.name] = {"lsd60_db": round(audible_log_spectral_distance_db(audio, sound), 3), "counts": solo}
         if progress:
             progress(done + 1, len(files))
     counted = [one["lsd60_db"] for one in found.values() if one["counts"]]
-    return ({"resynthesis_lsd60_db": round(fmean(counted), 3)} if counted else {}) | {"resynthesis": found}
+    return ({f"{name}_lsd60_db": round(fmean(counted), 3)} if counted else {}) | {name: found}

@@ -124,7 +124,7 @@ def like_labelled(reference: Excerpt, model: TimbreModel) -> Target:
     audio, controls = read_recording(reference.path, model)
     notes = controls.note_frames()
     mean_midi = float(hz_to_midi(controls.f0_hz[notes].double()).mean())
-    return Target(model.encode(audio), loudness_quantiles(controls.loudness_db, notes), mean_midi)
+    return Target(model.encode(audio, weight=notes), loudness_quantiles(controls.loudness_db, notes), mean_midi)
 
 
 def read_excerpt(excerpt: Excerpt, model: TimbreModel) -> tuple[torch.Tensor, Controls]:
