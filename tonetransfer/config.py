@@ -65,9 +65,10 @@ class TrainSettings(_Section):
     gradient_clip: float = Field(1.0, gt=0)
     table_start: float = Field(0.4, ge=0, le=1)  # share of the steps in which the table follows the encoder, before it learns by itself
     table_share: float = Field(0.5, ge=0, le=1)  # then: items that take z from the table of timbres instead of the encoder
-    alignment_weight: float = Field(0.2, ge=0)  # pulls the encoder's z and the table's rows of one timbre together
-    contrast_weight: float = Field(0.1, ge=0)  # two excerpts of one timbre near each other, those of others far
-    adversary_weight: float = Field(0.3, ge=0)  # against reading pitch and loudness from z
+    alignment_weight: float = Field(1.0, ge=0)  # pulls the encoder's z and the table's rows of one timbre together
+    contrast_weight: float = Field(1.0, ge=0)  # two excerpts of one timbre near each other, those of others far
+    redundancy_weight: float = Field(2.0, ge=0)  # against numbers of z that repeat each other
+    adversary_weight: float = Field(6.0, ge=0)  # against reading pitch and loudness from z
     log_spectral_weight: float = Field(1.0, ge=0)
     loudness_weight: float = Field(0.05, ge=0)  # per dB: without it the tone comes out some dB too soft, because most bins hold noise
     validate_every: int = Field(1000, gt=0)

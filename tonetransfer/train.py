@@ -32,7 +32,7 @@ from .data import VALIDATION_NAMES, Corpus, Excerpts
 from .dynamics import map_loudness
 from .errors import SettingsError
 from .frames import FrameGrid
-from .losses import FFT_SIZES, spectral_loss, supervised_contrast
+from .losses import FFT_SIZES, redundancy, spectral_loss, supervised_contrast
 from .loudness import loudness_db
 from .metrics import log_spectral_distance_db
 from .model import Instrument, TimbreModel
@@ -43,6 +43,7 @@ from .weights import load_model, read_notes, save_model
 VALIDATION_SECONDS = 6.0
 VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
+ROWS_FOLLOW = 0.2  # the encoder is drawn to a timbre's row, which no excerpt's melody can leak into, more than the row to it
 FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
 
@@ -103,16 +104,31 @@ class Training(lightning.LightningModule):
         wanted = loudness_db(batch["target"], self.model.grid)
         off_db = ((loudness_db(sound, self.model.grid) - wanted).abs() * (wanted > AUDIBLE_DB)).mean()
         spread = encoded.detach().var() + 1e-3
-        apart = (((encoded - row).square().mean(-1) / spread) * batch["original"]).mean()
+        apart, drawn = (
+            (((x - y).square().mean(-1) / spread) * batch["original"]).mean() for x, y in ((encoded, row.detach()), (encoded.detach(), row))
+        )
         alone = len(self.corpus.timbres) + torch.arange(len(row), device=row.device)  # changed by equalisation: a timbre of its own
         label = torch.where(batch["original"], batch["timbre"], alone)
         contrast = supervised_contrast(both, torch.cat([label, label]), self.table.weight)
         clean = ~batch["captured"]  # a room would drown what z tells of the playing
         adversary, told = self.adversary(torch.stack([encoded, other], dim=1)[clean], batch["played"][clean])
-        figures = {"loss": loss, "apart": apart, "off_db": off_db, "contrast": contrast, "unread": adversary, "told": told}
+        repeated = redundancy(both, self.adversary.known())
+        figures = {
+            "loss": loss,
+            "apart": apart,
+            "off_db": off_db,
+            "contrast": contrast,
+            "unread": adversary,
+            "told": told,
+            "repeated": repeated,
+        }
         self.log_dict(figures, prog_bar=True)
-        forces = settings.alignment_weight * apart + settings.contrast_weight * contrast + settings.adversary_weight * told
-        return loss + settings.loudness_weight * off_db + forces + adversary
+        forces = (
+            settings.alignment_weight * (apart + ROWS_FOLLOW * drawn)
+            + settings.contrast_weight * contrast
+            + settings.adversary_weight * told
+        )
+        return loss + settings.loudness_weight * off_db + forces + settings.redundancy_weight * repeated + adversary
 
     @torch.no_grad()
     def _follow(self, timbres: torch.Tensor, encoded: torch.Tensor) -> None:
