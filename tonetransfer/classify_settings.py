@@ -61,7 +61,7 @@ class AugmentSettings(_Section):
 class FitSettings(_Section):
     """How the weights of networks and heads are found."""
 
-    steps: int = Field(500, gt=0)
+    steps: int = Field(1000, gt=0)
     batch_size: int = Field(32, gt=1)
     learning_rate: float = Field(2e-3, gt=0)  # one cycle: up in the first tenth, then a cosine down
     weight_decay: float = Field(0.02, ge=0)
@@ -77,7 +77,7 @@ class FitSettings(_Section):
 class ClassifierSettings(_Section):
     """All of it; stored with the weights."""
 
-    classifier: str = "short_chunk"  # a name in the registry (tonetransfer.classifier)
+    classifier: str = "cnn_1d"  # a name in the registry (tonetransfer.classify_registry)
     task: Literal["single", "multi"] = "single"  # one class a recording, or any number at once
     sample_rate: int = Field(24000, gt=0)  # above 12 kHz soundfonts differ more in their noise than instruments do
     window_seconds: float = Field(3.0, gt=0)

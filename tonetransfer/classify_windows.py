@@ -78,10 +78,9 @@ def cut(audio: np.ndarray, settings: ClassifierSettings, step_seconds: float | N
     length = round(settings.window_seconds * settings.sample_rate)
     step = round((step_seconds or settings.step_seconds) * settings.sample_rate)
     n_steps = max(-(-len(audio) // step), 1)
-    before = max((length - step) // 2, 0)
-    span = max(length, step)
-    padded = np.pad(audio, (before, n_steps * step + span - len(audio)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[::step][:n_steps]
+    before, inside = max((length - step) // 2, 0), max((step - length) // 2, 0)
+    padded = np.pad(audio, (before, n_steps * step + max(length, step) - len(audio)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[inside::step][:n_steps]
     own = np.pad(audio, (0, n_steps * step - len(audio))).reshape(n_steps, step)
     return windows, level_db(own)
 
