@@ -10,10 +10,13 @@ import pytest
 import yaml
 from classify_toys import RATE, TIMBRES, synthetic, toy, toy_settings
 
+from tonetransfer import classify_table
 from tonetransfer.audio import save_audio
-from tonetransfer.classify_settings import load_classifier_settings
+from tonetransfer.classify_data import class_of
+from tonetransfer.classify_settings import INSTRUMENTS, load_classifier_settings
 from tonetransfer.classify_table import in_order
 from tonetransfer.cli import main
+from tonetransfer.orchestra import load_config
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +91,16 @@ def test_the_table_leaves_out_what_it_cannot_have() -> None:
     assert not {"panns", "activity"} & {path.stem for path in ordered}
     keys = [load_classifier_settings(path).sample_rate for path in ordered]
     assert sum(a != b for a, b in zip(keys[:-1], keys[1:], strict=True)) <= 2  # each set of windows is made once
+
+
+def test_phrases_of_the_table_are_short_and_leave_an_unseen_source_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked_for = []
+    monkeypatch.setattr(classify_table, "render_corpus", lambda config, _out, **more: asked_for.append((load_config(config), more)))
+    corpus = Path(__file__).parents[1] / "configs" / "corpus.yaml"
+    classify_table.render_phrases(corpus, tmp_path)
+    classify_table.render_phrases(corpus, tmp_path, soundfont=Path("other.sf2"))
+    (known, first), (other, second) = asked_for
+    assert first["split"] == second["split"] == "test" and second["soundfont"] == Path("other.sf2")
+    assert known.slopes["brass"] > 0 and not any(other.slope(timbre) for timbre in other.timbres.values())
+    classes = [{class_of(name, INSTRUMENTS) for name in more["only"]} for more in (first, second)]
+    assert all(len(some) >= 24 for some in classes) and "violin@R" in first["only"] and "violin@R" not in second["only"]

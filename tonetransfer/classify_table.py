@@ -148,10 +148,11 @@ def render_phrases(
         content["slopes"] = dict.fromkeys(described.slopes, 0.0)
         for timbre in content["timbres"].values():
             timbre["slope"] = None
+    timbres = {name: described.timbres[name.partition("@")[0]] for name in list_timbres(config) if class_of(name, INSTRUMENTS)}
     only = [
         name
-        for name in list_timbres(config)
-        if class_of(name, INSTRUMENTS) and described.timbres[name.partition("@")[0]].folder is None and not (soundfont and "@" in name)
+        for name, timbre in timbres.items()
+        if timbre.folder is None and not (soundfont and ("@" in name or timbre.bank))  # other banks are FluidR3's own
     ]
     with tempfile.TemporaryDirectory() as folder:
         reduced = Path(folder) / "corpus.yaml"
