@@ -234,7 +234,7 @@ def draw_numbers(axes: Any, described: dict[str, float]) -> None:
 
 def draw_map(axes: Any, points: np.ndarray, *, colours: np.ndarray, marks: dict[str, np.ndarray] | None = None, **options: Any) -> Any:
     """Points (n, 2) on a map, and names at places of their own; gives the dots, for a colour bar."""
-    dots = axes.scatter(points[:, 0], points[:, 1], c=colours, s=7, lw=0, alpha=0.8, **options)
+    dots = axes.scatter(points[:, 0], points[:, 1], c=colours, s=14, lw=0, alpha=0.8, **options)
     for name, place in (marks or {}).items():
         box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.65}
         axes.text(*place, name, ha="center", va="center", fontsize=7.5, bbox=box)
