@@ -6,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import SAMPLE_RATE, melody, tone
@@ -17,7 +18,7 @@ from tonetransfer.errors import AudioError, SettingsError, ToneTransferWarning
 from tonetransfer.loudness import loudness_db
 from tonetransfer.metrics import log_spectral_distance_db
 from tonetransfer.model import TimbreModel
-from tonetransfer.refine import HELD_OUT, RATES, _Material
+from tonetransfer.refine import HELD_OUT, RATES, _coupling_lost, _Material
 from tonetransfer.target import at_peak, find_target
 
 STEPS = 40
@@ -82,6 +83,22 @@ def test_worse_than_before_is_never_kept(tiny_model: TimbreModel, reference: tor
     wrecked = tt.refine(reference, SAMPLE_RATE, tiny_model, steps=3)
     assert torch.equal(wrecked.timbres[0], target.z)
     assert torch.equal(wrecked.decoder.head.bias, tiny_model.decoder.head.bias)
+
+
+def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference of steady tones says nothing of dynamics; the model's own must outlive the fit."""
+    monkeypatch.setattr(MODULE, "RATES", {key: 10.0 * rate for key, rate in RATES.items()})
+    short = reference[: 2 * SAMPLE_RATE]
+    target = find_target(tiny_model, SAMPLE_RATE, like=short)
+    batch = _Material(short, tt.analyze(short, SAMPLE_RATE, tiny_model)).at(np.array([20]), 0)
+    lost = {}
+    for weight in (0.0, 20.0):
+        monkeypatch.setattr(MODULE, "COUPLING_WEIGHT", weight)
+        fitted = tt.refine(short, SAMPLE_RATE, tiny_model, steps=30)
+        with torch.no_grad():
+            lost[weight] = float(_coupling_lost(fitted.decoder, fitted.timbres[0], tiny_model.decoder, target.z, batch, -8.0))
+    assert 0.0 < lost[20.0] < 0.7 * lost[0.0]
+    assert float(_coupling_lost(tiny_model.decoder, target.z, tiny_model.decoder, target.z, batch, -8.0)) == 0.0
 
 
 def test_what_is_held_out_is_not_learned_from(tiny_model: TimbreModel) -> None:

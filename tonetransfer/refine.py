@@ -18,6 +18,7 @@ import torch
 
 from .audio import AudioLike
 from .controls import Controls, extract
+from .decoder import Decoder
 from .dynamics import QUANTILES
 from .errors import AudioError
 from .losses import FFT_SIZES, spectral_loss
@@ -25,18 +26,20 @@ from .loudness import loudness_db
 from .model import Instrument, TimbreModel
 from .reference import SHORTEST_S
 from .spectral import magnitudes
-from .synth import highest_around, render_batch
+from .synth import below_nyquist, highest_around, render_batch
 from .target import Target, at_peak, at_rate, find_target
 from .trackers import DEFAULT_TRACKER
 
-STEPS = 300  # with two excerpts each: half a minute on two slow cores
+STEPS = 200  # with two excerpts each: about half a minute on two slow cores
 BATCH_SIZE = 2
 EXCERPT_S = 1.0  # as long as in training
 LONGEST_S = 60  # of a reference: its seconds with the most notes
 HELD_OUT = 5  # one second of so many is not learned from
 CHECK_EVERY = 30  # steps
 RATES = {"z": 2e-2, "head.bias": 1e-2, "head.weight": 5e-4, "film_before.bias": 5e-3, "film_after.bias": 5e-3}  # what is moved, how fast
-DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT = 0.5, 1.0, 0.05
+DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT, COUPLING_WEIGHT = 1.0, 0.5, 0.05, 2.0
+SHIFT_DB = 4.0, 12.0  # louder or softer than the recording: what was learned of dynamics from many instruments is to last
+FAINT = 1e-4  # of the sum of all harmonics: fainter ones do not count
 AUDIBLE_DB, FLOOR_DB = 60.0, 80.0  # below the recording's largest magnitude: a real one has a room and a microphone further down
 NOTE_SHARE = 0.3  # of a second, or it is not learned from
 FAINT_DB = -60.0
@@ -163,6 +166,7 @@ def _fit(model: TimbreModel, material: _Material, steps: int, seed: int, progres
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     rng = np.random.default_rng(seed)
     judge = material.at(material.judged, seed) if len(material.judged) else None
+    learned, start = deepcopy(model.decoder), z.clone()
     best, lowest = _snapshot(moved), _judge(model, z, judge, material.largest)
     for step in range(steps):
         for value in moved.values():
@@ -170,7 +174,11 @@ def _fit(model: TimbreModel, material: _Material, steps: int, seed: int, progres
         batch = material.at(rng.choice(material.learned, BATCH_SIZE), int(rng.integers(2**31)))
         sizes = (2048, int(rng.choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
         optimizer.zero_grad()
-        _loss(model, z, batch, material.largest, sizes).backward()  # type: ignore[no-untyped-call]  # torch
+        shift_db = float(rng.choice([-1.0, 1.0]) * rng.uniform(*SHIFT_DB))
+        loss = _loss(model, z, batch, material.largest, sizes) + COUPLING_WEIGHT * _coupling_lost(
+            model.decoder, z, learned, start, batch, shift_db
+        )
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
         optimizer.step()
         schedule.step()
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
@@ -207,6 +215,24 @@ def _loss(model: TimbreModel, z: torch.Tensor, batch: _Batch, largest: float, si
     wanted = loudness_db(batch.sound, model.grid)
     off_db = ((loudness_db(sound, model.grid) - wanted).abs() * (wanted > FAINT_DB)).mean()
     return loss + AUDIBLE_WEIGHT * _audible_distance(sound, batch.sound, largest) + LOUDNESS_WEIGHT * off_db
+
+
+def _coupling_lost(
+    decoder: Decoder, z: torch.Tensor, learned: Decoder, start: torch.Tensor, batch: _Batch, shift_db: float
+) -> torch.Tensor:
+    """How differently a change of loudness changes the partials of two decoders: mean [nepers] over those that may sound."""
+    f0_hz, highest_hz = batch.f0_hz[:1].expand(2, -1), batch.highest_hz[:1].expand(2, -1)
+    loudness = torch.cat([batch.loudness_db[:1], batch.loudness_db[:1] + shift_db])
+
+    def change(one: Decoder, timbre: torch.Tensor) -> torch.Tensor:
+        params, _ = one(f0_hz, loudness, timbre.expand(2, -1), highest_hz=highest_hz)
+        soft, loud = torch.log(params.harmonic_distribution + FAINT)
+        return loud - soft
+
+    with torch.no_grad():
+        wanted = change(learned, start)
+        audible = below_nyquist(highest_hz[0], decoder.n_harmonics, decoder.sample_rate).to(wanted)
+    return ((change(decoder, z) - wanted).abs() * audible).sum() / audible.sum()
 
 
 def _audible_distance(sound: torch.Tensor, target: torch.Tensor, largest: float) -> torch.Tensor:
