@@ -45,3 +45,21 @@ def test_each_side_moves_only_its_own_weights() -> None:
     told.backward()
     assert pairs.grad is not None and float(pairs.grad.abs().max()) > 0
     assert all(p.grad is None for p in adversary.parameters())
+
+
+def test_erasure_takes_what_was_played_and_leaves_who_plays() -> None:
+    torch.manual_seed(0)
+    adversary = Adversary(8)
+    who = torch.randn(1024, 1, 8)
+    played = torch.randn(1024, 2, 2)
+    pairs = who + 0.05 * torch.randn(1024, 2, 8)
+    pairs[..., 2] += 0.3 * played[..., 0]
+    pairs[..., 5] += 0.2 * played[..., 1]
+    adversary(pairs, played)
+    left = pairs @ adversary.erasure().T
+    for z, readable in ((pairs, True), (left, False)):
+        difference, label = z[:, 0] - z[:, 1], played[:, 0] - played[:, 1]
+        read = difference @ torch.linalg.lstsq(difference, label).solution
+        assert (float(1.0 - (label - read).square().sum() / label.square().sum()) > 0.5) == readable
+    untouched = [0, 1, 3, 4, 6, 7]
+    assert float((left - pairs)[..., untouched].abs().mean()) < 0.1

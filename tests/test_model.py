@@ -7,6 +7,7 @@ import torch
 from conftest import SAMPLE_RATE, make_controls, make_model, melody, tone
 
 from tonetransfer.controls import Controls
+from tonetransfer.encoder import TimbreEncoder
 from tonetransfer.errors import AudioError, ControlsError, InstrumentError
 from tonetransfer.frames import FrameGrid
 from tonetransfer.model import EXCERPT_SECONDS, TimbreModel
@@ -127,3 +128,15 @@ def test_another_rate_and_hop() -> None:
     n = 50
     controls = Controls(torch.full((n,), 220.0), torch.ones(n), torch.full((n,), -20.0), FrameGrid(16000, 160))
     assert model.render(model.decode(controls, model.timbre("violin"))).shape == (n * 160,)
+
+
+def test_a_map_behind_the_encoder_is_exact() -> None:
+    torch.manual_seed(0)
+    encoder = TimbreEncoder(48000, 480, 8, 16).eval()
+    encoder.spread.running_mean.normal_()
+    encoder.spread.running_var.uniform_(0.5, 2.0)
+    audio, matrix = 0.1 * torch.randn(2, 48000), torch.randn(8, 8)
+    with torch.no_grad():
+        wanted = encoder(audio) @ matrix.T
+        encoder.transform(matrix)
+        torch.testing.assert_close(encoder(audio), wanted, rtol=1e-4, atol=1e-4)

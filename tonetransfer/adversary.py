@@ -37,6 +37,25 @@ class Adversary(nn.Module):
         """What is remembered of z, (n, z_dim)."""
         return self.pairs[: min(int(self.filled), MEMORY)].flatten(0, 1)
 
+    def erasure(self) -> torch.Tensor:
+        """The gentlest linear map of z after which no linear reader finds what was played, (z_dim, z_dim): LEACE (Belrose et al. 2023).
+
+        Its covariances are those of differences within timbres, so what tells timbres apart is touched as little as can be.
+        """
+        difference, label = self._remembered()
+        power, directions = torch.linalg.eigh((difference.T @ difference / len(difference)).double())
+        power = power + RIDGE**2 * power.mean() + 1e-9
+        whiten, back = (directions * power**exponent @ directions.T for exponent in (-0.5, 0.5))
+        shared = whiten @ (difference.T @ label / len(difference)).double()
+        basis = torch.linalg.svd(shared, full_matrices=False).U
+        return (torch.eye(len(power), dtype=torch.float64, device=power.device) - back @ basis @ basis.T @ whiten).float()
+
+    def _remembered(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Differences of z within pairs, and of what was played, of unit variance."""
+        known = min(int(self.filled), MEMORY)
+        label = self.labels[:known]
+        return self.pairs[:known, 0] - self.pairs[:known, 1], label / (label.square().mean(0) + 1e-6).sqrt()
+
     def forward(self, pairs: torch.Tensor, played: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn, and say how much z tells.
 
@@ -60,13 +79,11 @@ class Adversary(nn.Module):
         rows = (int(self.filled) + torch.arange(len(pairs), device=pairs.device)) % MEMORY
         self.pairs[rows], self.labels[rows] = pairs.detach().to(self.pairs), (played[:, 0] - played[:, 1]).to(self.labels)
         self.filled += len(pairs)
-        known = min(int(self.filled), MEMORY)
-        chosen = torch.randint(0, known, (REHEARSED,), device=pairs.device)
-        label = self.labels[:known] / (self.labels[:known].square().mean(0) + 1e-6).sqrt()
-        difference = self.pairs[:known, 0] - self.pairs[:known, 1]
-        power, directions = torch.linalg.eigh(difference.T @ difference / known)
+        difference, label = self._remembered()
+        chosen = torch.randint(0, len(label), (REHEARSED,), device=pairs.device)
+        power, directions = torch.linalg.eigh(difference.T @ difference / len(label))
         whiten = directions * (power + RIDGE * power.mean() + 1e-9).rsqrt()
-        linear = (difference @ whiten).T @ label / known
+        linear = (difference @ whiten).T @ label / len(label)
         own = (self.net(_seen(self.pairs[chosen], whiten)) - label[chosen]).square().mean()
         frozen = {name: value.detach() for name, value in self.net.named_parameters()}
         pairs = pairs.float()

@@ -68,3 +68,14 @@ class TimbreEncoder(nn.Module):
         mean = (weight * h).sum(-1)
         deviation = (weight * (h - mean[..., None]).square()).sum(-1).clamp(min=1e-6).sqrt()
         return self.spread(self.project(torch.cat([mean, deviation], dim=-1)).float())
+
+    @torch.no_grad()
+    def transform(self, matrix: torch.Tensor) -> None:
+        """Put a linear map (z_dim, z_dim) behind the encoder, as it is outside of training, by folding it into the last layer."""
+        last, spread = self.project[-1], self.spread
+        assert isinstance(last, nn.Linear) and spread.running_mean is not None and spread.running_var is not None
+        whole = matrix.double() * (spread.running_var.double() + spread.eps).rsqrt()
+        last.bias.copy_(whole @ (last.bias.double() - spread.running_mean.double()))
+        last.weight.copy_(whole @ last.weight.double())
+        spread.running_mean.zero_()
+        spread.running_var.fill_(1.0 - spread.eps)
