@@ -104,3 +104,16 @@ def test_phrases_of_the_table_are_short_and_leave_an_unseen_source_as_it_is(monk
     assert known.slopes["brass"] > 0 and not any(other.slope(timbre) for timbre in other.timbres.values())
     classes = [{class_of(name, INSTRUMENTS) for name in more["only"]} for more in (first, second)]
     assert all(len(some) >= 24 for some in classes) and "violin@R" in first["only"] and "violin@R" not in second["only"]
+
+
+def test_the_bundled_classifier_is_small_and_knows_the_instruments(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import tonetransfer as tt
+
+    bundled = Path(tt.__file__).parent / "classifiers" / "bundled.safetensors"
+    assert bundled.stat().st_size < 5_000_000 and str(Path.home()).encode() not in bundled.read_bytes()
+    classifier = tt.load_classifier()
+    assert len(classifier.classes) >= 24 and {"violin", "muted_trumpet", "voice_ooh"} <= set(classifier.classes)
+    said = tt.classify(synthetic("bright", 2.5, 1, rate=48000), 48000)
+    assert len(said.per_step()) == 3 and abs(said.probabilities.sum() - 1.0) < 1e-4
+    code, out, _ = asked(capsys, "classify", folder / "what.wav", "--json")
+    assert code == 0 and json.loads(out)["instrument"] in classifier.classes
