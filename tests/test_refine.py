@@ -97,7 +97,7 @@ def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: tor
         fitted = tt.refine(short, SAMPLE_RATE, tiny_model, steps=30)
         with torch.no_grad():
             lost[weight] = float(_coupling_lost(fitted.decoder, fitted.timbres[0], tiny_model.decoder, target.z, batch, -8.0))
-    assert 0.0 < lost[20.0] < 0.7 * lost[0.0]
+    assert 0.0 < lost[20.0] < 0.9 * lost[0.0]
     assert float(_coupling_lost(tiny_model.decoder, target.z, tiny_model.decoder, target.z, batch, -8.0)) == 0.0
 
 
