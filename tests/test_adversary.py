@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tonetransfer.adversary import Adversary
+from tonetransfer.adversary import Adversary, erasure
 
 
 def last_reading(leak: float, steps: int = 300) -> float:
@@ -47,19 +47,29 @@ def test_each_side_moves_only_its_own_weights() -> None:
     assert all(p.grad is None for p in adversary.parameters())
 
 
-def test_erasure_takes_what_was_played_and_leaves_who_plays() -> None:
+def test_the_linear_reader_follows_a_leak_that_turns() -> None:
     torch.manual_seed(0)
     adversary = Adversary(8)
-    who = torch.randn(1024, 1, 8)
+    told = {}
+    for step in range(120):
+        played = torch.randn(16, 2, 2)
+        pairs = torch.randn(16, 1, 8) + 0.1 * torch.randn(16, 2, 8)
+        pairs[..., 0] += (1.0 if step < 60 else -1.0) * played[..., 0]
+        told[step] = float(adversary(pairs, played)[1])
+    assert told[59] > 0.3 and told[119] > 0.3 and min(told[step] for step in range(60, 75)) < 0.5 * told[59]
+
+
+def test_erasure_takes_what_was_played_and_leaves_who_plays() -> None:
+    torch.manual_seed(0)
     played = torch.randn(1024, 2, 2)
-    pairs = who + 0.05 * torch.randn(1024, 2, 8)
+    pairs = torch.randn(1024, 1, 8) + 0.05 * torch.randn(1024, 2, 8)
     pairs[..., 2] += 0.3 * played[..., 0]
     pairs[..., 5] += 0.2 * played[..., 1]
-    adversary(pairs, played)
-    left = pairs @ adversary.erasure().T
+    asked = played[:, 0] - played[:, 1]
+    left = pairs @ erasure(pairs[:, 0] - pairs[:, 1], asked).T
     for z, readable in ((pairs, True), (left, False)):
-        difference, label = z[:, 0] - z[:, 1], played[:, 0] - played[:, 1]
-        read = difference @ torch.linalg.lstsq(difference, label).solution
-        assert (float(1.0 - (label - read).square().sum() / label.square().sum()) > 0.5) == readable
+        difference = z[:, 0] - z[:, 1]
+        read = difference @ torch.linalg.lstsq(difference, asked).solution
+        assert (float(1.0 - (asked - read).square().sum() / asked.square().sum()) > 0.5) == readable
     untouched = [0, 1, 3, 4, 6, 7]
     assert float((left - pairs)[..., untouched].abs().mean()) < 0.1

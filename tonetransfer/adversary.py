@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-RIDGE = 0.01  # share of the mean variance that every direction is credited with
 N_LABELS = 2  # mean pitch, mean loudness
-MEMORY = 2048  # pairs that are remembered: enough for the adversary to find what one batch does not show
-REHEARSED = 256  # of them, a step
+MEMORY = 2048  # pairs that are remembered for their covariance
+RECENT = 512  # of them, the network learns from: an older encoder spoke another language
+REHEARSED = 256  # of these, a step
+NEWEST = 0.1  # weight of a batch in the running covariance with what was played
+RIDGE = 0.01  # share of the mean variance that every direction is credited with
 
 
 class Adversary(nn.Module):
@@ -16,7 +18,8 @@ class Adversary(nn.Module):
 
     Differences within a timbre are asked for, because who plays tells much of how high and how loud; that is no leak. They are whitened:
     to whoever reads z, a trace in some direction is as good as a loud word. Two readers work side by side: the best linear one, in
-    closed form from a memory of pairs, and a network, which also finds what is said in other words by each timbre.
+    closed form, and a network, which also finds what is said in other words by each timbre. The linear one must be up to date: one that was
+    fitted to the last hundred batches was outrun by an encoder that turned the same words round and round.
 
     Parameters
     ----------
@@ -25,6 +28,7 @@ class Adversary(nn.Module):
 
     pairs: torch.Tensor
     labels: torch.Tensor
+    shared: torch.Tensor
 
     def __init__(self, z_dim: int, width: int = 128) -> None:
         super().__init__()
@@ -32,29 +36,11 @@ class Adversary(nn.Module):
         self.register_buffer("pairs", torch.zeros(MEMORY, 2, z_dim))
         self.register_buffer("labels", torch.zeros(MEMORY, N_LABELS))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+        self.register_buffer("shared", torch.zeros(z_dim, N_LABELS), persistent=False)
 
     def known(self) -> torch.Tensor:
         """What is remembered of z, (n, z_dim)."""
         return self.pairs[: min(int(self.filled), MEMORY)].flatten(0, 1)
-
-    def erasure(self) -> torch.Tensor:
-        """The gentlest linear map of z after which no linear reader finds what was played, (z_dim, z_dim): LEACE (Belrose et al. 2023).
-
-        Its covariances are those of differences within timbres, so what tells timbres apart is touched as little as can be.
-        """
-        difference, label = self._remembered()
-        power, directions = torch.linalg.eigh((difference.T @ difference / len(difference)).double())
-        power = power + RIDGE**2 * power.mean() + 1e-9
-        whiten, back = (directions * power**exponent @ directions.T for exponent in (-0.5, 0.5))
-        shared = whiten @ (difference.T @ label / len(difference)).double()
-        basis = torch.linalg.svd(shared, full_matrices=False).U
-        return (torch.eye(len(power), dtype=torch.float64, device=power.device) - back @ basis @ basis.T @ whiten).float()
-
-    def _remembered(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Differences of z within pairs, and of what was played, of unit variance."""
-        known = min(int(self.filled), MEMORY)
-        label = self.labels[:known]
-        return self.pairs[:known, 0] - self.pairs[:known, 1], label / (label.square().mean(0) + 1e-6).sqrt()
 
     def forward(self, pairs: torch.Tensor, played: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn, and say how much z tells.
@@ -76,20 +62,53 @@ class Adversary(nn.Module):
         """
         if not len(pairs):
             return pairs.sum(), pairs.sum()
-        rows = (int(self.filled) + torch.arange(len(pairs), device=pairs.device)) % MEMORY
-        self.pairs[rows], self.labels[rows] = pairs.detach().to(self.pairs), (played[:, 0] - played[:, 1]).to(self.labels)
-        self.filled += len(pairs)
-        difference, label = self._remembered()
-        chosen = torch.randint(0, len(label), (REHEARSED,), device=pairs.device)
-        power, directions = torch.linalg.eigh(difference.T @ difference / len(label))
-        whiten = directions * (power + RIDGE * power.mean() + 1e-9).rsqrt()
-        linear = (difference @ whiten).T @ label / len(label)
-        own = (self.net(_seen(self.pairs[chosen], whiten)) - label[chosen]).square().mean()
-        frozen = {name: value.detach() for name, value in self.net.named_parameters()}
         pairs = pairs.float()
+        difference, asked = pairs[:, 0] - pairs[:, 1], (played[:, 0] - played[:, 1]).float()
+        rows = (int(self.filled) + torch.arange(len(pairs), device=pairs.device)) % MEMORY
+        self.pairs[rows], self.labels[rows] = pairs.detach(), asked
+        self.filled += len(pairs)
+        known = min(int(self.filled), MEMORY)
+        scale = (self.labels[:known].square().mean(0) + 1e-6).sqrt()
+        whiten = _whitening(self.pairs[:known, 0] - self.pairs[:known, 1])
+
+        chosen = (int(self.filled) - 1 - torch.randint(0, min(known, RECENT), (REHEARSED,), device=pairs.device)) % MEMORY
+        own = (self.net(_seen(self.pairs[chosen], whiten)) - self.labels[chosen] / scale).square().mean()
+        frozen = {name: value.detach() for name, value in self.net.named_parameters()}
         read = torch.func.functional_call(self.net, frozen, (_seen(pairs, whiten),))
-        told = read.square().mean() + ((pairs[:, 0] - pairs[:, 1]) @ whiten @ linear).square().mean()
-        return own, told
+
+        batch = difference.T @ (asked / scale) / len(pairs)
+        self.shared.lerp_(batch.detach(), NEWEST)
+        linear = whiten.T @ (self.shared + batch - batch.detach())  # the value of the running mean, the gradient of the batch
+        return own, read.square().mean() + linear.square().sum() / N_LABELS
+
+
+def erasure(difference: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """The gentlest linear map of z after which no linear reader finds what was played: LEACE (Belrose et al. 2023).
+
+    Its covariances are those of differences within timbres, so what tells timbres apart is touched as little as can be.
+
+    Parameters
+    ----------
+    difference : Tensor [shape=(n, z_dim)]
+        Of z, between two excerpts of one timbre.
+    asked : Tensor [shape=(n, n_labels)]
+        Of what was played in them.
+
+    Returns
+    -------
+    Tensor [shape=(z_dim, z_dim)]
+    """
+    difference, asked = difference.double(), asked.double()
+    power, directions = torch.linalg.eigh(difference.T @ difference / len(difference))
+    power = power + 1e-4 * power.mean() + 1e-12
+    whiten, back = (directions * power**exponent @ directions.T for exponent in (-0.5, 0.5))
+    basis = torch.linalg.svd(whiten @ (difference.T @ asked), full_matrices=False).U
+    return (torch.eye(len(power), dtype=torch.float64, device=power.device) - back @ basis @ basis.T @ whiten).float()
+
+
+def _whitening(difference: torch.Tensor) -> torch.Tensor:
+    power, directions = torch.linalg.eigh(difference.T @ difference / len(difference))
+    return directions * (power + RIDGE * power.mean() + 1e-9).rsqrt()
 
 
 def _seen(pairs: torch.Tensor, whiten: torch.Tensor) -> torch.Tensor:

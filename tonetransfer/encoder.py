@@ -18,7 +18,7 @@ class TimbreEncoder(nn.Module):
 
     A log-mel spectrogram whose overall level is divided out (how loud the recording is says nothing of who plays; how loud the bands are
     among each other says everything), three strided convolutions over time, then an attention-weighted mean and deviation over the
-    frames (Okabe et al. 2018). There is no recurrence and no position: what is left cannot hold a melody.
+    frames (Okabe et al. 2018), and the mean spectrum itself. There is no recurrence and no position: what is left cannot hold a melody.
     Each number of z is spread to unit variance over the timbres: without it all timbres begin almost in one point, and stay there for long.
 
     Parameters
@@ -40,6 +40,8 @@ class TimbreEncoder(nn.Module):
         self.frames = nn.Sequential(*layers)
         self.attention = nn.Sequential(nn.Conv1d(width, width // 2, 1), nn.Tanh(), nn.Conv1d(width // 2, width, 1))
         self.project = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, z_dim))
+        self.skip = nn.Linear(N_MELS, z_dim, bias=False)  # the mean spectrum, past all layers: as it is equalised, so is the instrument
+        nn.init.zeros_(self.skip.weight)
         self.spread = nn.BatchNorm1d(z_dim, affine=False, momentum=0.02)
 
     def log_mel(self, audio: torch.Tensor) -> torch.Tensor:
@@ -67,15 +69,18 @@ class TimbreEncoder(nn.Module):
         weight = torch.softmax(self.attention(h) + 4.0 * sounding.clamp(max=0.0), dim=-1)  # near-silent frames hardly count
         mean = (weight * h).sum(-1)
         deviation = (weight * (h - mean[..., None]).square()).sum(-1).clamp(min=1e-6).sqrt()
-        return self.spread(self.project(torch.cat([mean, deviation], dim=-1)).float())
+        loud = torch.softmax(4.0 * mel.amax(dim=1, keepdim=True).clamp(max=0.0), dim=-1)
+        spectrum = (loud * mel).sum(-1)
+        return self.spread((self.project(torch.cat([mean, deviation], dim=-1)) + self.skip(spectrum)).float())
 
     @torch.no_grad()
     def transform(self, matrix: torch.Tensor) -> None:
         """Put a linear map (z_dim, z_dim) behind the encoder, as it is outside of training, by folding it into the last layer."""
-        last, spread = self.project[-1], self.spread
+        last, skip, spread = self.project[-1], self.skip, self.spread
         assert isinstance(last, nn.Linear) and spread.running_mean is not None and spread.running_var is not None
         whole = matrix.double() * (spread.running_var.double() + spread.eps).rsqrt()
         last.bias.copy_(whole @ (last.bias.double() - spread.running_mean.double()))
         last.weight.copy_(whole @ last.weight.double())
+        skip.weight.copy_(whole @ skip.weight.double())
         spread.running_mean.zero_()
         spread.running_var.fill_(1.0 - spread.eps)

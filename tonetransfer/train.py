@@ -174,8 +174,6 @@ class Training(lightning.LightningModule):
         weights["timbres"] = self.table.weight.detach()[named]
         weights["quantiles"] = torch.stack([self.corpus.quantiles(i) for i in named])
         model.load_state_dict(weights)
-        if int(self.adversary.filled):
-            model.encoder.transform(self.adversary.erasure())
         return model
 
     def _notes(self, figures: dict[str, float]) -> dict[str, Any]:
