@@ -133,7 +133,7 @@ def test_a_run_learns_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path,
     transfer_db = read_notes(first)["notes"]["validation"]["transfer_db"]
     path = train(settings_for(folder, tmp_path, steps=150, validate_every=75))  # type: ignore[arg-type]  # Settings
     notes = read_notes(path)
-    assert seeds == [0, 30]  # other batches than those it has seen
+    assert seeds[::2] == [0, 30]  # other batches than those it has seen; between them, what is drawn for the erasure
     assert bests == [math.inf, pytest.approx(transfer_db)]
     assert notes["notes"]["steps"] > 30
     assert resynthesis_db(path) < early - 1.0

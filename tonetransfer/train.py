@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
-from .adversary import Adversary
+from .adversary import Adversary, erasure
 from .config import Settings
 from .convert import hz_to_midi
 from .data import VALIDATION_NAMES, Corpus, Excerpts
@@ -41,6 +42,7 @@ from .synth import render_batch
 from .weights import load_model, read_notes, save_model
 
 VALIDATION_SECONDS = 6.0
+ERASURE_PAIRS = 1600
 VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
 ROWS_FOLLOW = 0.2  # the encoder is drawn to a timbre's row, which no excerpt's melody can leak into, more than the row to it
@@ -288,4 +290,19 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     if resumed and best.exists():  # its figure is known after the checkpoint of the same step is written
         training.best = read_notes(best)["notes"]["validation"].get(VALIDATED[1], math.inf)
     trainer.fit(training, ckpt_path=str(last) if resumed else None)
+    erase_played(best, corpus, settings)
     return best
+
+
+@torch.no_grad()
+def erase_played(path: Path, corpus: Corpus, settings: Settings) -> None:
+    """Take from the encoder of a weights file what a linear reader could still find of pitch and loudness."""
+    model, notes = load_model(path), read_notes(path)["notes"]
+    as_recorded = {"capture_share": 0.0, "equalise_share": 0.0, "rescale_share": 0.0, "workers": 0}
+    batches = iter(Excerpts(corpus, settings.data.model_copy(update=as_recorded), seed=settings.train.seed + settings.train.steps))
+    pairs, played = [], []
+    for batch in islice(batches, -(-ERASURE_PAIRS // settings.data.batch_size)):
+        pairs.append(model.encoder(batch["reference"]) - model.encoder(batch["another"]))
+        played.append(batch["played"][:, 0] - batch["played"][:, 1])
+    model.encoder.transform(erasure(torch.cat(pairs), torch.cat(played)))
+    save_model(path, model, notes=notes, overwrite=True)
