@@ -45,11 +45,11 @@ class DataSettings(_Section):
     excerpt_seconds: float = Field(1.0, gt=0)
     reference_seconds: float = Field(2.0, gt=0)
     batch_size: int = Field(16, gt=0)
-    parallel_share: float = Field(0.6, ge=0, le=1)  # loudness of instrument A, sound of instrument B: what users do
+    parallel_share: float = Field(0.5, ge=0, le=1)  # loudness of instrument A, sound of instrument B: what users do
     named_share: float = Field(0.7, ge=0, le=1)  # the named instruments are what most people play; the others fill the space of timbres
     featured: tuple[str, ...] = FEATURED  # of the named ones, those that come up three times as often
-    equalise_share: float = Field(0.3, ge=0, le=1)  # random equalisation and tilt of reference and target alike: new timbres
-    rescale_share: float = Field(0.12, ge=0, le=1)  # pitch and formants moved together: a smaller or larger instrument
+    equalise_share: float = Field(0.5, ge=0, le=1)  # random equalisation and tilt of reference and target alike: new timbres
+    rescale_share: float = Field(0.25, ge=0, le=1)  # pitch and formants moved together: a smaller or larger instrument
     capture_share: float = Field(0.4, ge=0, le=1)  # references heard through a room, a microphone and hiss: z must leave the recording out
     validation_performances: int = Field(1, ge=0)  # held out of training, in the middle register
     workers: int = Field(1, ge=0)  # processes that make batches while the last one is learned from
@@ -65,11 +65,11 @@ class TrainSettings(_Section):
     gradient_clip: float = Field(1.0, gt=0)
     table_start: float = Field(0.4, ge=0, le=1)  # share of the steps in which the table follows the encoder, before it learns by itself
     table_share: float = Field(0.5, ge=0, le=1)  # then: items that take z from the table of timbres instead of the encoder
-    alignment_weight: float = Field(1.0, ge=0)  # pulls the encoder's z and the table's rows of one timbre together
-    contrast_weight: float = Field(1.0, ge=0)  # two excerpts of one timbre near each other, those of others far
-    redundancy_weight: float = Field(2.0, ge=0)  # against numbers of z that repeat each other
-    adversary_weight: float = Field(6.0, ge=0)  # against reading pitch and loudness from z
-    log_spectral_weight: float = Field(1.0, ge=0)
+    alignment_weight: float = Field(0.3, ge=0)  # pulls the encoder's z and the table's rows of one timbre together
+    contrast_weight: float = Field(0.3, ge=0)  # two excerpts of one timbre near each other, those of others far
+    redundancy_weight: float = Field(1.0, ge=0)  # against numbers of z that repeat each other
+    adversary_weight: float = Field(3.0, ge=0)  # against reading pitch and loudness from z
+    log_spectral_weight: float = Field(1.5, ge=0)
     loudness_weight: float = Field(0.05, ge=0)  # per dB: without it the tone comes out some dB too soft, because most bins hold noise
     validate_every: int = Field(1000, gt=0)
     start: str | None = None  # weights file whose networks (and timbres of the same names) training goes out from
