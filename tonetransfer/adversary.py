@@ -29,6 +29,7 @@ class Adversary(nn.Module):
     pairs: torch.Tensor
     labels: torch.Tensor
     shared: torch.Tensor
+    filled: torch.Tensor
 
     def __init__(self, z_dim: int, width: int = 128) -> None:
         super().__init__()

@@ -55,8 +55,8 @@ def _room(index: int, n_fft: int, sample_rate: int) -> torch.Tensor:
     rng = np.random.default_rng([index, 1])
     decay_s = float(np.exp(rng.uniform(*np.log(DECAY_S))))
     seconds = np.arange(int(decay_s * sample_rate), dtype=np.float32) / sample_rate
-    tail = rng.standard_normal(len(seconds), dtype=np.float32) * np.exp(-6.9 * seconds / decay_s)
-    dull = np.convolve(tail, np.full(6, 1 / 6, np.float32), mode="same")
+    tail = np.asarray(rng.standard_normal(len(seconds)) * np.exp(-6.9 * seconds / decay_s))
+    dull = np.convolve(tail, np.full(6, 1 / 6), mode="same")
     share = np.minimum(2.0 * seconds / decay_s, 1.0)
     tail = tail * (1.0 - share) + dull * share
     tail[: int(0.002 * sample_rate)] = 0.0

@@ -88,5 +88,6 @@ def redundancy(z: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     known = known.detach()
     mean = known.mean(0)
     share = len(z) / (len(z) + len(known))
-    covariance = sum(weight * (x - mean).T @ (x - mean) / len(x) for x, weight in ((z, 10 * share), (known, 1 - 10 * share)))
+    newest, older = ((x - mean).T @ (x - mean) / len(x) for x in (z, known))
+    covariance = 10 * share * newest + (1 - 10 * share) * older  # a batch counts for more than its share, or nothing would move
     return (covariance - torch.diag(covariance.diagonal())).square().sum() / z.shape[1]
