@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,7 +74,8 @@ def test_transposition(tiny_model: TimbreModel, heard: Controls, transpose: floa
     for fit in (True, False):
         arrangement = arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="tuba"), transpose=transpose, fit=fit)
         assert arrangement.transposed == transpose
-        assert torch.allclose(arrangement.asked.f0_hz, heard.f0_hz * 2.0 ** (transpose / 12), rtol=1e-5)
+        notes = arrangement.notes
+        assert torch.allclose(arrangement.asked.f0_hz[notes], heard.f0_hz[notes] * 2.0 ** (transpose / 12), rtol=1e-5)
 
 
 def test_auto_goes_where_the_instrument_plays(tiny_model: TimbreModel, heard: Controls) -> None:
@@ -269,3 +271,14 @@ def test_a_moving_timbre(tiny_model: TimbreModel) -> None:
     share = torch.linspace(0, 1, controls.n_frames)[:, None]
     z = (1 - share) * tiny_model.timbre("violin") + share * tiny_model.timbre("tuba")
     assert tt.synthesize(controls, tiny_model, z).shape == (controls.n_samples,)
+
+
+def test_a_note_rings_on_at_its_own_pitch(tiny_model: TimbreModel) -> None:
+    heard = make_controls([76, 64], [-20.0, -20.0], rest=0.3)
+    target = replace(find_target(tiny_model, SAMPLE_RATE, to="violin"), release_db_per_s=120.0)
+    asked = arrange(heard, target, transpose=0.0).asked
+    notes = heard.note_frames()
+    end = int((~notes & (torch.arange(len(notes)) > int(notes.int().argmax()))).int().argmax())  # first frame behind the first note
+    ringing = slice(end, end + 20)
+    assert float(asked.loudness_db[ringing].min()) > float(heard.loudness_db[ringing].min()) + 20.0
+    torch.testing.assert_close(asked.f0_hz[ringing], heard.f0_hz[end - 5].expand(20), rtol=1e-3, atol=0.0)

@@ -22,7 +22,7 @@ from .model import TimbreModel
 from .polyphony import POLYPHONIC_SHARE, voices_share
 from .reference import warn_if_same
 from .refine import refine as refine_model
-from .release import with_release
+from .release import find_releases, with_release
 from .target import Recording, Target, at_rate, find_target
 from .trackers import DEFAULT_TRACKER
 
@@ -211,9 +211,19 @@ def arrange(
         assert target.quantiles is not None
         ends = (target.mean_midi, target.lowest_midi, target.highest_midi)
         asked = fit_controls(tuned, *ends, target.quantiles, transpose=semitones)
-        asked = replace(asked, loudness_db=with_release(asked.loudness_db, target.release_db_per_s, asked.grid.frame_rate))
+        asked = _released(asked, notes, target.release_db_per_s)
     louder = torch.where(asked.loudness_db > FLOOR_DB, asked.loudness_db + loudness_db, FLOOR_DB)  # silence stays silence
     return Arrangement(replace(asked, loudness_db=louder), notes, float(semitones))
+
+
+def _released(asked: Controls, notes: torch.Tensor, release_db_per_s: float) -> Controls:
+    """Controls whose notes end as the instrument's do, and ring on at their own pitch, not at that of the next."""
+    ends = find_releases(asked.loudness_db, asked.grid.frame_rate)
+    f0_hz = asked.f0_hz.clone()
+    for first, last in ends:
+        rest = slice(first + 1, last + 1)
+        f0_hz[rest] = torch.where(notes[rest], f0_hz[rest], f0_hz[first])
+    return replace(asked, f0_hz=f0_hz, loudness_db=with_release(asked.loudness_db, release_db_per_s, asked.grid.frame_rate, ends))
 
 
 def play(
