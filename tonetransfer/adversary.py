@@ -39,10 +39,6 @@ class Adversary(nn.Module):
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
         self.register_buffer("shared", torch.zeros(z_dim, N_LABELS), persistent=False)
 
-    def known(self) -> torch.Tensor:
-        """What is remembered of z, (n, z_dim)."""
-        return self.pairs[: min(int(self.filled), MEMORY)].flatten(0, 1)
-
     def forward(self, pairs: torch.Tensor, played: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Learn, and say how much z tells.
 

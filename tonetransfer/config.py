@@ -25,7 +25,7 @@ class ModelSettings(_Section):
     sample_rate: int = Field(48000, gt=0)  # full band: older systems stop at 16 kHz and sound dull
     hop_length: int = Field(480, gt=0)  # 100 frames a second, exact on CREPE's 16 kHz grid
     z_dim: int = Field(64, gt=0)
-    encoder_width: int = Field(192, gt=0, multiple_of=8)
+    encoder_width: int = Field(256, gt=0, multiple_of=8)
     decoder_width: int = Field(384, gt=0, multiple_of=2)
     n_harmonics: int = Field(100, gt=0)
     n_bands: int = Field(96, gt=1)  # half ERB, half linear: the roll-off of a recording lies in the top octave
@@ -42,6 +42,7 @@ class DataSettings(_Section):
     """What a batch is made of."""
 
     corpus: str = "corpus/train"  # a folder made by `tonetransfer corpus render`
+    others: tuple[str, ...] = ()  # more of them, heard by the encoder alone: what makes an oboe is common to several recordings of oboes
     excerpt_seconds: float = Field(1.0, gt=0)
     reference_seconds: float = Field(2.0, gt=0)
     batch_size: int = Field(16, gt=0)
@@ -51,6 +52,8 @@ class DataSettings(_Section):
     equalise_share: float = Field(0.5, ge=0, le=1)  # random equalisation and tilt of reference and target alike: new timbres
     rescale_share: float = Field(0.25, ge=0, le=1)  # pitch and formants moved together: a smaller or larger instrument
     capture_share: float = Field(0.4, ge=0, le=1)  # references heard through a room, a microphone and hiss: z must leave the recording out
+    heard_seconds: float = Field(288.0, gt=0)  # of a batch that is heard only: it costs the encoder alone
+    other_share: float = Field(0.2, ge=0, le=1)  # of the hearings that come from `others`
     validation_performances: int = Field(1, ge=0)  # held out of training, in the middle register
     workers: int = Field(1, ge=0)  # processes that make batches while the last one is learned from
 
@@ -65,10 +68,14 @@ class TrainSettings(_Section):
     gradient_clip: float = Field(1.0, gt=0)
     table_start: float = Field(0.4, ge=0, le=1)  # share of the steps in which the table follows the encoder, before it learns by itself
     table_share: float = Field(0.5, ge=0, le=1)  # then: items that take z from the table of timbres instead of the encoder
-    alignment_weight: float = Field(0.3, ge=0)  # pulls the encoder's z and the table's rows of one timbre together
-    contrast_weight: float = Field(0.3, ge=0)  # two excerpts of one timbre near each other, those of others far
-    redundancy_weight: float = Field(1.0, ge=0)  # against numbers of z that repeat each other
-    adversary_weight: float = Field(3.0, ge=0)  # against reading pitch and loudness from z
+    drawn_weight: float = Field(0.06, ge=0)  # the table's rows are drawn to the encoder's z a little
+    alignment_weight: float = Field(1.0, ge=0)  # the forces on z: see forces.py
+    kind_weight: float = Field(1.0, ge=0)
+    consistency_weight: float = Field(0.5, ge=0)
+    contrast_weight: float = Field(0.3, ge=0)
+    adversary_weight: float = Field(3.0, ge=0)
+    encoder_steps: int = Field(0, ge=0)  # before the others, while decoder and table of `start` stand still
+    encoder_learning_rate: float = Field(2e-3, gt=0)
     log_spectral_weight: float = Field(1.5, ge=0)
     loudness_weight: float = Field(0.05, ge=0)  # per dB: without it the tone comes out some dB too soft, because most bins hold noise
     validate_every: int = Field(1000, gt=0)

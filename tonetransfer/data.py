@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Corpus:
         except json.JSONDecodeError as error:
             raise SettingsError(f"{folder}/manifest.json: is damaged ({error}); render the corpus again") from None
         self.timbres: list[dict[str, Any]] = list(self.manifest["timbres"].values())
-        pack = self._pack_folder()
+        self.pack = pack = self._pack_folder()
         if not (pack / "recordings.json").exists():
             self._pack(pack)
         self.audio = np.load(pack / "audio.npy", mmap_mode="r")
@@ -169,10 +169,9 @@ class Corpus:
 class Excerpts(IterableDataset):
     """Endless training batches.
 
-    Each is a mapping: ``target`` (batch, n_samples), ``f0_hz`` and ``loudness_db`` (batch, n_frames), ``reference`` and ``another``
-    (batch, n_samples_reference), two excerpts of the target's timbre, ``captured`` (batch,) bool: `reference` is heard through a room, a
-    microphone or hiss, ``timbre`` (batch,) rows of the corpus's timbres, ``original`` (batch,) bool: neither equalised nor rescaled, and
-    ``played`` (batch, 2, 2): mean pitch [octaves] and loudness [10 dB] of the notes of both excerpts, as they were before rescaling.
+    Each is a mapping: ``target`` (batch, n_samples), ``f0_hz`` and ``loudness_db`` (batch, n_frames), ``reference`` (batch,
+    n_samples_reference), an excerpt of another performance on the target's timbre, ``timbre`` (batch,) rows of the corpus's timbres, and
+    ``original`` (batch,) bool: neither equalised nor rescaled.
     """
 
     def __init__(self, corpus: Corpus, settings: DataSettings, *, seed: int) -> None:
@@ -189,13 +188,8 @@ class Excerpts(IterableDataset):
             raise SettingsError(f"{corpus.folder}: no timbre has two recordings; a reference must differ from its target")
         self.quantiles = {row: corpus.quantiles(row, without=held_out) for row in self.by_timbre}
         self.release = {row: corpus.release_db_per_s(row) for row in self.by_timbre}
-        rows = list(self.by_timbre)
-        named = np.array([bool(corpus.timbres[row]["named"]) for row in rows])
-        weight = np.array([3.0 if corpus.timbres[row]["name"] in settings.featured else 1.0 for row in rows])
-        shares = weight * np.where(named, settings.named_share, 1.0 - settings.named_share)
-        for group in (named, ~named):
-            shares[group] /= weight[group].sum() if group.any() else 1.0
-        self.rows, self.shares = rows, shares / shares.sum()
+        self.rows = list(self.by_timbre)
+        self.shares = timbre_shares(corpus, self.rows, settings)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = torch.utils.data.get_worker_info()
@@ -208,15 +202,14 @@ class Excerpts(IterableDataset):
         settings, grid = self.settings, self.corpus.grid
         row = int(rng.choice(self.rows, p=self.shares))
         order = rng.permutation(len(self.by_timbre[row]))
-        target, *sources = (self.by_timbre[row][order[i]] for i in (0, 1, -1))
+        target, source = (self.by_timbre[row][order[i]] for i in (0, 1))
         n_frames = round(settings.excerpt_seconds * grid.frame_rate)
         rate = round(RATE_STEPS * np.exp(rng.uniform(-0.22, 0.22))) / RATE_STEPS if rng.random() < settings.rescale_share else 1.0
         curve = random_curve_db(rng, grid.sample_rate) if rng.random() < settings.equalise_share else None
         first = self._start(rng, target, n_frames * rate)
         n_heard = round(settings.reference_seconds * grid.frame_rate)
-        heard = [self._start(rng, source, n_heard * rate) for source in sources]
+        reference = self._sound(self._start(rng, source, n_heard * rate), n_heard, rate, curve)
         capture = bool(rng.random() < settings.capture_share)
-        reference = self._sound(heard[0], n_heard, rate, curve)
         margin = MARGIN_FRAMES
         sound = self._sound(first - margin, n_frames + 2 * margin, rate, curve)
         clock = first + rate * np.arange(n_frames)
@@ -234,9 +227,6 @@ class Excerpts(IterableDataset):
             "f0_hz": f0_hz.float(),
             "loudness_db": loud.float(),
             "reference": captured(reference, rng, grid.sample_rate) if capture else reference,
-            "another": self._sound(heard[1], n_heard, rate, curve),
-            "captured": torch.tensor(capture),
-            "played": torch.from_numpy(np.stack([self._played(start, round(n_heard * rate)) for start in heard])).float(),
             "timbre": torch.tensor(row),
             "original": torch.tensor(curve is None and rate == 1.0),
         }
@@ -249,14 +239,6 @@ class Excerpts(IterableDataset):
             if self.corpus.loudness[first : first + int(n_frames)].max() > QUIET_DB:
                 break
         return first
-
-    def _played(self, first: int, n_frames: int) -> np.ndarray:
-        """Mean pitch [octaves] and loudness [10 dB] of the notes of a stretch."""
-        span = slice(first, first + n_frames)
-        loud = self.corpus.loudness[span]
-        notes = self.corpus.voiced[span] & (loud > QUIET_DB)
-        notes = notes if notes.any() else np.ones_like(notes)
-        return np.array([hz_to_midi(self.corpus.f0_hz[span][notes]).mean() / 12.0, loud[notes].mean() / 10.0])
 
     def _sound(self, first: int, n_frames: int, rate: float, curve: np.ndarray | None) -> torch.Tensor:
         """A stretch of audio, rescaled and equalised."""
@@ -280,6 +262,30 @@ class Excerpts(IterableDataset):
     @staticmethod
     def _track(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
         return np.interp(positions, np.arange(len(values)), values)
+
+
+def timbre_shares(corpus: Corpus, rows: list[int], settings: DataSettings) -> np.ndarray:
+    """How often each of some timbres comes up, shape (n_rows,), sum 1."""
+    named = np.array([bool(corpus.timbres[row]["named"]) for row in rows])
+    weight = np.array([3.0 if corpus.timbres[row]["name"] in settings.featured else 1.0 for row in rows])
+    shares = weight * np.where(named, settings.named_share, 1.0 - settings.named_share)
+    for group in (named, ~named):
+        shares[group] /= weight[group].sum() if group.any() else 1.0
+    return shares / shares.sum()
+
+
+def played_in(corpus: Corpus, first: int, n_frames: int) -> np.ndarray:
+    """Mean pitch [octaves] and loudness [10 dB] of the notes of a stretch of a corpus, shape (2,)."""
+    span = slice(first, first + n_frames)
+    loud = corpus.loudness[span]
+    notes = corpus.voiced[span] & (loud > QUIET_DB)
+    notes = notes if notes.any() else np.ones_like(notes)
+    return np.array([hz_to_midi(corpus.f0_hz[span][notes]).mean() / 12.0, loud[notes].mean() / 10.0])
+
+
+def kind_of(name: str, names: Iterable[str]) -> str:
+    """The shortest of the names that `name` begins with, word by word: `alto_sax` for `alto_sax_mtg`."""
+    return min((other for other in names if f"{name}_".startswith(f"{other}_")), key=len, default=name)
 
 
 def random_curve_db(rng: np.random.Generator, sample_rate: int, n_points: int = 2049) -> np.ndarray:

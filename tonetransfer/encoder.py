@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import librosa
+import numpy as np
 import torch
 from torch import nn
 
@@ -10,6 +12,7 @@ from .spectral import magnitudes, mel_filters
 N_FFT = 2048
 N_MELS = 128
 LOWEST_HZ = 40.0
+DROPOUT = 0.1
 FLOOR_DB = 80.0  # below the excerpt's own loudest band: quieter than this is the recording, not the instrument
 
 
@@ -18,7 +21,8 @@ class TimbreEncoder(nn.Module):
 
     A log-mel spectrogram whose overall level is divided out (how loud the recording is says nothing of who plays; how loud the bands are
     among each other says everything), three strided convolutions over time, then an attention-weighted mean and deviation over the
-    frames (Okabe et al. 2018), and the mean spectrum itself. There is no recurrence and no position: what is left cannot hold a melody.
+    frames (Okabe et al. 2018), and mean and deviation of the spectrum itself. There is no recurrence and no position: what is left cannot
+    hold a melody.
     Each number of z is spread to unit variance over the timbres: without it all timbres begin almost in one point, and stay there for long.
 
     Parameters
@@ -39,18 +43,23 @@ class TimbreEncoder(nn.Module):
             layers += [nn.Conv1d(n_in, width, 5, stride, padding=2), nn.GroupNorm(8, width), nn.SiLU()]
         self.frames = nn.Sequential(*layers)
         self.attention = nn.Sequential(nn.Conv1d(width, width // 2, 1), nn.Tanh(), nn.Conv1d(width // 2, width, 1))
-        self.project = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, z_dim))
+        self.project = nn.Sequential(
+            *(nn.Dropout(DROPOUT), nn.Linear(2 * width + 2 * N_MELS, width), nn.LayerNorm(width), nn.SiLU()),
+            *(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, z_dim)),
+        )
         self.skip = nn.Linear(N_MELS, z_dim, bias=False)  # the mean spectrum, past all layers: as it is equalised, so is the instrument
         nn.init.zeros_(self.skip.weight)
         self.spread = nn.BatchNorm1d(z_dim, affine=False, momentum=0.02)
 
-    def log_mel(self, audio: torch.Tensor) -> torch.Tensor:
-        """Level-free log-mel spectrogram: (batch, n_samples) -> (batch, N_MELS, n_frames), about -1 to 1."""
+    def mel_db(self, audio: torch.Tensor) -> torch.Tensor:
+        """Mel spectrogram in dB, not normalised: (batch, n_samples) -> (batch, N_MELS, n_frames)."""
         with torch.autocast(audio.device.type, enabled=False):
             power = magnitudes(audio, N_FFT, self.hop_length).square().transpose(-1, -2) @ self.mel
-        level_db = 10.0 * torch.log10(power.clamp(min=1e-10))
-        loudest = level_db.flatten(1).amax(dim=1)[:, None, None]
-        return ((level_db - loudest).clamp(min=-FLOOR_DB) / (FLOOR_DB / 2) + 1.0).transpose(-1, -2)
+        return 10.0 * torch.log10(power.clamp(min=1e-10)).transpose(-1, -2)
+
+    def log_mel(self, audio: torch.Tensor) -> torch.Tensor:
+        """Level-free log-mel spectrogram: (batch, n_samples) -> (batch, N_MELS, n_frames), about -1 to 1."""
+        return level_free(self.mel_db(audio))
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         """Timbre of an excerpt.
@@ -63,15 +72,16 @@ class TimbreEncoder(nn.Module):
         -------
         Tensor [shape=(batch, z_dim)]
         """
-        mel = self.log_mel(audio)
+        return self.encode_mel(self.log_mel(audio))
+
+    def encode_mel(self, mel: torch.Tensor) -> torch.Tensor:
+        """Timbre of a level-free log-mel spectrogram: (batch, N_MELS, n_frames) -> (batch, z_dim)."""
         h = self.frames(mel)  # (batch, width, n_frames / 4)
-        sounding = nn.functional.adaptive_avg_pool1d(mel.amax(dim=1, keepdim=True), h.shape[-1])
-        weight = torch.softmax(self.attention(h) + 4.0 * sounding.clamp(max=0.0), dim=-1)  # near-silent frames hardly count
-        mean = (weight * h).sum(-1)
-        deviation = (weight * (h - mean[..., None]).square()).sum(-1).clamp(min=1e-6).sqrt()
-        loud = torch.softmax(4.0 * mel.amax(dim=1, keepdim=True).clamp(max=0.0), dim=-1)
-        spectrum = (loud * mel).sum(-1)
-        return self.spread((self.project(torch.cat([mean, deviation], dim=-1)) + self.skip(spectrum)).float())
+        loudest = mel.amax(dim=1, keepdim=True).clamp(max=0.0)
+        sounding = nn.functional.adaptive_avg_pool1d(loudest, h.shape[-1])
+        mean, deviation = _statistics(h, torch.softmax(self.attention(h) + 4.0 * sounding, dim=-1))  # near-silent frames hardly count
+        spectrum, movement = _statistics(mel, torch.softmax(4.0 * loudest, dim=-1))
+        return self.spread((self.project(torch.cat([mean, deviation, spectrum, movement], dim=-1)) + self.skip(spectrum)).float())
 
     @torch.no_grad()
     def transform(self, matrix: torch.Tensor) -> None:
@@ -84,3 +94,20 @@ class TimbreEncoder(nn.Module):
         skip.weight.copy_(whole @ skip.weight.double())
         spread.running_mean.zero_()
         spread.running_var.fill_(1.0 - spread.eps)
+
+
+def level_free(mel_db: torch.Tensor) -> torch.Tensor:
+    """A mel spectrogram (batch, n_mels, n_frames) in dB, re its loudest band, from -1 (:data:`FLOOR_DB` below it) to 1."""
+    loudest = mel_db.flatten(1).amax(dim=1)[:, None, None]
+    return (mel_db - loudest).clamp(min=-FLOOR_DB) / (FLOOR_DB / 2) + 1.0
+
+
+def mel_centres_hz(sample_rate: int) -> np.ndarray:
+    """Centres of the encoder's bands [Hz], shape (N_MELS,)."""
+    return librosa.mel_frequencies(N_MELS + 2, fmin=LOWEST_HZ, fmax=sample_rate / 2.0)[1:-1]
+
+
+def _statistics(values: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted mean and deviation over the last axis; weights sum to 1."""
+    mean = (weight * values).sum(-1)
+    return mean, (weight * (values - mean[..., None]).square()).sum(-1).clamp(min=1e-6).sqrt()

@@ -22,6 +22,7 @@ from .audio import load_audio
 from .controls import Controls
 from .convert import hz_to_midi
 from .corpus import render_corpus
+from .data import kind_of
 from .errors import SettingsError
 from .loudness import loudness_db
 from .model import TimbreModel
@@ -124,11 +125,6 @@ class Excerpts:
     def label(self, name: str) -> np.ndarray:
         """A label of all excerpts, shape (n_excerpts,)."""
         return np.array([getattr(row, name) for row in self.rows])
-
-
-def kind_of(name: str, names: Iterable[str]) -> str:
-    """The shortest of the names that `name` begins with, word by word."""
-    return min((other for other in names if f"{name}_".startswith(f"{other}_")), key=len, default=name)
 
 
 def render_material(

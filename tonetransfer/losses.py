@@ -67,27 +67,3 @@ def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch
     same = (labels[:, None] == known[None]) & ~itself
     n_same = same.sum(-1)
     return -(torch.where(same, log_share, 0.0).sum(-1) / n_same.clamp(min=1)).sum() / (n_same > 0).sum().clamp(min=1)
-
-
-def redundancy(z: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """How much the numbers of z say the same: the sum of their squared covariances, a number (Zbontar et al. 2021; Bardes et al. 2022).
-
-    Without it z folds onto a handful of directions, and instruments that differ in a finer way become one.
-
-    Parameters
-    ----------
-    z : Tensor [shape=(n, z_dim)]
-        Of unit variance over many excerpts; the gradient is theirs.
-    known : Tensor [shape=(m, z_dim)]
-        Many more, from earlier batches: a few excerpts alone do not show a covariance.
-
-    Returns
-    -------
-    Tensor [shape=()], >= 0
-    """
-    known = known.detach()
-    mean = known.mean(0)
-    share = len(z) / (len(z) + len(known))
-    newest, older = ((x - mean).T @ (x - mean) / len(x) for x in (z, known))
-    covariance = 10 * share * newest + (1 - 10 * share) * older  # a batch counts for more than its share, or nothing would move
-    return (covariance - torch.diag(covariance.diagonal())).square().sum() / z.shape[1]

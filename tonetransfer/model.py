@@ -21,7 +21,7 @@ from .frames import FrameGrid
 from .release import USUAL_DB_PER_S
 from .synth import SynthParams, highest_around
 
-EXCERPT_SECONDS = 2.0  # what the encoder sees at once, in training and here
+EXCERPT_SECONDS = 3.0  # what the encoder hears at once
 
 SYNONYMS = {
     "sax": "alto_sax",
@@ -150,7 +150,7 @@ class TimbreModel(nn.Module):
     def encode(self, audio: torch.Tensor | np.ndarray, *, weight: torch.Tensor | None = None) -> torch.Tensor:
         """Timbre of a recording.
 
-        Excerpts of 2 s with half overlap are encoded, and averaged with their loudness as weight; silent ones do not count.
+        Excerpts of 3 s with half overlap are encoded, and averaged with their loudness as weight; silent ones do not count.
 
         Parameters
         ----------

@@ -15,7 +15,8 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,19 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
-from torch.utils.data import DataLoader
+from lightning.pytorch.utilities import CombinedLoader
+from torch.utils.data import DataLoader, IterableDataset
 
-from .adversary import Adversary, erasure
+from .adversary import erasure
 from .config import Settings
 from .convert import hz_to_midi
 from .data import VALIDATION_NAMES, Corpus, Excerpts
 from .dynamics import map_loudness
 from .errors import SettingsError
+from .forces import ForceWeights, TimbreForces
 from .frames import FrameGrid
-from .losses import FFT_SIZES, redundancy, spectral_loss, supervised_contrast
+from .hearings import GROUP, Hearings, hear_corpus, kinds_of
+from .losses import FFT_SIZES, spectral_loss
 from .loudness import loudness_db
 from .metrics import log_spectral_distance_db
 from .model import Instrument, TimbreModel
@@ -42,10 +46,9 @@ from .synth import render_batch
 from .weights import load_model, read_notes, save_model
 
 VALIDATION_SECONDS = 6.0
-ERASURE_PAIRS = 1600
+ERASURE_PAIRS = 4000
 VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
-ROWS_FOLLOW = 0.2  # the encoder is drawn to a timbre's row, which no excerpt's melody can leak into, more than the row to it
 FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
 
@@ -60,13 +63,16 @@ class Training(lightning.LightningModule):
 
     seen: torch.Tensor
 
-    def __init__(self, settings: Settings, corpus: Corpus) -> None:
+    def __init__(self, settings: Settings, corpus: Corpus, others: Sequence[Corpus] = ()) -> None:
         super().__init__()
         self.settings, self.corpus = settings, corpus
+        self.encoder_first = False
         self.model = TimbreModel(settings.model).train()  # Lightning leaves the mode as it finds it
         self.table = torch.nn.Embedding(len(corpus.timbres), settings.model.z_dim)
         torch.nn.init.normal_(self.table.weight, std=0.5)
-        self.adversary = Adversary(settings.model.z_dim)
+        self.heard = [hear_corpus(one, self.model.encoder) for one in (corpus, *others)]
+        weights = ForceWeights(**{one.name: getattr(settings.train, f"{one.name}_weight") for one in fields(ForceWeights)})
+        self.forces = TimbreForces(settings.model.z_dim, len(kinds_of([corpus, *others])), weights)
         self.register_buffer("seen", torch.zeros(len(corpus.timbres), dtype=torch.bool))
         self.pairs = validation_pairs(corpus, settings)
         judges = {pair[1].timbre for pair in self.pairs}
@@ -87,15 +93,30 @@ class Training(lightning.LightningModule):
                 self.table.weight.data[row] = model.timbre(timbre["name"])
                 self.seen[row] = True
 
-    def training_step(self, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
-        """Loss of one batch."""
+    def on_train_start(self) -> None:
+        """An encoder that was trained first has its scale; a few loud batches of another kind must not move it."""
+        if self.settings.train.encoder_steps and not self.encoder_first:
+            self.model.encoder.spread.eval()
+
+    def training_step(self, batch: dict[str, dict[str, torch.Tensor]], index: int) -> torch.Tensor:
+        """Loss of one batch: what is heard, and what is played unless the encoder is trained alone."""
+        hearing = batch["heard"]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
+            z = self.model.encoder.encode_mel(hearing["mel"]).float()
+        loss, figures = self.forces(z, hearing, self.table.weight)
+        if not self.encoder_first:
+            played, more = self._play(batch["played"], index)
+            loss, figures = loss + played, figures | more
+        self.log_dict(figures, prog_bar=True)
+        return loss
+
+    def _play(self, batch: dict[str, torch.Tensor], index: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         settings = self.settings.train
         row = self.table(batch["timbre"])
-        learned = self.global_step >= settings.table_start * settings.steps
+        learned = bool(settings.encoder_steps) or self.global_step >= settings.table_start * settings.steps
         from_table = batch["original"] & (torch.rand(len(row), device=row.device) < settings.table_share * learned)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
-            both = self.model.encoder(torch.cat([batch["reference"], batch["another"]])).float()
-            encoded, other = both.chunk(2)
+            encoded = self.model.encoder(batch["reference"]).float()
             z = torch.where(from_table[:, None], row, encoded)
             params, _ = self.model.decoder(batch["f0_hz"], batch["loudness_db"], z)
         if not learned:
@@ -105,32 +126,8 @@ class Training(lightning.LightningModule):
         loss = spectral_loss(sound, batch["target"], sizes, distance_weight=settings.log_spectral_weight)
         wanted = loudness_db(batch["target"], self.model.grid)
         off_db = ((loudness_db(sound, self.model.grid) - wanted).abs() * (wanted > AUDIBLE_DB)).mean()
-        spread = encoded.detach().var() + 1e-3
-        apart, drawn = (
-            (((x - y).square().mean(-1) / spread) * batch["original"]).mean() for x, y in ((encoded, row.detach()), (encoded.detach(), row))
-        )
-        alone = len(self.corpus.timbres) + torch.arange(len(row), device=row.device)  # changed by equalisation: a timbre of its own
-        label = torch.where(batch["original"], batch["timbre"], alone)
-        contrast = supervised_contrast(both, torch.cat([label, label]), self.table.weight)
-        clean = ~batch["captured"]  # a room would drown what z tells of the playing
-        adversary, told = self.adversary(torch.stack([encoded, other], dim=1)[clean], batch["played"][clean])
-        repeated = redundancy(both, self.adversary.known())
-        figures = {
-            "loss": loss,
-            "apart": apart,
-            "off_db": off_db,
-            "contrast": contrast,
-            "unread": adversary,
-            "told": told,
-            "repeated": repeated,
-        }
-        self.log_dict(figures, prog_bar=True)
-        forces = (
-            settings.alignment_weight * (apart + ROWS_FOLLOW * drawn)
-            + settings.contrast_weight * contrast
-            + settings.adversary_weight * told
-        )
-        return loss + settings.loudness_weight * off_db + forces + settings.redundancy_weight * repeated + adversary
+        drawn = ((encoded.detach() - row).square().mean(-1) * batch["original"]).mean()
+        return loss + settings.loudness_weight * off_db + settings.drawn_weight * drawn, {"loss": loss, "off_db": off_db}
 
     @torch.no_grad()
     def _follow(self, timbres: torch.Tensor, encoded: torch.Tensor) -> None:
@@ -158,7 +155,7 @@ class Training(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Keep the best weights by transfer."""
-        if self.trainer.sanity_checking:
+        if self.trainer.sanity_checking or self.encoder_first:
             return
         figures = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key in VALIDATED}
         print(f"step {self.global_step}: " + ", ".join(f"{key} {value:.3f}" for key, value in sorted(figures.items())), flush=True)
@@ -194,31 +191,40 @@ class Training(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW, warmed up, then a cosine down to a hundredth."""
         settings = self.settings.train
-        groups = [
-            {"params": self.model.parameters(), "lr": settings.learning_rate, "weight_decay": 1e-4},
-            {"params": self.table.parameters(), "lr": settings.table_learning_rate, "weight_decay": 0.0},
-            {"params": self.adversary.parameters(), "lr": settings.table_learning_rate, "weight_decay": 1e-4},
+        networks = [
+            {"params": self.model.encoder.parameters(), "lr": settings.encoder_learning_rate, "weight_decay": 1e-4},
+            {"params": self.forces.parameters(), "lr": settings.table_learning_rate, "weight_decay": 1e-4},
         ]
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        if not self.encoder_first:
+            networks += [
+                {"params": self.model.decoder.parameters(), "lr": settings.learning_rate, "weight_decay": 1e-4},
+                {"params": self.table.parameters(), "lr": settings.table_learning_rate, "weight_decay": 0.0},
+            ]
+        optimizer = torch.optim.AdamW(networks, betas=(0.9, 0.98))
+        steps = settings.encoder_steps if self.encoder_first else settings.steps
 
         def factor(step: int) -> float:
             if step < settings.warmup_steps:
                 return (step + 1) / settings.warmup_steps
-            done = min((step - settings.warmup_steps) / max(settings.steps - settings.warmup_steps, 1), 1.0)
+            done = min((step - settings.warmup_steps) / max(steps - settings.warmup_steps, 1), 1.0)
             return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def train_dataloader(self) -> DataLoader:
-        """Batches are made whole by the dataset; resuming continues with other excerpts."""
-        dataset = Excerpts(self.corpus, self.settings.data, seed=self.settings.train.seed + self.global_step)
-        workers = self.settings.data.workers
-        return DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+    def train_dataloader(self) -> CombinedLoader:
+        """Batches are made whole by the datasets; resuming continues with other excerpts."""
+        data, seed = self.settings.data, self.settings.train.seed + self.global_step
+        made: dict[str, IterableDataset] = {"heard": Hearings(self.heard, data, seed=seed)}
+        if not self.encoder_first:
+            made["played"] = Excerpts(self.corpus, data, seed=seed)
+        ahead = 4 if data.workers else None
+        loaders = {name: DataLoader(one, None, num_workers=data.workers, prefetch_factor=ahead) for name, one in made.items()}
+        return CombinedLoader(loaders, "min_size")
 
     def val_dataloader(self) -> DataLoader:
-        """One index per held-out pair."""
-        return DataLoader(list(range(len(self.pairs))), batch_size=None)  # type: ignore[arg-type]  # a list is a map-style dataset
+        """One index per held-out pair; none while the decoder stands still."""
+        return DataLoader(list(range(0 if self.encoder_first else len(self.pairs))), batch_size=None)  # type: ignore[arg-type]  # a list is a map-style dataset
 
 
 def half_precision(device: torch.device) -> bool:
@@ -271,11 +277,35 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     lightning.seed_everything(settings.train.seed, verbose=False)
-    corpus = Corpus(settings.data.corpus, FrameGrid(settings.model.sample_rate, settings.model.hop_length))
-    training = Training(settings, corpus)
+    grid = FrameGrid(settings.model.sample_rate, settings.model.hop_length)
+    corpus, *others = (Corpus(one, grid) for one in (settings.data.corpus, *settings.data.others))
+    training = Training(settings, corpus, others)
+    last, best = folder / "last.ckpt", folder / "best.safetensors"
+    resumed = resume and last.exists()
+    if settings.train.encoder_steps and not resumed:
+        _train_encoder(training, folder / "encoder", resume=resume)
     every = min(settings.train.validate_every, settings.train.steps)
-    trainer = lightning.Trainer(
-        max_steps=settings.train.steps,
+    trainer = _trainer(folder, settings.train.steps, settings, every)
+    if resumed and best.exists():  # its figure is known after the checkpoint of the same step is written
+        training.best = read_notes(best)["notes"]["validation"].get(VALIDATED[1], math.inf)
+    trainer.fit(training, ckpt_path=str(last) if resumed else None)
+    erase_played(best, corpus, settings)
+    return best
+
+
+def _train_encoder(training: Training, folder: Path, *, resume: bool) -> None:
+    """Find the encoder of a decoder and a table that are there already."""
+    last, settings = folder / "last.ckpt", training.settings
+    training.encoder_first = True
+    trainer = _trainer(folder, settings.train.encoder_steps, settings, min(250, settings.train.encoder_steps))
+    trainer.fit(training, ckpt_path=str(last) if resume and last.exists() else None)
+    training.encoder_first = False
+    save_model(folder / "encoder.safetensors", training.finished(), notes={"steps": settings.train.encoder_steps}, overwrite=True)
+
+
+def _trainer(folder: Path, steps: int, settings: Settings, every: int) -> lightning.Trainer:
+    return lightning.Trainer(
+        max_steps=steps,
         val_check_interval=every,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
@@ -285,24 +315,21 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
         callbacks=[ModelCheckpoint(folder, save_last=True, every_n_train_steps=every, save_top_k=0), TQDMProgressBar(refresh_rate=20)],
         enable_model_summary=False,
     )
-    last, best = folder / "last.ckpt", folder / "best.safetensors"
-    resumed = resume and last.exists()
-    if resumed and best.exists():  # its figure is known after the checkpoint of the same step is written
-        training.best = read_notes(best)["notes"]["validation"].get(VALIDATED[1], math.inf)
-    trainer.fit(training, ckpt_path=str(last) if resumed else None)
-    erase_played(best, corpus, settings)
-    return best
 
 
 @torch.no_grad()
 def erase_played(path: Path, corpus: Corpus, settings: Settings) -> None:
     """Take from the encoder of a weights file what a linear reader could still find of pitch and loudness."""
     model, notes = load_model(path), read_notes(path)["notes"]
-    as_recorded = {"capture_share": 0.0, "equalise_share": 0.0, "rescale_share": 0.0, "workers": 0}
-    batches = iter(Excerpts(corpus, settings.data.model_copy(update=as_recorded), seed=settings.train.seed + settings.train.steps))
-    pairs, played = [], []
-    for batch in islice(batches, -(-ERASURE_PAIRS // settings.data.batch_size)):
-        pairs.append(model.encoder(batch["reference"]) - model.encoder(batch["another"]))
-        played.append(batch["played"][:, 0] - batch["played"][:, 1])
+    clean = settings.data.model_copy(update={"capture_share": 0.0})
+    pairs, played, found = [], [], 0
+    for batch in Hearings([hear_corpus(corpus, model.encoder)], clean, seed=settings.train.seed + settings.train.steps):
+        original = batch["original"].view(-1, GROUP)[:, 0]
+        z, what = (x.view(-1, GROUP, x.shape[-1])[original] for x in (model.encoder.encode_mel(batch["mel"]), batch["played"]))
+        pairs.append((z[:, :-1] - z[:, 1:]).flatten(0, 1))
+        played.append((what[:, :-1] - what[:, 1:]).flatten(0, 1))
+        found += len(pairs[-1])
+        if found >= ERASURE_PAIRS:
+            break
     model.encoder.transform(erasure(torch.cat(pairs), torch.cat(played)))
     save_model(path, model, notes=notes, overwrite=True)

@@ -23,7 +23,7 @@ from .errors import WeightsError
 from .loudness import LOUDNESS_VERSION
 from .model import Instrument, TimbreModel
 
-FORMAT = 1
+FORMAT = 2
 BUNDLED = "bundled.safetensors"
 FOLDER_VARIABLE = "TONETRANSFER_INSTRUMENTS"
 
