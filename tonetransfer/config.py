@@ -52,7 +52,7 @@ class DataSettings(_Section):
     equalise_share: float = Field(0.5, ge=0, le=1)  # random equalisation and tilt of reference and target alike: new timbres
     rescale_share: float = Field(0.25, ge=0, le=1)  # pitch and formants moved together: a smaller or larger instrument
     capture_share: float = Field(0.4, ge=0, le=1)  # references heard through a room, a microphone and hiss: z must leave the recording out
-    heard_seconds: float = Field(288.0, gt=0)  # of a batch that is heard only: it costs the encoder alone
+    heard_seconds: float = Field(192.0, gt=0)  # of a batch that is heard only: it costs the encoder alone
     other_share: float = Field(0.2, ge=0, le=1)  # of the hearings that come from `others`
     validation_performances: int = Field(1, ge=0)  # held out of training, in the middle register
     workers: int = Field(1, ge=0)  # processes that make batches while the last one is learned from
@@ -73,7 +73,7 @@ class TrainSettings(_Section):
     kind_weight: float = Field(1.0, ge=0)
     consistency_weight: float = Field(0.5, ge=0)
     contrast_weight: float = Field(0.3, ge=0)
-    adversary_weight: float = Field(3.0, ge=0)
+    adversary_weight: float = Field(1.0, ge=0)
     encoder_steps: int = Field(0, ge=0)  # before the others, while decoder and table of `start` stand still
     encoder_learning_rate: float = Field(2e-3, gt=0)
     log_spectral_weight: float = Field(1.5, ge=0)

@@ -53,7 +53,9 @@ class TimbreForces(nn.Module):
         self.kind = nn.Linear(z_dim, n_kinds)
         self.adversary = Adversary(z_dim)
 
-    def forward(self, z: torch.Tensor, batch: dict[str, torch.Tensor], table: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(
+        self, z: torch.Tensor, batch: dict[str, torch.Tensor], table: torch.Tensor, *, adversary_share: float = 1.0
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Sum of the forces, and each as a figure.
 
         Parameters
@@ -63,6 +65,8 @@ class TimbreForces(nn.Module):
         batch : mapping
         table : Tensor [shape=(n_timbres, z_dim)]
             Rows of the named and unnamed timbres; no gradient reaches them.
+        adversary_share : float, in [0, 1]
+            Of its weight. An encoder that cannot yet tell instruments apart only learns to say nothing from an adversary.
 
         Returns
         -------
@@ -85,7 +89,7 @@ class TimbreForces(nn.Module):
         loss = weights.alignment * apart + weights.kind * kind + weights.consistency * consistency + weights.contrast * contrast
         right = (named.argmax(-1) == batch["kind"]).float().mean()
         figures = {"apart": apart, "kind": kind, "right": right, "inconsistent": consistency, "contrast": contrast, "told": told}
-        return loss + weights.adversary * told + own, figures
+        return loss + adversary_share * weights.adversary * told + own, figures
 
 
 def _clean_pairs(hearings: torch.Tensor, played: torch.Tensor, captured: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -49,6 +49,7 @@ VALIDATION_SECONDS = 6.0
 ERASURE_PAIRS = 4000
 VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
+ADVERSARY_FROM, ADVERSARY_WITHIN = 0.3, 0.4  # of the encoder's own steps
 FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
 
@@ -90,7 +91,7 @@ class Training(lightning.LightningModule):
         self.model.decoder.load_state_dict(model.decoder.state_dict())
         for row, timbre in enumerate(self.corpus.timbres):
             if timbre["name"] in model.names:
-                self.table.weight.data[row] = model.timbre(timbre["name"])
+                self.table.weight.data[row] = model.timbres[model.names.index(timbre["name"])]
                 self.seen[row] = True
 
     def on_train_start(self) -> None:
@@ -103,7 +104,8 @@ class Training(lightning.LightningModule):
         hearing = batch["heard"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
             z = self.model.encoder.encode_mel(hearing["mel"]).float()
-        loss, figures = self.forces(z, hearing, self.table.weight)
+        share = (self.global_step / self.settings.train.encoder_steps - ADVERSARY_FROM) / ADVERSARY_WITHIN if self.encoder_first else 1.0
+        loss, figures = self.forces(z, hearing, self.table.weight, adversary_share=min(max(share, 0.0), 1.0))
         if not self.encoder_first:
             played, more = self._play(batch["played"], index)
             loss, figures = loss + played, figures | more
