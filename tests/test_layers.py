@@ -18,7 +18,7 @@ LAYERS = """
     controls notes partials spectral_shape features panels plot
     encoder decoder adversary losses forces metrics probes
     model
-    weights data hearings soundfont notefolder orchestra corpus excerpts judge
+    weights data hearings erase soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify

@@ -66,7 +66,7 @@ class Adversary(nn.Module):
         self.filled += len(pairs)
         known = min(int(self.filled), MEMORY)
         scale = (self.labels[:known].square().mean(0) + 1e-6).sqrt()
-        whiten = _whitening(self.pairs[:known, 0] - self.pairs[:known, 1])
+        whiten = whitening(self.pairs[:known, 0] - self.pairs[:known, 1])
 
         chosen = (int(self.filled) - 1 - torch.randint(0, min(known, RECENT), (REHEARSED,), device=pairs.device)) % MEMORY
         own = (self.net(_seen(self.pairs[chosen], whiten)) - self.labels[chosen] / scale).square().mean()
@@ -103,9 +103,10 @@ def erasure(difference: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
     return (torch.eye(len(power), dtype=torch.float64, device=power.device) - back @ basis @ basis.T @ whiten).float()
 
 
-def _whitening(difference: torch.Tensor) -> torch.Tensor:
+def whitening(difference: torch.Tensor, *, ridge: float = RIDGE) -> torch.Tensor:
+    """A map (z_dim, z_dim) after which differences (n, z_dim) vary alike in all directions, those of hardly any variance excepted."""
     power, directions = torch.linalg.eigh(difference.T @ difference / len(difference))
-    return directions * (power + RIDGE * power.mean() + 1e-9).rsqrt()
+    return directions * (power + ridge * power.mean() + 1e-9).rsqrt()
 
 
 def _seen(pairs: torch.Tensor, whiten: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,9 @@ N_FFT = 2048
 N_MELS = 128
 LOWEST_HZ = 40.0
 DROPOUT = 0.1
+N_PLAYED = 2  # mean pitch, mean loudness
+N_ANCHORS = 192  # most timbres whose own ways of telling the pitch are learned
+SOFTNESS = 4.0  # variances within a timbre over which z is shared out among them
 FLOOR_DB = 80.0  # below the excerpt's own loudest band: quieter than this is the recording, not the instrument
 
 
@@ -24,6 +27,7 @@ class TimbreEncoder(nn.Module):
     frames (Okabe et al. 2018), and mean and deviation of the spectrum itself. There is no recurrence and no position: what is left cannot
     hold a melody.
     Each number of z is spread to unit variance over the timbres: without it all timbres begin almost in one point, and stay there for long.
+    In the end what pitch and loudness do to z is estimated, from their own traces in the spectrogram, and taken out.
 
     Parameters
     ----------
@@ -33,6 +37,9 @@ class TimbreEncoder(nn.Module):
     """
 
     mel: torch.Tensor
+    anchors: torch.Tensor
+    anchor_known: torch.Tensor
+    metric: torch.Tensor
 
     def __init__(self, sample_rate: int, hop_length: int, z_dim: int, width: int) -> None:
         super().__init__()
@@ -50,6 +57,31 @@ class TimbreEncoder(nn.Module):
         self.skip = nn.Linear(N_MELS, z_dim, bias=False)  # the mean spectrum, past all layers: as it is equalised, so is the instrument
         nn.init.zeros_(self.skip.weight)
         self.spread = nn.BatchNorm1d(z_dim, affine=False, momentum=0.02)
+        self.played = nn.Sequential(
+            *(nn.Linear(2 * width + 2 * N_MELS, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()), nn.Linear(width, N_PLAYED)
+        )
+        self.effect = nn.Sequential(
+            *(nn.Linear(z_dim + N_PLAYED, 4 * z_dim), nn.SiLU(), nn.Linear(4 * z_dim, 4 * z_dim), nn.SiLU()),
+            nn.Linear(4 * z_dim, z_dim),
+        )
+        self.register_buffer("anchors", torch.zeros(N_ANCHORS, z_dim))
+        self.register_buffer("anchor_known", torch.zeros(N_ANCHORS))
+        self.register_buffer("metric", torch.eye(z_dim))
+        self.forget_effect()
+
+    def forget_effect(self) -> None:
+        """Take nothing out, until :func:`~tonetransfer.erase.erase_played` has learned what is to be taken."""
+        last = self.effect[-1]
+        assert isinstance(last, nn.Linear)
+        for parameters in (last.weight, last.bias):
+            nn.init.zeros_(parameters)
+        self.played.requires_grad_(False)
+        self.effect.requires_grad_(False)
+
+    def who(self, z: torch.Tensor) -> torch.Tensor:
+        """The timbres of the corpus that z may be one of, in their mean: (batch, z_dim), without what is particular to an excerpt."""
+        distance = torch.cdist(z @ self.metric, self.anchors @ self.metric).square()
+        return torch.softmax(-distance / (2.0 * SOFTNESS) - 1e4 * (1.0 - self.anchor_known), dim=-1) @ self.anchors
 
     def mel_db(self, audio: torch.Tensor) -> torch.Tensor:
         """Mel spectrogram in dB, not normalised: (batch, n_samples) -> (batch, N_MELS, n_frames)."""
@@ -76,16 +108,22 @@ class TimbreEncoder(nn.Module):
 
     def encode_mel(self, mel: torch.Tensor) -> torch.Tensor:
         """Timbre of a level-free log-mel spectrogram: (batch, N_MELS, n_frames) -> (batch, z_dim)."""
+        z, pooled = self.hear(mel)
+        return z - self.effect(torch.cat([self.who(z), self.played(pooled)], dim=-1))
+
+    def hear(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Timbre before what is played is taken out of it (batch, z_dim), and the statistics it is read from (batch, n_statistics)."""
         h = self.frames(mel)  # (batch, width, n_frames / 4)
         loudest = mel.amax(dim=1, keepdim=True).clamp(max=0.0)
         sounding = nn.functional.adaptive_avg_pool1d(loudest, h.shape[-1])
         mean, deviation = _statistics(h, torch.softmax(self.attention(h) + 4.0 * sounding, dim=-1))  # near-silent frames hardly count
         spectrum, movement = _statistics(mel, torch.softmax(4.0 * loudest, dim=-1))
-        return self.spread((self.project(torch.cat([mean, deviation, spectrum, movement], dim=-1)) + self.skip(spectrum)).float())
+        pooled = torch.cat([mean, deviation, spectrum, movement], dim=-1)
+        return self.spread((self.project(pooled) + self.skip(spectrum)).float()), pooled.float()
 
     @torch.no_grad()
     def transform(self, matrix: torch.Tensor) -> None:
-        """Put a linear map (z_dim, z_dim) behind the encoder, as it is outside of training, by folding it into the last layer."""
+        """Put a linear map (z_dim, z_dim) behind :meth:`hear`, as it is outside of training, by folding it into the last layers."""
         last, skip, spread = self.project[-1], self.skip, self.spread
         assert isinstance(last, nn.Linear) and spread.running_mean is not None and spread.running_var is not None
         whole = matrix.double() * (spread.running_var.double() + spread.eps).rsqrt()

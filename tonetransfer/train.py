@@ -28,15 +28,15 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, IterableDataset
 
-from .adversary import erasure
 from .config import Settings
 from .convert import hz_to_midi
 from .data import VALIDATION_NAMES, Corpus, Excerpts
 from .dynamics import map_loudness
+from .erase import erase_played
 from .errors import SettingsError
 from .forces import ForceWeights, TimbreForces
 from .frames import FrameGrid
-from .hearings import GROUP, Hearings, hear_corpus, kinds_of
+from .hearings import Hearings, hear_corpus, kinds_of
 from .losses import FFT_SIZES, spectral_loss
 from .loudness import loudness_db
 from .metrics import log_spectral_distance_db
@@ -46,7 +46,7 @@ from .synth import render_batch
 from .weights import load_model, read_notes, save_model
 
 VALIDATION_SECONDS = 6.0
-ERASURE_PAIRS = 4000
+ERASURE_STEPS = 3000
 VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
 ADVERSARY_FROM, ADVERSARY_WITHIN = 0.3, 0.4  # of the encoder's own steps
@@ -88,6 +88,7 @@ class Training(lightning.LightningModule):
         if model.settings != self.settings.model:
             raise SettingsError(f"train.start: {self.settings.train.start} is of another shape ({model.settings}); set model to the same")
         self.model.encoder.load_state_dict(model.encoder.state_dict())
+        self.model.encoder.forget_effect()
         self.model.decoder.load_state_dict(model.decoder.state_dict())
         for row, timbre in enumerate(self.corpus.timbres):
             if timbre["name"] in model.names:
@@ -291,8 +292,16 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     if resumed and best.exists():  # its figure is known after the checkpoint of the same step is written
         training.best = read_notes(best)["notes"]["validation"].get(VALIDATED[1], math.inf)
     trainer.fit(training, ckpt_path=str(last) if resumed else None)
-    erase_played(best, corpus, settings)
+    finish(best, corpus, settings)
     return best
+
+
+def finish(path: Path, corpus: Corpus, settings: Settings) -> None:
+    """Take from the encoder of a weights file what could still be read of what is played."""
+    model, notes = load_model(path), read_notes(path)["notes"]
+    heard = Hearings([hear_corpus(corpus, model.encoder)], settings.data, seed=settings.train.seed + settings.train.steps)
+    erase_played(model.encoder, heard, seed=settings.train.seed, steps=min(settings.train.steps, ERASURE_STEPS))
+    save_model(path, model, notes=notes, overwrite=True)
 
 
 def _train_encoder(training: Training, folder: Path, *, resume: bool) -> None:
@@ -317,21 +326,3 @@ def _trainer(folder: Path, steps: int, settings: Settings, every: int) -> lightn
         callbacks=[ModelCheckpoint(folder, save_last=True, every_n_train_steps=every, save_top_k=0), TQDMProgressBar(refresh_rate=20)],
         enable_model_summary=False,
     )
-
-
-@torch.no_grad()
-def erase_played(path: Path, corpus: Corpus, settings: Settings) -> None:
-    """Take from the encoder of a weights file what a linear reader could still find of pitch and loudness."""
-    model, notes = load_model(path), read_notes(path)["notes"]
-    clean = settings.data.model_copy(update={"capture_share": 0.0})
-    pairs, played, found = [], [], 0
-    for batch in Hearings([hear_corpus(corpus, model.encoder)], clean, seed=settings.train.seed + settings.train.steps):
-        original = batch["original"].view(-1, GROUP)[:, 0]
-        z, what = (x.view(-1, GROUP, x.shape[-1])[original] for x in (model.encoder.encode_mel(batch["mel"]), batch["played"]))
-        pairs.append((z[:, :-1] - z[:, 1:]).flatten(0, 1))
-        played.append((what[:, :-1] - what[:, 1:]).flatten(0, 1))
-        found += len(pairs[-1])
-        if found >= ERASURE_PAIRS:
-            break
-    model.encoder.transform(erasure(torch.cat(pairs), torch.cat(played)))
-    save_model(path, model, notes=notes, overwrite=True)
