@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from .audio import AudioWriter, check_output, load_audio
+from .audio import AudioWriter, check_output, load_audio, open_audio
 from .controls import Controls, extract
 from .errors import AudioError, ControlsError, InstrumentError, MissingDependencyError, SettingsError, ToneTransferWarning
 from .frames import FrameGrid
@@ -47,7 +47,7 @@ def transfer(arguments: Namespace) -> Report:
     _check_files(arguments, reads=[arguments.source, arguments.like])
     model, target, name = _open_target(arguments)
     begin = time.perf_counter()
-    audio, _ = load_audio(arguments.source, model.sample_rate)
+    audio, _ = open_audio(arguments.source, model.sample_rate)
     heard = extract(audio, model.grid, tracker=_tracker(arguments))
     warn_about(audio, heard)
     if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):
@@ -67,7 +67,7 @@ def transfer(arguments: Namespace) -> Report:
 
         again = extract(beginning, model.grid, tracker=_tracker(arguments))
         title = f"{arguments.source.name} on {name}"
-        plot_transfer(arguments.plot, audio, heard, beginning, again, title=title, overwrite=arguments.overwrite)
+        plot_transfer(arguments.plot, audio[:], heard, beginning, again, title=title, overwrite=arguments.overwrite)
     return _report(arguments, arrangement, name, len(audio), peak, elapsed)
 
 

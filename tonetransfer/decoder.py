@@ -114,7 +114,8 @@ class Decoder(nn.Module):
     def _remember(self, h: torch.Tensor, memory: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """What the GRU makes of (batch, n_frames, width), and its state behind it; one sound that nobody learns from goes through NumPy."""
         learning = torch.is_grad_enabled() and (h.requires_grad or self.memory.weight_hh_l0.requires_grad)
-        if learning or len(h) > 1 or h.device.type != "cpu" or h.dtype != torch.float32:
+        exporting = torch.jit.is_tracing() or torch.compiler.is_compiling()
+        if learning or exporting or len(h) > 1 or h.device.type != "cpu" or h.dtype != torch.float32:
             return self.memory(h, memory)
         state = h.new_zeros(1, 1, h.shape[-1]) if memory is None else memory
         remembered = torch.from_numpy(_recurrence(self.memory, h[0], state[0, 0]))[None]
