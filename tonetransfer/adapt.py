@@ -34,6 +34,8 @@ START_BELOW_DB, STAY_BELOW_DB = 40.0, 50.0  # re the loud notes, as for recordin
 OTHER_OCTAVE_SEMITONES = 7.5  # from the instrument's mean, before another octave is taken than the one that is played
 LEAP_SEMITONES = 1.0
 BIN_DB = 1.0
+RENEW_FRAMES = 10  # of notes, after which the mapping of loudness is drawn anew
+MAP_MOVES = 0.2  # share of the way to the new one in each frame: no steps
 
 
 class Asked(NamedTuple):
@@ -83,6 +85,9 @@ class Adapter:
         if self.target.quantiles is not None:
             usual = (self.target.quantiles - self.target.quantiles[-1]).numpy() + loudest
             self._counts += np.histogram(np.clip(usual, -119.0, -1.0), self._edges)[0] * (PRIOR_S * self.frame_rate / len(usual))
+        self._map: np.ndarray | None = None  # (n_edges,), dB: where each level goes
+        self._note_frames = 0
+        self._renew(self.target.quantiles)
         self._midi_sum = self._midi_weight = 0.0
         self.semitones = 0.0 if self.transpose == "auto" else float(self.transpose)
         self._octave_known = False
@@ -105,6 +110,9 @@ class Adapter:
         self._heard_hz = heard.f0_hz
         if self._playing:
             self._learn(heard)
+            self._note_frames += 1
+            if self._note_frames % RENEW_FRAMES == 0:
+                self._renew(self.target.quantiles if quantiles is None else quantiles)
         if not self.fit:
             level = heard.loudness_db + self.loudness_db if heard.loudness_db > FLOOR_DB else FLOOR_DB
             return Asked(heard.f0_hz * 2.0 ** (self.semitones / 12.0), level, self._playing)
@@ -117,7 +125,7 @@ class Adapter:
         sinking = self._level_db - min(max(rate, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / self.frame_rate
         mapped = FLOOR_DB
         if self._frames_since <= GRACE_FRAMES and heard.loudness_db > FLOOR_DB:
-            mapped = self._mapped(heard.loudness_db, self.target.quantiles if quantiles is None else quantiles)
+            mapped = self._mapped(heard.loudness_db)
             mapped = mapped if self._playing else min(mapped, self._level_db)
         self._level_db = max(mapped, sinking, FLOOR_DB)
         asked = self._level_db + self.loudness_db if self._level_db > FLOOR_DB else FLOOR_DB
@@ -128,8 +136,7 @@ class Adapter:
 
     def _is_note(self, heard: Heard) -> bool:
         periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if self._playing else (VOICED_ON, START_BELOW_DB)
-        loud = float(self._quantiles()[-1])
-        return heard.periodicity >= periodicity and heard.loudness_db > max(FAINTEST_NOTE_DB, loud - below)
+        return heard.periodicity >= periodicity and heard.loudness_db > max(FAINTEST_NOTE_DB, self._loud_db - below)
 
     def _learn(self, heard: Heard) -> None:
         kept = 1.0 - 1.0 / (MEMORY_S * self.frame_rate)
@@ -152,6 +159,18 @@ class Adapter:
         total = np.concatenate([[0.0], np.cumsum(self._counts)])
         return np.interp(np.array(QUANTILES) * total[-1], total, self._edges) if total[-1] else np.full(len(QUANTILES), USUAL_LOUDEST_DB)
 
-    def _mapped(self, loudness_db: float, quantiles: torch.Tensor | None) -> float:
-        assert quantiles is not None
-        return float(map_loudness(torch.tensor([loudness_db]), torch.from_numpy(self._quantiles()).float(), quantiles)[0])
+    def _renew(self, quantiles: torch.Tensor | None) -> None:
+        """Draw the mapping of loudness from what is known of the player now."""
+        played = self._quantiles()
+        self._loud_db = float(played[-1])
+        if quantiles is not None:
+            levels = torch.from_numpy(self._edges).float()
+            self._wanted_map = map_loudness(levels, torch.from_numpy(played).float(), quantiles).numpy().astype(np.float64)
+            self._map = self._wanted_map.copy() if self._map is None else self._map
+
+    def _mapped(self, loudness_db: float) -> float:
+        assert self._map is not None
+        self._map += MAP_MOVES * (self._wanted_map - self._map)
+        place = min(max((loudness_db + 120.0) / BIN_DB, 0.0), len(self._map) - 1.001)
+        left = int(place)
+        return float(self._map[left] + (place - left) * (self._map[left + 1] - self._map[left]))

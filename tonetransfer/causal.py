@@ -44,6 +44,8 @@ HIGHEST_PARTIAL_HZ = 7000.0
 EVIDENCE_FLOOR = 0.03
 SALIENCE_WEIGHT = 4.0
 NOTHING_COST = 1e3
+OFFSETS = np.concatenate([PARTIALS - 0.5, PARTIALS, PARTIALS + 0.5])
+NORM = float(np.linalg.norm(WEIGHTS))
 LOUDEST_FALLS_DB_PER_S = 3.0  # what "loud" means is forgotten so fast
 BATCH_FRAMES = 256
 
@@ -147,24 +149,21 @@ class CausalTracker:
         """Contrast between prime partials and the gaps between them, (n, n_candidates); see :mod:`tonetransfer.salience`."""
         length = len(self._window)
         stop = ends - (self.look_ahead // self.step - self._spectrum_ends)
-        frames = np.lib.stride_tricks.sliding_window_view(inner, length)[stop - length]
+        frames = inner[(stop - length)[:, None] + np.arange(length)]
         spectrum = np.sqrt(np.abs(scipy.fft.rfft(frames * self._window, self._n_fft, axis=1)))
         bins = self._n_fft / self.rate
         norm = np.sqrt(np.square(spectrum[:, int(50.0 * bins) :]).sum(axis=1) * (length / self._n_fft) / 2.0) + 1e-6
-        offsets = np.concatenate([PARTIALS - 0.5, PARTIALS, PARTIALS + 0.5])  # (3 * n_partials,)
-        position = np.minimum(f0_hz[..., None] * (offsets * bins), spectrum.shape[1] - 1.001)
+        position = np.minimum(f0_hz[..., None] * (OFFSETS * bins), spectrum.shape[1] - 1.001)
         left = position.astype(int)
         share = position - left
         rows = np.arange(len(ends))[:, None, None]
         read = spectrum[rows, left] * (1.0 - share) + spectrum[rows, left + 1] * share
         below, here, above = np.split(read, 3, axis=-1)
         weight = np.where(f0_hz[..., None] * PARTIALS < HIGHEST_PARTIAL_HZ, WEIGHTS, 0.0)
-        return (weight * (here - 0.5 * (below + above))).sum(axis=-1) / (norm[:, None] * np.linalg.norm(WEIGHTS))
+        return (weight * (here - 0.5 * (below + above))).sum(axis=-1) / (norm[:, None] * NORM)
 
 
-def track_causal(
-    audio: np.ndarray, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def track_causal(audio: np.ndarray, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A whole recording, tracked as it would be live.
 
     Parameters
@@ -203,10 +202,13 @@ class _Window:
         self.n_fft = scipy.fft.next_fast_len(self.length + self.furthest + 1, real=True)
         self.coherent = COHERENT_S * rate
         self.lags = np.arange(self.furthest + 1)
+        self.peak_lags = np.arange(self.first, self.last)
+        self.handicap = LAG_PRIOR * np.log2(self.peak_lags)
+        self._within = np.arange(self.length)
 
     def table(self, inner: np.ndarray, ends: np.ndarray) -> _Table:
         """Normalised autocorrelation for lags 0 to `furthest` of the windows that end where the frames want it."""
-        frames = np.lib.stride_tricks.sliding_window_view(inner, self.length)[ends - self.late - self.length]
+        frames = inner[(ends - self.late - self.length)[:, None] + self._within]
         spectrum = scipy.fft.rfft(frames, self.n_fft, axis=1)
         products = scipy.fft.irfft(spectrum.real**2 + spectrum.imag**2, self.n_fft, axis=1)[:, : self.furthest + 1]
         running = np.cumsum(np.square(frames), axis=1)
@@ -222,8 +224,7 @@ def _peaks(table: _Table, window: _Window) -> tuple[np.ndarray, np.ndarray]:
     span = slice(window.first, window.last + 1)
     before, here, after = (table.values[:, span.start + k : span.stop + k - 1] for k in (-1, 0, 1))
     is_peak = (here > before) & (here >= after) & (here > 0.2)
-    lags = np.arange(window.first, window.last)
-    rank = np.where(is_peak, here - LAG_PRIOR * np.log2(lags), -np.inf)
+    lags, rank = window.peak_lags, np.where(is_peak, here - window.handicap, -np.inf)
     chosen = np.argsort(-rank, axis=1, kind="stable")[:, : window.n_peaks]
     rows = np.arange(len(here))[:, None]
     offset, value = _vertex(before[rows, chosen], here[rows, chosen], after[rows, chosen])
@@ -288,4 +289,3 @@ class _Path:
         return Tracked(
             float(f0_hz[column]) if real else NOTHING_PLAYED_HZ, float(repetition[column]) if real and audible else 0.0, level_db
         )
-

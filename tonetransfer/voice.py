@@ -29,6 +29,7 @@ Noise = Literal["prompt", "exact"]
 NYQUIST_MARGIN = 2.0 ** (1 / 12)  # f0 may rise by so much until the next frame
 FOLLOW_S = 0.05  # time in which the loudness is brought to what was asked
 QUIETEST_MAGNITUDE = 1e-9
+WHITE_FRAMES = 16  # drawn at a time
 GROUP = 10  # harmonics that share one factor; the square root of their number needs the fewest sines
 
 
@@ -78,9 +79,9 @@ def prompt_noise(magnitudes: np.ndarray, white: np.ndarray, grid: FrameGrid) -> 
         To be overlap-added; each begins one hop before its frame's instant.
     """
     n_fft = noise_fft(grid)
-    response = np.maximum(magnitudes @ _interpolation(magnitudes.shape[-1], n_fft, grid.sample_rate), QUIETEST_MAGNITUDE)
+    response = np.maximum(magnitudes @ _interpolation(magnitudes.shape[-1], n_fft, grid.sample_rate), np.float32(QUIETEST_MAGNITUDE))
     # Minimum phase from the real cepstrum, folded to positive times (Oppenheim and Schafer, Discrete-Time Signal Processing, ch. 13).
-    cepstrum = scipy.fft.irfft(np.log(response), n_fft, axis=-1)
+    cepstrum = scipy.fft.irfft(np.log(response), n_fft, axis=-1)  # float32 throughout: noise 140 dB down
     cepstrum[:, 1 : n_fft // 2] *= 2.0
     cepstrum[:, n_fft // 2 + 1 :] = 0.0
     return scipy.fft.irfft(scipy.fft.rfft(white, n_fft, axis=-1) * np.exp(scipy.fft.rfft(cepstrum, axis=-1)), n_fft, axis=-1)
@@ -104,7 +105,9 @@ class FrameDecoder:
         self._pitch, self._loudness, self._timbre, self._last = (
             _dense(part) for part in (decoder.pitch, decoder.loudness, decoder.timbre, decoder.last)
         )
-        self._before, self._before_bias = _linear(decoder.before)
+        before, self._before_bias = _linear(decoder.before)
+        known = len(self._pitch[-1][1]) + len(self._loudness[-1][1])
+        self._of_known, self._of_timbres = (np.ascontiguousarray(part) for part in (before[:, :known], before[:, known:]))
         self._after, self._after_bias = _linear(decoder.after)
         self._film_before, self._film_after = _linear(decoder.film_before), _linear(decoder.film_after)
         self._head, self._head_bias = _linear(decoder.head)
@@ -139,7 +142,7 @@ class FrameDecoder:
         pitch = _soft_one_hot(midi, self._pitch_centres, self._pitch_width, midi / 60.0 - 1.0)
         loud = _soft_one_hot(level, self._level_centres, self._level_width, level / 40.0 + 1.0)
         known = np.concatenate([_run(self._pitch, pitch), _run(self._loudness, loud)])
-        h = _film(self._before[:, : len(known)] @ known + self._of_timbre, self._film_of_before)
+        h = _film(self._of_known @ known + self._of_timbre, self._film_of_before)
         remembered = self._remember(h)
         h = _film(self._after @ np.concatenate([remembered, h]) + self._after_bias, self._film_of_after)
         raw = self._head @ _run(self._last, h) + self._of_spectrum
@@ -150,8 +153,7 @@ class FrameDecoder:
         if self._z is not None and np.array_equal(z, self._z):
             return
         self._z = z = z.astype(np.float32)
-        timbre = _run(self._timbre, z)
-        self._of_timbre = self._before[:, -len(timbre) :] @ timbre + self._before_bias
+        self._of_timbre = self._of_timbres @ _run(self._timbre, z) + self._before_bias
         self._film_of_before, self._film_of_after = (weight @ z + bias for weight, bias in (self._film_before, self._film_after))
         self._of_spectrum = self._spectrum @ z + self._head_bias
 
@@ -172,7 +174,7 @@ class FrameDecoder:
         distribution = shaped[1 : 1 + self.n_harmonics] * (highest_hz * self._numbers < self.sample_rate / 2.0)
         total = float(distribution.sum())
         amplitude = gain * LARGEST_GAIN / 2 * float(shaped[0]) if total > 0 else 0.0
-        return distribution * (amplitude / max(total, 1e-9)), shaped[1 + self.n_harmonics :] * gain
+        return distribution * (amplitude / max(total, 1e-9)), shaped[1 + self.n_harmonics :] * np.float32(gain)
 
 
 class Voice:
@@ -213,6 +215,7 @@ class Voice:
         self._decoder.reset()
         self._held = np.zeros((1 + self.lag_frames) * self.grid.hop_length + self._n_fft)
         self._frame, self._phase, self._gain_db = 0, 0.0, 0.0
+        self._white: np.ndarray | None = None
         self._f0_hz, self._amplitudes = 0.0, np.zeros(self._decoder.n_harmonics)
 
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray) -> np.ndarray:
@@ -232,7 +235,7 @@ class Voice:
         amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z)
         if self.follow:
             gain = self._follow(f0_hz, loudness_db, amplitudes, magnitudes)
-            amplitudes, magnitudes = amplitudes * gain, magnitudes * gain
+            amplitudes, magnitudes = amplitudes * gain, magnitudes * np.float32(gain)
         hop = self.grid.hop_length
         held = self._held
         held[:-hop] = held[hop:].copy()
@@ -265,8 +268,12 @@ class Voice:
     def _hiss(self, magnitudes: np.ndarray) -> np.ndarray:
         hop = self.grid.hop_length
         if not magnitudes.any():
+            self._white = None
             return np.zeros(self._n_fft)
-        white = white_noise((self._frame - 1) * hop, 2 * hop, self.seed).numpy() * self._hann
+        if (place := (self._frame - 1) % WHITE_FRAMES) == 0 or self._white is None:
+            first = self._frame - 1 - place
+            self._white = white_noise(first * hop, (WHITE_FRAMES + 1) * hop, self.seed).numpy()
+        white = self._white[place * hop : (place + 2) * hop] * self._hann
         if self.noise == "prompt":
             return prompt_noise(magnitudes[None], white[None], self.grid)[0]
         piece = np.zeros(self._n_fft, np.float32)
