@@ -2,11 +2,12 @@
 
 Nothing of what comes later is known, so octave and dynamics are estimated as the player goes on, from what was played up to now:
 
-* The octave is decided by the first note and reconsidered, by the mean of the last half minute, whenever a note begins; never within a note.
+* The octave is decided by the first note and reconsidered, by the mean of the last half minute, whenever a note begins; never within
+  a note.
 * Dynamics are mapped by quantiles, as for recordings, but of a running histogram of note loudness with a memory of half a minute. It starts
   out as the instrument's own distribution, put where `loudest_db` says, and the player's notes take its place within some seconds.
-* A note ends when the sound stops being periodic; from there, and wherever the player's sound falls faster, it sinks as the instrument's own
-  notes do and keeps its pitch.
+* A note ends when the sound stops being periodic; from there, and wherever the player's sound falls faster, it sinks as the instrument's
+  own notes do and keeps its pitch.
 """
 
 from __future__ import annotations

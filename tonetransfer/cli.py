@@ -124,7 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--input", dest="input_device", metavar="DEVICE", help="number or part of the name (default: the system's)")
     verb.add_argument("--output", dest="output_device", metavar="DEVICE", help="the same, for what is played")
     verb.add_argument(
-        "--block", metavar="N", type=_count, default=240, help="samples at a time; 0: the devices' choice (default: 240, 5 ms)"
+        "--block", metavar="N", type=_count, default=240, help="samples at a time; 0: as the devices like (default: 240, 5 ms)"
     )
     verb.add_argument("--seconds", metavar="S", type=_seconds, help="play for so long (default: until Ctrl-C)")
     verb.add_argument("--midi", metavar="FILE.mid|PORT", help="play from a MIDI file or keyboard instead of the microphone")

@@ -153,9 +153,8 @@ def live(arguments: Namespace) -> Report:
     else:
         stream = _stream(arguments, model, target)
         input_device = playing.find_device(devices, arguments.input_device, "input")
-        _tell(
-            f"{name}: sound comes {1e3 * stream.latency_samples / model.sample_rate:.0f} ms and the devices' own time later; Ctrl-C ends it"
-        )
+        later_ms = 1e3 * stream.latency_samples / model.sample_rate
+        _tell(f"{name}: sound comes {later_ms:.0f} ms and the devices' own time later; Ctrl-C ends it")
         report = playing.play_live(stream, model.sample_rate, devices, input_device=input_device, **common)
     return _live_report(report.to_dict() | {"instrument": name})
 

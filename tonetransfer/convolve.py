@@ -10,7 +10,7 @@ from .errors import AudioError
 
 
 class Convolution:
-    """Uniformly partitioned overlap-save convolution (Wefers, "Partitioned convolution algorithms for real-time auralization", 2015, ch. 5).
+    """Uniformly partitioned overlap-save convolution (Wefers, Partitioned Convolution Algorithms for Real-Time Auralization, 2015).
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from .frames import FrameGrid
 from .listen import Heard, Listener, listen_to_all
 from .model import TimbreModel
 from .spectral import hann
-from .synth import SynthParams, filtered_noise, harmonic, hold_last, white_noise
+from .synth import SynthParams, harmonic, hold_last, white_noise
 from .target import Target
 from .voice import Noise, Voice, follow_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
 
