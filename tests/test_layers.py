@@ -23,7 +23,7 @@ LAYERS = """
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify
     causal listen adapt convolve voice keys stream live score
-    train evaluate swaps resynthesis disentangle classify_measure classify_table export
+    train evaluate swaps resynthesis disentangle classify_measure classify_table scripted export foreign peers bench
     commands
     cli __main__
 """
@@ -40,6 +40,11 @@ HOMES = {  # third-party packages that one module alone may import
     "matplotlib": {"plot", "panels"},
     "argparse": {"cli", "commands"},
     "sounddevice": {"live"},
+    "onnxruntime": {"export"},
+    "onnxscript": {"export"},
+    "pyworld": {"peers"},
+    "pesto": {"peers"},
+    "torchfcpe": {"peers"},
     "mido": {"score"},
 }
 

@@ -96,8 +96,30 @@ def build_parser() -> argparse.ArgumentParser:
         "--autotune", metavar="0..1", type=_share, default=0.0, help="how far to pull notes to the nearest semitone (default: 0)"
     )
     _add_tracker(verb)
+    verb.add_argument("--trust", action="store_true", help="run the TorchScript of --to MODEL.ts (a ddsp_pytorch export): it can hold any code")
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw source and result")
     _add_overwrite(verb)
+
+    verb = _verb(verbs, "export", "write an instrument for another program: Max, Pure Data, ONNX")
+    verb.add_argument("output", metavar="OUTPUT", type=Path, help="a new file: .ts, .onnx or .wav; a card (.json) is written beside it")
+    verb.add_argument(
+        "--format",
+        choices=("torchscript", "realtime", "onnx", "ir"),
+        required=True,
+        help="torchscript: for nn~; realtime: (pitch, loudness) -> sound, as ddsp_pytorch's; onnx: decoder and encoder; ir: the room",
+    )
+    who = verb.add_mutually_exclusive_group()
+    who.add_argument("--to", metavar="NAME|FILE.safetensors", help="who plays at first (default: the first instrument)")
+    who.add_argument("--mix", metavar="NAME:SHARE,...", type=_mix, help="a blend, for example violin:0.5,flute:0.5")
+    verb.set_defaults(like=None, refine=False, keep=None, tracker=None)
+    _add_weights(verb)
+    _add_overwrite(verb)
+
+    verb = _verb(verbs, "bench", "measure how fast everything is on this computer, beside other programs")
+    verb.add_argument("--source", metavar="FILE", type=Path, help="a recording to measure with, repeated as often as it takes")
+    verb.add_argument("--out", metavar="PAGE.md", type=Path, help="write the tables between the marks of this page, or a new page")
+    verb.add_argument("--hour", action="store_true", help="a recording of an hour, too: minutes more")
+    verb.add_argument("--no-peers", dest="peers", action="store_false", help="leave other programs out")
 
     verb = _verb(verbs, "instruments", "list the instruments: names, ranges, sources, licences")
     _add_weights(verb)

@@ -27,12 +27,12 @@ from .refine import refine
 from .target import Target, find_target, nearest_timbres
 from .trackers import DEFAULT_TRACKER
 from .transfer import Arrangement, arrange, play, warn_about
-from .weights import find_weights, load_model, save_model
+from .weights import find_weights, load_model, read_notes, save_model
 
 Report = tuple[dict[str, Any], list[str]]
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-WEIGHTS_ENDING = ".safetensors"
+WEIGHTS_ENDING, SCRIPT_ENDING = ".safetensors", ".ts"
 KEPT_S = 60  # of a result, to be drawn
 PARALLEL, UNSEEN = Path("corpus/parallel"), Path("corpus/unseen")
 CORPUS_CONFIG = Path("configs/corpus.yaml")
@@ -44,6 +44,8 @@ RECORDINGS_ON = ("violin", "trumpet", "flute", "cello")
 
 def transfer(arguments: Namespace) -> Report:
     """``transfer SOURCE OUTPUT``."""
+    if (arguments.to or "").endswith(SCRIPT_ENDING):
+        return _transfer_foreign(arguments)
     _check_files(arguments, reads=[arguments.source, arguments.like])
     model, target, name = _open_target(arguments)
     begin = time.perf_counter()
@@ -69,6 +71,67 @@ def transfer(arguments: Namespace) -> Report:
         title = f"{arguments.source.name} on {name}"
         plot_transfer(arguments.plot, audio[:], heard, beginning, again, title=title, overwrite=arguments.overwrite)
     return _report(arguments, arrangement, name, len(audio), peak, elapsed)
+
+
+def _transfer_foreign(arguments: Namespace) -> Report:
+    """``transfer SOURCE OUTPUT --to MODEL.ts --trust``."""
+    from .foreign import load_foreign, play_foreign
+
+    _check_files(arguments, reads=[arguments.source])
+    if arguments.autotune or arguments.loudness or arguments.plot or arguments.refine:
+        raise SettingsError("--autotune, --loudness, --plot and --refine do not apply to a model of another program; leave them out")
+    model = load_foreign(arguments.to, trust=arguments.trust)
+    begin = time.perf_counter()
+    audio, sample_rate = load_audio(arguments.source)
+    semitones = 0.0 if arguments.transpose == "auto" else arguments.transpose
+    sound = play_foreign(audio, sample_rate, model, transpose=semitones, fit=arguments.fit, tracker=_tracker(arguments))
+    with AudioWriter(arguments.output, model.grid.sample_rate, overwrite=arguments.overwrite) as writer:
+        writer.write(sound)
+    seconds, elapsed = len(sound) / model.grid.sample_rate, time.perf_counter() - begin
+    result = {
+        "output": str(arguments.output),
+        "instrument": Path(arguments.to).name,
+        "seconds": seconds,
+        "sample_rate_hz": model.grid.sample_rate,
+        "transpose_semitones": semitones,
+        "peak": min(writer.peak, 1.0),
+        "elapsed_seconds": elapsed,
+        "realtime_factor": seconds / elapsed,
+    }
+    return result, [f"{arguments.output}: {seconds:.1f} s of {result['instrument']}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"]
+
+
+def export(arguments: Namespace) -> Report:
+    """``export OUTPUT --format F``."""
+    from .export import export as write
+
+    weights, name, z = arguments.weights, None, None
+    if arguments.to or arguments.mix:
+        model, target, name = _open_target(arguments)
+        z = target.z if arguments.mix else None
+        weights = Path(arguments.to.rpartition(WEIGHTS_ENDING)[0] + WEIGHTS_ENDING) if WEIGHTS_ENDING in (arguments.to or "") else weights
+    else:
+        model = load_model(weights)
+    card = write(
+        arguments.output, model, format=arguments.format, instrument=name, z=z, notes=read_notes(weights), overwrite=arguments.overwrite
+    )
+    sizes = ", ".join(f"{file} ({size / 1e6:.1f} MB)" for file, size in card["files"].items())
+    late = f", latency {card['latency_ms']} ms" if "latency_ms" in card else ""
+    tested = "".join(f"\n  {key}: {value}" for key, value in card.get("test", {}).items())
+    return card, [f"{sizes}: {card['what']}{late}{tested}"]
+
+
+def bench(arguments: Namespace) -> Report:
+    """``bench``."""
+    from .bench import bench as measure
+    from .bench import table_lines, write_page
+
+    if arguments.out and not arguments.out.absolute().parent.is_dir():
+        raise SettingsError(f"{arguments.out} cannot be written: there is no folder {arguments.out.parent}; make it first, or choose another")
+    result = measure(arguments.source, hour=arguments.hour, peers=arguments.peers, report=_tell)
+    if arguments.out:
+        write_page(arguments.out, result)
+    return result, table_lines(result)
 
 
 def synthesize(arguments: Namespace) -> Report:
