@@ -128,7 +128,9 @@ class LongAudio:
                 self.peak = max(self.peak, float(np.max(np.abs(piece), initial=0.0)))
             self._file.flush()
         except OSError as error:
-            raise AudioError(f"no room for a long recording in {tempfile.gettempdir()} ({_reason(error)}); set TMPDIR to a roomier folder") from error
+            raise AudioError(
+                f"no room for a long recording in {tempfile.gettempdir()} ({_reason(error)}); set TMPDIR to a roomier folder"
+            ) from error
 
     def __len__(self) -> int:
         return self.n_samples

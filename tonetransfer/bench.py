@@ -231,13 +231,17 @@ def _run_command(words: list[str]) -> tuple[float, float]:
         process.wait()
         memory = 0.0
     if process.returncode:
-        raise ToneTransferError(f"`tonetransfer {words[0]}` ended with {process.returncode} while it was measured; run it by itself to see why")
+        raise ToneTransferError(
+            f"`tonetransfer {words[0]}` ended with {process.returncode} while it was measured; run it by itself to see why"
+        )
     return time.perf_counter() - begin, memory
 
 
 def _start_up() -> dict[str, float]:
     """Seconds, the best of three: until help is printed; until nothing but what is needed to play is loaded, weights included."""
-    first_sound = "import tonetransfer as tt; m = tt.load_model(); import torch; z = m.timbre('violin'); from tonetransfer.controls import Controls; "
+    first_sound = (
+        "import tonetransfer as tt; m = tt.load_model(); import torch; z = m.timbre('violin'); from tonetransfer.controls import Controls; "
+    )
     first_sound += "c = Controls(torch.full((10,), 440.0), torch.ones(10), torch.full((10,), -20.0)); next(m.play(c, z))"
     found = {}
     for name, words in {"help_seconds": ["-m", __package__, "--help"], "first_sound_seconds": ["-c", first_sound]}.items():
@@ -264,7 +268,9 @@ def _measure_peer(peer: Peer, audio: torch.Tensor, sample_rate: int) -> dict[str
 def table_lines(result: dict[str, Any]) -> list[str]:
     """The tables, in Markdown."""
     machine = result["machine"]
-    lines = [f"{machine['cores']} cores, {machine['threads']} threads; load {machine['load_before']} before, {machine['load_after']} after."]
+    lines = [
+        f"{machine['cores']} cores, {machine['threads']} threads; load {machine['load_before']} before, {machine['load_after']} after."
+    ]
     if machine["busy"]:
         lines += ["", "**Other processes kept the machine busy: the figures are lower than they would be, the ratios to peers hold.**"]
     lines += ["", "| what | sound | x real time | by processor time | |", "|---|---|---|---|---|"]
@@ -277,14 +283,23 @@ def table_lines(result: dict[str, Any]) -> list[str]:
         for row in result["lengths"]
     ]
     lines += ["", "| training step, batch | s of sound a second | by processor time |", "|---|---|---|"]
-    lines += [f"| {row['batch']} | {_factor(row['realtime_factor'])} | {_factor(row['realtime_factor_cpu'])} |" for row in result["batches"]]
+    lines += [
+        f"| {row['batch']} | {_factor(row['realtime_factor'])} | {_factor(row['realtime_factor_cpu'])} |" for row in result["batches"]
+    ]
     start = result["start_up"]
-    lines += ["", f"Start-up: `--help` {start['help_seconds']:.2f} s; first sound, imports and weights included, {start['first_sound_seconds']:.2f} s."]
+    lines += [
+        "",
+        f"Start-up: `--help` {start['help_seconds']:.2f} s; first sound, imports and weights included {start['first_sound_seconds']:.2f} s.",
+    ]
     return lines
 
 
 def _row(row: dict[str, Any]) -> str:
-    more = f"block {row['block_median_ms']:.2f} ms, p99 {row['block_p99_ms']:.2f} ms; latency {row['latency_ms']:.1f} ms" if "latency_ms" in row else ""
+    more = (
+        f"block {row['block_median_ms']:.2f} ms, p99 {row['block_p99_ms']:.2f} ms; latency {row['latency_ms']:.1f} ms"
+        if "latency_ms" in row
+        else ""
+    )
     more = f"{row['kind']}, {row['sample_rate_hz'] / 1000:g} kHz" if "kind" in row else more
     return f"| {row['what']} | {row['seconds']:g} s | {_factor(row['realtime_factor'])} | {_factor(row['realtime_factor_cpu'])} | {more} |"
 
@@ -295,7 +310,11 @@ def _factor(value: float) -> str:
 
 def write_page(path: Path, result: dict[str, Any]) -> None:
     """Put the tables between the marks of a page; a page that is not there is begun."""
-    page = path.read_text(encoding="utf-8") if path.exists() else f"# Benchmarks\n\nWritten by `tonetransfer bench --out {path.name}`.\n\n{BEGIN}\n{END}\n"
+    page = (
+        path.read_text(encoding="utf-8")
+        if path.exists()
+        else f"# Benchmarks\n\nWritten by `tonetransfer bench --out {path.name}`.\n\n{BEGIN}\n{END}\n"
+    )
     if BEGIN not in page or END not in page:
         raise ToneTransferError(f"{path}: has no marks {BEGIN} and {END} to write between; add them, or choose another page")
     head, tail = page[: page.index(BEGIN) + len(BEGIN)], page[page.index(END) :]

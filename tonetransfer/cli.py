@@ -96,7 +96,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--autotune", metavar="0..1", type=_share, default=0.0, help="how far to pull notes to the nearest semitone (default: 0)"
     )
     _add_tracker(verb)
-    verb.add_argument("--trust", action="store_true", help="run the TorchScript of --to MODEL.ts (a ddsp_pytorch export): it can hold any code")
+    verb.add_argument(
+        "--trust", action="store_true", help="run the TorchScript of --to MODEL.ts (a ddsp_pytorch export): it can hold any code"
+    )
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw source and result")
     _add_overwrite(verb)
 

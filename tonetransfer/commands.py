@@ -98,7 +98,9 @@ def _transfer_foreign(arguments: Namespace) -> Report:
         "elapsed_seconds": elapsed,
         "realtime_factor": seconds / elapsed,
     }
-    return result, [f"{arguments.output}: {seconds:.1f} s of {result['instrument']}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"]
+    return result, [
+        f"{arguments.output}: {seconds:.1f} s of {result['instrument']}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"
+    ]
 
 
 def export(arguments: Namespace) -> Report:
@@ -127,7 +129,9 @@ def bench(arguments: Namespace) -> Report:
     from .bench import table_lines, write_page
 
     if arguments.out and not arguments.out.absolute().parent.is_dir():
-        raise SettingsError(f"{arguments.out} cannot be written: there is no folder {arguments.out.parent}; make it first, or choose another")
+        raise SettingsError(
+            f"{arguments.out} cannot be written: there is no folder {arguments.out.parent}; make it first, or choose another"
+        )
     result = measure(arguments.source, hour=arguments.hour, peers=arguments.peers, report=_tell)
     if arguments.out:
         write_page(arguments.out, result)

@@ -1,8 +1,8 @@
 """Models that people already have: TorchScript exports of ddsp_pytorch (acids-ircam), played with our tracker.
 
-Such a model takes pitch [Hz] and loudness as *it* defines it: the mean over the bins of an STFT of the natural logarithm of the magnitude plus
-the A curve in decibels. What its config says of rate, block and of the loudness's mean and deviation is all that is needed. A script can run
-any code that its maker put in, so that nothing is loaded that was not said to be trusted.
+Such a model takes pitch [Hz] and loudness as *it* defines it: the mean over the bins of an STFT of the natural logarithm of the magnitude
+plus the A curve in decibels. What its config says of rate, block and of the loudness's mean and deviation is all that is needed. A script
+can run any code that its maker put in, so that nothing is loaded that was not said to be trusted.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def load_foreign(path: str | Path, *, trust: bool = False) -> ForeignModel:
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file; a TorchScript export of ddsp_pytorch was wanted")
     if not trust:
-        raise WeightsError(f"{path}: TorchScript from strangers can run code on this computer; if you know who made it, say --trust (trust=True)")
+        raise WeightsError(
+            f"{path}: TorchScript from strangers can run code on this computer; if you know who made it, say --trust (trust=True)"
+        )
     config = _read_config(path)
     try:
         with warnings.catch_warnings():
@@ -93,7 +95,8 @@ def load_foreign(path: str | Path, *, trust: bool = False) -> ForeignModel:
         mean, std = float(config["data"]["mean_loudness"]), float(config["data"]["std_loudness"])
     except (KeyError, TypeError, ValueError, AudioError) as error:
         raise SettingsError(
-            f"{path}: its settings lack or garble {error}; preprocess (sampling_rate, block_size) and data (mean_loudness, std_loudness) are wanted"
+            f"{path}: its settings lack or garble {error}; "
+            "preprocess (sampling_rate, block_size) and data (mean_loudness, std_loudness) are wanted"
         ) from None
     if std <= 0.0:
         raise SettingsError(f"{path}: its settings say std_loudness {std}; a positive number is wanted")

@@ -57,7 +57,9 @@ class PlainSynthesis(nn.Module):
         numbers = torch.arange(1, self.n_harmonics + 1)
         amplitudes = raw[..., 1 : self.n_harmonics + 1] * (f0_hz * numbers < self.sample_rate / 2)
         amplitudes = raw[..., :1] * amplitudes / amplitudes.sum(-1, keepdim=True)
-        a, f = (nn.functional.interpolate(x.transpose(1, 2), size=n_frames * hop, mode="linear").transpose(1, 2) for x in (amplitudes, f0_hz))
+        a, f = (
+            nn.functional.interpolate(x.transpose(1, 2), size=n_frames * hop, mode="linear").transpose(1, 2) for x in (amplitudes, f0_hz)
+        )
         phase = torch.cumsum(2 * math.pi * f / self.sample_rate, dim=1)
         tonal = (a * torch.sin(phase * numbers)).sum(-1)
         filters = torch.fft.irfft(raw[..., self.n_harmonics + 1 :])
