@@ -151,6 +151,7 @@ def test_a_broken_export_is_told_and_not_left(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_onnx_is_the_model(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     model = make_model()

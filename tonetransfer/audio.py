@@ -100,8 +100,11 @@ def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
         weights = _mono_weights(path, file)
         pieces = _resampled((block @ weights for block in _blocks(path, file)), native_rate, target_rate)
         expected = int(file.frames * target_rate / native_rate)
-        long = expected > longest_s * target_rate
-        audio = LongAudio(pieces) if long else torch.from_numpy(_gather(pieces, expected))
+        audio: torch.Tensor | LongAudio
+        if expected > longest_s * target_rate:
+            audio = LongAudio(pieces)
+        else:
+            audio = torch.from_numpy(_gather(pieces, expected))
     if not len(audio):
         raise AudioError(f"{path} holds no samples; a recording with sound in it is wanted: check how it was exported")
     if (peak := peak_of(audio)) > HIGHEST_PEAK:
@@ -159,7 +162,7 @@ def peak_of(audio: torch.Tensor | LongAudio) -> float:
     """The largest magnitude in audio (n_samples,)."""
     if isinstance(audio, LongAudio):
         return audio.peak
-    lowest, highest = torch.aminmax(audio) if len(audio) else (0.0, 0.0)
+    lowest, highest = torch.aminmax(audio)
     return max(-float(lowest), float(highest))
 
 

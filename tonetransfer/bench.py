@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .audio import load_audio, resample, save_audio
+from .audio import AudioWriter, load_audio, resample, save_audio
 from .controls import Controls, extract
 from .convert import midi_to_hz
 from .errors import ToneTransferError
@@ -155,7 +155,7 @@ def _wav_to_wav(model: TimbreModel, sound: torch.Tensor) -> dict[str, float]:
 
 def _stream(model: TimbreModel, target: Target, sound: torch.Tensor) -> dict[str, float]:
     stream, hop = Stream(model, target), model.grid.hop_length
-    blocks = sound.numpy().reshape(-1, hop) if not len(sound) % hop else sound[: len(sound) // hop * hop].numpy().reshape(-1, hop)
+    blocks = sound[: len(sound) // hop * hop].numpy().reshape(-1, hop)
     times: list[float] = []
 
     def run() -> None:
@@ -210,8 +210,6 @@ def _whole_command(audio: torch.Tensor, model: TimbreModel, seconds: float) -> d
 
 
 def _write_looped(path: Path, audio: torch.Tensor, sample_rate: int, seconds: float) -> None:
-    from .audio import AudioWriter
-
     left = round(seconds * sample_rate)
     with AudioWriter(path, sample_rate) as writer:
         while left > 0:
@@ -289,7 +287,7 @@ def table_lines(result: dict[str, Any]) -> list[str]:
     start = result["start_up"]
     lines += [
         "",
-        f"Start-up: `--help` {start['help_seconds']:.2f} s; first sound, imports and weights included {start['first_sound_seconds']:.2f} s.",
+        f"Start-up: `--help` {start['help_seconds']:.2f} s; first sound, with imports and weights, {start['first_sound_seconds']:.2f} s.",
     ]
     return lines
 

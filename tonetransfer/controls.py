@@ -250,7 +250,7 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
     AudioError, InstrumentError
         The audio is not audio; there is no such tracker.
     """
-    samples = audio if isinstance(audio, LongAudio) else check_audio(audio, grid.sample_rate)
+    samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, grid.sample_rate)
     f0_hz, periodicity = track_f0(samples, grid.sample_rate, grid, tracker=tracker)
     with torch.no_grad():
         return Controls(f0_hz, periodicity, loudness_db(samples, grid), grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,7 +114,7 @@ class Decoder(nn.Module):
 
     def _remember(self, h: torch.Tensor, memory: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """What the GRU makes of (batch, n_frames, width), and its state behind it; one sound that nobody learns from goes through NumPy."""
-        learning = torch.is_grad_enabled() and (h.requires_grad or self.memory.weight_hh_l0.requires_grad)
+        learning = torch.is_grad_enabled() and (h.requires_grad or next(self.memory.parameters()).requires_grad)
         exporting = torch.jit.is_tracing() or torch.compiler.is_compiling()
         if learning or exporting or len(h) > 1 or h.device.type != "cpu" or h.dtype != torch.float32:
             return self.memory(h, memory)
@@ -136,8 +137,8 @@ class Decoder(nn.Module):
         )
 
 
-def _recurrence(gru: nn.GRU, h: torch.Tensor, state: torch.Tensor) -> np.ndarray:
-    """States (n_frames, width) of a one-layer GRU over h (n_frames, width), in half the time that torch takes, frame after frame.
+def _recurrence(gru: Any, h: torch.Tensor, state: torch.Tensor) -> np.ndarray:
+    """States (n_frames, width) of a one-layer nn.GRU over h (n_frames, width), in half the time that torch takes, frame after frame.
 
     The logistic function is taken as a hyperbolic tangent, sigmoid(x) = (1 + tanh(x / 2)) / 2, which cannot overflow.
     """

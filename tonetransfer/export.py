@@ -176,11 +176,12 @@ def _offline(model: TimbreModel, z: torch.Tensor, f0_hz: torch.Tensor, loudness_
 
 @torch.no_grad()
 def _export_script(path: Path, model: TimbreModel, name: str, z: torch.Tensor | None, *, realtime: bool) -> dict[str, Any]:
-    instrument: nn.Module = ScriptedInstrument(model, name, z)
+    instrument = ScriptedInstrument(model, name, z)
     latency = instrument.latency
+    exported: nn.Module = RealtimeInstrument(instrument) if realtime else instrument
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is what these hosts read, deprecated or not
-        torch.jit.save(torch.jit.script(RealtimeInstrument(instrument) if realtime else instrument), str(path))
+        torch.jit.save(torch.jit.script(exported), str(path))
         script = torch.jit.load(str(path)).eval()
     f0_hz, loud = _test_phrase(model)
     hop = model.grid.hop_length

@@ -93,7 +93,7 @@ def track_f0(
         There is no such tracker; the nearest is named.
     """
     chosen = find_tracker(tracker)
-    samples = audio if isinstance(audio, LongAudio) else check_audio(audio, sample_rate)
+    samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, sample_rate)
     n_frames = grid.n_frames(-(-len(samples) * grid.sample_rate // sample_rate))
     gain = 0.5 / max(peak_of(samples), 1e-6)  # trackers were trained at one level, and soft recordings are music as well
     evidence = _listen(samples, sample_rate, chosen, gain)
