@@ -100,11 +100,8 @@ def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
         weights = _mono_weights(path, file)
         pieces = _resampled((block @ weights for block in _blocks(path, file)), native_rate, target_rate)
         expected = int(file.frames * target_rate / native_rate)
-        audio: torch.Tensor | LongAudio
-        if expected > longest_s * target_rate:
-            audio = LongAudio(pieces)
-        else:
-            audio = torch.from_numpy(_gather(pieces, expected))
+        long = expected > longest_s * target_rate
+        audio: torch.Tensor | LongAudio = LongAudio(pieces) if long else torch.from_numpy(_gather(pieces, expected))
     if not len(audio):
         raise AudioError(f"{path} holds no samples; a recording with sound in it is wanted: check how it was exported")
     if (peak := peak_of(audio)) > HIGHEST_PEAK:

@@ -76,8 +76,12 @@ def bench(source: Path | None = None, *, hour: bool = False, peers: bool = True,
     if peers:
         for peer in PEERS:
             report(peer.name)
-            row = _measure_peer(peer, audio, model.sample_rate)
-            result["absent" if row is None else "peers"].append(peer.name if row is None else row)
+            try:
+                result["peers"].append(_measure_peer(peer, audio, model.sample_rate))
+            except ImportError:
+                result["absent"].append(peer.name)
+            except Exception as error:  # what other programs may raise is not known; they must not end the bench
+                result["absent"].append(f"{peer.name} (failed: {' '.join(str(error).split())[:80]})")
     report("lengths")
     result["lengths"] = [_whole_command(audio, model, seconds) for seconds in (*LENGTHS_S, *([HOUR_S] if hour else []))]
     result["batches"] = []
@@ -252,14 +256,11 @@ def _start_up() -> dict[str, float]:
     return found
 
 
-def _measure_peer(peer: Peer, audio: torch.Tensor, sample_rate: int) -> dict[str, Any] | None:
-    """A row, or None where the peer is not installed."""
+def _measure_peer(peer: Peer, audio: torch.Tensor, sample_rate: int) -> dict[str, Any]:
+    """A row; raises ImportError where the peer is not installed."""
     sound = resample(looped(audio, round(peer.seconds * sample_rate)), sample_rate, peer.sample_rate).numpy()
-    try:
-        run = peer.make()
-        run(sound[: peer.sample_rate])  # loads what is loaded once
-    except ImportError:
-        return None
+    run = peer.make()
+    run(sound[: peer.sample_rate])  # loads what is loaded once
     return {"what": peer.name, "kind": peer.kind, "sample_rate_hz": peer.sample_rate, **best_of(lambda: run(sound), peer.seconds)}
 
 
