@@ -25,7 +25,7 @@ from .salience import salience
 from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
 CHUNK_S, MARGIN_S = 20, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
-MOST_THREADS = 4  # each holds some 60 MB
+MOST_THREADS = 4  # pieces at a time: each is held in memory, with its spectra
 RUMBLE_HZ = 20.0
 HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music
 
