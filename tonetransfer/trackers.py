@@ -53,7 +53,7 @@ def swift(audio: np.ndarray, n_frames: int) -> Estimate:
 
 
 def _swift_in_windows(audio: np.ndarray) -> Estimate:
-    """f0 and confidence, one each 256 samples: as for the whole at once, in windows that hold a quarter of the memory and stay in caches."""
+    """f0 and confidence, one each 256 samples: the same as for the whole at once, in windows, which hold less memory."""
     n_values, found = max(len(audio) // SWIFT_HOP, 1), []
     for first in range(0, n_values, SWIFT_WINDOW):
         last = min(first + SWIFT_WINDOW, n_values)
