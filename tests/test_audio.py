@@ -4,14 +4,26 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from tonetransfer.audio import AudioWriter, check_audio, check_output, load_audio, resample, save_audio
+from tonetransfer.audio import (
+    AudioWriter,
+    LongAudio,
+    check_audio,
+    check_output,
+    load_audio,
+    open_audio,
+    peak_of,
+    resample,
+    save_audio,
+)
 from tonetransfer.errors import AudioError
+from tonetransfer.frames import FrameGrid
 
 RATE = 48000
 
@@ -310,3 +322,25 @@ def test_memory_stays_bounded(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path / "big.flac")], capture_output=True, text=True, check=True)
     assert int(run.stdout) / 1024 < 138 + 80  # MB: the result and the pieces on the way
+
+
+def test_a_long_recording_stays_on_disk_and_reads_alike(tmp_path: Path) -> None:
+    sound = 0.3 * np.random.default_rng(0).standard_normal((44100, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", sound, 44100, subtype="FLOAT")
+    whole, rate = load_audio(tmp_path / "a.wav", 48000)
+    long, same = open_audio(tmp_path / "a.wav", 48000, longest_s=0.5)
+    assert isinstance(long, LongAudio) and rate == same and len(long) == len(whole) == long.shape[-1]
+    assert torch.equal(long[:], whole) and torch.equal(long[..., 1000:1200], whole[1000:1200]) and torch.equal(long[-50:], whole[-50:])
+    assert len(long[len(whole) : len(whole) + 10]) == 0 and long.peak == peak_of(whole)
+    short, _ = open_audio(tmp_path / "a.wav", 48000)
+    assert isinstance(short, torch.Tensor) and torch.equal(short, whole)
+
+
+def test_controls_of_a_long_recording_are_those_of_a_short_one(tmp_path: Path) -> None:
+    from tonetransfer.controls import extract
+
+    t = np.arange(26 * 48000) / 48000
+    sound = torch.from_numpy((0.2 * np.sin(2 * np.pi * 330.0 * t) * (1 + np.sin(3 * t))).astype(np.float32))
+    long = LongAudio(iter(np.array_split(sound.numpy(), 7)))
+    a, b = extract(sound, FrameGrid(), tracker="yin"), extract(long, FrameGrid(), tracker="yin")
+    assert torch.equal(a.f0_hz, b.f0_hz) and torch.equal(a.loudness_db, b.loudness_db) and torch.equal(a.periodicity, b.periodicity)

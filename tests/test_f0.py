@@ -258,3 +258,14 @@ def test_salience_is_highest_at_f0():
     measured = salience(audio, np.tile(candidates, (100, 1)))[10:-10].mean(axis=0)
     assert measured[0] > 0.75 and (measured[1:] < measured[0] - 0.2).all()
     assert not salience(np.zeros(16000, np.float32), np.full((100, 1), 300.0)).any()
+
+
+def test_the_network_hears_the_same_in_windows_as_in_the_whole() -> None:
+    from tonetransfer import trackers
+
+    t = np.arange(11 * 16000 + 77) / 16000
+    audio = (0.3 * np.sin(2 * np.pi * (200.0 * t + 10.0 * t**2))).astype(np.float32)
+    whole = trackers._swift_network().detect(audio, 16000)
+    f0_hz, confidence = trackers._swift_in_windows(audio)
+    np.testing.assert_allclose(f0_hz, whole.pitch_hz, rtol=1e-5)
+    np.testing.assert_allclose(confidence, whole.confidence, atol=1e-5)

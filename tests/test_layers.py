@@ -22,7 +22,8 @@ LAYERS = """
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify
-    train evaluate swaps resynthesis disentangle classify_measure classify_table export stream
+    causal listen adapt convolve voice keys stream live score
+    train evaluate swaps resynthesis disentangle classify_measure classify_table scripted export foreign peers bench
     commands
     cli __main__
 """
@@ -38,6 +39,13 @@ HOMES = {  # third-party packages that one module alone may import
     "soxr": {"audio"},
     "matplotlib": {"plot", "panels"},
     "argparse": {"cli", "commands"},
+    "sounddevice": {"live"},
+    "onnxruntime": {"export"},
+    "onnxscript": {"export"},
+    "pyworld": {"peers"},
+    "pesto": {"peers"},
+    "torchfcpe": {"peers"},
+    "mido": {"score"},
 }
 
 

@@ -7,6 +7,7 @@ import torch
 from tonetransfer import loudness
 from tonetransfer.frames import FrameGrid
 from tonetransfer.loudness import loudness_db
+from tonetransfer.spectral import a_weighting, mel_filters
 
 GRID = FrameGrid()
 
@@ -63,3 +64,13 @@ def test_batch_equals_loop_and_gradients_flow():
     torch.testing.assert_close(batch[1], loudness_db(audio[1], GRID))
     batch.sum().backward()
     assert torch.isfinite(audio.grad).all() and audio.grad.abs().sum() > 0
+
+
+def test_curves_are_those_of_librosa() -> None:
+    """Written out here, so that playing does not load librosa."""
+    librosa = pytest.importorskip("librosa")
+    for rate, n_fft in ((48000, 2048), (16000, 1024)):
+        curve_db = np.maximum(librosa.A_weighting(np.maximum(librosa.fft_frequencies(sr=rate, n_fft=n_fft), 1e-3), min_db=None), -120.0)
+        np.testing.assert_allclose(a_weighting(rate, n_fft).numpy(), 10.0 ** (curve_db / 10.0), rtol=1e-6)
+        bank = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=64, fmin=40.0, fmax=rate / 2.0)
+        np.testing.assert_allclose(mel_filters(rate, n_fft, 64, 40.0, rate / 2.0).numpy(), bank.T, atol=1e-8)

@@ -140,3 +140,18 @@ def test_a_map_behind_the_encoder_is_exact() -> None:
         wanted = encoder(audio) @ matrix.T
         encoder.transform(matrix)
         torch.testing.assert_close(encoder(audio), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_one_sound_and_a_batch_are_decoded_alike() -> None:
+    """One sound goes through NumPy, two go through torch's GRU; pieces go on from where the last one ended."""
+    model = make_model(decoder_width=64)
+    rng = torch.Generator().manual_seed(0)
+    f0_hz = 220.0 * 2.0 ** torch.rand(1, 300, generator=rng)
+    loud, z = -40.0 + 30.0 * torch.rand(1, 300, generator=rng), torch.randn(1, 8, generator=rng)
+    both, memory = model.decoder(f0_hz.expand(2, -1), loud.expand(2, -1), z.expand(2, -1))
+    for_each_frame, _ = model.decoder(f0_hz, loud, z[:, None].expand(-1, 300, -1))
+    one, last = model.decoder(f0_hz, loud, z)
+    for params in (one, for_each_frame):
+        torch.testing.assert_close(params.amplitude[0], both.amplitude[0], rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(params.harmonic_distribution[0], both.harmonic_distribution[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(last[0, 0], memory[0, 0], rtol=1e-5, atol=1e-5)

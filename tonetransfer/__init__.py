@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .frames import FrameGrid
     from .model import Instrument, TimbreModel
     from .refine import refine
+    from .stream import Stream, StreamSettings
     from .synth import SynthParams
     from .transfer import analyze, describe, synthesize, transfer
     from .weights import load_model, save_model
@@ -44,6 +45,8 @@ _HOMES = {
     "Instrument": "model",
     "TimbreModel": "model",
     "refine": "refine",
+    "Stream": "stream",
+    "StreamSettings": "stream",
     "SynthParams": "synth",
     "analyze": "transfer",
     "describe": "transfer",
@@ -60,6 +63,8 @@ __all__ = [
     "Controls",
     "FrameGrid",
     "Instrument",
+    "Stream",
+    "StreamSettings",
     "SynthParams",
     "TimbreModel",
     "ToneTransferError",

@@ -7,11 +7,13 @@ import itertools
 import math
 import os
 import secrets
+import tempfile
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import soundfile
@@ -25,6 +27,7 @@ AudioLike: TypeAlias = "torch.Tensor | np.ndarray"
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 READ_LENGTH = 1 << 18  # samples a channel that are held at a time while a file is read or written
+LONG_S = 300.0  # longer recordings stay on disk while they are worked on
 RESAMPLER = "VHQ"  # 28 bit; twice as slow as HQ and still 500x real time
 LOWEST_RATE, HIGHEST_RATE = 1000, 1_000_000  # Hz; outside these a "sample rate" is something else
 HIGHEST_PEAK = 100.0  # 40 dB above full scale: integers that were never scaled, or a broken file
@@ -65,20 +68,99 @@ def load_audio(path: PathLike, sample_rate: int | None = None) -> tuple[torch.Te
     AudioError
         The file is missing, a folder, empty, not sound, damaged, or holds no finite samples.
     """
+    audio = open_audio(path, sample_rate, longest_s=math.inf)
+    assert isinstance(audio.samples, torch.Tensor)
+    return audio.samples, audio.sample_rate
+
+
+def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: float = LONG_S) -> OpenedAudio:
+    """What :func:`load_audio` reads, in memory up to `longest_s` seconds, and else in a temporary file.
+
+    Parameters
+    ----------
+    path, sample_rate
+        As for :func:`load_audio`.
+    longest_s : float [s]
+
+    Returns
+    -------
+    OpenedAudio
+        Of `samples`, a Tensor [shape=(n_samples,)] or a :class:`LongAudio`, and `sample_rate`.
+
+    Raises
+    ------
+    AudioError
+        As :func:`load_audio`.
+    """
     path = Path(path)
     _check_readable(path)
     with _open_sound(path) as file:
         native_rate = check_sample_rate(file.samplerate, f"{path} has a sample rate")
         target_rate = native_rate if sample_rate is None else check_sample_rate(sample_rate)
         weights = _mono_weights(path, file)
-        blocks = (block @ weights for block in _blocks(path, file))
+        pieces = _resampled((block @ weights for block in _blocks(path, file)), native_rate, target_rate)
         expected = int(file.frames * target_rate / native_rate)
-        audio = _gather(_resampled(blocks, native_rate, target_rate), expected)
+        long = expected > longest_s * target_rate
+        audio: torch.Tensor | LongAudio = LongAudio(pieces) if long else torch.from_numpy(_gather(pieces, expected))
     if not len(audio):
         raise AudioError(f"{path} holds no samples; a recording with sound in it is wanted: check how it was exported")
-    if (peak := float(max(audio.max(), -audio.min()))) > HIGHEST_PEAK:
+    if (peak := peak_of(audio)) > HIGHEST_PEAK:
         raise AudioError(f"{path} has samples up to {peak:.3g}; full scale is 1: scale the recording down to [-1, 1] and save it again")
-    return torch.from_numpy(audio), target_rate
+    return OpenedAudio(audio, target_rate)
+
+
+class LongAudio:
+    """Audio in a temporary file, of which slices are read: an hour at 48 kHz would take 0.7 GB of memory.
+
+    Parameters
+    ----------
+    pieces : iterable of ndarray [shape=(n_samples,)], float32, finite
+    """
+
+    def __init__(self, pieces: Iterable[np.ndarray]) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the object
+        self._lock = threading.Lock()
+        self.n_samples, self.peak = 0, 0.0
+        try:
+            for piece in pieces:
+                self._file.write(np.ascontiguousarray(piece, dtype=np.float32).data)
+                self.n_samples += len(piece)
+                self.peak = max(self.peak, float(np.max(np.abs(piece), initial=0.0)))
+            self._file.flush()
+        except OSError as error:
+            raise AudioError(
+                f"no room for a long recording in {tempfile.gettempdir()} ({_reason(error)}); set TMPDIR to a roomier folder"
+            ) from error
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (self.n_samples,)
+
+    def __getitem__(self, key: slice | tuple[Any, slice]) -> torch.Tensor:
+        """A stretch, read now: [first:last] or [..., first:last]."""
+        first, last, _ = (key[-1] if isinstance(key, tuple) else key).indices(self.n_samples)
+        with self._lock:
+            self._file.seek(4 * first)
+            content = self._file.read(4 * max(last - first, 0))
+        return torch.from_numpy(np.frombuffer(bytearray(content), dtype=np.float32))
+
+
+class OpenedAudio(NamedTuple):
+    """A recording and its rate [Hz]."""
+
+    samples: torch.Tensor | LongAudio
+    sample_rate: int
+
+
+def peak_of(audio: torch.Tensor | LongAudio) -> float:
+    """The largest magnitude in audio (n_samples,)."""
+    if isinstance(audio, LongAudio):
+        return audio.peak
+    lowest, highest = torch.aminmax(audio)
+    return max(-float(lowest), float(highest))
 
 
 def check_audio(audio: AudioLike, sample_rate: int) -> torch.Tensor:

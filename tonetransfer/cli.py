@@ -96,8 +96,32 @@ def build_parser() -> argparse.ArgumentParser:
         "--autotune", metavar="0..1", type=_share, default=0.0, help="how far to pull notes to the nearest semitone (default: 0)"
     )
     _add_tracker(verb)
+    verb.add_argument(
+        "--trust", action="store_true", help="run the TorchScript of --to MODEL.ts (a ddsp_pytorch export): it can hold any code"
+    )
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw source and result")
     _add_overwrite(verb)
+
+    verb = _verb(verbs, "export", "write an instrument for another program: Max, Pure Data, ONNX")
+    verb.add_argument("output", metavar="OUTPUT", type=Path, help="a new file: .ts, .onnx or .wav; a card (.json) is written beside it")
+    verb.add_argument(
+        "--format",
+        choices=("torchscript", "realtime", "onnx", "ir"),
+        required=True,
+        help="torchscript: for nn~; realtime: (pitch, loudness) -> sound, as ddsp_pytorch's; onnx: decoder and encoder; ir: the room",
+    )
+    who = verb.add_mutually_exclusive_group()
+    who.add_argument("--to", metavar="NAME|FILE.safetensors", help="who plays at first (default: the first instrument)")
+    who.add_argument("--mix", metavar="NAME:SHARE,...", type=_mix, help="a blend, for example violin:0.5,flute:0.5")
+    verb.set_defaults(like=None, refine=False, keep=None, tracker=None)
+    _add_weights(verb)
+    _add_overwrite(verb)
+
+    verb = _verb(verbs, "bench", "measure how fast everything is on this computer, beside other programs")
+    verb.add_argument("--source", metavar="FILE", type=Path, help="a recording to measure with, repeated as often as it takes")
+    verb.add_argument("--out", metavar="PAGE.md", type=Path, help="write the tables between the marks of this page, or a new page")
+    verb.add_argument("--hour", action="store_true", help="a recording of an hour, too: minutes more")
+    verb.add_argument("--no-peers", dest="peers", action="store_false", help="leave other programs out")
 
     verb = _verb(verbs, "instruments", "list the instruments: names, ranges, sources, licences")
     _add_weights(verb)
@@ -117,6 +141,39 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--fit", action="store_true", help="move octave and dynamics to the instrument's, as transfer does")
     _add_tracker(verb)
     _add_overwrite(verb)
+
+    verb = _verb(verbs, "live", "play on another instrument while you play: microphone or keyboard to loudspeaker")
+    _add_target(verb).add_argument("--list-devices", action="store_true", help="list sound devices and MIDI inputs, and exit")
+    _add_arrangement(verb)
+    verb.add_argument("--input", dest="input_device", metavar="DEVICE", help="number or part of the name (default: the system's)")
+    verb.add_argument("--output", dest="output_device", metavar="DEVICE", help="the same, for what is played")
+    verb.add_argument(
+        "--block", metavar="N", type=_count, default=240, help="samples at a time; 0: as the devices like (default: 240, 5 ms)"
+    )
+    verb.add_argument("--seconds", metavar="S", type=_seconds, help="play for so long (default: until Ctrl-C)")
+    verb.add_argument("--midi", metavar="FILE.mid|PORT", help="play from a MIDI file or keyboard instead of the microphone")
+    verb.add_argument("--simulate", metavar=("SOURCE", "OUTPUT"), type=Path, nargs=2, help="no devices: a recording, as if played live")
+    verb.add_argument("--no-fit", dest="fit", action="store_false", help="keep the player's octave, dynamics and sounds between notes")
+    verb.add_argument("--loudest", metavar="DB", type=_number, help="A-weighted level of your loud notes (default: learned as you play)")
+    verb.add_argument(
+        "--look-ahead", metavar="MS", type=_number, default=10.0, help="heard before a note is judged: latency, sureness (default: 10)"
+    )
+    verb.add_argument(
+        "--path-frames", metavar="N", type=_count, default=0, help="10 ms each that octaves are thought over; latency (default: 0)"
+    )
+    _add_keys(verb)
+    _add_overwrite(verb)
+    verb.set_defaults(tracker=None)
+
+    verb = _verb(verbs, "play", "play a MIDI file on an instrument", run="play_midi")
+    verb.add_argument("score", metavar="SCORE.mid", type=Path)
+    verb.add_argument("output", metavar="OUTPUT", type=Path)
+    _add_target(verb)
+    _add_arrangement(verb)
+    verb.add_argument("--voices", choices=("all", "top"), default="all", help="of chords: all, mixed, or the highest (default: all)")
+    _add_keys(verb)
+    _add_overwrite(verb)
+    verb.set_defaults(tracker=None, transpose=0.0)
 
     verb = _verb(verbs, "classify", "which instrument plays, in a recording and in each second of it")
     verb.add_argument("file", metavar="FILE", type=Path)
@@ -191,7 +248,7 @@ def _verb(verbs: Any, name: str, summary: str, *, run: str | None = None) -> arg
     return parser
 
 
-def _add_target(parser: argparse.ArgumentParser) -> None:
+def _add_target(parser: argparse.ArgumentParser) -> Any:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
         "--to", metavar="NAME|FILE.safetensors", help="an instrument, or a file that holds one (FILE.safetensors:NAME of several)"
@@ -201,6 +258,16 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", metavar="FILE.safetensors", type=Path, help="keep the refined instrument, for --to")
     target.add_argument("--mix", metavar="NAME:SHARE,...", type=_mix, help="a blend, for example violin:0.5,flute:0.5")
     _add_weights(parser)
+    return target
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    keys = parser.add_argument_group("notes of MIDI")
+    keys.add_argument("--attack", metavar="S", type=_time, default=0.02, help="rise of a note (default: 0.02)")
+    keys.add_argument("--decay", metavar="S", type=_time, default=0.1, help="fall from its peak (default: 0.1)")
+    keys.add_argument("--sustain", metavar="DB", type=_level, default=-2.0, help="of a held note, re its peak (default: -2)")
+    keys.add_argument("--release", metavar="DB/S", type=_number, help="how fast ended notes sink (default: the instrument's)")
+    keys.add_argument("--velocity-curve", metavar="SHARE", type=_share, default=1.0, help="0: all notes are loud (default: 1)")
 
 
 def _add_arrangement(parser: argparse.ArgumentParser) -> None:
@@ -265,6 +332,8 @@ def _shares(text: str) -> dict[str, float]:
 _number = _typed(_finite, "a number")
 _share = _typed(lambda text: _finite(text, 0.0, 1.0), "a number from 0 to 1")
 _seconds = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds from 0.01")
+_time = _typed(lambda text: _finite(text, 0.0, 60.0), "a number of seconds, 0 or more,")
+_level = _typed(lambda text: _finite(text, -100.0, 0.0), "a number of decibels, at most 0,")
 _count = _typed(_natural, "a whole number, 0 or more")
 _transpose = _typed(lambda text: text if text == "auto" else _finite(text, -96.0, 96.0), "auto or a number of semitones")
 _mix = _typed(_shares, "names with shares, such as violin:0.5,flute:0.5,")

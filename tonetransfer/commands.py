@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from .audio import AudioWriter, check_output, load_audio
+from .audio import AudioWriter, check_output, load_audio, open_audio
 from .controls import Controls, extract
 from .errors import AudioError, ControlsError, InstrumentError, MissingDependencyError, SettingsError, ToneTransferWarning
 from .frames import FrameGrid
@@ -27,12 +27,12 @@ from .refine import refine
 from .target import Target, find_target, nearest_timbres
 from .trackers import DEFAULT_TRACKER
 from .transfer import Arrangement, arrange, play, warn_about
-from .weights import find_weights, load_model, save_model
+from .weights import find_weights, load_model, read_notes, save_model
 
 Report = tuple[dict[str, Any], list[str]]
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
-WEIGHTS_ENDING = ".safetensors"
+WEIGHTS_ENDING, SCRIPT_ENDING = ".safetensors", ".ts"
 KEPT_S = 60  # of a result, to be drawn
 PARALLEL, UNSEEN = Path("corpus/parallel"), Path("corpus/unseen")
 CORPUS_CONFIG = Path("configs/corpus.yaml")
@@ -44,10 +44,12 @@ RECORDINGS_ON = ("violin", "trumpet", "flute", "cello")
 
 def transfer(arguments: Namespace) -> Report:
     """``transfer SOURCE OUTPUT``."""
+    if (arguments.to or "").endswith(SCRIPT_ENDING):
+        return _transfer_foreign(arguments)
     _check_files(arguments, reads=[arguments.source, arguments.like])
     model, target, name = _open_target(arguments)
     begin = time.perf_counter()
-    audio, _ = load_audio(arguments.source, model.sample_rate)
+    audio, _ = open_audio(arguments.source, model.sample_rate)
     heard = extract(audio, model.grid, tracker=_tracker(arguments))
     warn_about(audio, heard)
     if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):
@@ -67,8 +69,73 @@ def transfer(arguments: Namespace) -> Report:
 
         again = extract(beginning, model.grid, tracker=_tracker(arguments))
         title = f"{arguments.source.name} on {name}"
-        plot_transfer(arguments.plot, audio, heard, beginning, again, title=title, overwrite=arguments.overwrite)
+        plot_transfer(arguments.plot, audio[:], heard, beginning, again, title=title, overwrite=arguments.overwrite)
     return _report(arguments, arrangement, name, len(audio), peak, elapsed)
+
+
+def _transfer_foreign(arguments: Namespace) -> Report:
+    """``transfer SOURCE OUTPUT --to MODEL.ts --trust``."""
+    from .foreign import load_foreign, play_foreign
+
+    _check_files(arguments, reads=[arguments.source])
+    if arguments.autotune or arguments.loudness or arguments.plot or arguments.refine:
+        raise SettingsError("--autotune, --loudness, --plot and --refine do not apply to a model of another program; leave them out")
+    model = load_foreign(arguments.to, trust=arguments.trust)
+    begin = time.perf_counter()
+    audio, sample_rate = load_audio(arguments.source)
+    semitones = 0.0 if arguments.transpose == "auto" else arguments.transpose
+    sound = play_foreign(audio, sample_rate, model, transpose=semitones, fit=arguments.fit, tracker=_tracker(arguments))
+    with AudioWriter(arguments.output, model.grid.sample_rate, overwrite=arguments.overwrite) as writer:
+        writer.write(sound)
+    seconds, elapsed = len(sound) / model.grid.sample_rate, time.perf_counter() - begin
+    result = {
+        "output": str(arguments.output),
+        "instrument": Path(arguments.to).name,
+        "seconds": seconds,
+        "sample_rate_hz": model.grid.sample_rate,
+        "transpose_semitones": semitones,
+        "peak": min(writer.peak, 1.0),
+        "elapsed_seconds": elapsed,
+        "realtime_factor": seconds / elapsed,
+    }
+    return result, [
+        f"{arguments.output}: {seconds:.1f} s of {result['instrument']}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"
+    ]
+
+
+def export(arguments: Namespace) -> Report:
+    """``export OUTPUT --format F``."""
+    from .export import export as write
+
+    weights, name, z = arguments.weights, None, None
+    if arguments.to or arguments.mix:
+        model, target, name = _open_target(arguments)
+        z = target.z if arguments.mix else None
+        weights = Path(arguments.to.rpartition(WEIGHTS_ENDING)[0] + WEIGHTS_ENDING) if WEIGHTS_ENDING in (arguments.to or "") else weights
+    else:
+        model = load_model(weights)
+    card = write(
+        arguments.output, model, format=arguments.format, instrument=name, z=z, notes=read_notes(weights), overwrite=arguments.overwrite
+    )
+    sizes = ", ".join(f"{file} ({size / 1e6:.1f} MB)" for file, size in card["files"].items())
+    late = f", latency {card['latency_ms']} ms" if "latency_ms" in card else ""
+    tested = "".join(f"\n  {key}: {value}" for key, value in card.get("test", {}).items())
+    return card, [f"{sizes}: {card['what']}{late}{tested}"]
+
+
+def bench(arguments: Namespace) -> Report:
+    """``bench``."""
+    from .bench import bench as measure
+    from .bench import table_lines, write_page
+
+    if arguments.out and not arguments.out.absolute().parent.is_dir():
+        raise SettingsError(
+            f"{arguments.out} cannot be written: there is no folder {arguments.out.parent}; make it first, or choose another"
+        )
+    result = measure(arguments.source, hour=arguments.hour, peers=arguments.peers, report=_tell)
+    if arguments.out:
+        write_page(arguments.out, result)
+    return result, table_lines(result)
 
 
 def synthesize(arguments: Namespace) -> Report:
@@ -130,6 +197,65 @@ def embed(arguments: Namespace) -> Report:
         found.append({"file": str(path), "z": z.tolist(), "nearest": near})
         lines.append(f"{path}: " + ", ".join(f"{one['instrument']} {one['distance']:.2f}" for one in near))
     return {"files": found}, lines
+
+
+def live(arguments: Namespace) -> Report:
+    """``live``."""
+    from . import live as playing
+
+    if arguments.list_devices:
+        return _devices()
+    arguments.output = arguments.simulate[1] if arguments.simulate else None
+    _check_files(arguments, reads=[arguments.like, *(arguments.simulate or [])[:1]])
+    if arguments.midi and arguments.simulate:
+        raise SettingsError("--simulate takes a recording; to hear a MIDI file offline use `tonetransfer play SCORE.mid OUTPUT`")
+    model, target, name = _open_target(arguments)
+    if arguments.simulate:
+        return _simulate(arguments, model, target, name)
+    devices = playing.sound_devices()
+    output_device = playing.find_device(devices, arguments.output_device, "output")
+    common = {"output_device": output_device, "block_length": arguments.block, "seconds": arguments.seconds, "tick": _live_status()}
+    if arguments.midi:
+        report = _live_midi(arguments, model, target, devices, common)
+    else:
+        stream = _stream(arguments, model, target)
+        input_device = playing.find_device(devices, arguments.input_device, "input")
+        later_ms = 1e3 * stream.latency_samples / model.sample_rate
+        _tell(f"{name}: sound comes {later_ms:.0f} ms and the devices' own time later; Ctrl-C ends it")
+        report = playing.play_live(stream, model.sample_rate, devices, input_device=input_device, **common)
+    return _live_report(report.to_dict() | {"instrument": name})
+
+
+def play_midi(arguments: Namespace) -> Report:
+    """``play SCORE.mid OUTPUT``."""
+    from . import score
+
+    _check_files(arguments, reads=[arguments.score, arguments.like])
+    parts = score.read_score(arguments.score, top=arguments.voices == "top")
+    model, target, name = _open_target(arguments)
+    begin, settings = time.perf_counter(), _key_settings(arguments, parts, target)
+    if (share := score.outside_share(parts, target, settings.transpose)) > 0.05:
+        reach = f"{note_name(target.lowest_midi)}-{note_name(target.highest_midi)}"
+        message = f"{100 * share:.0f} % of the notes lie outside what {name} plays ({reach}); --transpose moves them"
+        warnings.warn(message, ToneTransferWarning, stacklevel=2)
+    with AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer:
+        for piece in score.play_score(parts, model, target, settings, seed=arguments.seed):
+            writer.write(piece)
+    elapsed, seconds = time.perf_counter() - begin, score.duration_s(parts)
+    result = {
+        "output": str(arguments.output),
+        "instrument": name,
+        "seconds": seconds,
+        "sample_rate_hz": model.sample_rate,
+        "transpose_semitones": settings.transpose,
+        "voices": [{"name": part.name, "notes": part.n_notes} for part in parts],
+        "notes": sum(part.n_notes for part in parts),
+        "peak": min(writer.peak, 1.0),
+        "elapsed_seconds": elapsed,
+        "realtime_factor": seconds / elapsed,
+    }
+    line = f"{arguments.output}: {seconds:.1f} s of {name}, {result['notes']} notes in {len(parts)} voices, in {elapsed:.1f} s"
+    return result, [line]
 
 
 def classify(arguments: Namespace) -> Report:
@@ -330,6 +456,107 @@ def _test_set(folder: Path, font: str, *, given: bool) -> Path:
     render_parallel(CORPUS_CONFIG, folder, soundfont=font, progress=progress)
     close()
     return folder
+
+
+def _devices() -> Report:
+    """Sound devices and MIDI inputs."""
+    from .live import list_devices, sound_devices
+    from .score import midi_ports
+
+    found = list_devices(sound_devices())
+    try:
+        ports = midi_ports()
+    except MissingDependencyError:
+        ports = []
+    rows = [("number", "device", "inputs", "outputs", "Hz", "default")]
+    for one in found:
+        default = " ".join(kind for kind in ("input", "output") if one[f"default_{kind}"])
+        numbers = (one["input_channels"], one["output_channels"], round(one["sample_rate_hz"]))
+        rows.append((str(one["number"]), str(one["name"]), *map(str, numbers), default))
+    return {"devices": found, "midi_inputs": ports}, _table(rows) + [f"MIDI input: {port}" for port in ports]
+
+
+def _stream(arguments: Namespace, model: TimbreModel, target: Target) -> Any:
+    from .stream import Stream, StreamSettings
+
+    settings = StreamSettings(
+        look_ahead_s=arguments.look_ahead / 1e3,
+        path_frames=arguments.path_frames,
+        transpose=arguments.transpose,
+        loudness_db=arguments.loudness,
+        loudest_db=arguments.loudest,
+        fit=arguments.fit,
+        seed=arguments.seed,
+    )
+    return Stream(model, target, settings)
+
+
+def _simulate(arguments: Namespace, model: TimbreModel, target: Target, name: str) -> Report:
+    from .live import simulate
+
+    audio, _ = load_audio(arguments.simulate[0], model.sample_rate)
+    sound, report = simulate(_stream(arguments, model, target), audio.numpy(), arguments.block or 480)
+    with AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer:
+        writer.write(torch.from_numpy(sound))
+    return _live_report(report.to_dict() | {"instrument": name, "output": str(arguments.output)})
+
+
+def _live_midi(arguments: Namespace, model: TimbreModel, target: Target, devices: Any, common: dict[str, Any]) -> Any:
+    """Play a MIDI file or keyboard through the loudspeaker."""
+    from . import score
+    from .live import play_live
+
+    if Path(arguments.midi).suffix.lower() in score.ENDINGS:
+        parts = score.read_score(Path(arguments.midi))
+        if len(parts) > 1:
+            warnings.warn(f"{arguments.midi} has {len(parts)} voices; the highest notes are played", ToneTransferWarning, stacklevel=2)
+            parts = score.read_score(Path(arguments.midi), top=True)[:1]
+        voice = score.KeyedVoice(model, target, _key_settings(arguments, parts, target), events=parts[0].events, seed=arguments.seed)
+        common["seconds"] = common["seconds"] or score.duration_s(parts)
+        return play_live(voice, model.sample_rate, devices, **common)
+    voice = score.KeyedVoice(model, target, _key_settings(arguments, (), target), seed=arguments.seed)
+    port = score.open_port(arguments.midi, voice)
+    try:
+        return play_live(voice, model.sample_rate, devices, **common)
+    finally:
+        port.close()
+
+
+def _key_settings(arguments: Namespace, parts: Sequence[Any], target: Target) -> Any:
+    from .keys import KeySettings
+    from .score import octave_of
+
+    transpose = arguments.transpose
+    if transpose == "auto":
+        transpose = octave_of(parts, target) if parts else 0.0
+    return KeySettings(
+        attack_s=arguments.attack,
+        decay_s=arguments.decay,
+        sustain_db=arguments.sustain,
+        release_db_per_s=arguments.release,
+        velocity_curve=arguments.velocity_curve,
+        transpose=transpose,
+        loudness_db=arguments.loudness,
+    )
+
+
+def _live_status() -> Callable[[Any], None]:
+    """Tells of xruns when they come."""
+    told = 0
+
+    def tell(report: Any) -> None:
+        nonlocal told
+        if report.xruns > told:
+            told = report.xruns
+            _tell(f"{told} xruns: the devices had to wait; a larger --block helps")
+
+    return tell
+
+
+def _live_report(result: dict[str, Any]) -> Report:
+    line = f"{result['seconds']:.1f} s of {result['instrument']}, {result['latency_ms']:.0f} ms later, {result['xruns']} xruns"
+    line += f"; a block took {result['compute_median_ms']:.2f} ms, 99 % of them less than {result['compute_p99_ms']:.2f} ms"
+    return result, [line]
 
 
 def note_name(midi: float) -> str:

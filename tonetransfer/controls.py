@@ -14,7 +14,7 @@ import numpy as np
 import scipy.ndimage
 import torch
 
-from .audio import check_audio
+from .audio import LongAudio, check_audio
 from .convert import hz_to_midi, midi_to_hz
 from .errors import ControlsError, SettingsError
 from .f0 import VOICED_OFF, VOICED_ON, hysteresis, place_f0, track_f0
@@ -234,7 +234,7 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
 
     Parameters
     ----------
-    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)], in [-1, 1]
         At ``grid.sample_rate``.
     grid : FrameGrid
     tracker : str
@@ -250,7 +250,7 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
     AudioError, InstrumentError
         The audio is not audio; there is no such tracker.
     """
-    samples = check_audio(audio, grid.sample_rate)
+    samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, grid.sample_rate)
     f0_hz, periodicity = track_f0(samples, grid.sample_rate, grid, tracker=tracker)
     with torch.no_grad():
         return Controls(f0_hz, periodicity, loudness_db(samples, grid), grid)

@@ -35,3 +35,7 @@ class SettingsError(ToneTransferError):
 
 class MissingDependencyError(ToneTransferError):
     """Something outside this package is needed and not installed; the message says how to install it."""
+
+
+class ExportError(ToneTransferError):
+    """An export cannot be made, or failed its own test."""

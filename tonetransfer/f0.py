@@ -9,6 +9,8 @@ their common subharmonic, and a spectrum knows little of bass notes; they seldom
 from __future__ import annotations
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +18,14 @@ import scipy.ndimage
 import scipy.signal
 import torch
 
-from .audio import AudioLike, check_audio, resample
+from .audio import AudioLike, LongAudio, check_audio, peak_of, resample
 from .frames import FrameGrid
 from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE, Autocorrelation
 from .salience import salience
 from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
 CHUNK_S, MARGIN_S = 20, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
+MOST_THREADS = 4  # pieces at a time: each is held in memory, with its spectra
 RUMBLE_HZ = 20.0
 HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music
 
@@ -56,7 +59,9 @@ class _Evidence(NamedTuple):
     level_db: np.ndarray  # (n_frames,), RMS of 32 ms
 
 
-def track_f0(audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> tuple[torch.Tensor, torch.Tensor]:
+def track_f0(
+    audio: AudioLike | LongAudio, sample_rate: int, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Fundamental frequency of one instrument playing one note at a time.
 
     Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms; across longer ones the last
@@ -65,7 +70,7 @@ def track_f0(audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: st
 
     Parameters
     ----------
-    audio : Tensor or ndarray [shape=(n_samples,)]
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)]
     sample_rate : int [Hz]
         Of the audio; it need not be the grid's.
     grid : FrameGrid
@@ -88,10 +93,9 @@ def track_f0(audio: AudioLike, sample_rate: int, grid: FrameGrid, *, tracker: st
         There is no such tracker; the nearest is named.
     """
     chosen = find_tracker(tracker)
-    samples = check_audio(audio, sample_rate)
+    samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, sample_rate)
     n_frames = grid.n_frames(-(-len(samples) * grid.sample_rate // sample_rate))
-    peak = max(abs(float(extreme)) for extreme in torch.aminmax(samples))
-    gain = 0.5 / max(peak, 1e-6)  # trackers were trained at one level, and soft recordings are music as well
+    gain = 0.5 / max(peak_of(samples), 1e-6)  # trackers were trained at one level, and soft recordings are music as well
     evidence = _listen(samples, sample_rate, chosen, gain)
     level_db = evidence.level_db - 20.0 * math.log10(gain)
     f0_hz, periodicity, support = _shortest_path(evidence)
@@ -172,22 +176,28 @@ def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -
     return filled
 
 
-def _listen(samples: torch.Tensor, sample_rate: int, tracker: Tracker, gain: float) -> _Evidence:
-    """Evidence for the whole recording, gathered in pieces that overlap by more than anything reaches."""
+def _listen(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracker, gain: float) -> _Evidence:
+    """Evidence for the whole recording, gathered in pieces that overlap by more than anything reaches, several at a time."""
     n_frames = int(len(samples) / sample_rate * FRAME_RATE) + 1
-    whole: _Evidence | None = None
-    for start in range(0, n_frames, int(CHUNK_S * FRAME_RATE)):
+
+    def listen_from(start: int) -> _Evidence:
         end = min(start + int(CHUNK_S * FRAME_RATE), n_frames)
         from_s = max(0, int(start / FRAME_RATE) - MARGIN_S)
         to_s = int(start / FRAME_RATE) + CHUNK_S + MARGIN_S
         audio = resample(samples[from_s * sample_rate : to_s * sample_rate] * gain, sample_rate, SAMPLE_RATE).numpy()
         first = start - int(from_s * FRAME_RATE)
-        piece = _listen_once(_without_rumble(audio), first, first + end - start, tracker)
-        if whole is None:
-            whole = _Evidence(*(np.empty((n_frames, *part.shape[1:]), dtype=np.float32) for part in piece))
+        return _listen_once(_without_rumble(audio), first, first + end - start, tracker)
+
+    def keep(start: int, piece: _Evidence) -> None:
         for part, destination in zip(piece, whole, strict=True):
-            destination[start:end] = part
-    assert whole is not None  # audio has at least one sample
+            destination[start : start + len(part)] = part
+
+    piece = listen_from(0)  # alone: it loads what trackers load once
+    whole = _Evidence(*(np.empty((n_frames, *part.shape[1:]), dtype=np.float32) for part in piece))
+    keep(0, piece)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+        starts = range(int(CHUNK_S * FRAME_RATE), n_frames, int(CHUNK_S * FRAME_RATE))
+        list(pool.map(lambda start: keep(start, listen_from(start)), starts))
     return whole
 
 

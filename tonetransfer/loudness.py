@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .audio import LongAudio
 from .frames import FrameGrid
 from .spectral import a_weighting, frame_magnitudes, hann
 
@@ -15,7 +16,7 @@ FLOOR_DB = -120.0
 CHUNK_FRAMES = 6000  # held as a spectrogram at a time: 50 MB a channel, where an hour would take 3 GB
 
 
-def loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
+def loudness_db(audio: torch.Tensor | LongAudio, grid: FrameGrid) -> torch.Tensor:
     """A-weighted loudness on the grid.
 
     The power spectrum (Hann window of 2048 samples centred on the frame's instant, zeros beyond the ends) is weighted
@@ -24,7 +25,7 @@ def loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
 
     Parameters
     ----------
-    audio : Tensor [shape=(..., n_samples)], in [-1, 1]
+    audio : Tensor [shape=(..., n_samples)] or LongAudio, in [-1, 1]
     grid : FrameGrid
 
     Returns

@@ -19,7 +19,7 @@ from .encoder import TimbreEncoder
 from .errors import AudioError, ControlsError, InstrumentError
 from .frames import FrameGrid
 from .release import USUAL_DB_PER_S
-from .synth import SynthParams, highest_around
+from .synth import PIECE_FRAMES, SynthParams, highest_around
 
 EXCERPT_SECONDS = 3.0  # what the encoder hears at once
 
@@ -208,7 +208,7 @@ class TimbreModel(nn.Module):
         return SynthParams(*(torch.cat([getattr(piece, f.name) for piece in pieces]) for f in fields(SynthParams)))
 
     @torch.no_grad()
-    def decode_stream(self, controls: Controls, z: torch.Tensor, *, frames_per_piece: int = 1000) -> Iterator[SynthParams]:
+    def decode_stream(self, controls: Controls, z: torch.Tensor, *, frames_per_piece: int = PIECE_FRAMES) -> Iterator[SynthParams]:
         """:meth:`decode` in consecutive pieces, so that the parameters of an hour need not be held at once."""
         self._check(controls, z)
         highest, memory = highest_around(controls.f0_hz), None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .audio import LongAudio
 from .controls import Controls
 
 N_FRAMES = 200  # looked at, spread over the recording
@@ -23,14 +24,14 @@ FEWEST_SHARE, FEWEST = 0.2, 10  # of the frames must be steady enough to tell
 POLYPHONIC_SHARE = 0.3  # of frames with a second note; rooms and passing resonances reach 0.2
 
 
-def voices_share(audio: torch.Tensor, controls: Controls) -> float:
+def voices_share(audio: torch.Tensor | LongAudio, controls: Controls) -> float:
     """Share of the steady, loud frames in which a second note sounds.
 
     Octaves are not heard as two notes. Up to :data:`POLYPHONIC_SHARE` it means nothing.
 
     Parameters
     ----------
-    audio : Tensor [shape=(n_samples,)]
+    audio : Tensor or LongAudio [shape=(n_samples,)]
         At the rate of the controls' grid.
     controls : Controls, tensors (n_frames,)
 

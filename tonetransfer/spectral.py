@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import librosa
 import numpy as np
 import torch
 
@@ -46,16 +45,36 @@ def frame_magnitudes(audio: torch.Tensor, grid: FrameGrid, n_fft: int) -> torch.
 @lru_cache(maxsize=8)
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int, lowest_hz: float, highest_hz: float) -> torch.Tensor:
     """Mel filter bank (Slaney), shape (n_fft // 2 + 1, n_mels)."""
-    bank = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=lowest_hz, fmax=highest_hz)
-    return torch.from_numpy(np.ascontiguousarray(bank.T))
+    edges = _mel_to_hz(np.linspace(*_hz_to_mel(np.array([lowest_hz, highest_hz])), n_mels + 2))
+    rising, falling = ((side - np.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1)[:, None]) for side in (edges[:-2], edges[2:]))
+    width = np.diff(edges)
+    triangles = np.maximum(0.0, np.minimum(-rising / width[:-1], falling / width[1:]))  # (n_bins, n_mels)
+    return torch.from_numpy((triangles * (2.0 / (edges[2:] - edges[:-2]))).astype(np.float32))
+
+
+MEL_HZ, MEL_LOG_FROM_HZ, MEL_LOG_STEP = 200.0 / 3.0, 1000.0, np.log(6.4) / 27.0  # Slaney's auditory toolbox: linear, then logarithmic
+
+
+def _hz_to_mel(frequency_hz: np.ndarray) -> np.ndarray:
+    above = MEL_LOG_FROM_HZ / MEL_HZ + np.log(np.maximum(frequency_hz, MEL_LOG_FROM_HZ) / MEL_LOG_FROM_HZ) / MEL_LOG_STEP
+    return np.where(frequency_hz < MEL_LOG_FROM_HZ, frequency_hz / MEL_HZ, above)
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    knee = MEL_LOG_FROM_HZ / MEL_HZ
+    return np.where(mel < knee, MEL_HZ * mel, MEL_LOG_FROM_HZ * np.exp(MEL_LOG_STEP * (np.maximum(mel, knee) - knee)))
 
 
 @lru_cache(maxsize=8)
 def a_weighting(sample_rate: int, n_fft: int) -> torch.Tensor:
     """A-weighting of the FFT bins as a factor on *power* (IEC 61672; 1.0 at 1 kHz), shape (n_fft // 2 + 1,)."""
-    frequencies = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
-    curve_db = np.maximum(librosa.A_weighting(np.maximum(frequencies, 1e-3), min_db=None), -120.0)
-    return torch.from_numpy(10.0 ** (curve_db / 10.0)).float()
+    square = np.square(np.maximum(np.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1), 1e-3))
+    poles = np.square(np.array(A_POLES_HZ))[:, None] + square
+    gain_db = A_AT_1_KHZ_DB + 20.0 * np.log10(A_POLES_HZ[3] ** 2 * square**2 / (poles[0] * poles[3] * np.sqrt(poles[1] * poles[2])))
+    return torch.from_numpy(10.0 ** (np.maximum(gain_db, -120.0) / 10.0)).float()
+
+
+A_POLES_HZ, A_AT_1_KHZ_DB = (20.598997, 107.65265, 737.86223, 12194.217), 2.0
 
 
 def band_centres_hz(n_bands: int, sample_rate: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from .periodicity import FRAME_RATE, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
 Estimate = tuple[np.ndarray, np.ndarray]  # f0 [Hz] and confidence [0, 1], each (n_frames,)
 
 SWIFT_FRAME_S = 0.016
+SWIFT_HOP, SWIFT_WINDOW, SWIFT_MARGIN = 256, 256, 16  # samples; values at a time, and those around them that it hears
 YIN_FRAME_LENGTH = 2048  # samples, 128 ms: 3.4 periods of the lowest note
 YIN_HIGHEST_HZ = 2200.0
 CREPE_HIGHEST_HZ = 1980.0  # above 1990, Viterbi decoding settles in the top bin
@@ -41,14 +42,28 @@ def swift(audio: np.ndarray, n_frames: int) -> Estimate:
     """swift-f0 (MIT): a small convolutional network, 47 to 2094 Hz, a value every 16 ms."""
     if len(audio) < 2048:
         audio = np.pad(audio, (0, 2048 - len(audio)))
-    result = _swift_network().detect(audio, SAMPLE_RATE)
-    position = np.minimum(np.arange(n_frames) / (FRAME_RATE * SWIFT_FRAME_S), len(result.pitch_hz) - 1)
+    heard_hz, sureness = _swift_in_windows(audio)
+    position = np.minimum(np.arange(n_frames) / (FRAME_RATE * SWIFT_FRAME_S), len(heard_hz) - 1)
     left = position.astype(int)
-    right = np.minimum(left + 1, len(result.pitch_hz) - 1)
-    interval = np.log2(result.pitch_hz[right] / result.pitch_hz[left])
+    right = np.minimum(left + 1, len(heard_hz) - 1)
+    interval = np.log2(heard_hz[right] / heard_hz[left])
     share = np.where(np.abs(interval) > 1.0 / 12.0, np.round(position - left), position - left)  # no gliding through leaps
-    confidence = result.confidence[left] + share * (result.confidence[right] - result.confidence[left])
-    return result.pitch_hz[left] * 2.0 ** (share * interval), np.clip(confidence, 0.0, 1.0)
+    confidence = sureness[left] + share * (sureness[right] - sureness[left])
+    return heard_hz[left] * 2.0 ** (share * interval), np.clip(confidence, 0.0, 1.0)
+
+
+def _swift_in_windows(audio: np.ndarray) -> Estimate:
+    """f0 and confidence, one each 256 samples: the same as for the whole at once, in windows, which hold less memory."""
+    n_values, found = max(len(audio) // SWIFT_HOP, 1), []
+    for first in range(0, n_values, SWIFT_WINDOW):
+        last = min(first + SWIFT_WINDOW, n_values)
+        begin = max(first - SWIFT_MARGIN, 0)
+        end = len(audio) if last == n_values else (last + SWIFT_MARGIN) * SWIFT_HOP
+        result = _swift_network().detect(audio[begin * SWIFT_HOP : end], SAMPLE_RATE)
+        span = slice(first - begin, last - begin)
+        found.append((result.pitch_hz[span], result.confidence[span]))
+    f0_hz, confidence = (np.concatenate(part) for part in zip(*found, strict=True))
+    return f0_hz, confidence
 
 
 def crepe(audio: np.ndarray, n_frames: int, model: str = "tiny") -> Estimate:

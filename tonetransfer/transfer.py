@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from . import features
-from .audio import AudioLike, check_audio
+from .audio import AudioLike, LongAudio, check_audio
 from .controls import Controls, extract
 from .errors import SettingsError, ToneTransferWarning
 from .fit import fit as fit_controls
@@ -251,7 +251,7 @@ def play(
         left -= len(piece)
 
 
-def warn_about(audio: torch.Tensor, heard: Controls) -> None:
+def warn_about(audio: torch.Tensor | LongAudio, heard: Controls) -> None:
     """Warn if a recording (n_samples,), at the rate of its controls' grid, is not one instrument playing one note at a time."""
     notes = heard.note_frames()
     loudest = float(heard.loudness_db.max())

@@ -1,0 +1,365 @@
+"""An instrument that is played frame by frame: decoder and synthesizer with their memory, without torch in the loop.
+
+The same numbers as :class:`~tonetransfer.decoder.Decoder` and :mod:`tonetransfer.synth`, one frame at a time: calling torch for one frame
+costs several times what the arithmetic does. Two things are decided differently, because the next frame is not known yet: which harmonics
+stay below Nyquist (:func:`highest_so_far`), and the phase of the noise filters (:func:`prompt_noise`).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import scipy.fft
+import torch
+from scipy.special import expit
+from torch import nn
+
+from .convert import db_to_amplitude
+from .decoder import HIGHEST_MIDI, LARGEST_GAIN, LOWEST_MIDI, SILENT_DB, Decoder
+from .follow import LARGEST_DB, TOLERANCE_DB
+from .frames import FrameGrid
+from .loudness import FLOOR_DB
+from .spectral import a_weighting, band_centres_hz, band_interpolation, hann
+from .synth import NOISE_FFT, SynthParams, white_noise
+
+Noise = Literal["prompt", "exact"]
+NYQUIST_MARGIN = 2.0 ** (1 / 12)  # f0 may rise by so much until the next frame
+FOLLOW_S = 0.05  # time in which the loudness is brought to what was asked
+QUIETEST_MAGNITUDE = 1e-9
+WHITE_FRAMES = 16  # drawn at a time
+GROUP = 10  # harmonics that share one factor; the square root of their number needs the fewest sines
+
+
+def highest_so_far(f0_hz: torch.Tensor) -> torch.Tensor:
+    """What :func:`~tonetransfer.synth.highest_around` is where the next frame is unknown: this f0 or the last, a semitone higher.
+
+    Where a leap is larger, harmonics above Nyquist fade out within the leap's 10 ms.
+    """
+    before = torch.cat([f0_hz[..., :1], f0_hz[..., :-1]], dim=-1)
+    return torch.maximum(before, f0_hz) * NYQUIST_MARGIN
+
+
+def loudness_of(params: SynthParams, grid: FrameGrid) -> torch.Tensor:
+    """A-weighted loudness that parameters will have when they sound, (..., n_frames) [dB]: no need to render and measure them.
+
+    A sine of amplitude 1 has the A-weighted level of its frequency; noise of unit variance has 3 dB more, spread over the spectrum.
+    """
+    weighting, noise_weight = _weights(grid, params.noise_magnitudes.shape[-1])
+    numbers = torch.arange(1, params.harmonic_distribution.shape[-1] + 1)
+    place = (params.f0_hz[..., None] * numbers).round().long().clamp(max=len(weighting) - 1)
+    tone = (params.amplitude[..., None] * params.harmonic_distribution).square() * torch.from_numpy(weighting)[place]
+    noise = params.noise_magnitudes.square() @ torch.from_numpy(noise_weight)
+    return 10.0 * torch.log10((tone.sum(-1) + noise).clamp(min=10.0 ** (FLOOR_DB / 10.0)))
+
+
+def follow_gain_db(sounds_db: float, asked_db: float, before_db: float, frame_rate: float) -> float:
+    """The gain [dB] of a frame, from that of the frame before: towards what brings its loudness to within 1 dB of the asked one."""
+    deviation = asked_db - sounds_db if asked_db > SILENT_DB else 0.0
+    wanted = deviation - min(max(deviation, -TOLERANCE_DB), TOLERANCE_DB)
+    wanted = min(max(wanted, -LARGEST_DB), LARGEST_DB)
+    return before_db + (wanted - before_db) * (1.0 - math.exp(-1.0 / (FOLLOW_S * frame_rate)))
+
+
+def prompt_noise(magnitudes: np.ndarray, white: np.ndarray, grid: FrameGrid) -> np.ndarray:
+    """White noise through filters that answer at once: of minimum phase, where those of the synthesizer ring before their frame.
+
+    Parameters
+    ----------
+    magnitudes : ndarray [shape=(n_frames, n_bands)], >= 0, linear
+    white : ndarray [shape=(n_frames, 2 * hop_length)]
+        White noise of unit variance around each frame, windowed.
+    grid : FrameGrid
+
+    Returns
+    -------
+    ndarray [shape=(n_frames, n_fft)]
+        To be overlap-added; each begins one hop before its frame's instant.
+    """
+    n_fft = noise_fft(grid)
+    response = np.maximum(magnitudes @ _interpolation(magnitudes.shape[-1], n_fft, grid.sample_rate), np.float32(QUIETEST_MAGNITUDE))
+    # Minimum phase from the real cepstrum, folded to positive times (Oppenheim and Schafer, Discrete-Time Signal Processing, ch. 13).
+    cepstrum = scipy.fft.irfft(np.log(response), n_fft, axis=-1)  # float32 throughout: noise 140 dB down
+    cepstrum[:, 1 : n_fft // 2] *= 2.0
+    cepstrum[:, n_fft // 2 + 1 :] = 0.0
+    return scipy.fft.irfft(scipy.fft.rfft(white, n_fft, axis=-1) * np.exp(scipy.fft.rfft(cepstrum, axis=-1)), n_fft, axis=-1)
+
+
+def noise_fft(grid: FrameGrid) -> int:
+    """Length [samples] of a noise frame: what :func:`~tonetransfer.synth.filtered_noise` uses."""
+    return max(NOISE_FFT, 1 << (4 * grid.hop_length - 1).bit_length())
+
+
+class FrameDecoder:
+    """A decoder evaluated one frame at a time in NumPy; agrees with it to float32 rounding.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        Its weights are taken; it is left alone.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._pitch, self._loudness, self._timbre, self._last = (
+            _dense(part) for part in (decoder.pitch, decoder.loudness, decoder.timbre, decoder.last)
+        )
+        before, self._before_bias = _linear(decoder.before)
+        known = len(self._pitch[-1][1]) + len(self._loudness[-1][1])
+        self._of_known, self._of_timbres = (np.ascontiguousarray(part) for part in (before[:, :known], before[:, known:]))
+        self._after, self._after_bias = _linear(decoder.after)
+        self._film_before, self._film_after = _linear(decoder.film_before), _linear(decoder.film_after)
+        self._head, self._head_bias = _linear(decoder.head)
+        self._spectrum = _array(decoder.spectrum.weight)
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        self._in, self._hidden, self._in_bias, self._hidden_bias = (_array(getattr(decoder.memory, name)) for name in names)
+        self.width = self._hidden.shape[1]
+        self.n_harmonics, self.n_bands, self.sample_rate = decoder.n_harmonics, decoder.n_bands, decoder.sample_rate
+        self._pitch_centres, self._pitch_width = _bumps(LOWEST_MIDI, HIGHEST_MIDI, decoder.n_pitch)
+        self._level_centres, self._level_width = _bumps(-92.0, 0.0, decoder.n_loudness)
+        self._numbers = np.arange(1, self.n_harmonics + 1)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was played."""
+        self._memory = np.zeros(self.width, np.float32)
+        self._highest_hz = 0.0
+        self._z: np.ndarray | None = None
+
+    def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Amplitude of every harmonic (n_harmonics,) and noise magnitudes (n_bands,) of the next frame.
+
+        Parameters
+        ----------
+        f0_hz : float, > 0
+        loudness_db : float
+        z : ndarray [shape=(z_dim,)]
+        """
+        self._take_timbre(z)
+        midi = 12.0 * math.log2(f0_hz / 440.0) + 69.0
+        level = min(max(loudness_db, SILENT_DB), 0.0)
+        pitch = _soft_one_hot(midi, self._pitch_centres, self._pitch_width, midi / 60.0 - 1.0)
+        loud = _soft_one_hot(level, self._level_centres, self._level_width, level / 40.0 + 1.0)
+        known = np.concatenate([_run(self._pitch, pitch), _run(self._loudness, loud)])
+        h = _film(self._of_known @ known + self._of_timbre, self._film_of_before)
+        remembered = self._remember(h)
+        h = _film(self._after @ np.concatenate([remembered, h]) + self._after_bias, self._film_of_after)
+        raw = self._head @ _run(self._last, h) + self._of_spectrum
+        return self._legal(f0_hz, loudness_db, raw)
+
+    def _take_timbre(self, z: np.ndarray) -> None:
+        """What depends on z alone, computed when it changes."""
+        if self._z is not None and np.array_equal(z, self._z):
+            return
+        self._z = z = z.astype(np.float32)
+        self._of_timbre = self._of_timbres @ _run(self._timbre, z) + self._before_bias
+        self._film_of_before, self._film_of_after = (weight @ z + bias for weight, bias in (self._film_before, self._film_after))
+        self._of_spectrum = self._spectrum @ z + self._head_bias
+
+    def _remember(self, h: np.ndarray) -> np.ndarray:
+        n = self.width
+        given = self._in @ h + self._in_bias
+        kept = self._hidden @ self._memory + self._hidden_bias
+        gates = expit(given[: 2 * n] + kept[: 2 * n])
+        new = np.tanh(given[2 * n :] + gates[:n] * kept[2 * n :])
+        self._memory = new + gates[n:] * (self._memory - new)
+        return self._memory
+
+    def _legal(self, f0_hz: float, loudness_db: float, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        highest_hz = max(self._highest_hz, f0_hz) * NYQUIST_MARGIN
+        self._highest_hz = f0_hz
+        gain = max(db_to_amplitude(loudness_db) - db_to_amplitude(SILENT_DB), 0.0) if loudness_db > FLOOR_DB else 0.0
+        shaped = 2.0 * expit(raw) ** np.float32(math.log(10.0)) + np.float32(1e-7)
+        distribution = shaped[1 : 1 + self.n_harmonics] * (highest_hz * self._numbers < self.sample_rate / 2.0)
+        total = float(distribution.sum())
+        amplitude = gain * LARGEST_GAIN / 2 * float(shaped[0]) if total > 0 else 0.0
+        return distribution * (amplitude / max(total, 1e-9)), shaped[1 + self.n_harmonics :] * np.float32(gain)
+
+
+class Voice:
+    """An instrument that sounds as it is told, frame by frame; each frame after the first gives one hop of sound.
+
+    Parameters
+    ----------
+    decoder : Decoder
+    grid : FrameGrid
+    noise : "prompt" or "exact"
+        Minimum-phase noise filters; or those of :func:`~tonetransfer.synth.render`, which ring ahead and cost two frames of latency.
+    follow : bool
+        Bring the loudness to what is asked, as :mod:`tonetransfer.follow` does.
+    seed : int, >= 0
+        Of the noise.
+    """
+
+    def __init__(self, decoder: Decoder, grid: FrameGrid, *, noise: Noise = "prompt", follow: bool = True, seed: int = 0) -> None:
+        self.grid, self.noise, self.follow, self.seed = grid, noise, follow, seed
+        self._decoder = FrameDecoder(decoder)
+        self._n_fft = noise_fft(grid)
+        hop = grid.hop_length
+        begins = hop if noise == "prompt" else self._n_fft // 2  # samples before its frame's instant that a noise frame begins
+        self.lag_frames = -(-(begins - hop) // hop)  # frames to wait until nothing more is added to a sample
+        self._begin = (1 + self.lag_frames) * hop - begins  # of a noise frame, in the sound that is held
+        self._hann = hann(2 * hop).numpy()
+        self._n = np.arange(hop)
+        self._weighting, self._noise_weight = _weights(grid, self._decoder.n_bands)
+        self.reset()
+
+    @property
+    def latency_samples(self) -> int:
+        """From a frame's instant to the sound of it: one hop, since a frame sounds towards the next; more for exact noise."""
+        return (1 + self.lag_frames) * self.grid.hop_length
+
+    def reset(self) -> None:
+        """As before the first frame."""
+        self._decoder.reset()
+        self._held = np.zeros((1 + self.lag_frames) * self.grid.hop_length + self._n_fft)
+        self._frame, self._phase, self._gain_db = 0, 0.0, 0.0
+        self._white: np.ndarray | None = None
+        self._f0_hz, self._amplitudes = 0.0, np.zeros(self._decoder.n_harmonics)
+
+    def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray) -> np.ndarray:
+        """Play the next frame.
+
+        Parameters
+        ----------
+        f0_hz : float, > 0
+        loudness_db : float, dB re full scale
+        z : ndarray [shape=(z_dim,)]
+
+        Returns
+        -------
+        ndarray [shape=(hop_length,)]
+            The sound up to this frame's instant, or, with exact noise, up to two frames earlier; silence before the first.
+        """
+        amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z)
+        if self.follow:
+            gain = self._follow(f0_hz, loudness_db, amplitudes, magnitudes)
+            amplitudes, magnitudes = amplitudes * gain, magnitudes * np.float32(gain)
+        hop = self.grid.hop_length
+        held = self._held
+        held[:-hop] = held[hop:].copy()
+        held[-hop:] = 0.0
+        if self._frame > 0:
+            held[self.lag_frames * hop : (self.lag_frames + 1) * hop] += self._tone(f0_hz, amplitudes)
+        held[self._begin : self._begin + self._n_fft] += self._hiss(magnitudes)
+        self._frame += 1
+        self._f0_hz, self._amplitudes = f0_hz, amplitudes
+        return held[:hop].astype(np.float32) if self._frame > 1 + self.lag_frames else np.zeros(hop, np.float32)
+
+    def _follow(self, f0_hz: float, loudness_db: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> float:
+        place = np.minimum(np.round(f0_hz * np.arange(1, len(amplitudes) + 1)).astype(int), len(self._weighting) - 1)
+        power = float(np.square(amplitudes) @ self._weighting[place] + np.square(magnitudes) @ self._noise_weight)
+        sounds_db = 10.0 * math.log10(max(power, 10.0 ** (FLOOR_DB / 10.0)))
+        self._gain_db = follow_gain_db(sounds_db, loudness_db, self._gain_db, self.grid.frame_rate)
+        return db_to_amplitude(self._gain_db)
+
+    def _tone(self, f0_hz: float, amplitudes: np.ndarray) -> np.ndarray:
+        """Harmonics from the last frame to this one, (hop_length,); the phase is kept in float64 cycles."""
+        hop, n = self.grid.hop_length, self._n
+        before = self._f0_hz
+        cycles = self._phase + (before * n + (f0_hz - before) * (n * (n - 1) / (2 * hop))) / self.grid.sample_rate
+        end = self._phase + (before * hop + (f0_hz - before) * (hop - 1) / 2) / self.grid.sample_rate
+        self._phase = end - round(end)
+        both = _harmonic_sum(cycles, np.stack([self._amplitudes, amplitudes]))
+        u = n / hop
+        return both[0] * (1.0 - u) + both[1] * u
+
+    def _hiss(self, magnitudes: np.ndarray) -> np.ndarray:
+        hop = self.grid.hop_length
+        if not magnitudes.any():
+            self._white = None
+            return np.zeros(self._n_fft)
+        if (place := (self._frame - 1) % WHITE_FRAMES) == 0 or self._white is None:
+            first = self._frame - 1 - place
+            self._white = white_noise(first * hop, (WHITE_FRAMES + 1) * hop, self.seed).numpy()
+        white = self._white[place * hop : (place + 2) * hop] * self._hann
+        if self.noise == "prompt":
+            return prompt_noise(magnitudes[None], white[None], self.grid)[0]
+        piece = np.zeros(self._n_fft, np.float32)
+        piece[self._n_fft // 2 - hop : self._n_fft // 2 + hop] = white
+        response = magnitudes @ _interpolation(len(magnitudes), self._n_fft, self.grid.sample_rate)
+        return scipy.fft.irfft(scipy.fft.rfft(piece) * response, self._n_fft)
+
+
+def _harmonic_sum(cycles: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+    """sum_k a_k sin(2 pi k cycles) for rows of amplitudes: (n_samples,), (n_rows, n_harmonics) -> (n_rows, n_samples).
+
+    With k = 10 i + j the sum is one of few powers of e^(2 pi i cycles) times small matrix products: 20 sines instead of 100.
+    """
+    n_groups = -(-amplitudes.shape[1] // GROUP)
+    while n_groups > 1 and not amplitudes[:, (n_groups - 1) * GROUP :].any():
+        n_groups -= 1
+    wanted = np.zeros((len(amplitudes), n_groups * GROUP))
+    wanted[:, : amplitudes.shape[1]] = amplitudes[:, : n_groups * GROUP]
+    turn = np.exp(2j * np.pi * cycles)
+    powers = np.empty((GROUP, len(cycles)), complex)
+    powers[0] = turn
+    for j in range(1, GROUP):
+        np.multiply(powers[j - 1], turn, out=powers[j])
+    whole = powers[-1]
+    sums = (wanted.reshape(-1, GROUP) @ powers.view(float)).view(complex).reshape(len(amplitudes), n_groups, -1)
+    total = sums[:, -1]
+    for i in range(n_groups - 2, -1, -1):  # Horner's rule in e^(2 pi i 10 cycles)
+        total = total * whole + sums[:, i]
+    return total.imag
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+
+
+def _linear(layer: nn.Module) -> tuple[np.ndarray, np.ndarray]:
+    assert isinstance(layer, nn.Linear)
+    return _array(layer.weight), _array(layer.bias)
+
+
+def _dense(layers: nn.Sequential) -> list[tuple[np.ndarray, ...]]:
+    """Weights, bias, and scale and shift of the layer norm, of each dense layer."""
+    modules = list(layers)
+    return [(*_linear(modules[i]), _array(modules[i + 1].weight), _array(modules[i + 1].bias)) for i in range(0, len(modules), 3)]
+
+
+def _run(layers: list[tuple[np.ndarray, ...]], x: np.ndarray) -> np.ndarray:
+    for weight, bias, scale, shift in layers:
+        x = _normalised(weight @ x + bias) * scale + shift
+        x = x * expit(x)
+    return x
+
+
+def _normalised(x: np.ndarray) -> np.ndarray:
+    x = x - x.sum() / len(x)
+    return x * np.float32(1.0 / math.sqrt(float(x @ x) / len(x) + 1e-5))
+
+
+def _film(h: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    scale, shift = parameters[: len(h)], parameters[len(h) :]
+    h = _normalised(h) * (1.0 + scale) + shift
+    return h * expit(h)
+
+
+def _bumps(lowest: float, highest: float, n: int) -> tuple[np.ndarray, float]:
+    return np.linspace(lowest, highest, n), (highest - lowest) / (n - 1)
+
+
+def _soft_one_hot(x: float, centres: np.ndarray, width: float, plain: float) -> np.ndarray:
+    bumps = np.exp(-0.5 * np.square((x - centres) / width))
+    return np.append(bumps, plain).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _interpolation(n_bands: int, n_fft: int, sample_rate: int) -> np.ndarray:
+    return band_interpolation(n_bands, n_fft, sample_rate).numpy()
+
+
+@lru_cache(maxsize=8)
+def _weights(grid: FrameGrid, n_bands: int) -> tuple[np.ndarray, np.ndarray]:
+    """A-weighted power of a sine of amplitude 1 at every whole hertz, and of each noise band at magnitude 1 (re a sine of 1 kHz)."""
+    n_fft = 2 * (grid.sample_rate // 2)
+    weighting = a_weighting(grid.sample_rate, n_fft).numpy()  # one bin a hertz
+    centres = band_centres_hz(n_bands, grid.sample_rate)
+    bins = np.arange(len(weighting)) * grid.sample_rate / n_fft
+    # Power of a band's triangle; the cross terms of neighbouring triangles are given half to each.
+    share = np.stack([np.interp(bins, centres, row) for row in np.eye(n_bands)])
+    noise = 2.0 * (share * weighting).sum(axis=1) / len(weighting)
+    return weighting, noise.astype(np.float32)
