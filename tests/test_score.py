@@ -182,7 +182,7 @@ def test_command_plays_a_file_live(
     card = FakeDevices(np.zeros(48000, np.float32))
     monkeypatch.setattr(live, "sound_devices", lambda: card)
     path = write(tmp_path / "two.mid", [(0.1, 0.5, 76), (0.1, 0.5, 64)])
-    assert main(["live", "--to", "violin", "--weights", str(tiny_weights), "--midi", str(path), "--seconds", "0.01"]) == 0
+    assert main(["live", "--to", "violin", "--weights", str(tiny_weights), "--midi", str(path), "--seconds", "60"]) == 0
     assert "2 voices" in capsys.readouterr().err and np.abs(np.concatenate(card.played)).max() > 0.001
 
 

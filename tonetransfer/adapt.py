@@ -157,6 +157,8 @@ class Adapter:
 
     def _quantiles(self) -> np.ndarray:
         """Of the loudness of the player's notes, (13,)."""
+        if self.loudest_db is not None and self.target.quantiles is not None:
+            return (self.target.quantiles - self.target.quantiles[-1]).numpy() + self.loudest_db
         total = np.concatenate([[0.0], np.cumsum(self._counts)])
         return np.interp(np.array(QUANTILES) * total[-1], total, self._edges) if total[-1] else np.full(len(QUANTILES), USUAL_LOUDEST_DB)
 
