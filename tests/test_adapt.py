@@ -35,6 +35,12 @@ def test_the_first_note_decides_the_octave(midi: float, shift: int) -> None:
     assert 12.0 * np.log2(asked[0].f0_hz / 440.0) + 69.0 == pytest.approx(midi + shift)
 
 
+def test_an_attack_that_was_misheard_does_not_decide() -> None:
+    adapter = Adapter(target(), 100.0)
+    play(adapter, [Heard(3500.0, 0.8, -30.0)] + note(66.0, 40))
+    assert adapter.semitones == 0.0
+
+
 def test_the_octave_never_changes_within_a_note_but_at_the_next() -> None:
     adapter = Adapter(target(), 100.0)
     play(adapter, note(69.0, 10) + REST)

@@ -2,8 +2,8 @@
 
 Nothing of what comes later is known, so octave and dynamics are estimated as the player goes on, from what was played up to now:
 
-* The octave is decided by the first note and reconsidered, by the mean of the last half minute, whenever a note begins; never within
-  a note.
+* The octave is decided by the first note and reconsidered, by the median of the last half minute, whenever a note begins; never within
+  a note, but for its first 50 ms, in which a tracker may still hear the attack.
 * Dynamics are mapped by quantiles, as for recordings, but of a running histogram of note loudness with a memory of half a minute. It starts
   out as the instrument's own distribution, put where `loudest_db` says, and the player's notes take its place within some seconds.
 * A note ends when the sound stops being periodic; from there, and wherever the player's sound falls faster, it sinks as the instrument's
@@ -34,6 +34,7 @@ FAINTEST_NOTE_DB = -75.0  # a live input hums and hisses more than a recording's
 START_BELOW_DB, STAY_BELOW_DB = 40.0, 50.0  # re the loud notes, as for recordings
 OTHER_OCTAVE_SEMITONES = 7.5  # from the instrument's mean, before another octave is taken than the one that is played
 LEAP_SEMITONES = 1.0
+UNSURE_FRAMES = 5  # at the beginning of a note
 BIN_DB = 1.0
 RENEW_FRAMES = 10  # of notes, after which the mapping of loudness is drawn anew
 MAP_MOVES = 0.2  # share of the way to the new one in each frame: no steps
@@ -89,7 +90,8 @@ class Adapter:
         self._map: np.ndarray | None = None  # (n_edges,), dB: where each level goes
         self._note_frames = 0
         self._renew(self.target.quantiles)
-        self._midi_sum = self._midi_weight = 0.0
+        self._midi_counts = np.zeros(128)
+        self._frames_played = 0  # of this note
         self.semitones = 0.0 if self.transpose == "auto" else float(self.transpose)
         self._octave_known = False
         self._playing, self._frames_since = False, GRACE_FRAMES + 1
@@ -117,7 +119,8 @@ class Adapter:
         if not self.fit:
             level = heard.loudness_db + self.loudness_db if heard.loudness_db > FLOOR_DB else FLOOR_DB
             return Asked(heard.f0_hz * 2.0 ** (self.semitones / 12.0), level, self._playing)
-        if self._playing and (not was_playing or leap):
+        self._frames_played = 0 if not was_playing or leap else self._frames_played + 1
+        if self._playing and self._frames_played <= UNSURE_FRAMES:
             self._choose_octave()
         self._frames_since = 0 if self._playing else self._frames_since + 1
         if self._playing or not self._f0_hz:
@@ -144,13 +147,14 @@ class Adapter:
         if self.loudest_db is None:
             self._counts *= kept
             self._counts[int(min(max((heard.loudness_db + 120.0) / BIN_DB, 0.0), len(self._counts) - 1))] += 1.0
-        self._midi_sum = self._midi_sum * kept + hz_to_midi(heard.f0_hz)
-        self._midi_weight = self._midi_weight * kept + 1.0
+        self._midi_counts *= kept
+        self._midi_counts[int(min(max(hz_to_midi(heard.f0_hz) + 0.5, 0.0), 127.0))] += 1.0
 
     def _choose_octave(self) -> None:
         if self.transpose != "auto":
             return
-        away = self.target.mean_midi - self._midi_sum / self._midi_weight
+        total = np.cumsum(self._midi_counts)
+        away = self.target.mean_midi - float(np.searchsorted(total, 0.5 * total[-1]))
         if not self._octave_known or abs(away - self.semitones) > OTHER_OCTAVE_SEMITONES:
             self.semitones = 12.0 * round(away / 12.0)
             self._octave_known = True

@@ -84,7 +84,7 @@ def timings(paths: list[Path], to: str, block: int, seconds: float, settings: St
             wall.append(time.perf_counter() - begin)
     result = {"block_ms": 1e3 * block / model.sample_rate, "latency_ms": 1e3 * stream.latency_samples / model.sample_rate}
     for name, times in (("wall", wall), ("processor", own)):
-        for label, value in zip(("median", "p90", "p99", "max"), np.percentile(times, [50, 90, 99, 100]), strict=True):
+        for label, value in zip(("p5", "median", "p90", "p99"), np.percentile(times, [5, 50, 90, 99]), strict=True):
             result[f"{name}_{label}_ms"] = round(1e3 * float(value), 3)
     return result | {"load_average": os.getloadavg()[0]}
 
