@@ -81,6 +81,15 @@ def test_notes_end_as_the_instrument_s_do_and_keep_their_pitch() -> None:
     assert {round(one.f0_hz, 3) for one in asked} == {440.0} and not asked[5].is_note
 
 
+def test_a_subharmonic_in_the_dying_sound_is_no_note() -> None:
+    adapter = Adapter(target(), 100.0)
+    dying = [Heard(110.0, 0.85, -20.0 - 5.0 * k) for k in range(1, 6)]
+    asked = play(adapter, note(69.0, 50) + dying + REST)
+    assert {round(one.f0_hz, 3) for one in asked} == {440.0}
+    slur = play(adapter, note(69.0, 20) + note(74.0, 20, -21.5))
+    assert slur[-1].f0_hz == pytest.approx(440.0 * 2 ** (5 / 12)) and all(one.is_note for one in slur)
+
+
 def test_without_fit_everything_stays() -> None:
     adapter = Adapter(target(mean_midi=40.0), 100.0, fit=False, loudness_db=3.0)
     for heard, asked in zip(note(69.0, 3) + REST, play(adapter, note(69.0, 3) + REST), strict=True):

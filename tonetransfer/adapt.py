@@ -34,6 +34,7 @@ FAINTEST_NOTE_DB = -75.0  # a live input hums and hisses more than a recording's
 START_BELOW_DB, STAY_BELOW_DB = 40.0, 50.0  # re the loud notes, as for recordings
 OTHER_OCTAVE_SEMITONES = 7.5  # from the instrument's mean, before another octave is taken than the one that is played
 LEAP_SEMITONES = 1.0
+FALLING_DB = 2.0  # per frame: a sound that dies away; its last periods are often taken for a subharmonic
 UNSURE_FRAMES = 5  # at the beginning of a note
 BIN_DB = 1.0
 RENEW_FRAMES = 10  # of notes, after which the mapping of loudness is drawn anew
@@ -95,7 +96,7 @@ class Adapter:
         self.semitones = 0.0 if self.transpose == "auto" else float(self.transpose)
         self._octave_known = False
         self._playing, self._frames_since = False, GRACE_FRAMES + 1
-        self._f0_hz, self._heard_hz = 0.0, 0.0
+        self._f0_hz, self._heard_hz, self._heard_db = 0.0, 0.0, FLOOR_DB
         self._level_db = FLOOR_DB
 
     def frame(self, heard: Heard, quantiles: torch.Tensor | None = None, release_db_per_s: float | None = None) -> Asked:
@@ -109,8 +110,8 @@ class Adapter:
             Of the instrument while it changes; None: the target's.
         """
         was_playing, leap = self._playing, self._leaps(heard.f0_hz)
-        self._playing = self._is_note(heard)
-        self._heard_hz = heard.f0_hz
+        self._playing = self._is_note(heard, leap)
+        self._heard_hz, self._heard_db = heard.f0_hz, heard.loudness_db
         if self._playing:
             self._learn(heard)
             self._note_frames += 1
@@ -138,8 +139,12 @@ class Adapter:
     def _leaps(self, f0_hz: float) -> bool:
         return self._heard_hz > 0.0 and abs(12.0 * math.log2(f0_hz / self._heard_hz)) > LEAP_SEMITONES
 
-    def _is_note(self, heard: Heard) -> bool:
-        periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if self._playing else (VOICED_ON, START_BELOW_DB)
+    def _is_note(self, heard: Heard, leap: bool) -> bool:
+        """Whether a note goes on; or, after a rest or a leap, begins: no note does while the sound dies away."""
+        goes_on = self._playing and not leap
+        if not goes_on and heard.loudness_db < self._heard_db - FALLING_DB:
+            return False
+        periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if goes_on else (VOICED_ON, START_BELOW_DB)
         return heard.periodicity >= periodicity and heard.loudness_db > max(FAINTEST_NOTE_DB, self._loud_db - below)
 
     def _learn(self, heard: Heard) -> None:
