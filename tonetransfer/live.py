@@ -27,7 +27,8 @@ KEPT_TIMES = 360_000  # of blocks: an hour of 10 ms
 class Player(Protocol):
     """What makes sound without hearing any: an instrument that is played over MIDI."""
 
-    latency_samples: int
+    @property
+    def latency_samples(self) -> int: ...
 
     def pull(self, n_samples: int) -> np.ndarray: ...
 

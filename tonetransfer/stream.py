@@ -219,10 +219,12 @@ class Stream:
 
 def between(one: Target, other: Target, share: float) -> Target:
     """A target on the way from one to the other."""
-    known = one.quantiles is not None and other.quantiles is not None
+    quantiles = other.quantiles
+    if one.quantiles is not None and quantiles is not None:
+        quantiles = torch.lerp(one.quantiles, quantiles, share)
     return Target(
         z=torch.lerp(one.z, other.z, share),
-        quantiles=torch.lerp(one.quantiles, other.quantiles, share) if known else other.quantiles,  # type: ignore[arg-type]
+        quantiles=quantiles,
         mean_midi=other.mean_midi,
         lowest_midi=other.lowest_midi,
         highest_midi=other.highest_midi,
@@ -278,8 +280,8 @@ def stream_at_once(
             params = _followed(params, loudness_db, grid)
         sound = model.render(params, seed=settings.seed) if settings.noise == "exact" else _render_promptly(params, grid, settings.seed)
     if room is not None:
-        sound = Convolution(room, grid.hop_length).whole(sound.numpy())
-    return torch.as_tensor(sound)[: len(audio)]
+        sound = torch.from_numpy(Convolution(room, grid.hop_length).whole(sound.numpy()))
+    return sound[: len(audio)]
 
 
 def _followed(params: SynthParams, asked_db: torch.Tensor, grid: FrameGrid) -> SynthParams:
