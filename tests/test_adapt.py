@@ -35,6 +35,12 @@ def test_the_first_note_decides_the_octave(midi: float, shift: int) -> None:
     assert 12.0 * np.log2(asked[0].f0_hz / 440.0) + 69.0 == pytest.approx(midi + shift)
 
 
+def test_an_attack_that_was_misheard_does_not_decide() -> None:
+    adapter = Adapter(target(), 100.0)
+    play(adapter, [Heard(3500.0, 0.8, -30.0)] + note(66.0, 40))
+    assert adapter.semitones == 0.0
+
+
 def test_the_octave_never_changes_within_a_note_but_at_the_next() -> None:
     adapter = Adapter(target(), 100.0)
     play(adapter, note(69.0, 10) + REST)
@@ -73,6 +79,15 @@ def test_notes_end_as_the_instrument_s_do_and_keep_their_pitch() -> None:
     level = np.array([one.loudness_db for one in asked])
     assert np.allclose(np.diff(level[3:25]), -2.5) and level.min() >= -120.0
     assert {round(one.f0_hz, 3) for one in asked} == {440.0} and not asked[5].is_note
+
+
+def test_a_subharmonic_in_the_dying_sound_is_no_note() -> None:
+    adapter = Adapter(target(), 100.0)
+    dying = [Heard(110.0, 0.85, -20.0 - 5.0 * k) for k in range(1, 6)]
+    asked = play(adapter, note(69.0, 50) + dying + REST)
+    assert {round(one.f0_hz, 3) for one in asked} == {440.0}
+    slur = play(adapter, note(69.0, 20) + note(74.0, 20, -21.5))
+    assert slur[-1].f0_hz == pytest.approx(440.0 * 2 ** (5 / 12)) and all(one.is_note for one in slur)
 
 
 def test_without_fit_everything_stays() -> None:

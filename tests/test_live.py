@@ -108,7 +108,8 @@ def test_the_loudspeaker_plays_the_stream(stream: Stream, tiny_model: TimbreMode
     expected = stream_at_once(SOUND, tiny_model, find_target(tiny_model, 48000, to="violin")).numpy()
     n = len(played) - stream.latency_samples
     assert np.array_equal(played[:, 0], played[:, 1])
-    assert np.abs(played[stream.latency_samples :, 0] - expected[:n]).max() < 1e-4 and np.abs(expected).max() > 0.01
+    difference = played[stream.latency_samples :, 0] - np.clip(expected[:n], -1.0, 1.0)
+    assert np.abs(difference).max() < 1e-3 and np.abs(expected).max() > 0.01
     assert card.opened["samplerate"] == 48000 and card.opened["device"] == (2, None) and card.opened["channels"] == (1, 2)
     found = report.to_dict()
     assert found["xruns"] == 2 and found["latency_ms"] == pytest.approx(20.0) and found["device_latency_ms"] == pytest.approx(10.0)
@@ -186,7 +187,7 @@ def test_command_lists_devices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_command_plays(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tiny_weights: Path) -> None:
     card = FakeDevices(SOUND.numpy())
     monkeypatch.setattr(live, "sound_devices", lambda: card)
-    found = run(["live", "--to", "tuba", "--weights", str(tiny_weights), "--input", "0", "--block", "480", "--seconds", "0.01"], capsys)
+    found = run(["live", "--to", "tuba", "--weights", str(tiny_weights), "--input", "0", "--block", "480", "--seconds", "60"], capsys)
     assert found["instrument"] == "tuba" and found["xruns"] == 0 and np.abs(np.concatenate(card.played)).max() > 0.001
 
 
@@ -198,7 +199,8 @@ def test_command_simulates(tmp_path: Path, capsys: pytest.CaptureFixture[str], t
     heard, _ = load_audio(source, 48000)
     expected = stream_at_once(heard, tiny_model, find_target(tiny_model, 48000, to="violin"))
     written, _ = load_audio(output, 48000)
-    assert torch.allclose(written, expected, atol=1e-4) and found["latency_ms"] == pytest.approx(20.0)
+    expected = expected / max(float(expected.abs().max()), 1.0)  # a file is turned down where it would clip
+    assert torch.allclose(written, expected, atol=1e-3) and found["latency_ms"] == pytest.approx(20.0)
     assert main(arguments) == 1 and "exists" in capsys.readouterr().err  # nothing is overwritten
 
 

@@ -2,8 +2,8 @@
 
 Nothing of what comes later is known, so octave and dynamics are estimated as the player goes on, from what was played up to now:
 
-* The octave is decided by the first note and reconsidered, by the mean of the last half minute, whenever a note begins; never within
-  a note.
+* The octave is decided by the first note and reconsidered, by the median of the last half minute, whenever a note begins; never within
+  a note, but for its first 50 ms, in which a tracker may still hear the attack.
 * Dynamics are mapped by quantiles, as for recordings, but of a running histogram of note loudness with a memory of half a minute. It starts
   out as the instrument's own distribution, put where `loudest_db` says, and the player's notes take its place within some seconds.
 * A note ends when the sound stops being periodic; from there, and wherever the player's sound falls faster, it sinks as the instrument's
@@ -34,6 +34,8 @@ FAINTEST_NOTE_DB = -75.0  # a live input hums and hisses more than a recording's
 START_BELOW_DB, STAY_BELOW_DB = 40.0, 50.0  # re the loud notes, as for recordings
 OTHER_OCTAVE_SEMITONES = 7.5  # from the instrument's mean, before another octave is taken than the one that is played
 LEAP_SEMITONES = 1.0
+FALLING_DB = 2.0  # per frame: a sound that dies away; its last periods are often taken for a subharmonic
+UNSURE_FRAMES = 5  # at the beginning of a note
 BIN_DB = 1.0
 RENEW_FRAMES = 10  # of notes, after which the mapping of loudness is drawn anew
 MAP_MOVES = 0.2  # share of the way to the new one in each frame: no steps
@@ -89,11 +91,12 @@ class Adapter:
         self._map: np.ndarray | None = None  # (n_edges,), dB: where each level goes
         self._note_frames = 0
         self._renew(self.target.quantiles)
-        self._midi_sum = self._midi_weight = 0.0
+        self._midi_counts = np.zeros(128)
+        self._frames_played = 0  # of this note
         self.semitones = 0.0 if self.transpose == "auto" else float(self.transpose)
         self._octave_known = False
         self._playing, self._frames_since = False, GRACE_FRAMES + 1
-        self._f0_hz, self._heard_hz = 0.0, 0.0
+        self._f0_hz, self._heard_hz, self._heard_db = 0.0, 0.0, FLOOR_DB
         self._level_db = FLOOR_DB
 
     def frame(self, heard: Heard, quantiles: torch.Tensor | None = None, release_db_per_s: float | None = None) -> Asked:
@@ -107,8 +110,8 @@ class Adapter:
             Of the instrument while it changes; None: the target's.
         """
         was_playing, leap = self._playing, self._leaps(heard.f0_hz)
-        self._playing = self._is_note(heard)
-        self._heard_hz = heard.f0_hz
+        self._playing = self._is_note(heard, leap)
+        self._heard_hz, self._heard_db = heard.f0_hz, heard.loudness_db
         if self._playing:
             self._learn(heard)
             self._note_frames += 1
@@ -117,7 +120,8 @@ class Adapter:
         if not self.fit:
             level = heard.loudness_db + self.loudness_db if heard.loudness_db > FLOOR_DB else FLOOR_DB
             return Asked(heard.f0_hz * 2.0 ** (self.semitones / 12.0), level, self._playing)
-        if self._playing and (not was_playing or leap):
+        self._frames_played = 0 if not was_playing or leap else self._frames_played + 1
+        if self._playing and self._frames_played <= UNSURE_FRAMES:
             self._choose_octave()
         self._frames_since = 0 if self._playing else self._frames_since + 1
         if self._playing or not self._f0_hz:
@@ -135,8 +139,12 @@ class Adapter:
     def _leaps(self, f0_hz: float) -> bool:
         return self._heard_hz > 0.0 and abs(12.0 * math.log2(f0_hz / self._heard_hz)) > LEAP_SEMITONES
 
-    def _is_note(self, heard: Heard) -> bool:
-        periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if self._playing else (VOICED_ON, START_BELOW_DB)
+    def _is_note(self, heard: Heard, leap: bool) -> bool:
+        """Whether a note goes on; or, after a rest or a leap, begins: no note does while the sound dies away."""
+        goes_on = self._playing and not leap
+        if not goes_on and heard.loudness_db < self._heard_db - FALLING_DB:
+            return False
+        periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if goes_on else (VOICED_ON, START_BELOW_DB)
         return heard.periodicity >= periodicity and heard.loudness_db > max(FAINTEST_NOTE_DB, self._loud_db - below)
 
     def _learn(self, heard: Heard) -> None:
@@ -144,19 +152,22 @@ class Adapter:
         if self.loudest_db is None:
             self._counts *= kept
             self._counts[int(min(max((heard.loudness_db + 120.0) / BIN_DB, 0.0), len(self._counts) - 1))] += 1.0
-        self._midi_sum = self._midi_sum * kept + hz_to_midi(heard.f0_hz)
-        self._midi_weight = self._midi_weight * kept + 1.0
+        self._midi_counts *= kept
+        self._midi_counts[int(min(max(hz_to_midi(heard.f0_hz) + 0.5, 0.0), 127.0))] += 1.0
 
     def _choose_octave(self) -> None:
         if self.transpose != "auto":
             return
-        away = self.target.mean_midi - self._midi_sum / self._midi_weight
+        total = np.cumsum(self._midi_counts)
+        away = self.target.mean_midi - float(np.searchsorted(total, 0.5 * total[-1]))
         if not self._octave_known or abs(away - self.semitones) > OTHER_OCTAVE_SEMITONES:
             self.semitones = 12.0 * round(away / 12.0)
             self._octave_known = True
 
     def _quantiles(self) -> np.ndarray:
         """Of the loudness of the player's notes, (13,)."""
+        if self.loudest_db is not None and self.target.quantiles is not None:
+            return (self.target.quantiles - self.target.quantiles[-1]).numpy() + self.loudest_db
         total = np.concatenate([[0.0], np.cumsum(self._counts)])
         return np.interp(np.array(QUANTILES) * total[-1], total, self._edges) if total[-1] else np.full(len(QUANTILES), USUAL_LOUDEST_DB)
 

@@ -189,10 +189,13 @@ class Keys:
     def _envelope_db(self, step_s: float) -> float:
         """Level of the sounding note re its peak."""
         settings = self.settings
-        if not self._gate:
+        if self._struck:  # also if it has ended already: the shortest note lasts a frame
+            if self._amplitude < AGAIN_AMPLITUDE:  # a note that rings is heard at its lower level first
+                self._amplitude = max(min(step_s / max(settings.attack_s, step_s), 1.0), self._amplitude)
+        elif not self._gate:
             self._released_db += self._release_db
             if self._released_db >= -SILENT_DB:
-                self._sounding = self._sounding if self._released_db < -SILENT_DB else None
+                self._sounding = None
         elif self._amplitude < 1.0:
             self._amplitude = min(self._amplitude + step_s / max(settings.attack_s, step_s), 1.0)
         else:

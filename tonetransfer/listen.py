@@ -78,7 +78,7 @@ class Listener:
     def reset(self) -> None:
         """Forget what was heard."""
         self._tracker.reset()
-        self._recent = np.zeros(window_length(self.look_ahead), np.float32)
+        self._recent = np.zeros(N_FFT // 2 + self.look_ahead, np.float32)  # the newest frame's instant lies after the first half window
         self._loudness_db: list[float] = []
         self._pending: list[np.ndarray] = []
         self._n_pending, self._n_wanted = 0, self.look_ahead
@@ -98,10 +98,10 @@ class Listener:
 
     def _hear(self, audio: np.ndarray) -> list[Heard]:
         self._recent = np.concatenate([self._recent, audio])[-len(self._recent) :]
-        late = self.look_ahead - min(self.look_ahead, N_FFT // 2)
-        assert late == 0 or late < len(self._recent)
-        self._loudness_db.append(float(prompt_loudness_db(self._recent[None], self.grid, self.look_ahead)[0]))
-        return [Heard(one.f0_hz, one.periodicity, self._loudness_db.pop(0)) for one in self._tracker.push(audio)]
+        window = self._recent[: window_length(self.look_ahead)]
+        self._loudness_db.append(float(prompt_loudness_db(window[None], self.grid, self.look_ahead)[0]))
+        rows = [(one.f0_hz, one.periodicity, self._loudness_db.pop(0)) for one in self._tracker.push(audio)]
+        return [Heard(*map(float, np.array(row, np.float32))) for row in rows]  # as precise as Controls are, and no more
 
 
 def listen_to_all(audio: torch.Tensor, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> Controls:

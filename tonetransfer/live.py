@@ -27,7 +27,8 @@ KEPT_TIMES = 360_000  # of blocks: an hour of 10 ms
 class Player(Protocol):
     """What makes sound without hearing any: an instrument that is played over MIDI."""
 
-    latency_samples: int
+    @property
+    def latency_samples(self) -> int: ...
 
     def pull(self, n_samples: int) -> np.ndarray: ...
 
@@ -190,7 +191,7 @@ def play_live(
         try:
             report.xruns += bool(status)
             begin = time.perf_counter()
-            sound = source.push(arguments[0].mean(axis=1)) if isinstance(source, Stream) else source.pull(len(outdata))
+            sound = source.push(arguments[0][:, 0]) if isinstance(source, Stream) else source.pull(len(outdata))
             report.add(sound, time.perf_counter() - begin)
             outdata[:] = np.clip(sound, -1.0, 1.0)[:, None]
         except BaseException as error:  # PortAudio's thread must not swallow it
@@ -198,11 +199,12 @@ def play_live(
             outdata[:] = 0.0
             raise devices.CallbackAbort from error
 
+    n_channels = min(_n_channels(devices, output_device, "output"), 2)
     options: dict[str, Any] = {"samplerate": sample_rate, "blocksize": block_length, "dtype": "float32", "callback": callback}
     if hears:
-        stream_type, options["device"], options["channels"] = devices.Stream, (input_device, output_device), (1, 2)
+        stream_type, options["device"], options["channels"] = devices.Stream, (input_device, output_device), (1, n_channels)
     else:
-        stream_type, options["device"], options["channels"] = devices.OutputStream, output_device, 2
+        stream_type, options["device"], options["channels"] = devices.OutputStream, output_device, n_channels
     try:
         opened = stream_type(latency="low", **options)
     except (devices.PortAudioError, ValueError) as error:
@@ -240,6 +242,14 @@ def simulate(stream: Stream, audio: np.ndarray, block_length: int) -> tuple[np.n
             report.xruns += elapsed > len(block) / stream.grid.sample_rate
     sounds.append(stream.flush())
     return np.concatenate(sounds)[report.latency_samples :], report
+
+
+def _n_channels(devices: Any, number: int | None, kind: Kind) -> int:
+    """Channels of a device, or of the default one."""
+    chosen = list(devices.default.device)[0 if kind == "input" else 1] if number is None else number
+    if chosen is None or chosen < 0:  # the system has not said which is its default
+        return 2
+    return max(int(devices.query_devices()[chosen][CHANNELS[kind]]), 1)
 
 
 @contextmanager

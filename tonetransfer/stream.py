@@ -32,6 +32,7 @@ from .target import Target
 from .voice import Noise, Voice, follow_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
 
 LONGEST_LOOK_AHEAD_S = 0.2
+SHORTEST_GLIDE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -184,13 +185,14 @@ class Stream:
         ----------
         target : Target
         glide_s : float, >= 0 [s]
+            At least 50 ms are taken: sooner, the change of timbre would be heard as a click.
         """
         if not 0.0 <= glide_s <= 3600.0:
             raise SettingsError(f"glide_s is {glide_s}; a time from 0 to 3600 s is wanted")
         now = self._target_now()
         self._from, self._to = now, self._check(target)
         self._adapter.target = target
-        self._glided, self._glide = 0, max(round(glide_s * self.grid.frame_rate), 1)
+        self._glided, self._glide = 0, round(max(glide_s, SHORTEST_GLIDE_S) * self.grid.frame_rate)
 
     def _play(self, heard: Heard) -> np.ndarray:
         """Sound that the next frame makes certain, (hop_length,)."""
@@ -217,10 +219,12 @@ class Stream:
 
 def between(one: Target, other: Target, share: float) -> Target:
     """A target on the way from one to the other."""
-    known = one.quantiles is not None and other.quantiles is not None
+    quantiles = other.quantiles
+    if one.quantiles is not None and quantiles is not None:
+        quantiles = torch.lerp(one.quantiles, quantiles, share)
     return Target(
         z=torch.lerp(one.z, other.z, share),
-        quantiles=torch.lerp(one.quantiles, other.quantiles, share) if known else other.quantiles,  # type: ignore[arg-type]
+        quantiles=quantiles,
         mean_midi=other.mean_midi,
         lowest_midi=other.lowest_midi,
         highest_midi=other.highest_midi,
@@ -276,8 +280,8 @@ def stream_at_once(
             params = _followed(params, loudness_db, grid)
         sound = model.render(params, seed=settings.seed) if settings.noise == "exact" else _render_promptly(params, grid, settings.seed)
     if room is not None:
-        sound = Convolution(room, grid.hop_length).whole(sound.numpy())
-    return torch.as_tensor(sound)[: len(audio)]
+        sound = torch.from_numpy(Convolution(room, grid.hop_length).whole(sound.numpy()))
+    return sound[: len(audio)]
 
 
 def _followed(params: SynthParams, asked_db: torch.Tensor, grid: FrameGrid) -> SynthParams:

@@ -232,6 +232,7 @@ class Voice:
         ndarray [shape=(hop_length,)]
             The sound up to this frame's instant, or, with exact noise, up to two frames earlier; silence before the first.
         """
+        f0_hz = float(np.float32(f0_hz))  # as precise as SynthParams are, and no more: the phase would run away from theirs
         amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z)
         if self.follow:
             gain = self._follow(f0_hz, loudness_db, amplitudes, magnitudes)
