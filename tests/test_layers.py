@@ -16,13 +16,14 @@ LAYERS = """
     periodicity salience trackers f0 loudness synth
     modulation envelope dynamics release heterodyne brightness
     controls notes partials spectral_shape features panels plot
-    encoder decoder adversary losses metrics probes
+    encoder decoder adversary losses metrics_pitch metrics_failures metrics_timbre metrics compare probes
     model
     weights data soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify
     train evaluate swaps resynthesis disentangle classify_measure classify_table export stream
+    bootstrap report_media report_sets report_measure report_page report
     commands
     cli __main__
 """

@@ -241,7 +241,9 @@ def encode_mp3(audio: AudioLike, sample_rate: int) -> bytes:
             for first in range(0, len(samples), READ_LENGTH):
                 sound.write(samples[first : first + READ_LENGTH])
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
-        raise AudioError(f"sound cannot be encoded as MP3 ({_reason(error)}); use 44100 or 48000 Hz and a libsndfile from 1.1 on") from error
+        raise AudioError(
+            f"sound cannot be encoded as MP3 ({_reason(error)}); use 44100 or 48000 Hz and a libsndfile from 1.1 on"
+        ) from error
     return file.getvalue()
 
 

@@ -18,7 +18,6 @@ mir_eval. Nothing is aligned, and no level is adjusted: a delay or a gain counts
 from __future__ import annotations
 
 import numpy as np
-
 import scipy.fft
 import torch
 

@@ -7,8 +7,9 @@ all audible frames, so that one kind of frame cannot make up for another.
 
 * Roll-off: the frequency below which 95 % of a frame's magnitudes lie (librosa's definition; Hann 2048, hop 512); magnitudes 80 dB
   below the reference's largest count as nothing. Frames in which both can be heard, within 60 dB of it.
-* Attack strength: the mean rise in dB from one frame to the next over 40 mel bands above 500 Hz (Hann 1024, hop 480, floored 60 dB below the
-  reference's loudest band), as in librosa's onset strength. Attacks are its peaks, found by librosa; an attack is looked for 30 ms around.
+* Attack strength: the mean rise in dB from one frame to the next over 40 mel bands above 500 Hz (Hann 1024, hop 480, floored 60 dB
+  below the reference's loudest band), as in librosa's onset strength. Attacks are its peaks, found by librosa; an attack is looked for
+  30 ms around.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def _missing_db(strength: np.ndarray, other: np.ndarray, sample_rate: int) -> fl
     """How much of the attacks of one is not in the other."""
     if len(strength) < 3:
         return 0.0
-    found = librosa.onset.onset_detect(onset_envelope=strength, sr=sample_rate, hop_length=ATTACK_HOP, normalize=False, delta=LEAST_ATTACK_DB)
+    found = librosa.onset.onset_detect(
+        onset_envelope=strength, sr=sample_rate, hop_length=ATTACK_HOP, normalize=False, delta=LEAST_ATTACK_DB
+    )
     reach = round(ATTACK_REACH_S * sample_rate / ATTACK_HOP)
     around = [slice(max(peak - reach, 0), peak + reach + 1) for peak in found.astype(int)]
     return _mean(np.array([max(float(strength[near].max() - other[near].max()), 0.0) for near in around]))

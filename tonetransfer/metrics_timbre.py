@@ -1,6 +1,6 @@
 """Distances between embeddings: of one sound from another, and of a set of sounds from a set of sounds.
 
-The Fréchet distance compares two sets as if each were a Gaussian (Dowson and Landau 1982; Heusel et al. 2017; for audio Kilgour et al. 2019):
+The Fréchet distance compares two sets as if each were a Gaussian (Dowson and Landau 1982; Heusel et al. 2017; Kilgour et al. 2019):
 
     |mean_x - mean_y|^2 + trace(C_x + C_y - 2 (C_x C_y)^(1/2))
 
