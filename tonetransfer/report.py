@@ -32,7 +32,8 @@ from .report_sets import LONGEST_S, ExampleSet, Sounds
 
 SHOWN_S = 15.0  # of each example
 RANKINGS = (("lsd60_db", "lower"), ("loudness_error_db", "lower"))  # the first that is known
-KINDS = ("random", "best", "worst")
+KINDS = ("all", "random", "best", "worst")
+FEW = 3  # examples: no best and no worst among them
 DEEPEST_DB = 60.0  # of the loudness that is drawn
 JUST_UNDER_ONE = 0.98
 
@@ -163,14 +164,16 @@ def write_report(
 def choose(rows: list[dict[str, Any]], count: int, seed: int) -> tuple[str, list[tuple[int, str]]]:
     """Which examples are heard: by what they were ranked, and rows with the reason why, the most telling first.
 
-    A third is drawn at random, the rest are the best and the worst in turn.
+    A third is drawn at random, the rest are the best and the worst in turn; of three or fewer, all are shown as they come.
     """
     key, better = next((one for one in RANKINGS if any(one[0] in row["metrics"] for row in rows)), RANKINGS[0])
     ranked = sorted((row for row in range(len(rows)) if key in rows[row]["metrics"]), key=lambda row: rows[row]["metrics"][key])
     if better == "higher":
         ranked.reverse()
+    if len(rows) <= min(FEW, count):
+        return key, [(row, "all") for row in range(len(rows))]
     count = min(count, len(rows))
-    n_ends = min((count - -(-count // 3)) // 2, len(ranked) // 2) if len(rows) > 3 else 0
+    n_ends = min((count - -(-count // 3)) // 2, len(ranked) // 2)
     ends = {"best": ranked[:n_ends], "worst": ranked[::-1][:n_ends]}
     others = [row for row in range(len(rows)) if row not in ends["best"] + ends["worst"]]
     drawn = np.random.default_rng(seed).permutation(len(others))[: count - 2 * n_ends]
@@ -202,7 +205,8 @@ def _section(number: int, row: dict[str, Any], why: str, sounds: Sounds, sample_
     peak = max(float(one.audio[:n_samples].abs().max()) for one in heard.values())
     gain = JUST_UNDER_ONE / peak if peak > JUST_UNDER_ONE else 1.0  # the same for all, so that their levels can be compared
     top_db = max(top_level_db(one.audio[:n_samples] * gain, sample_rate) for one in heard.values())
-    names = {"source": row["source_name"], "estimate": None, "reference": row["wanted"] if row["wanted_known_by"] == "name" else None}
+    target = row["wanted"] if row["wanted_known_by"] == "name" else None
+    names = {"source": row["source_name"], "estimate": target, "reference": target}
     players = [
         Player(
             role,

@@ -13,6 +13,7 @@ from .compare import METRICS, Metric
 
 PLACES = {"source": "Source", "estimate": "Result", "reference": "Ground truth"}
 WHY = {
+    "all": ("All of them", ""),
     "random": ("Drawn at random", "neither the best nor the worst, so that no one chose them"),
     "best": ("The best", "by {ranking}"),
     "worst": ("The worst", "by {ranking}"),

@@ -130,9 +130,10 @@ def pairs_of_folders(reference: Path, estimate: Path, source: Path | None, grid:
             f"no file of {reference} ({there[0]} ...) has the name of a file of {estimate} ({there[1]} ...); "
             "name results like their references"
         )
-    left_out = [f"{files[role][name]}: no {other} of this name" for role, other in (("reference", "estimate"), ("estimate", "reference"))
-                for name in sorted(set(files[role]) - set(names))]  # fmt: skip
+    left_out = [f"{path}: no estimate of this name" for name, path in files["reference"].items() if name not in names]
+    left_out += [f"{path}: no reference of this name" for name, path in files["estimate"].items() if name not in names]
     left_out += [f"{source / name}: no source of this name, shown without one" for name in names if source and name not in sources]
+    left_out += [one for folder in (reference, estimate, source) if folder for one in _doubles(folder)]
 
     def loader(name: str) -> Callable[[], Sounds]:
         return lambda: _load_pair(files["reference"][name], files["estimate"][name], sources.get(name), grid, match_level)
@@ -269,9 +270,24 @@ def _read_raw(path: Path, grid: FrameGrid) -> tuple[torch.Tensor, int]:
 
 
 def _sounds_of(folder: Path | None) -> dict[str, Path]:
-    """Sound files below a folder, by their names without endings."""
+    """Sound files below a folder, by their names without endings; of several endings the first."""
     if folder is None or not folder.is_dir():
         raise SettingsError(f"{folder}: is not a folder; one that holds sound files is wanted")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUND_FILES and path.is_file())
-    by_name = {path.relative_to(folder).with_suffix("").as_posix(): path for path in reversed(files)}
-    return dict(sorted(by_name.items()))
+    files: dict[str, Path] = {}
+    for path in _files_below(folder):
+        files.setdefault(_name_of(path, folder), path)
+    return files
+
+
+def _doubles(folder: Path) -> list[str]:
+    """Files that have the name of another one, but for the ending."""
+    used = set(_sounds_of(folder).values())
+    return [f"{path}: another file has the same name but for its ending" for path in _files_below(folder) if path not in used]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUND_FILES and path.is_file())
+
+
+def _name_of(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
