@@ -15,12 +15,9 @@ from .controls import Controls, extract
 from .features import describe_controls
 from .frames import FrameGrid
 from .metrics import (
-    added_high_frequency_hz,
-    added_transients_db,
     audible_log_spectral_distance_db,
+    high_frequency_failures_hz,
     log_spectral_distance_db,
-    lost_high_frequency_hz,
-    lost_transients_db,
     loudness_contour_error_db,
     loudness_error_db,
     mel_cepstral_distortion_db,
@@ -28,6 +25,7 @@ from .metrics import (
     pitch_error_cents,
     raw_chroma_accuracy,
     raw_pitch_accuracy,
+    transient_failures_db,
     voicing_false_alarm,
     voicing_recall,
 )
@@ -182,12 +180,9 @@ def compare_heard(reference: Heard, estimate: Heard) -> dict[str, float]:
         "mel_cepstral_distortion_db": mel_cepstral_distortion_db(x, y, rate),
     }
     if not (reference.silent or estimate.silent):
-        found |= {
-            "added_high_frequency_hz": added_high_frequency_hz(x, y, rate),
-            "lost_high_frequency_hz": lost_high_frequency_hz(x, y, rate),
-        }
+        found["added_high_frequency_hz"], found["lost_high_frequency_hz"] = high_frequency_failures_hz(x, y, rate)
     if not reference.silent:
-        found |= {"added_transients_db": added_transients_db(x, y, rate), "lost_transients_db": lost_transients_db(x, y, rate)}
+        found["added_transients_db"], found["lost_transients_db"] = transient_failures_db(x, y, rate)
     return (
         found | compare_played(reference.controls, reference.notes, estimate) | compare_described(reference.described, estimate.described)
     )

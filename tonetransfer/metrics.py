@@ -22,7 +22,14 @@ import scipy.fft
 import torch
 
 from .losses import spectral_loss
-from .metrics_failures import added_high_frequency_hz, added_transients_db, lost_high_frequency_hz, lost_transients_db
+from .metrics_failures import (
+    added_high_frequency_hz,
+    added_transients_db,
+    high_frequency_failures_hz,
+    lost_high_frequency_hz,
+    lost_transients_db,
+    transient_failures_db,
+)
 from .metrics_pitch import pitch_error_cents, raw_chroma_accuracy, raw_pitch_accuracy, voicing_false_alarm, voicing_recall
 from .metrics_timbre import embedding_distance, frechet_distance
 from .spectral import magnitudes, mel_filters
@@ -33,6 +40,7 @@ __all__ = [
     "audible_log_spectral_distance_db",
     "embedding_distance",
     "frechet_distance",
+    "high_frequency_failures_hz",
     "log_spectral_distance_db",
     "loudness_contour_error_db",
     "loudness_error_db",
@@ -43,6 +51,7 @@ __all__ = [
     "pitch_error_cents",
     "raw_chroma_accuracy",
     "raw_pitch_accuracy",
+    "transient_failures_db",
     "voicing_false_alarm",
     "voicing_recall",
 ]

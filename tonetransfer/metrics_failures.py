@@ -41,12 +41,18 @@ def added_high_frequency_hz(reference: torch.Tensor, estimate: torch.Tensor, sam
     float, >= 0
         Mean over audible frames of the positive differences, 0 for negative ones; 0 where no frame is audible.
     """
-    return _mean(np.maximum(_rolloff_difference_hz(reference, estimate, sample_rate), 0.0))
+    return high_frequency_failures_hz(reference, estimate, sample_rate)[0]
 
 
 def lost_high_frequency_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
     """How far the estimate's roll-off lies below the reference's [Hz]: dullness. Otherwise as :func:`added_high_frequency_hz`."""
-    return _mean(np.maximum(-_rolloff_difference_hz(reference, estimate, sample_rate), 0.0))
+    return high_frequency_failures_hz(reference, estimate, sample_rate)[1]
+
+
+def high_frequency_failures_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> tuple[float, float]:
+    """:func:`added_high_frequency_hz` and :func:`lost_high_frequency_hz` at once."""
+    difference_hz = _rolloff_difference_hz(reference, estimate, sample_rate)
+    return _mean(np.maximum(difference_hz, 0.0)), _mean(np.maximum(-difference_hz, 0.0))
 
 
 def lost_transients_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
@@ -63,14 +69,18 @@ def lost_transients_db(reference: torch.Tensor, estimate: torch.Tensor, sample_r
     float, >= 0
         Mean over the reference's attacks; attacks that are stronger count 0. 0 where there is no attack.
     """
-    strengths = _attack_strengths(reference, estimate, sample_rate)
-    return _missing_db(*strengths, sample_rate)
+    return transient_failures_db(reference, estimate, sample_rate)[1]
 
 
 def added_transients_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
     """How much weaker the estimate's attacks are in the reference [dB]: clicks. Otherwise as :func:`lost_transients_db`."""
-    strengths = _attack_strengths(reference, estimate, sample_rate)
-    return _missing_db(*reversed(strengths), sample_rate)
+    return transient_failures_db(reference, estimate, sample_rate)[0]
+
+
+def transient_failures_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> tuple[float, float]:
+    """:func:`added_transients_db` and :func:`lost_transients_db` at once."""
+    x, y = _attack_strengths(reference, estimate, sample_rate)
+    return _missing_db(y, x, sample_rate), _missing_db(x, y, sample_rate)
 
 
 def _rolloff_difference_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> np.ndarray:
