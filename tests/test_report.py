@@ -69,7 +69,7 @@ def test_what_is_equal_is_at_zero(written: tuple[dict[str, Any], Path]) -> None:
     same = rows(written[0])["same"]["metrics"]
     for metric in METRICS:
         if metric.key in same and metric.key != "classifier_probability":
-            assert same[metric.key] == pytest.approx(0.0 if metric.better == "lower" else 1.0, abs=2e-3), metric.key
+            assert same[metric.key] == pytest.approx(0.0 if metric.better == "lower" else 1.0, abs=0.02), metric.key  # 24 bit
     assert {"lsd60_db", "raw_pitch_accuracy", "classifier_success", "embedding_distance", "odd_to_even_error_db"} <= same.keys()
 
 
@@ -117,8 +117,11 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.names.add(tag)
         self.addresses += [value or "" for key, value in attributes if key in ("src", "href")]
-        if tag not in ("meta", "img", "br", "line", "path"):
+        if tag not in ("meta", "img", "line", "path"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -228,6 +231,8 @@ def test_pairs_of_instruments_come_equally_often() -> None:
     assert len({pair[1:] for pair in drawn}) == 30 and drawn == sorted(drawn)
     assert all(sum(one[0] == performance for one in drawn) == 5 for performance in performances)
     assert len(set(balanced_draw(names, performances, 1000, 1))) == 180
+    few = balanced_draw(names, performances, 6, 1)
+    assert {pair[1] for pair in few} == {pair[2] for pair in few} == set(names)
     assert drawn != balanced_draw(names, performances, 30, 2)
 
 
@@ -260,4 +265,4 @@ def test_compare_in_python() -> None:
     found = compare(MELODY, 0.5 * MELODY, SAMPLE_RATE)
     assert found["loudness_error_db"] == pytest.approx(6.02, abs=0.05) and found["loudness_contour_error_db"] < 0.1
     assert found["raw_pitch_accuracy"] == 1.0 and found["lsd60_db"] == pytest.approx(6.02, abs=0.3)
-    assert found["mel_cepstral_distortion_db"] < 0.6 and all(np.isfinite(list(found.values())))
+    assert found["mel_cepstral_distortion_db"] < 0.01 and all(np.isfinite(list(found.values())))

@@ -9,8 +9,9 @@ mir_eval. Nothing is aligned, and no level is adjusted: a delay or a gain counts
   magnitude, both floored 80 dB below it: what can be heard, without the room's noise floor. No peak or level is adjusted.
 * Multi-scale spectral distance (Engel et al. 2020): mean |X - Y| + mean |ln X - ln Y|, averaged over FFT sizes 4096 to 128 with a quarter
   of the size as hop, magnitudes scaled by sqrt(2048 / size), the logarithm floored at 1e-3. For 48 kHz and a peak of 0.7 as well.
-* Mel-cepstral distortion (Kubichek 1993) of 13 coefficients, without that of the level; spectra and floor as for LSD-60, 80 mel bands
-  (Slaney) up to Nyquist. It is the RMS difference of two smooth spectra in dB, averaged over the frames that either can be heard in.
+* Mel-cepstral distortion (Kubichek 1993) of 13 coefficients, without that of the level; spectra as for LSD-60, each floored 80 dB below
+  its own largest magnitude; means over 80 mel bands (Slaney) up to Nyquist. It is the RMS difference of two smooth spectra in dB,
+  averaged over the frames in which either is within 60 dB of its largest.
 * Pitch and voicing: :mod:`tonetransfer.metrics_pitch`. Added and lost high frequencies and attacks: :mod:`tonetransfer.metrics_failures`.
   Embeddings: :mod:`tonetransfer.metrics_timbre`. All can be imported from here.
 """
@@ -113,13 +114,14 @@ def mel_cepstral_distortion_db(reference: torch.Tensor, estimate: torch.Tensor, 
     sample_rate : int [Hz]
     """
     x, y = (magnitudes(a, N_FFT, HOP_LENGTH) for a in _same_length(reference, estimate))
-    largest = x.max().clamp(min=1e-9)
-    audible = torch.maximum(x, y).amax(dim=0) >= largest * 1e-3
+    largest = [magnitude.max().clamp(min=1e-9) for magnitude in (x, y)]
+    audible = torch.maximum(x.amax(dim=0) / largest[0], y.amax(dim=0) / largest[1]) >= 1e-3
     if not bool(audible.any()):
         return 0.0
     filters = mel_filters(sample_rate, N_FFT, N_MELS, LOWEST_MEL_HZ, sample_rate / 2.0)
     share = filters / filters.sum(0).clamp(min=1e-9)  # each band is a mean of bins, whatever its width
-    levels = [20.0 * torch.log10((share.T @ magnitude[:, audible]).clamp(min=largest * 1e-4)).double() for magnitude in (x, y)]
+    bands = [(share.T @ magnitude[:, audible] / top).clamp(min=1e-4) for magnitude, top in zip((x, y), largest, strict=True)]
+    levels = [20.0 * torch.log10(band.double()) for band in bands]
     cepstra = scipy.fft.dct((levels[0] - levels[1]).numpy(), axis=0, norm="ortho")[1 : N_CEPSTRA + 1]
     return float(np.sqrt((cepstra**2).sum(0) / N_MELS).mean())
 

@@ -22,7 +22,6 @@ from .errors import SettingsError
 
 N_SIZES, DRAWS_PER_SIZE = 8, 6
 SMALLEST_SHARE = 0.4  # of a set, to extrapolate from
-LEAST_TO_EXTRAPOLATE = 20
 ROUNDING = 1e-10  # of the sets' total variance and squared means
 
 
@@ -35,7 +34,7 @@ class Extrapolation:
     distance : float, >= 0
         Of the sets as they are.
     extrapolated : float or None, >= 0
-        To sets without end; None for fewer than 20 vectors, from which no line can be drawn.
+        To sets without end; None where the smallest part would have fewer vectors than dimensions: no line leads there.
     n_reference, n_estimate, n_dimensions : int
     """
 
@@ -97,7 +96,7 @@ def extrapolate_frechet(reference: np.ndarray, estimate: np.ndarray, *, seed: in
     distance = frechet_distance(reference, estimate)
     x, y = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
     extrapolated = None
-    if min(len(x), len(y)) >= LEAST_TO_EXTRAPOLATE:
+    if SMALLEST_SHARE * min(len(x), len(y)) >= x.shape[1]:
         extrapolated = 0.0 if distance == 0.0 else _follow_to_zero(x, y, np.random.default_rng(seed))
     return Extrapolation(distance, extrapolated, len(x), len(y), x.shape[1])
 

@@ -145,6 +145,7 @@ def write_report(
             "longest_s": LONGEST_S,
             "shown_s": SHOWN_S,
             "ranked_by": ranking,
+            "megabytes": megabytes,
             **(settings or {}),
         },
         **measured,

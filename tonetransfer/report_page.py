@@ -200,7 +200,8 @@ def _headlines(findings: dict[str, Any]) -> str:
 def _listening(findings: dict[str, Any]) -> str:
     n, of = len(findings["shown"]), findings["examples"]
     return (
-        f"<p>{n} of {of} can be heard here. Press play on one and then on its neighbour: the second goes on where the first was. "
+        f"<p>{n} of {of} can be heard here, in a page of at most {findings['settings']['megabytes']:g} MB. "
+        "Press play on one and then on its neighbour: the second goes on where the first was. "
         "A click into a spectrogram goes to that place. Spectrograms reach from 60 Hz to 24 kHz, octaves equally high, and 80 dB deep "
         "from the loudest place of the example.</p>"
     )
@@ -244,8 +245,9 @@ def _frechet(findings: dict[str, Any]) -> str:
     warning = "<b>Fewer than five vectors a dimension: the distance as it is says little here.</b> " if small else ""
     return (
         "<h3>Fréchet distance of the whole sets</h3>"
-        + _table(["", "Distance", "Without end", "Of identical sets", "Results / references", "Dimensions"], rows, "frechet")
-        + f"<p class='note'>{warning}Small sets read too far apart; “without end” is extrapolated to sets of any size (a line over 1/n). "
+        + _table(["", "Distance", "For n → ∞", "Of identical sets", "Results / references", "Dimensions"], rows, "frechet")
+        + f"<p class='note'>{warning}Small sets read too far apart; “for n → ∞” is extrapolated to sets without end by a line "
+        "over 1/n, where there are vectors enough. "
         f"Lower is better; it has no unit and no meaning across embeddings (Kilgour et al. 2019; extrapolation: Gui et al. 2024).</p>"
     )
 
@@ -382,7 +384,8 @@ def _short(value: float) -> str:
     if value == 0:
         return "0"
     size = abs(value)
-    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.095 else f"{value:.2g}"
+    text = f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.095 else f"{value:.2g}"
+    return text.replace("-", "−")
 
 
 def _count(n: int, noun: str) -> str:

@@ -7,7 +7,6 @@ instruments, where it is not.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -216,14 +215,17 @@ def transfers_of_recordings(model: TimbreModel, folder: Path, instruments: Itera
 
 
 def balanced_draw(names: list[str], performances: list[str], count: int, seed: int) -> list[tuple[str, str, str]]:
-    """Performance, source and target of some transfers: each pair of instruments as often as any other, give or take one."""
+    """Performance, source and target of some transfers, sorted.
+
+    However many are asked for, each instrument is source and target as often as any other, give or take one; once through, all pairs
+    have come equally often, and performances, too.
+    """
     rng = np.random.default_rng(seed)
-    pairs = list(itertools.permutations(names, 2))
-    order = [pairs[k] for k in rng.permutation(len(pairs))]
-    first = rng.permutation(len(performances))
-    chosen = [
-        (performances[first[(k + turn) % len(performances)]], *pair) for turn in range(len(performances)) for k, pair in enumerate(order)
-    ]
+    who, what = [names[k] for k in rng.permutation(len(names))], [performances[k] for k in rng.permutation(len(performances))]
+    steps = 1 + rng.permutation(len(names) - 1)
+    pairs = [(one, who[(k + step) % len(who)]) for step in steps for k, one in enumerate(who)]
+    shift = [k + k // len(who) for k in range(len(pairs))]  # a source meets another performance with each target
+    chosen = [(what[(by + turn) % len(what)], *pair) for turn in range(len(what)) for by, pair in zip(shift, pairs, strict=True)]
     return sorted(chosen[:count])
 
 
