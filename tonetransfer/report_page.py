@@ -260,7 +260,7 @@ def _confusion(findings: dict[str, Any]) -> str:
     known = " or from ".join(by[one] for one in confusion["known_by"])
     parts = [
         _matrix(confusion, role, title)
-        for role, title in (("estimate", "Results"), ("reference", "Ground truth, for comparison"))
+        for role, title in (("estimate", "Results"), ("reference", "Ground truth"))
         if any(map(any, confusion[role])) and (role == "estimate" or "name" in confusion["known_by"])
     ]
     note = f"Rows: the instrument that was wanted, known from {known}. Columns: what the classifier hears. Numbers are examples."
