@@ -16,7 +16,7 @@ LAYERS = """
     periodicity salience trackers f0 loudness synth
     modulation envelope dynamics release heterodyne brightness
     controls notes partials spectral_shape features panels plot
-    encoder decoder adversary losses forces metrics probes
+    encoder decoder adversary losses forces metrics_pitch metrics_failures metrics_timbre metrics compare probes
     model
     weights data hearings erase soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
@@ -24,6 +24,7 @@ LAYERS = """
     polyphony reference fit follow target refine transfer classify
     causal listen adapt convolve voice keys stream live score
     train evaluate swaps resynthesis disentangle classify_measure classify_table scripted export foreign peers bench
+    bootstrap report_media report_sets report_measure report_page report
     commands
     cli __main__
 """

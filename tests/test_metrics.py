@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import librosa
 import mir_eval
 import numpy as np
 import pytest
 import torch
 
-from tonetransfer.metrics import audible_log_spectral_distance_db, log_spectral_distance_db, raw_pitch_accuracy
+from tonetransfer.metrics import (
+    audible_log_spectral_distance_db,
+    log_spectral_distance_db,
+    loudness_contour_error_db,
+    loudness_error_db,
+    mel_cepstral_distortion_db,
+    multi_scale_spectral_distance,
+    raw_pitch_accuracy,
+)
 
 NOISE = torch.from_numpy(np.random.default_rng(0).standard_normal(48000).astype(np.float32)) * 0.1
 
@@ -89,3 +98,47 @@ def test_raw_pitch_accuracy_agrees_with_mir_eval() -> None:
 def test_an_octave_error_is_an_error() -> None:
     f0 = torch.full((10,), 220.0)
     assert raw_pitch_accuracy(f0, 2 * f0) == 0.0
+
+
+def test_a_ripple_over_the_mel_scale_is_read_back_as_cepstral_distortion() -> None:
+    """A ripple of 6 dB along the mel axis has an RMS of 6 / sqrt(2) dB if 13 cepstra can follow it, and of nothing if they cannot."""
+    frequencies = np.fft.rfftfreq(len(NOISE), 1 / 48000)
+    lowest, highest = librosa.hz_to_mel(40.0), librosa.hz_to_mel(24000.0)
+    place = np.clip((librosa.hz_to_mel(frequencies) - lowest) / (highest - lowest), 0.0, 1.0)
+    for order, expected in ((3, 6.0 / np.sqrt(2.0)), (7, 6.0 / np.sqrt(2.0)), (30, 0.0)):
+        gain = 10.0 ** (6.0 * np.cos(np.pi * order * place) / 20.0)
+        rippled = torch.from_numpy(np.fft.irfft(np.fft.rfft(NOISE.numpy()) * gain, len(NOISE)).astype(np.float32))
+        assert mel_cepstral_distortion_db(NOISE, rippled, 48000) == pytest.approx(expected, abs=0.5)
+
+
+def test_cepstral_distortion_knows_no_gain_and_no_silence() -> None:
+    assert mel_cepstral_distortion_db(NOISE, 0.5 * NOISE, 48000) == pytest.approx(0.0, abs=1e-4)
+    assert mel_cepstral_distortion_db(torch.zeros(4800), torch.zeros(4800), 48000) == 0.0
+    assert mel_cepstral_distortion_db(NOISE[:100], NOISE[:100], 48000) == 0.0  # shorter than a window
+
+
+def test_multi_scale_distance_agrees_with_a_definition_written_in_numpy() -> None:
+    other = 0.5 * torch.roll(NOISE, 700)
+    expected = []
+    for n_fft in (4096, 2048, 1024, 512, 256, 128):
+        window = np.hanning(n_fft + 1)[:-1]
+        x, y = (
+            np.abs(
+                np.fft.rfft(
+                    np.lib.stride_tricks.sliding_window_view(np.pad(a.numpy().astype(float), n_fft // 2), n_fft)[:: n_fft // 4] * window
+                )
+            )
+            * np.sqrt(2048 / n_fft)
+            for a in (NOISE, other)
+        )
+        expected.append(np.abs(x - y).mean() + np.abs(np.log(x + 1e-3) - np.log(y + 1e-3)).mean())
+    assert multi_scale_spectral_distance(NOISE, other) == pytest.approx(np.mean(expected), rel=1e-3)
+    assert multi_scale_spectral_distance(NOISE, NOISE) == 0.0
+
+
+def test_a_gain_is_a_loudness_error_and_no_contour_error() -> None:
+    loudness = torch.linspace(-40.0, -10.0, 50)
+    assert loudness_error_db(loudness, loudness - 4.0) == pytest.approx(4.0)
+    assert loudness_contour_error_db(loudness, loudness - 4.0) == pytest.approx(0.0, abs=1e-5)
+    assert loudness_contour_error_db(loudness, torch.full((50,), -25.0)) == pytest.approx(7.65, abs=0.1)
+    assert loudness_error_db(torch.empty(0), torch.empty(0)) == loudness_contour_error_db(torch.empty(0), torch.empty(0)) == 0.0

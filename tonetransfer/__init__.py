@@ -18,15 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .audio import load_audio, save_audio
+    from .bootstrap import bootstrap_interval
     from .classifier import Classifier
     from .classify import classify, load_classifier
+    from .compare import compare
     from .controls import Controls
     from .errors import ToneTransferError, ToneTransferWarning
     from .evaluate import evaluate_parallel as evaluate
     from .frames import FrameGrid
+    from .metrics import frechet_distance
     from .model import Instrument, TimbreModel
     from .refine import refine
     from .stream import Stream, StreamSettings
+    from .report import write_report
     from .synth import SynthParams
     from .transfer import analyze, describe, synthesize, transfer
     from .weights import load_model, save_model
@@ -34,19 +38,23 @@ if TYPE_CHECKING:
 _HOMES = {
     "load_audio": "audio",
     "save_audio": "audio",
+    "bootstrap_interval": "bootstrap",
     "Classifier": "classifier",
     "classify": "classify",
     "load_classifier": "classify",
+    "compare": "compare",
     "Controls": "controls",
     "ToneTransferError": "errors",
     "ToneTransferWarning": "errors",
     "evaluate": "evaluate",
     "FrameGrid": "frames",
+    "frechet_distance": "metrics",
     "Instrument": "model",
     "TimbreModel": "model",
     "refine": "refine",
     "Stream": "stream",
     "StreamSettings": "stream",
+    "write_report": "report",
     "SynthParams": "synth",
     "analyze": "transfer",
     "describe": "transfer",
@@ -70,9 +78,12 @@ __all__ = [
     "ToneTransferError",
     "ToneTransferWarning",
     "analyze",
+    "bootstrap_interval",
     "classify",
+    "compare",
     "describe",
     "evaluate",
+    "frechet_distance",
     "load_audio",
     "load_classifier",
     "load_model",
@@ -81,6 +92,7 @@ __all__ = [
     "save_model",
     "synthesize",
     "transfer",
+    "write_report",
 ]
 
 

@@ -225,6 +225,29 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--unseen", metavar="FOLDER", type=Path, help="the same, from a soundfont never trained on (default: rendered now)")
     verb.add_argument("--recordings", metavar="FOLDER", type=Path, help="real recordings: are their melodies kept?")
     _add_weights(verb)
+    verb = _verb(
+        evaluate,
+        "report",
+        "a page to listen to and a JSON of all metrics: of two folders, of recordings, or of transfers",
+        run="evaluate_report",
+    )
+    verb.add_argument("folders", metavar="REFERENCE ESTIMATE", type=Path, nargs="*", help="files of the same name are compared")
+    verb.add_argument("--source", metavar="FOLDER", type=Path, help="what the estimates were made from, by the same names")
+    verb.add_argument("--match-level", action="store_true", help="bring each estimate to the loudness of its reference first")
+    verb.add_argument("--recordings", metavar="FOLDER", type=Path, help="play these instead; no right answer is known")
+    verb.add_argument("--on", metavar="NAME,...", help="instruments that play them (default: violin, trumpet, flute and cello)")
+    verb.add_argument("--corpus", metavar="FOLDER", type=Path, help="made by corpus render --split parallel (default: rendered now)")
+    verb.add_argument("--transfers", metavar="N", type=_count, default=30, help="to be made from the corpus (default: 30)")
+    verb.add_argument(
+        "--out", metavar="FILE.html", type=Path, default=Path("report.html"), help="with a .json beside it (default: report.html)"
+    )
+    verb.add_argument("--title", metavar="TEXT", help="of the page")
+    verb.add_argument("--shown", metavar="N", type=_count, default=12, help="examples that can be heard, at most (default: 12)")
+    verb.add_argument("--megabytes", metavar="MB", type=_megabytes, default=20.0, help="of the page, at most (default: 20)")
+    verb.add_argument("--seed", metavar="N", type=_count, default=0, help="of all that is drawn (default: 0)")
+    verb.add_argument("--classifier", metavar="FILE.safetensors", type=Path, help="a classifier of your own instead of the bundled one")
+    _add_overwrite(verb)
+    _add_weights(verb)
     verb = _verb(evaluate, "timbre", "examine whether z says who plays, and nothing else", run="evaluate_timbre")
     verb.add_argument("--material", metavar="FOLDER", type=Path, default=Path("corpus/timbre"), help="rendered on first use, then kept")
     verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
@@ -334,6 +357,7 @@ _share = _typed(lambda text: _finite(text, 0.0, 1.0), "a number from 0 to 1")
 _seconds = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds from 0.01")
 _time = _typed(lambda text: _finite(text, 0.0, 60.0), "a number of seconds, 0 or more,")
 _level = _typed(lambda text: _finite(text, -100.0, 0.0), "a number of decibels, at most 0,")
+_megabytes = _typed(lambda text: _finite(text, 1.0, 2000.0), "a number of megabytes from 1")
 _count = _typed(_natural, "a whole number, 0 or more")
 _transpose = _typed(lambda text: text if text == "auto" else _finite(text, -96.0, 96.0), "auto or a number of semitones")
 _mix = _typed(_shares, "names with shares, such as violin:0.5,flute:0.5,")

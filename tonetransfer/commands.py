@@ -392,6 +392,67 @@ def evaluate_parallel(arguments: Namespace) -> Report:
     return dict(figures), _table([(key, _show(value)) for key, value in figures.items() if not isinstance(value, dict)])
 
 
+def evaluate_report(arguments: Namespace) -> Report:
+    """``evaluate report [REFERENCE ESTIMATE]``."""
+    from .classify import load_classifier
+    from .report import check_report, write_report
+
+    check_report(arguments.out, overwrite=arguments.overwrite)
+    model, classifier = load_model(arguments.weights), load_classifier(arguments.classifier)
+    examples = _report_examples(arguments, model)
+    progress, close = _progress("example")
+    begin = time.perf_counter()
+    findings, files = write_report(
+        arguments.out,
+        examples,
+        model,
+        classifier,
+        title=arguments.title,
+        n_shown=arguments.shown,
+        megabytes=arguments.megabytes,
+        seed=arguments.seed,
+        weights=arguments.weights.name if arguments.weights else "bundled",
+        classifier_weights=arguments.classifier.name if arguments.classifier else "bundled",
+        settings={"match_level": True} if arguments.match_level else None,
+        overwrite=arguments.overwrite,
+        progress=progress,
+    )
+    close()
+    if left_out := findings["left_out"]:
+        named = "; ".join(left_out[:3])
+        warnings.warn(f"{len(left_out)} files left out or incomplete, named in {files.figures}: {named}", ToneTransferWarning, stacklevel=2)
+    result = {key: findings[key] for key in ("examples", "metrics", "frechet", "left_out")}
+    result |= {"page": str(files.page), "figures": str(files.figures), "shown": files.n_shown, "page_megabytes": files.megabytes}
+    rows = [("metric", "mean", "95 % interval", "n")]
+    rows += [(key, _show(x["mean"]), f"{_show(x['low'])} to {_show(x['high'])}", str(x["count"])) for key, x in findings["metrics"].items()]
+    told = (
+        f"{files.page}: {findings['examples']} examples, {files.n_shown} to be heard, {files.megabytes:.1f} MB; figures in {files.figures}"
+    )
+    return result | {"elapsed_seconds": time.perf_counter() - begin}, [*_table(rows), told]
+
+
+def _report_examples(arguments: Namespace, model: TimbreModel) -> Any:
+    """What ``evaluate report`` is about."""
+    from . import report_sets
+
+    folders = arguments.folders
+    if len(folders) not in (0, 2):
+        raise SettingsError(f"{len(folders)} folders came; REFERENCE and ESTIMATE are wanted, or none, for transfers that are made now")
+    if bool(folders) + bool(arguments.recordings) + bool(arguments.corpus) > 1:
+        raise SettingsError("two folders to compare, --recordings and --corpus ask for different reports; give one of them")
+    if (arguments.source or arguments.match_level) and not folders:
+        raise SettingsError("--source and --match-level belong to two folders that are compared; name REFERENCE and ESTIMATE, too")
+    if arguments.on and not arguments.recordings:
+        raise SettingsError("--on says what recordings are played on; name their folder with --recordings")
+    if folders:
+        return report_sets.pairs_of_folders(*folders, arguments.source, model.grid, match_level=arguments.match_level)
+    if arguments.recordings:
+        instruments = arguments.on.split(",") if arguments.on else RECORDINGS_ON
+        return report_sets.transfers_of_recordings(model, arguments.recordings, instruments, play_seed=arguments.seed)
+    corpus = _test_set(arguments.corpus or PARALLEL, "fluid", given=arguments.corpus is not None)
+    return report_sets.transfers_of_corpus(model, corpus, count=arguments.transfers, seed=arguments.seed, play_seed=arguments.seed)
+
+
 def evaluate_timbre(arguments: Namespace) -> Report:
     """``evaluate timbre``."""
     from . import disentangle
