@@ -18,7 +18,7 @@ LAYERS = """
     controls notes partials spectral_shape features panels plot
     encoder decoder adversary losses metrics probes
     model
-    weights data soundfont notefolder orchestra corpus excerpts judge
+    weights dataset data soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify
@@ -36,6 +36,7 @@ HOMES = {  # third-party packages that one module alone may import
     "transformers": {"classify_embeddings"},
     "soundfile": {"audio"},
     "soxr": {"audio"},
+    "zarr": {"dataset"},
     "matplotlib": {"plot", "panels"},
     "argparse": {"cli", "commands"},
 }
