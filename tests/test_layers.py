@@ -22,6 +22,7 @@ LAYERS = """
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify
+    sources suitability holdout engines prepare defects doctor doctor_plot
     train evaluate swaps resynthesis disentangle classify_measure classify_table export stream
     commands
     cli __main__
@@ -37,7 +38,8 @@ HOMES = {  # third-party packages that one module alone may import
     "soundfile": {"audio"},
     "soxr": {"audio"},
     "zarr": {"dataset"},
-    "matplotlib": {"plot", "panels"},
+    "dask": {"engines"},
+    "matplotlib": {"plot", "panels", "doctor_plot"},
     "argparse": {"cli", "commands"},
 }
 

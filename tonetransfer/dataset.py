@@ -7,9 +7,9 @@ A prepared dataset is one Zarr (version 3) hierarchy::
     OUT/recordings/KEY/f0_hz, periodicity, loudness_db      float32, a value for each frame of the grid
 
 Why Zarr: an excerpt is a slice of an array, read without what lies around it, from a folder or through fsspec from object storage
-(``s3://``, ``gs://``, ``https://``, ``memory://``) by the same code; it is a published specification with several implementations, so that other
-programs read it too; it pins neither NumPy nor torch. Shard archives of whole samples (webdataset, litdata) stream in sequence, but
-training wants one second from anywhere, and each would keep a copy of every cut; Arrow tables hold audio as blobs that are decoded whole.
+(``s3://``, ``gs://``, ``https://``, ``memory://``) by the same code; it is a published specification with several implementations, so
+that other programs read it too; it pins neither NumPy nor torch. Archives of whole samples (webdataset, litdata) stream in sequence, but
+training wants one second from anywhere; Arrow tables (HF datasets) hold audio as blobs that are decoded whole.
 
 A group is named after the content of its file, the settings and the versions of the features (:func:`recording_key`), is written elsewhere
 and moved into its place whole. The index is replaced whole, after everything that it names. So a reader never meets a half-written file.
@@ -246,6 +246,13 @@ def recording_facts(folder: Path, key: str) -> dict[str, Any] | None:
         return dict(json.loads((folder / GROUPS / key / INDEX).read_text(encoding="utf-8"))["attributes"])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def stored_track(folder: Path, key: str, name: str) -> np.ndarray:
+    """One of the controls of a group, (n_frames,), before there is an index."""
+    import zarr
+
+    return np.asarray(zarr.open_array(folder, path=f"{GROUPS}/{key}/{name}", mode="r")[:])
 
 
 def _new_array(group: Any, name: str, length: int, kind: str, chunk: int, per_shard: int | None) -> Any:
