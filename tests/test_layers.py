@@ -22,7 +22,7 @@ LAYERS = """
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify
-    sources suitability holdout engines prepare defects doctor doctor_plot
+    sources suitability holdout engines prepare defects verdict doctor doctor_plot
     train evaluate swaps resynthesis disentangle classify_measure classify_table export stream
     commands
     cli __main__
