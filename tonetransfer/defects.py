@@ -21,14 +21,16 @@ SMOOTHING_S, FLOOR_PERCENTILE = 0.2, 5.0
 EDGE_FRAMES = 3  # whose windows hang over the ends
 HUM_RATE, HUM_WINDOW_S, HUM_HARMONICS = 4000, 0.5, 8
 HUM_BASES_HZ = (50.0, 60.0)
-HUM_QUIET_SHARE = 0.2  # of the windows, the quietest: notes are over, hum is not
+HUM_PERCENTILE = 20.0  # of each bin's power over time: notes come and go, hum stays
+HUM_OFF_HZ, HUM_OFF_PER_LINE_HZ = 0.3, 0.05  # how far a line may lie from its place: what is measured errs, the mains hardly
 HUM_EXCESS_DB, HUM_ALONE_DB = 10.0, 20.0  # above what lies between the lines: two lines at least, or one that stands alone
 DECAY_LOUD_DB = 25.0  # a decay that is measured begins no further below the loud parts
 DECAY_SPAN_DB, DECAY_LEAST_DB = 20.0, 12.0  # of a decay that are measured: the last ones above the noise, where only the room still sounds
 DECAY_ABOVE_FLOOR_DB, DECAY_RIPPLE_DB, DECAY_MISFIT_DB = 8.0, 3.0, 2.5
 FEWEST_DECAYS = 3
 SHORTEST_RT60_S = 0.1  # shorter ones are as short as the window of loudness
-CLIFF_DB, CLIFF_BELOW_HZ, CLIFF_SLOPE_HZ, LOWEST_CLIFF_HZ = 15.0, 1500.0, 200.0, 2000.0
+CLIFF_DB, CLIFF_BELOW_HZ, CLIFF_SLOPE_HZ, LOWEST_CLIFF_HZ = 15.0, 1500.0, 200.0, 3000.0
+BETWEEN_PARTIALS, ABOVE_ALL = 20.0, 99.0  # percentiles of the spectrum below and above a cliff
 SPECTRUM_N_FFT = 8192
 LONGEST_DELAY_S = 0.02  # between two microphones: 7 m
 DEAD_CHANNEL_DB = -60.0
@@ -141,8 +143,8 @@ def find_hum(audio: np.ndarray, sample_rate: int) -> Hum:
     heard = np.flatnonzero(levels > 1e-14)  # not digital silence
     if not len(heard):
         return Hum(0.0, FLOOR_DB)
-    quiet = heard[np.argsort(levels[heard])[: max(round(HUM_QUIET_SHARE * len(heard)), 1)]]
-    power = np.square(np.abs(np.fft.rfft(blocks[quiet] * window, axis=-1)) * 2.0 / window.sum()).mean(axis=0)  # a sine reads amplitude^2
+    spectra = np.abs(np.fft.rfft(blocks[heard] * window, axis=-1)) * 2.0 / window.sum()  # a sine reads its amplitude
+    power = np.square(np.percentile(spectra, HUM_PERCENTILE, axis=0))
     found = [_lines(power, base_hz, 1.0 / HUM_WINDOW_S) for base_hz in HUM_BASES_HZ]
     best = int(np.argmax([score for score, _ in found]))
     score, line_power = found[best]
@@ -157,11 +159,21 @@ def _lines(power: np.ndarray, base_hz: float, bin_hz: float) -> tuple[float, flo
         reach, near = round(0.45 * base_hz / bin_hz), round(8.0 / bin_hz)
         around = np.concatenate([power[line - reach : line - near], power[line + near + 1 : line + reach + 1]])
         peak = float(power[line - 1 : line + 2].max())
-        excess.append(10.0 * np.log10((peak + 1e-20) / (float(np.median(around)) + 1e-20)))
+        off_hz = abs(_peak_hz(power, line, bin_hz) - k * base_hz)
+        on_line = off_hz <= HUM_OFF_HZ + HUM_OFF_PER_LINE_HZ * k  # else it is a note
+        excess.append(10.0 * np.log10((peak + 1e-20) / (float(np.median(around)) + 1e-20)) if on_line else 0.0)
         line_power += peak if excess[-1] >= HUM_EXCESS_DB else 0.0
     standing = [value for value in excess if value >= HUM_EXCESS_DB]
     plain = (len(standing) >= 2 and max(excess[:3]) >= HUM_EXCESS_DB) or max(excess[:2]) >= HUM_ALONE_DB
     return (float(sum(standing)), line_power) if plain else (0.0, 0.0)
+
+
+def _peak_hz(power: np.ndarray, line: int, bin_hz: float) -> float:
+    """Frequency of the strongest peak within three bins of a line; a parabola through the logarithms is exact enough for a Hann window."""
+    top = line - 3 + int(power[line - 3 : line + 4].argmax())
+    left, middle, right = np.log(power[top - 1 : top + 2] + 1e-20)
+    bend = left - 2.0 * middle + right
+    return (top + (0.5 * (left - right) / bend if bend < 0 else 0.0)) * bin_hz
 
 
 def decay_times_s(loudness_db: np.ndarray, frame_rate: float, floor_db: float) -> list[float]:
@@ -231,8 +243,7 @@ def bandwidth_hz(power: np.ndarray, sample_rate: int) -> float:
     """Where the spectrum breaks off [Hz]; half the sample rate if it does not.
 
     An instrument's spectrum sinks into the noise of the recording, which goes on to the top; that of a file that was an MP3 or had a lower
-    sample rate once ends at a cliff, noise and all. Compared are the median below, which partials do not disturb, and the
-    strongest above.
+    sample rate once ends at a cliff, noise and all. Compared are what lies between the partials below, and the strongest above.
 
     Parameters
     ----------
@@ -246,7 +257,8 @@ def bandwidth_hz(power: np.ndarray, sample_rate: int) -> float:
     edges = np.arange(round(LOWEST_CLIFF_HZ / bin_hz), len(level) - 2 * slope, max(slope // 4, 1))
     if not len(edges):
         return 0.5 * sample_rate
-    drops = np.array([np.median(level[max(edge - below, 0) : edge]) - np.percentile(level[edge + slope :], 95.0) for edge in edges])
+    between = [np.percentile(level[max(edge - below, 0) : edge], BETWEEN_PARTIALS) for edge in edges]
+    drops = np.array([low - np.percentile(level[edge + slope :], ABOVE_ALL) for low, edge in zip(between, edges, strict=True)])
     if drops.max() < CLIFF_DB:
         return 0.5 * sample_rate
     return float((edges[int(np.argmax(drops > drops.max() - 3.0))] + slope) * bin_hz)

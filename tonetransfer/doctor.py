@@ -1,7 +1,7 @@
 """Are these recordings good material to train an instrument on, and why not: every file is heard, the folder is judged.
 
-What is measured, and how, is in :mod:`tonetransfer.defects`; what it means in :mod:`tonetransfer.verdict`. Which files are taken is decided by
-the same rules as in ``prepare`` (:mod:`tonetransfer.suitability`).
+What is measured, and how, is in :mod:`tonetransfer.defects`; what it means in :mod:`tonetransfer.verdict`. Which files are taken is
+decided by the same rules as in ``prepare`` (:mod:`tonetransfer.suitability`).
 """
 
 from __future__ import annotations
