@@ -33,6 +33,7 @@ from .verdict import AGREEING, judge
 
 NOTES = 128  # MIDI numbers of the register histogram
 LOUDNESS_BINS_DB = (-90.0, 0.0, 2.0)  # first, last, width
+EDGE_S = 0.05  # of a note at both ends, that says nothing of how loudly it is played; of a short note a quarter
 SHOWN_FILES = 12  # in lines for people
 
 
@@ -182,11 +183,13 @@ def _played(heard: Heard) -> dict[str, np.ndarray]:
     f0_hz = controls.f0_hz.double().numpy()
     midi = hz_to_midi(f0_hz)
     found = find_notes(f0_hz, loudness, close_gaps(notes, rate), rate)
+    edges = [min(round(EDGE_S * rate), (note.stop - note.start) // 4) for note in found]
+    inner = [loudness[note.start + edge : note.stop - edge] for note, edge in zip(found, edges, strict=True)]
     numbers = np.clip(np.round(midi[notes]).astype(int), 0, NOTES - 1)
     return {
         "note_midi": np.array([float(np.median(midi[note.frames])) for note in found]),
         "register_seconds": np.bincount(numbers, minlength=NOTES) / rate,
-        "loudness_seconds": np.histogram(np.clip(loudness[notes], -89.9, -0.1), _loudness_edges())[0] / rate,
+        "loudness_seconds": np.histogram(np.clip(np.concatenate([*inner, []]), -89.9, -0.1), _loudness_edges())[0] / rate,
     }
 
 
