@@ -18,6 +18,7 @@ from tonetransfer.defects import (
     find_hum,
     full_scale_runs,
     noise_floor_db,
+    pause_seconds,
     reverberation_s,
 )
 from tonetransfer.frames import FrameGrid
@@ -53,6 +54,16 @@ def test_digital_silence_hides_no_noise() -> None:
     floors = [noise_floor_db(loudness(audio), GRID.frame_rate) for audio in (played() + hiss, gated)]
     assert floors[1] == pytest.approx(floors[0], abs=2.0)
     assert noise_floor_db(loudness(np.zeros(48000)), GRID.frame_rate) == -120.0
+
+
+def test_pauses_are_where_noise_can_be_heard() -> None:
+    notes = np.ones(1000, dtype=bool)
+    notes[200:300] = notes[500:510] = False  # a second, less a tenth at both ends; and no pause
+    level = np.full(1000, -70.0)
+    assert pause_seconds(notes, level, 100.0) == pytest.approx(0.8)
+    level[250:] = -120.0  # gated
+    assert pause_seconds(notes, level, 100.0) == pytest.approx(0.3)
+    assert pause_seconds(np.ones(1000, dtype=bool), level, 100.0) == 0.0
 
 
 @pytest.mark.parametrize("base_hz", [50.0, 60.0])

@@ -18,6 +18,7 @@ from .loudness import FLOOR_DB
 FULL_SCALE = 1.0 - 2.0**-14  # two steps of 16 bit below: what clipped at full scale, and was dithered
 CLIPPED_RUN = 3  # neighbouring samples at full scale; two can be chance
 SMOOTHING_S, FLOOR_PERCENTILE = 0.2, 5.0
+PAUSE_EDGE_S = 0.1  # in which a note dies away
 EDGE_FRAMES = 3  # whose windows hang over the ends
 HUM_RATE, HUM_WINDOW_S, HUM_HARMONICS = 4000, 0.5, 8
 HUM_BASES_HZ = (50.0, 60.0)
@@ -123,6 +124,20 @@ def noise_floor_db(loudness_db: np.ndarray, frame_rate: float) -> float:
     level = scipy.ndimage.uniform_filter1d(10.0 ** (heard.astype(np.float64) / 10.0), width, mode="nearest")
     level = level[~scipy.ndimage.maximum_filter1d(silent, width)]  # nor what is smeared into it
     return float(10.0 * np.log10(np.percentile(level, FLOOR_PERCENTILE))) if len(level) else FLOOR_DB
+
+
+def pause_seconds(notes: np.ndarray, loudness_db: np.ndarray, frame_rate: float) -> float:
+    """How long nothing is played and the noise can be heard: gaps between notes less a tenth of a second at both ends, no digital silence.
+
+    Parameters
+    ----------
+    notes : ndarray of bool [shape=(n_frames,)]
+    loudness_db : ndarray [shape=(n_frames,)]
+    frame_rate : float, > 0 [Hz]
+    """
+    pause = ~notes & (loudness_db > FLOOR_DB + 1.0)
+    inner = scipy.ndimage.minimum_filter1d(pause, 2 * round(PAUSE_EDGE_S * frame_rate) + 1, mode="nearest")
+    return float(inner.sum()) / frame_rate
 
 
 def find_hum(audio: np.ndarray, sample_rate: int) -> Hum:

@@ -18,7 +18,7 @@ import torch
 from .audio import stream_channels
 from .controls import common_offset
 from .convert import amplitude_to_db, hz_to_midi
-from .defects import RawMeter, decay_times_s, find_hum, noise_floor_db, reverberation_s
+from .defects import RawMeter, decay_times_s, find_hum, noise_floor_db, pause_seconds, reverberation_s
 from .engines import run_jobs
 from .errors import AudioError
 from .frames import FrameGrid
@@ -33,6 +33,7 @@ from .verdict import AGREEING, judge
 
 NOTES = 128  # MIDI numbers of the register histogram
 LOUDNESS_BINS_DB = (-90.0, 0.0, 2.0)  # first, last, width
+LEAST_PAUSE_S = 0.3  # in which a file's noise can be heard
 EDGE_S = 0.05  # of a note at both ends, that says nothing of how loudly it is played; of a short note a quarter
 SHOWN_FILES = 12  # in lines for people
 
@@ -143,11 +144,12 @@ def _as_in_file(source: Source) -> dict[str, Any]:
 
 def _as_heard(job: Job) -> dict[str, Any]:
     """What is measured of pitch, loudness and noise."""
-    judged, floors, decays, hum, stretches = Suitability(), [], [], None, []
+    judged, floors, decays, hum, stretches, pauses_s = Suitability(), [], [], None, [], 0.0
     for heard in listen(job.source.path, job.grid, job.tracker):
         judged = judged.add(heard)
         loudness, rate = heard.controls.loudness_db.numpy(), job.grid.frame_rate
         floors.append(noise_floor_db(loudness, rate))
+        pauses_s += pause_seconds(heard.controls.note_frames().numpy(), loudness, rate)
         decays += decay_times_s(loudness, rate, floors[-1])
         hum = hum or find_hum(heard.audio.numpy(), job.grid.sample_rate)  # of the first stretch: it does not come and go
         stretches.append(_played(heard))
@@ -164,6 +166,7 @@ def _as_heard(job: Job) -> dict[str, Any]:
         "notes": len(note_midi),
         "voices_share": judged.voices_seconds / max(judged.seconds, 1e-9),
         "noise_floor_db": min(floors),
+        "pause_seconds": pauses_s,
         **_levels(levels),
         "hum_hz": hum.base_hz,
         "hum_db": hum.level_db,
@@ -206,7 +209,10 @@ def _together(files: list[dict[str, Any]]) -> dict[str, Any]:
     hums = [one for one in files if one["hum_hz"]]
     samples = sum(one["seconds"] * one["sample_rate_hz"] for one in files)
     loudness = _levels(levels)
-    floor_db = _median([one["noise_floor_db"] for one in files], weight, -120.0)
+    paused = [one["pause_seconds"] >= LEAST_PAUSE_S for one in files]
+    trusted = np.array(paused) if any(paused) else np.ones(len(files), bool)
+    floors_db = [one["noise_floor_db"] for one, known in zip(files, trusted, strict=True) if known]
+    floor_db = _median(floors_db, weight[trusted], -120.0)
     worst_hum = max(hums, key=lambda one: one["hum_db"], default=None)
     return {
         "minutes": sum(one["seconds"] for one in files) / 60.0,
@@ -215,6 +221,7 @@ def _together(files: list[dict[str, Any]]) -> dict[str, Any]:
         **_register(register),
         **loudness,
         "noise_floor_db": floor_db,
+        "noise_floor_known": any(paused),
         "signal_to_noise_db": loudness["note_loudness_db"] - floor_db,
         "clipped_share": sum(one["clipped_share"] * one["seconds"] * one["sample_rate_hz"] for one in files) / max(samples, 1.0),
         "clipped_samples": sum(one["clipped_samples"] for one in files),
@@ -308,13 +315,14 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         return facts
     rt60, offset = found["reverberation_s"], found["tuning_offset_cents"]
     hum = f"{found['hum_hz']:.0f} Hz at {found['hum_db']:.0f} dB, in {found['hum_files']} files" if found["hum_hz"] else "none"
+    unsure = "" if found["noise_floor_known"] else " or more: there is no pause to hear it in"
     rates = ", ".join(f"{rate} Hz ({count})" for rate, count in found["sample_rates_hz"].items())
     channels = ", ".join(f"{count} x {n}" for n, count in found["channel_counts"].items())
     return [
         *facts,
         ("register", f"{found['lowest_note']} to {found['highest_note']}, {found['notes']} notes"),
         ("loudness", f"{found['softest_note_db']:.0f} to {found['loudest_note_db']:.0f} dB(A)"),
-        ("noise floor", f"{found['noise_floor_db']:.0f} dB(A), {found['signal_to_noise_db']:.0f} dB below the notes"),
+        ("noise floor", f"{found['noise_floor_db']:.0f} dB(A), {found['signal_to_noise_db']:.0f} dB below the notes{unsure}"),
         ("hum", hum),
         ("reverberation", "too few free decays to tell" if rt60 is None else f"{rt60:.2f} s"),
         ("clipping", f"{found['clipped_samples']} samples at full scale, {found['clipped_runs']} runs"),

@@ -18,7 +18,7 @@ from .polyphony import POLYPHONIC_SHARE, voices_share
 from .reference import AUDIBLE_DB, sounds_spoken
 from .transfer import SHORTEST_S, UNPITCHED_SHARE
 
-STRETCH_S = 600  # held at a time: 115 MB at 48 kHz, and three times as much while f0 is sought
+STRETCH_S = 300  # held at a time: 58 MB at 48 kHz, several times over while f0 is sought
 MARGIN_S = 2  # heard on both sides of a stretch, so that a border shows nowhere
 SHORTEST_FILE_S = 0.5  # half an excerpt of training
 SILENT_DB = -70.0  # A-weighted loudness that is never exceeded: the noise of an open input, 50 dB and more below an instrument
@@ -91,7 +91,7 @@ class Suitability:
 
 
 def listen(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[Heard]:
-    """A recording, however long, in stretches of ten minutes.
+    """A recording, however long, in stretches of five minutes.
 
     Parameters
     ----------

@@ -101,7 +101,10 @@ def _sound(total: Mapping[str, Any]) -> list[Finding]:
         words = f"{total['clipped_files']} files touch full scale now and then"
         found.append(Finding(HINT, "clipping", words, "leave the loudest peaks 6 dB of room"))
     distance = total["signal_to_noise_db"]
-    if distance < NOISY_DB:
+    if not total["noise_floor_known"]:
+        words = "no pause in which the noise could be heard"
+        found.append(Finding(HINT, "noise", words, "leave a second of silence before and after what is played"))
+    elif distance < NOISY_DB:
         words = f"the noise floor is {total['noise_floor_db']:.0f} dB(A), only {distance:.0f} dB below the notes"
         advice = (
             "go nearer to the microphone, switch off what blows and hums, raise the input's gain; it is learned as part of the instrument"
