@@ -240,6 +240,17 @@ def test_two_workers_of_a_dask_cluster_make_the_same_bytes(made: Prepared, folde
     assert fingerprint(tmp_path / "out") == fingerprint(made.folder)
 
 
+def test_a_cluster_that_is_running_already_is_used(tmp_path: Path) -> None:
+    """Its two workers are threads here, which start at once."""
+    distributed = pytest.importorskip("dask.distributed")
+    for midi in (60, 64):
+        write(tmp_path / "in" / f"{midi}.wav", melody([midi], seconds=0.6))
+    prepare.prepare(tmp_path / "in", tmp_path / "local")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        prepare.prepare(tmp_path / "in", tmp_path / "dask", engine="dask", scheduler=cluster.scheduler_address)
+    assert fingerprint(tmp_path / "dask") == fingerprint(tmp_path / "local")
+
+
 @pytest.mark.slow
 def test_two_processes_make_the_same_bytes(made: Prepared, folder: Path, tmp_path: Path) -> None:
     prepare.prepare(folder, tmp_path / "out", workers=2, licence="CC0, by a test")
