@@ -18,10 +18,11 @@ LAYERS = """
     controls notes partials spectral_shape features panels plot
     encoder decoder adversary losses forces metrics_pitch metrics_failures metrics_timbre metrics compare probes
     model
-    weights data hearings erase soundfont notefolder orchestra corpus excerpts judge
+    weights dataset data hearings erase soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify
+    sources suitability holdout engines prepare defects verdict doctor doctor_plot
     causal listen adapt convolve voice keys stream live score
     train evaluate swaps resynthesis disentangle classify_measure classify_table scripted export foreign peers bench
     bootstrap report_media report_sets report_measure report_page report
@@ -38,7 +39,9 @@ HOMES = {  # third-party packages that one module alone may import
     "transformers": {"classify_embeddings"},
     "soundfile": {"audio"},
     "soxr": {"audio"},
-    "matplotlib": {"plot", "panels"},
+    "zarr": {"dataset"},
+    "dask": {"engines"},
+    "matplotlib": {"plot", "panels", "doctor_plot"},
     "argparse": {"cli", "commands"},
     "sounddevice": {"live"},
     "onnxruntime": {"export"},

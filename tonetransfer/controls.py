@@ -261,7 +261,7 @@ def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: fl
     width = 2 * round(0.5 * SLOW_S * frame_rate) + 1
     slow = scipy.ndimage.median_filter(midi, width, mode="nearest")
     slow = np.where(np.abs(midi - slow) > FASTEST_SEMITONES, scipy.ndimage.median_filter(midi, 5, mode="nearest"), slow)
-    offset = _common_offset(slow[played])
+    offset = common_offset(slow[played]) or 0.0
     target = np.empty_like(slow)
     note = np.round(slow[0] - offset)
     for t, value in enumerate(slow - offset):
@@ -271,12 +271,12 @@ def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: fl
     return slow + strength * (target - slow) + (1.0 - strength**2) * (midi - slow)
 
 
-def _common_offset(midi: np.ndarray) -> float:
-    """How far notes (n,) lie above the semitones in common, in (-0.5, 0.5]; 0 if they do not agree."""
+def common_offset(midi: np.ndarray) -> float | None:
+    """How far notes (n,) lie above the semitones of A4 = 440 Hz in common [semitones], in (-0.5, 0.5]; None if they do not agree."""
     if not len(midi):
-        return 0.0
+        return None
     direction = np.exp(2j * np.pi * midi).mean()
-    return float(np.angle(direction) / (2.0 * np.pi)) if abs(direction) > 0.5 else 0.0
+    return float(np.angle(direction) / (2.0 * np.pi)) if abs(direction) > 0.5 else None
 
 
 def _rows(values: torch.Tensor) -> np.ndarray:
