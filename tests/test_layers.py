@@ -21,7 +21,7 @@ LAYERS = """
     weights data soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
-    polyphony reference fit follow target refine transfer classify
+    polyphony reference fit follow target likeness refine transfer classify
     train evaluate swaps resynthesis disentangle classify_measure classify_table export stream
     commands
     cli __main__
