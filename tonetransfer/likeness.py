@@ -8,18 +8,20 @@ and :mod:`tonetransfer.solo` (a data set, minutes to hours) share this.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
 from .decoder import Decoder
+from .dynamics import QUANTILES
 from .frames import FrameGrid
 from .losses import spectral_loss
 from .loudness import loudness_db
-from .model import TimbreModel
+from .model import Instrument, TimbreModel
 from .spectral import magnitudes
-from .synth import below_nyquist, render_batch
+from .synth import SynthParams, below_nyquist
 
 DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT = 1.0, 0.5, 0.05
 SHIFT_DB = 4.0, 12.0  # louder or softer than the recording: what was learned of dynamics from many instruments is to last
@@ -48,6 +50,10 @@ class Batch:
     loudness_db: torch.Tensor
     sound: torch.Tensor
     white: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same excerpts on a device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 def white_for(count: int, n_frames: int, grid: FrameGrid, seed: int) -> torch.Tensor:
@@ -98,26 +104,65 @@ def likeness_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, la
     return loss + AUDIBLE_WEIGHT * audible_distance(sound, target, largest) + LOUDNESS_WEIGHT * off_db
 
 
-def played(model: TimbreModel, z: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Excerpts played by a model with timbre z (z_dim,), shape (batch, n_samples); differentiable."""
-    params, _ = model.decoder(batch.f0_hz, batch.loudness_db, z.expand(len(batch.f0_hz), -1), highest_hz=batch.highest_hz)
-    return render_batch(params, model.grid, batch.white)
+def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tensor, quantiles: torch.Tensor | None) -> TimbreModel:
+    """A copy of a model with a single named timbre, to be fitted to it.
+
+    Parameters
+    ----------
+    model : TimbreModel
+    instrument : Instrument
+    z : Tensor [shape=(z_dim,)]
+    quantiles : Tensor [shape=(13,)] or None, dB
+        Of the loudness of its notes; None: not known.
+    """
+    copy = deepcopy(model).requires_grad_(False)
+    copy.instruments, copy.timbres, copy.room = (instrument,), z[None].clone(), None
+    copy.quantiles = torch.zeros(1, len(QUANTILES)) if quantiles is None else quantiles[None].clone()
+    return copy
 
 
-def coupling_lost(decoder: Decoder, z: torch.Tensor, learned: Decoder, start: torch.Tensor, batch: Batch, shift_db: float) -> torch.Tensor:
-    """How differently a change of loudness changes the partials of two decoders: mean [nepers] over those that may sound."""
-    f0_hz, highest_hz = batch.f0_hz[:1].expand(2, -1), batch.highest_hz[:1].expand(2, -1)
-    loudness = torch.cat([batch.loudness_db[:1], batch.loudness_db[:1] + shift_db])
+def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | None = None) -> tuple[SynthParams, torch.Tensor | None]:
+    """What a decoder asks for with timbre z (z_dim,), and how it changes the spectrum if the first excerpt is `shift_db` louder.
 
-    def change(one: Decoder, timbre: torch.Tensor) -> torch.Tensor:
-        params, _ = one(f0_hz, loudness, timbre.expand(2, -1), highest_hz=highest_hz)
-        soft, loud = torch.log(params.harmonic_distribution + FAINT)
-        return loud - soft
+    The louder excerpt rides along as one more row: most of a decoder's time goes into its recurrence, whatever the number of rows.
 
+    Returns
+    -------
+    params : SynthParams, tensors (batch, n_frames, ...)
+    change : Tensor [shape=(n_frames, n_harmonics)] or None, nepers
+        Of each partial's share.
+    """
+    f0_hz, highest_hz, loudness = batch.f0_hz, batch.highest_hz, batch.loudness_db
+    if shift_db is not None:
+        f0_hz, highest_hz = (torch.cat([track, track[:1]]) for track in (f0_hz, highest_hz))
+        loudness = torch.cat([loudness, loudness[:1] + shift_db])
+    params, _ = decoder(f0_hz, loudness, z.expand(len(f0_hz), -1), highest_hz=highest_hz)
+    if shift_db is None:
+        return params, None
+    shares = torch.log(params.harmonic_distribution[[0, -1]] + FAINT)
+    return params.map(lambda x: x[:-1]), shares[1] - shares[0]
+
+
+def coupling_lost(change: torch.Tensor, learned: Decoder, start: torch.Tensor, batch: Batch, shift_db: float) -> torch.Tensor:
+    """How differently a change of loudness changes the partials: mean [nepers] over those that may sound.
+
+    Parameters
+    ----------
+    change : Tensor [shape=(n_frames, n_harmonics)]
+        As :func:`decoded` gives it for `shift_db`.
+    learned : Decoder
+        What is held on to.
+    start : Tensor [shape=(z_dim,)]
+        The timbre at the beginning.
+    batch : Batch
+    shift_db : float
+    """
     with torch.no_grad():
-        wanted = change(learned, start)
-        audible = below_nyquist(highest_hz[0], decoder.n_harmonics, decoder.sample_rate).to(wanted)
-    return ((change(decoder, z) - wanted).abs() * audible).sum() / audible.sum()
+        first = Batch(*(getattr(batch, field.name)[:1] for field in fields(batch)))
+        _, wanted = decoded(learned, start, first, shift_db)
+        assert wanted is not None
+        audible = below_nyquist(batch.highest_hz[0], learned.n_harmonics, learned.sample_rate).to(wanted)
+    return ((change - wanted).abs() * audible).sum() / audible.sum()
 
 
 def audible_distance(sound: torch.Tensor, target: torch.Tensor, largest: float) -> torch.Tensor:

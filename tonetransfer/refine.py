@@ -16,14 +16,13 @@ import torch
 
 from .audio import AudioLike
 from .controls import Controls, extract
-from .dynamics import QUANTILES
 from .errors import AudioError
-from .likeness import SHIFT_DB, Batch, coupling_lost, hold_out, likeness_loss, played, snapshot, warm_cosine, white_for
+from .likeness import SHIFT_DB, Batch, coupling_lost, decoded, hold_out, likeness_loss, single_instrument, snapshot, warm_cosine, white_for
 from .losses import FFT_SIZES
 from .model import Instrument, TimbreModel
 from .reference import SHORTEST_S
 from .spectral import magnitudes
-from .synth import highest_around
+from .synth import highest_around, render_batch
 from .target import Target, at_peak, at_rate, find_target
 from .trackers import DEFAULT_TRACKER
 
@@ -98,21 +97,10 @@ def refine(
 
 
 def _instrument_of(model: TimbreModel, target: Target, name: str) -> TimbreModel:
-    """A copy of a model with a single named timbre."""
-    facts = Instrument(
-        name,
-        "refined",
-        target.lowest_midi,
-        target.highest_midi,
-        target.mean_midi,
-        "a recording",
-        "that of the recording",
-        target.release_db_per_s,
-    )
-    copy = deepcopy(model).requires_grad_(False)
-    copy.instruments, copy.timbres = (facts,), target.z[None].clone()
-    copy.quantiles = torch.zeros(1, len(QUANTILES)) if target.quantiles is None else target.quantiles[None].clone()
-    return copy
+    """A copy of a model with the instrument of a recording alone."""
+    ends = target.lowest_midi, target.highest_midi, target.mean_midi
+    facts = Instrument(name, "refined", *ends, "a recording", "that of the recording", target.release_db_per_s)
+    return single_instrument(model, facts, target.z, target.quantiles)
 
 
 class _Material:
@@ -162,9 +150,10 @@ def _fit(model: TimbreModel, material: _Material, steps: int, seed: int, progres
         sizes = (2048, int(rng.choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
         optimizer.zero_grad()
         shift_db = float(rng.choice([-1.0, 1.0]) * rng.uniform(*SHIFT_DB))
-        loss = _loss(model, z, batch, material.largest, sizes) + COUPLING_WEIGHT * coupling_lost(
-            model.decoder, z, learned, start, batch, shift_db
-        )
+        params, change = decoded(model.decoder, z, batch, shift_db)
+        assert change is not None
+        loss = likeness_loss(render_batch(params, model.grid, batch.white), batch.sound, model.grid, material.largest, sizes)
+        loss = loss + COUPLING_WEIGHT * coupling_lost(change, learned, start, batch, shift_db)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         optimizer.step()
         schedule.step()
@@ -183,8 +172,7 @@ def _fit(model: TimbreModel, material: _Material, steps: int, seed: int, progres
 @torch.no_grad()
 def _judge(model: TimbreModel, z: torch.Tensor, batch: Batch | None, largest: float) -> float:
     """Loss on what was held out; 0 if nothing was."""
-    return 0.0 if batch is None else float(_loss(model, z, batch, largest, FFT_SIZES))
-
-
-def _loss(model: TimbreModel, z: torch.Tensor, batch: Batch, largest: float, sizes: tuple[int, ...]) -> torch.Tensor:
-    return likeness_loss(played(model, z, batch), batch.sound, model.grid, largest, sizes)
+    if batch is None:
+        return 0.0
+    sound = render_batch(decoded(model.decoder, z, batch)[0], model.grid, batch.white)
+    return float(likeness_loss(sound, batch.sound, model.grid, largest, FFT_SIZES))
