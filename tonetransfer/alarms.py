@@ -1,6 +1,6 @@
 """How trainings die, and what to do about it.
 
-Each alarm looks at the figures of the validations so far and says in one line what is going wrong, by which figure it shows, and what helps.
+Each alarm looks at the figures of the validations so far and says in one line what goes wrong, by which figure it shows, and what helps.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -15,72 +16,66 @@ FIGURES = {
 }
 
 
-def model_card(instrument: dict[str, Any], notes: dict[str, Any]) -> str:
+def model_card(instruments: list[dict[str, Any]], notes: dict[str, Any]) -> str:
     """A model card as Markdown, with the header that model hubs read.
 
     Parameters
     ----------
-    instrument : dict
-        As :meth:`tonetransfer.model.Instrument.to_dict` gives it.
+    instruments : list of dict
+        As :meth:`tonetransfer.model.Instrument.to_dict` gives them.
     notes : dict
-        What a weights file says of its training.
+        What a weights file says of its training; what it does not say is left out.
     """
-    name, data, before, after = instrument["name"], notes["data"], notes["before"], notes["after"]
+    name = str(notes.get("name") or (instruments[0]["name"] if instruments else "timbres"))
+    licences = " and ".join(sorted({str(one["licence"]) for one in instruments})) or "not stated"
+    lines = ["---", "library_name: tonetransfer", "tags: [audio, tone-transfer, timbre, ddsp]", "license: other"]
+    lines += [f"license_name: {json.dumps(licences)}", "---", "", f"# {name}", "", "For tonetransfer:", ""]
+    lines += ["```sh", f"tonetransfer transfer voice.wav out.wav --to {name}.safetensors", "```", ""]
+    lines += [f"- `{one['name']}`: MIDI notes {one['lowest_midi']:g} to {one['highest_midi']:g}; {one['source']}" for one in instruments]
+    if notes.get("room"):
+        lines += ["", "It has learned the room of its recordings; `--no-room` leaves it out."]
+    if "data" in notes:
+        data = notes["data"]
+        held_out = f", {data['validation_recordings']} of them held out" if data["validation_recordings"] else ""
+        lines += ["", "## What it heard", "", f"{data['recordings']} recordings, {data['minutes']:.1f} minutes{held_out}."]
+    lines += _measured(notes) + _licence(licences, notes)
+    if "settings" in notes:
+        lines += ["", "## Settings", "", *(f"    {key}: {value}" for key, value in leaves(notes["settings"]).items())]
+    return "\n".join([*lines, ""])
+
+
+def _measured(notes: dict[str, Any]) -> list[str]:
+    before, after = notes.get("before", {}), notes.get("after", {})
     rows = [f"| {words} | {before[key]:.3g} | {after[key]:.3g} |" for key, words in FIGURES.items() if key in before and key in after]
-    started = notes["started_from"]
-    lines = [
-        "---",
-        "library_name: tonetransfer",
-        "tags: [audio, tone-transfer, timbre, ddsp]",
-        f'license_name: "{instrument["licence"]}"',
-        "license: other",
-        "---",
-        "",
-        f"# {name}",
-        "",
-        "An instrument for [tonetransfer](https://pypi.org/project/tonetransfer/):",
-        "",
-        "```sh",
-        f"tonetransfer transfer voice.wav out.wav --to {name}.safetensors",
-        "```",
-        "",
-        f"It plays from MIDI note {instrument['lowest_midi']:g} to {instrument['highest_midi']:g}."
-        + (" It has learned the room of its recordings; `--no-room` leaves it out." if notes["room"] else ""),
-        "",
-        "## What it heard",
-        "",
-        f"{data['recordings']} recordings, {data['minutes']:.1f} minutes ({data['validation_recordings']} of them held out): {instrument['source']}.",
-        "",
-        "## How well it plays",
-        "",
-        f"What was held out ({after.get('seconds', 0):g} s), played from its own pitch and loudness"
-        + (
-            f"; before is the model at first hearing, untrained on it. {notes['steps']} steps." if started else f". {notes['steps']} steps."
-        ),
-        "",
-    ]
-    lines += ["| | before | after |", "|---|---|---|", *rows, ""] if rows else ["Nothing was held out.", ""]
-    lines += [f"- {text}" for text in notes["alarms"].values()]
-    lines += ["## Licence", "", f"Recordings: {instrument['licence']}."]
-    if started:
-        lines += ["", f"The training went out from {started}; what that had heard:", ""]
-        lines += [f"- {one['source']}: {one['licence']}{', ' + one['credit'] if one.get('credit') else ''}" for one in notes["sources"]]
-    settings = "\n".join(f"    {line}" for line in _flat(notes["settings"]))
-    return "\n".join([*lines, "", "## Settings", "", settings, ""])
+    if not rows:
+        return []
+    told = f"What was held out ({after['seconds']:g} s), played from its own pitch and loudness."
+    told += " Before: at first hearing." if notes.get("started_from") else " Before: untrained."
+    alarms = [f"- Alarm in training: {text}" for text in notes.get("alarms", {}).values()]
+    return ["", "## How well it plays", "", told, "", "| | before | after |", "|---|---|---|", *rows, *([""] if alarms else []), *alarms]
 
 
-def _flat(settings: dict[str, Any], place: str = "") -> list[str]:
-    found = []
+def _licence(licences: str, notes: dict[str, Any]) -> list[str]:
+    lines = ["", "## Licence", "", f"Recordings: {licences}."]
+    if notes.get("started_from"):
+        lines += ["", f"The training went out from {notes['started_from']}, which had heard:", ""]
+    lines += [f"- {one['source']}: {one['licence']}{', ' + one['credit'] if one.get('credit') else ''}" for one in notes.get("sources", [])]
+    return lines
+
+
+def leaves(settings: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """Settings in sections as one mapping of ``section.key`` to value."""
+    found: dict[str, Any] = {}
     for key, value in settings.items():
-        found += _flat(value, f"{place}{key}.") if isinstance(value, dict) else [f"{place}{key}: {value}"]
+        found |= leaves(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
     return found
 
 
-def write_card(path: Path, instrument: dict[str, Any], notes: dict[str, Any]) -> Path:
+def write_card(path: Path, instruments: list[dict[str, Any]], notes: dict[str, Any]) -> Path:
     """Write the card of a weights file beside it, whole or not at all; returns its path."""
     card = path.with_suffix(".md")
     with tempfile.NamedTemporaryFile("w", dir=card.parent, suffix=".part", delete=False, encoding="utf-8") as file:
-        file.write(model_card(instrument, notes))
+        file.write(model_card(instruments, notes))
     os.chmod(file.name, 0o644)
     os.replace(file.name, card)
     return card

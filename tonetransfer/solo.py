@@ -1,8 +1,8 @@
 """One instrument learned from a prepared folder: from the bundled weights, or from scratch.
 
-The big sister of :mod:`tonetransfer.refine`: the same loss and the same hold on dynamics, but all of the decoder moves, a running mean of it
-is what counts, and recordings that are held out say when to stop. What a step does follows from its number and the seed, so that a run
-that was killed ends as it would have.
+The big sister of :mod:`tonetransfer.refine`: the same loss and the same hold on dynamics, but all of the decoder moves, a running mean
+of it is what counts, and recordings that are held out say when to stop. What a step does follows from its number and the seed, so that
+a run that was killed ends as it would have.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from .alarms import Check, find_alarms
-from .card import write_card
+from .card import leaves, write_card
 from .decoder import Decoder
 from .errors import MissingDependencyError, SettingsError, WeightsError
 from .frames import FrameGrid
@@ -286,7 +286,8 @@ def train_solo(settings: SoloSettings, prepared: Callable[[Any], PreparedFolder]
     path : Path
         Of the weights; the model card lies beside them.
     notes : dict
-        What they say of their training: ``before`` and ``after`` (:func:`~tonetransfer.solo_measure.measure_solo`), ``alarms``, ``minutes``.
+        What they say of their training: ``before`` and ``after`` as :func:`~tonetransfer.solo_measure.measure_solo` finds them, ``alarms``,
+        ``minutes``, ``processor_minutes`` and more.
 
     Raises
     ------
@@ -326,7 +327,7 @@ def train_solo(settings: SoloSettings, prepared: Callable[[Any], PreparedFolder]
     notes |= {"minutes": round(wall / 60.0, 2), "processor_minutes": round(processor / 60.0, 2)}
     path = folder / f"{settings.name}.safetensors"
     save_model(path, model, notes=notes, overwrite=True)
-    write_card(path, model.instruments[0].to_dict(), notes)
+    write_card(path, [one.to_dict() for one in model.instruments], notes)
     return path, notes
 
 
@@ -376,19 +377,12 @@ def _same_run(folder: Path, settings: SoloSettings) -> None:
             f"{folder}: holds a run that cannot be gone on with; begin anew with --no-resume, or set train.output"
         ) from None
     free = {key: getattr(settings.train, key) for _, key in BOUND}
-    one, other = (_leaves(some.model_copy(update={"train": some.train.model_copy(update=free)}).model_dump()) for some in (begun, settings))
+    one, other = (leaves(some.model_copy(update={"train": some.train.model_copy(update=free)}).model_dump()) for some in (begun, settings))
     different = [f"{key} was {one[key]!r}, is {other[key]!r}" for key in one if one[key] != other[key]]
     if different:
         raise SettingsError(
             f"{folder}: holds a run with other settings ({'; '.join(different)}); --no-resume begins anew, train.output elsewhere"
         )
-
-
-def _leaves(settings: dict[str, Any], place: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= _leaves(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
-    return found
 
 
 def _notes(settings: SoloSettings, material: Material, solo: Solo, before: dict[str, float], after: dict[str, float]) -> dict[str, Any]:

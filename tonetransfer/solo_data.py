@@ -30,22 +30,11 @@ REFERENCE_S = 60.0  # of the recordings with the most notes: what the encoder he
 PIECE_S = 30.0  # read at a time where a whole recording is gone through
 
 
-class PreparedRecording(Protocol):
-    """One recording of a prepared folder."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def n_frames(self) -> int: ...
-    @property
-    def split(self) -> str: ...
-
-
 class PreparedFolder(Protocol):
-    """What ``tonetransfer prepare`` makes, as it is read here: recordings, their audio in pieces, their controls."""
+    """What is read of a prepared data set (:class:`tonetransfer.dataset.Prepared`)."""
 
     @property
-    def recordings(self) -> Sequence[Any]: ...  # of PreparedRecording
+    def recordings(self) -> Sequence[Any]: ...  # with name, n_frames and split
     def audio(self, recording: Any, first_sample: int, n_samples: int) -> Any: ...
     def controls(self, recording: Any) -> Controls: ...
 
@@ -100,9 +89,8 @@ class Material:
         self.pieces = [self._piece(r, c, whole) for r, c in zip(recordings, shifted, strict=True)]
         self.counts = np.cumsum([len(piece.learned) for piece in self.pieces])
         if not self.counts[-1]:
-            raise AudioError(
-                f"no recording holds {(self.lead + self.length) / grid.frame_rate:.1f} s with notes in one piece; longer recordings are wanted"
-            )
+            span_s = (self.lead + self.length) / grid.frame_rate
+            raise AudioError(f"no recording holds {span_s:.1f} s with notes in one piece; longer recordings are wanted")
 
     def _note_seconds(self, controls: Controls) -> float:
         return float(controls.note_frames().sum()) / self.grid.frame_rate

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import torch
 
-from .controls import Controls, extract
+from .controls import extract
 from .convert import hz_to_midi
 from .dynamics import loudness_quantiles
 from .likeness import single_instrument
@@ -75,8 +75,8 @@ def measure_solo(model: TimbreModel, material: Material) -> dict[str, float]:
     Returns
     -------
     dict
-        ``lsd_db``, ``lsd60_db`` (:mod:`tonetransfer.metrics`); over note frames ``loudness_error_db`` and ``raw_pitch_accuracy`` (50 cents);
-        ``seconds`` that were compared. Empty where nothing is held out.
+        ``lsd_db``, ``lsd60_db`` (:mod:`tonetransfer.metrics`); over note frames ``loudness_error_db`` and ``raw_pitch_accuracy`` (50
+        cents); ``seconds`` that were compared. Empty where nothing is held out.
     """
     found: dict[str, list[float]] = {}
     seconds, n = 0.0, material.length
@@ -85,9 +85,7 @@ def measure_solo(model: TimbreModel, material: Material) -> dict[str, float]:
             continue
         truth = material.sound_of(piece, LONGEST_S)
         n_frames = len(truth) // material.grid.hop_length
-        heard = Controls(
-            *(track[:n_frames] for track in (piece.heard.f0_hz, piece.heard.periodicity, piece.heard.loudness_db)), piece.heard.grid
-        )
+        heard = piece.heard.slice(0.0, n_frames / material.grid.frame_rate)
         notes = heard.note_frames()
         sound = torch.cat(list(play(Arrangement(heard, notes, 0.0), model, model.timbres[0])))
         again = extract(sound, material.grid)

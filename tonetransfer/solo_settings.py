@@ -41,8 +41,8 @@ class SoloTrainSettings(Section):
 
     start: str | None = BUNDLED  # weights that training goes out from: `bundled`, a file, or null for none: from scratch
     moves: Literal["z", "last", "decoder"] = "decoder"  # the timbre vector, with the last layers, with all of the decoder
-    steps: int = Field(600, gt=0)
-    learning_rate: float = Field(5e-4, gt=0)  # of the networks; warmed up, then a cosine down to a twentieth
+    steps: int = Field(800, gt=0)  # eight excerpts each: five minutes of recordings some twenty times over
+    learning_rate: float = Field(7e-4, gt=0)  # of the networks; warmed up, then a cosine down to a twentieth
     z_learning_rate: float = Field(2e-2, gt=0)
     warmup_steps: int = Field(20, ge=0)
     weight_decay: float = Field(0.0, ge=0)
