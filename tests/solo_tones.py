@@ -31,7 +31,7 @@ class Toys:
     """A prepared folder in memory."""
 
     def __init__(self, sounds: list[torch.Tensor], controls: list[Controls], splits: list[str]) -> None:
-        self.sounds, self.heard = sounds, controls
+        self.sounds, self.heard, self.manifest = sounds, controls, {"licence": "CC0-1.0"}
         self.recordings = [ToyRecording(str(i), c.n_frames, split) for i, (c, split) in enumerate(zip(controls, splits, strict=True))]
 
     def audio(self, recording: ToyRecording, first_sample: int, n_samples: int) -> torch.Tensor:
@@ -72,5 +72,5 @@ def write_toys(folder: Path) -> Path:
         writer.write(sound, heard)
         writer.finish({})
         recordings.append(PreparedRecording(recording.name, recording.n_frames, recording.split, f"key{recording.name}"))
-    write_index(folder, {"settings": {"sample_rate": GRID.sample_rate, "hop_length": HOP}}, recordings)
+    write_index(folder, {"settings": {"sample_rate": GRID.sample_rate, "hop_length": HOP}, "licence": "CC0-1.0"}, recordings)
     return folder

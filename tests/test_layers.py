@@ -18,10 +18,11 @@ LAYERS = """
     controls notes partials spectral_shape features panels plot
     encoder decoder adversary losses metrics probes
     model
-    weights data soundfont notefolder orchestra corpus excerpts judge
+    weights dataset data soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target likeness refine transfer classify
+    sources suitability holdout engines prepare defects doctor doctor_plot
     alarms card hub solo_data solo_measure solo_callbacks
     train solo evaluate evaluate_finetune swaps resynthesis disentangle classify_measure classify_table export stream
     commands
@@ -38,7 +39,9 @@ HOMES = {  # third-party packages that one module alone may import
     "transformers": {"classify_embeddings"},
     "soundfile": {"audio"},
     "soxr": {"audio"},
-    "matplotlib": {"plot", "panels"},
+    "zarr": {"dataset"},
+    "dask": {"engines"},
+    "matplotlib": {"plot", "panels", "doctor_plot"},
     "argparse": {"cli", "commands"},
 }
 

@@ -9,6 +9,7 @@ import os
 import secrets
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -70,15 +71,73 @@ def load_audio(path: PathLike, sample_rate: int | None = None) -> tuple[torch.Te
     with _open_sound(path) as file:
         native_rate = check_sample_rate(file.samplerate, f"{path} has a sample rate")
         target_rate = native_rate if sample_rate is None else check_sample_rate(sample_rate)
-        weights = _mono_weights(path, file)
-        blocks = (block @ weights for block in _blocks(path, file))
         expected = int(file.frames * target_rate / native_rate)
-        audio = _gather(_resampled(blocks, native_rate, target_rate), expected)
-    if not len(audio):
-        raise AudioError(f"{path} holds no samples; a recording with sound in it is wanted: check how it was exported")
-    if (peak := float(max(audio.max(), -audio.min()))) > HIGHEST_PEAK:
-        raise AudioError(f"{path} has samples up to {peak:.3g}; full scale is 1: scale the recording down to [-1, 1] and save it again")
+        audio = _gather(_mono(path, file, target_rate), expected)
     return torch.from_numpy(audio), target_rate
+
+
+@dataclass(frozen=True)
+class SoundFacts:
+    """What a sound file says of itself: sample rate [Hz], number of channels, samples a channel (may err in MP3), and how it is coded."""
+
+    sample_rate: int
+    n_channels: int
+    n_samples: int
+    coding: str  # libsndfile's names of format and subtype
+
+
+def sound_facts(path: PathLike) -> SoundFacts:
+    """Read a sound file's header; raises AudioError as :func:`load_audio`."""
+    path = Path(path)
+    _check_readable(path)
+    with _open_sound(path) as file:
+        rate = check_sample_rate(file.samplerate, f"{path} has a sample rate")
+        return SoundFacts(rate, file.channels, max(file.frames, 0), f"{file.format} {file.subtype}")
+
+
+def stream_audio(path: PathLike, sample_rate: int, n_samples: int) -> Iterator[torch.Tensor]:
+    """What :func:`load_audio` reads, a stretch at a time: of a day's recording no more than one is held.
+
+    Parameters
+    ----------
+    path : str or Path
+    sample_rate : int [Hz]
+        That is wanted.
+    n_samples : int, > 0
+        Of a stretch.
+
+    Yields
+    ------
+    Tensor [shape=(n_samples,)], float32
+        The last one may be shorter.
+
+    Raises
+    ------
+    AudioError
+        As :func:`load_audio`, when what is wrong is met.
+    """
+    path = Path(path)
+    _check_readable(path)
+    with _open_sound(path) as file:
+        check_sample_rate(file.samplerate, f"{path} has a sample rate")
+        held, n_held = [], 0
+        for piece in _mono(path, file, check_sample_rate(sample_rate)):
+            held.append(np.array(piece))
+            n_held += len(piece)
+            while n_held >= n_samples:
+                joined = np.concatenate(held)
+                yield torch.from_numpy(joined[:n_samples].copy())
+                held, n_held = [joined[n_samples:]], n_held - n_samples
+        if n_held:
+            yield torch.from_numpy(np.concatenate(held))
+
+
+def stream_channels(path: PathLike) -> Iterator[np.ndarray]:
+    """A recording as it is in the file: pieces (n_samples, n_channels), float32, at its own rate; raises AudioError."""
+    path = Path(path)
+    _check_readable(path)
+    with _open_sound(path) as file:
+        yield from _blocks(path, file)
 
 
 def check_audio(audio: AudioLike, sample_rate: int) -> torch.Tensor:
@@ -338,6 +397,19 @@ def _blocks(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
         raise AudioError(
             f"{path} is damaged after {start / file.samplerate:.1f} s ({_reason(error)}); a whole file is wanted: copy or export it again"
         ) from error
+
+
+def _mono(path: Path, file: soundfile.SoundFile, sample_rate: int) -> Iterator[np.ndarray]:
+    """The file as mono at a rate, in pieces (n_samples,); at least one sample in all, none far beyond full scale."""
+    weights = _mono_weights(path, file)
+    n_samples = 0
+    for piece in _resampled((block @ weights for block in _blocks(path, file)), file.samplerate, sample_rate):
+        if len(piece) and (peak := float(max(piece.max(), -piece.min()))) > HIGHEST_PEAK:
+            raise AudioError(f"{path} has samples up to {peak:.3g}; full scale is 1: scale the recording down to [-1, 1] and save it again")
+        n_samples += len(piece)
+        yield piece
+    if not n_samples:
+        raise AudioError(f"{path} holds no samples; a recording with sound in it is wanted: check how it was exported")
 
 
 def _mono_weights(path: Path, file: soundfile.SoundFile) -> np.ndarray:

@@ -139,6 +139,24 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", metavar="N", type=_count, default=0, help="another seed, other performances (default: 0)")
     verb.add_argument("--workers", metavar="N", type=_count, default=2, help="processes (default: 2)")
 
+    verb = _verb(verbs, "doctor", "are these recordings good material to train an instrument on, and why not")
+    verb.add_argument("folder", metavar="FOLDER", type=Path, help="recordings of one instrument, in any mixture of formats")
+    verb.add_argument("--plot", metavar="PNG", type=Path, help="draw registers, loudness, and every file")
+    _add_workers(verb)
+    _add_tracker(verb)
+    _add_overwrite(verb)
+
+    verb = _verb(verbs, "prepare", "make a dataset of recordings, to be trained on; go on with it, or add to it")
+    verb.add_argument("folder", metavar="FOLDER", type=Path, help="recordings of one instrument, in any mixture of formats")
+    verb.add_argument("out", metavar="OUT", type=Path, help="folder of the dataset; what is done there already is kept")
+    verb.add_argument("--licence", metavar="TEXT", help="whose the recordings are and what may be done with them; goes with the weights")
+    verb.add_argument("--force", action="store_true", help="take files, too, that seem short, spoken, polyphonic or without pitch")
+    _add_workers(verb)
+    verb.add_argument("--engine", choices=("local", "dask"), default="local", help="dask: on a Dask cluster (default: local)")
+    verb.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask cluster (default: one is started here)")
+    _add_tracker(verb)
+    _add_overwrite(verb)
+
     verb = _verb(verbs, "train", "train a model on a corpus, or one instrument on a prepared folder")
     verb.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file of what differs from the defaults; see configs/")
     verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for example train.steps=2000")
@@ -239,6 +257,10 @@ def _add_arrangement(parser: argparse.ArgumentParser) -> None:
 
 def _add_tracker(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tracker", metavar="NAME", help="of f0; an unknown name lists those there are")
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", metavar="N", type=_count, default=0, help="processes (default: 0, one for each core)")
 
 
 def _add_overwrite(parser: argparse.ArgumentParser) -> None:

@@ -234,6 +234,49 @@ def render_corpus(arguments: Namespace) -> Report:
     return {"manifest": str(manifest)}, [str(manifest)]
 
 
+def doctor(arguments: Namespace) -> Report:
+    """``doctor FOLDER``."""
+    from .doctor import examine_folder, report_lines
+    from .engines import usable_cores
+
+    _check_files(arguments, reads=[])
+    progress, close = _progress("s", "examining")
+    found = examine_folder(arguments.folder, tracker=_tracker(arguments), workers=arguments.workers or usable_cores(), progress=progress)
+    close()
+    if arguments.plot:
+        from .doctor_plot import plot_doctor
+
+        plot_doctor(arguments.plot, found, overwrite=arguments.overwrite)
+        found["plot"] = str(arguments.plot)
+    return found, report_lines(found)
+
+
+def prepare(arguments: Namespace) -> Report:
+    """``prepare FOLDER OUT``."""
+    from .engines import usable_cores
+    from .prepare import prepare as make
+    from .prepare import report_lines, summarize
+
+    progress, close = _progress("s", "preparing")
+    try:
+        prepared = make(
+            arguments.folder,
+            arguments.out,
+            tracker=_tracker(arguments),
+            licence=arguments.licence,
+            force=arguments.force,
+            overwrite=arguments.overwrite,
+            engine=arguments.engine,
+            workers=arguments.workers or usable_cores(),
+            scheduler=arguments.scheduler,
+            progress=progress,
+        )
+    finally:
+        close()
+    result = summarize(prepared)
+    return result, report_lines(result)
+
+
 def train(arguments: Namespace) -> Report:
     """``train CONFIG``."""
     from .solo_settings import SoloSettings, read_settings

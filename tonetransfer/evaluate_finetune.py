@@ -91,6 +91,7 @@ class HeldRecordings:
     """
 
     def __init__(self, sounds: Sequence[torch.Tensor], grid: FrameGrid) -> None:
+        self.manifest: dict[str, Any] = {}
         self._sounds = {str(i): sound for i, sound in enumerate(sounds)}
         self._heard = {name: extract(sound, grid) for name, sound in self._sounds.items()}
         self.recordings = [

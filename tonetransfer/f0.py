@@ -22,6 +22,9 @@ from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_R
 from .salience import salience
 from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
+F0_VERSION = 1
+"""Changes whenever the numbers change; stored in prepared datasets and compared on loading."""
+
 CHUNK_S, MARGIN_S = 20, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
 RUMBLE_HZ = 20.0
 HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music

@@ -50,7 +50,7 @@ def instrument_heard(model: TimbreModel, material: Material, settings: SoloSetti
         highest,
         round(float(midi.mean()), 2),
         settings.source,
-        settings.licence,
+        settings.licence or str(material.prepared.manifest.get("licence", "not stated")),
         round(release or USUAL_DB_PER_S, 1),
     )
     z = model.encode(material.reference()) if encoded else torch.zeros(model.settings.z_dim)

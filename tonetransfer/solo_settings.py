@@ -67,7 +67,7 @@ class SoloSettings(Section):
     name: str = Field("my_instrument", pattern=r"^[a-z0-9][a-z0-9_]*$")  # of the instrument, and of its weights file
     family: str = "own"
     source: str = "own recordings"  # whose they are; stands in the weights and in the model card
-    licence: str = "not stated"
+    licence: str | None = None  # None: as `tonetransfer prepare --licence` was told
     model: ModelSettings = ModelSettings()  # from scratch only; otherwise that of the weights training goes out from
     data: SoloDataSettings = SoloDataSettings()
     room: RoomSettings = RoomSettings()
