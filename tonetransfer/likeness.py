@@ -62,7 +62,7 @@ def white_for(count: int, n_frames: int, grid: FrameGrid, seed: int) -> torch.Te
     return torch.rand(count, (n_frames + 2) * grid.hop_length, generator=generator).sub_(0.5).mul_(12.0**0.5)
 
 
-def hold_out(share: np.ndarray, longest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def seconds_held_out(share: np.ndarray, longest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Which seconds of a recording are learned from, and which of them are held out to judge by.
 
     Parameters

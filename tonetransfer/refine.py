@@ -17,7 +17,18 @@ import torch
 from .audio import AudioLike
 from .controls import Controls, extract
 from .errors import AudioError
-from .likeness import SHIFT_DB, Batch, coupling_lost, decoded, hold_out, likeness_loss, single_instrument, snapshot, warm_cosine, white_for
+from .likeness import (
+    SHIFT_DB,
+    Batch,
+    coupling_lost,
+    decoded,
+    likeness_loss,
+    seconds_held_out,
+    single_instrument,
+    snapshot,
+    warm_cosine,
+    white_for,
+)
 from .losses import FFT_SIZES
 from .model import Instrument, TimbreModel
 from .reference import SHORTEST_S
@@ -114,7 +125,7 @@ class _Material:
         self.largest = float(magnitudes(sound, 2048, 512).max())
         notes = heard.note_frames().float().numpy()
         firsts = np.arange(0, heard.n_frames - self.length + 1, self.length)
-        kept, judged = hold_out(np.array([notes[first : first + self.length].mean() for first in firsts]), LONGEST_S)
+        kept, judged = seconds_held_out(np.array([notes[first : first + self.length].mean() for first in firsts]), LONGEST_S)
         self.judged = firsts[judged]
         learned = np.zeros(heard.n_frames + 1, bool)
         for first in firsts[kept]:

@@ -19,7 +19,7 @@ from torch.utils.data import IterableDataset
 from .controls import Controls
 from .errors import AudioError
 from .frames import FrameGrid
-from .likeness import NOTE_SHARE, Batch, hold_out, white_for
+from .likeness import NOTE_SHARE, Batch, seconds_held_out, white_for
 from .spectral import magnitudes
 from .synth import highest_around
 from .target import REFERENCE_PEAK
@@ -116,11 +116,11 @@ class Material:
         judged = np.zeros(0, int)
         free = np.ones(heard.n_frames, bool)
         if not whole:
-            judged = firsts[hold_out(share)[1]]
+            judged = firsts[seconds_held_out(share)[1]]
             for first in judged:
                 free[first + self.lead : first + span] = False
         elif recording.split == VALIDATION:
-            judged, free = firsts[hold_out(share)[0]], np.zeros(heard.n_frames, bool)
+            judged, free = firsts[seconds_held_out(share)[0]], np.zeros(heard.n_frames, bool)
         if heard.n_frames < span:
             learned = np.zeros(0, int)
         else:
