@@ -19,7 +19,6 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader
@@ -35,7 +34,7 @@ from .loudness import loudness_db
 from .metrics import log_spectral_distance_db
 from .model import TimbreModel
 from .room import Room, reverberate
-from .solo_callbacks import LAST, Alarms, Bar, Keep, Listening
+from .solo_callbacks import LAST, Alarms, Bar, Judge, Keep, Listening
 from .solo_data import Material, PreparedFolder, SoloBatches
 from .solo_measure import instrument_heard, measure_solo
 from .solo_settings import BUNDLED, SoloSettings
@@ -44,7 +43,6 @@ from .train import half_precision
 from .weights import load_model, read_notes, save_model
 
 LAST_LAYERS = ("head.weight", "head.bias", "film_before.bias", "film_after.bias")
-MONITORED = "validation_loss"
 BOUND = ("train", "threads"), ("train", "output"), ("train", "devices"), ("train", "accelerator"), ("train", "tensorboard")  # may change
 
 
@@ -113,11 +111,6 @@ class Solo(lightning.LightningModule):
         precision = self.settings.train.precision
         self.half = half_precision(self.device) if precision == "auto" else precision == "bfloat16"
 
-    def on_train_start(self) -> None:
-        """How it plays before it has learned anything: worse is never kept."""
-        if not self.checks:
-            self.checks.append(self.check(self.mean, self.held_out().to(self.device)))
-
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
         """Loss of one batch."""
         settings, step = self.settings.train, self.global_step
@@ -137,13 +130,13 @@ class Solo(lightning.LightningModule):
         heard = slice(self.material.lead * self.grid.hop_length, None)
         return likeness_loss(sound[:, heard], batch.sound[:, heard], self.grid, self.largest, sizes)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
-        """The running mean of the weights."""
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Take the newest weights into the running mean."""
         decay = min(self.settings.train.average, self.global_step / (self.global_step + 9.0))
-        with torch.no_grad():
-            for key, mean in self.mean.named_parameters():
-                if key in self.moved:
-                    mean.lerp_(self.moved[key], 1.0 - decay)
+        for key, mean in self.mean.named_parameters():
+            if key in self.moved:
+                mean.lerp_(self.moved[key], 1.0 - decay)
 
     def check(self, voice: Voice, batch: Batch) -> Check:
         """How a voice plays what is held out."""
@@ -172,18 +165,25 @@ class Solo(lightning.LightningModule):
         """Mean square of each frame, (batch, n_frames)."""
         return sound.unflatten(-1, (-1, self.grid.hop_length)).square().mean(-1)
 
-    def validation_step(self, batch: Batch, index: int) -> None:
-        """Judge the mean of the weights by what is held out; the best is kept."""
-        check = self.check(self.mean, batch)
+    def judge(self) -> Check:
+        """Judge the mean of the weights by what is held out; the best is kept, and worse than at the beginning never is."""
+        check = self.check(self.mean, self.held_out().to(self.device))
         if not self.checks or check.loss <= min(known.loss for known in self.checks):
             self.best.load_state_dict(self.mean.state_dict())
         self.checks.append(check)
         self.losses.clear()
-        figures = asdict(check)
-        self.log(MONITORED, figures.pop("loss"), on_epoch=True, batch_size=1)
-        figures.pop("step")
-        self.log_dict(figures, on_epoch=True, batch_size=1)
         self.alarms |= find_alarms(self.checks)
+        return check
+
+    def is_due(self) -> bool:
+        """Whether this step is one to judge after."""
+        train = self.settings.train
+        return self.global_step % train.validate_every == 0 or self.global_step == train.steps
+
+    def is_exhausted(self) -> bool:
+        """Whether it has not become better for too long."""
+        best = min(range(len(self.checks)), key=lambda i: self.checks[i].loss)
+        return len(self.checks) - 1 - best >= self.settings.train.patience
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What a run that goes on must know beside tensors."""
@@ -214,10 +214,6 @@ class Solo(lightning.LightningModule):
         share = {"rank": self.global_rank, "world": self.trainer.world_size}
         batches = SoloBatches(self.material, self.settings.data.batch_size, seed=train.seed, step=self.global_step, **share)
         return DataLoader(batches, batch_size=None)
-
-    def val_dataloader(self) -> DataLoader:
-        """One batch of what is held out."""
-        return DataLoader([self.held_out()], batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type]  # a list is a data set
 
     def held_out(self) -> Batch:
         """Excerpts to judge by."""
@@ -265,7 +261,7 @@ def beginning(settings: SoloSettings, material: Material) -> TimbreModel:
 def load_start(name: str) -> TimbreModel:
     """The weights that ``train.start`` names."""
     try:
-        return load_model(None if name == BUNDLED else name)
+        return load_model(name)
     except WeightsError as error:
         raise SettingsError(f"train.start: {error}") from None
 
@@ -318,7 +314,7 @@ def train_solo(settings: SoloSettings, prepared: Callable[[Any], PreparedFolder]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.*LeafSpec).*")
-        trainer.fit(solo, ckpt_path=str(folder / LAST) if resumed else None, weights_only=False if resumed else None)
+        trainer.fit(solo, ckpt_path=str(folder / LAST) if resumed else None)
     if not trainer.is_global_zero:
         raise SystemExit(0)  # a helper of a distributed run has nothing to tell
     model = solo.finished(start)
@@ -335,25 +331,20 @@ def _trainer(settings: SoloSettings, folder: Path) -> lightning.Trainer:
     train = settings.train
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     loggers: list[Any] = [CSVLogger(folder, name="")]
-    callbacks: list[Any] = [Bar(), Alarms(), Keep(folder), EarlyStopping(MONITORED, patience=train.patience)]
+    callbacks: list[Any] = [Judge(), Bar(), Alarms(), Keep(folder)]
     if train.tensorboard:
         loggers.append(_board(folder))
         callbacks.append(Listening())
-    every = min(train.validate_every, train.steps)
     return lightning.Trainer(
         max_steps=train.steps,
-        val_check_interval=every,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
+        limit_val_batches=0,  # Judge does it: after the step that it belongs to, and before the state is kept
         gradient_clip_val=train.gradient_clip,
         accelerator=train.accelerator,
         devices=train.devices,
         strategy="ddp" if train.devices > 1 else "auto",
         use_distributed_sampler=False,
         logger=loggers,
-        log_every_n_steps=every,
         callbacks=callbacks,
-        enable_checkpointing=True,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
@@ -388,7 +379,7 @@ def _same_run(folder: Path, settings: SoloSettings) -> None:
 def _notes(settings: SoloSettings, material: Material, solo: Solo, before: dict[str, float], after: dict[str, float]) -> dict[str, Any]:
     """What the weights file says of its training."""
     start = settings.train.start
-    known = read_notes(None if start == BUNDLED else start)["notes"] if start is not None else {}
+    known = read_notes(start)["notes"] if start is not None else {}
     return {
         "name": settings.name,
         "steps": min(solo.checks, key=lambda check: check.loss).step,

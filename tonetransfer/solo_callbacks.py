@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,27 @@ LISTENED = 4  # excerpts
 LOWEST_DB = -80.0  # black in a spectrogram
 
 
+class Judge(Callback):
+    """Judges after every so many steps, and ends the training when nothing becomes better. Stands before the other callbacks."""
+
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        if not module.checks:
+            self._judge(trainer, module)
+        trainer.should_stop = module.is_exhausted()  # a run that was killed when it had ended
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        module.follow()
+        if module.is_due():
+            self._judge(trainer, module)
+            trainer.should_stop = trainer.strategy.reduce_boolean_decision(module.is_exhausted(), all=False)
+
+    def _judge(self, trainer: lightning.Trainer, module: Any) -> None:
+        figures = {key: value for key, value in asdict(module.judge()).items() if key != "step"}
+        for logger in trainer.loggers if trainer.is_global_zero else ():
+            logger.log_metrics(figures, trainer.global_step)
+            logger.save()
+
+
 class Bar(Callback):
     """Steps done, time left, and the newest figures, on stderr."""
 
@@ -29,29 +51,12 @@ class Bar(Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.bar.update(trainer.global_step - self.bar.n)
-
-    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        check = module.checks[-1]
-        self.bar.set_postfix_str(f"held out: LSD {check.lsd_db:.2f} dB, best at step {min(module.checks, key=lambda c: c.loss).step}")
+        if module.is_due():
+            best = min(module.checks, key=lambda check: check.loss)
+            self.bar.set_postfix_str(f"held out: LSD {module.checks[-1].lsd_db:.2f} dB, best at step {best.step}")
 
     def on_train_end(self, trainer: lightning.Trainer, module: Any) -> None:
         self.bar.close()
-
-
-class Keep(Checkpoint):
-    """The whole state of a run after each validation, whole or not at all.
-
-    Callbacks of this kind come last: what the others do after a validation is in it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LAST
-
-    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        part = self.path.with_suffix(".part")
-        trainer.save_checkpoint(part)  # every process has to be here
-        if trainer.is_global_zero:
-            os.replace(part, self.path)
 
 
 class Alarms(Callback):
@@ -60,9 +65,11 @@ class Alarms(Callback):
     def __init__(self) -> None:
         self.said: set[str] = set()
 
-    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not (module.is_due() and trainer.is_global_zero):
+            return
         found = find_alarms(module.checks)
-        for name in found.keys() - self.said if trainer.is_global_zero else ():
+        for name in sorted(found.keys() - self.said):
             tqdm.write(f"alarm at step {trainer.global_step}: {found[name]}", file=sys.stderr)
         self.said |= found.keys()
 
@@ -73,21 +80,40 @@ class Alarms(Callback):
         self.said = set(state_dict["said"])
 
 
+class Keep(Checkpoint):
+    """The whole state of a run after each judgement, whole or not at all.
+
+    Callbacks of this kind come last: what the others do at a step is in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LAST
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not module.is_due():
+            return
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part)  # every process has to be here
+        if trainer.is_global_zero:
+            os.replace(part, self.path)
+
+
 class Listening(Callback):
     """Audio and spectrograms of what is held out in TensorBoard: recorded, played, and its harmonics and noise apart."""
 
-    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        if not trainer.is_global_zero:
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not (module.is_due() and trainer.is_global_zero):
             return
         board = trainer.loggers[-1].experiment  # type: ignore[attr-defined]  # TensorBoard's writer
-        batch = module.held_out().to(module.device)
+        held_out = module.held_out().to(module.device)
         with torch.no_grad():
-            tone, noise = module.mean.parts(batch, module.grid)
+            tone, noise = module.mean.parts(held_out, module.grid)
         for i in range(min(LISTENED, len(tone))):
-            sounds = {"1 recorded": batch.sound[i], "2 played": (tone + noise)[i], "3 harmonics": tone[i], "4 noise": noise[i]}
+            sounds = {"1 recorded": held_out.sound[i], "2 played": (tone + noise)[i], "3 harmonics": tone[i], "4 noise": noise[i]}
             for name, sound in sounds.items():
                 board.add_audio(f"excerpt {i}/{name}", sound.cpu().clamp(-1, 1), trainer.global_step, module.grid.sample_rate)
             board.add_image(f"excerpt {i}/recorded, played, harmonics, noise", spectrograms(list(sounds.values())), trainer.global_step)
+        board.flush()
 
 
 def spectrograms(sounds: list[torch.Tensor]) -> np.ndarray:

@@ -94,6 +94,9 @@ class Material:
             span_s = (self.lead + self.length) / grid.frame_rate
             raise AudioError(f"no recording holds {span_s:.1f} s with notes in one piece; longer recordings are wanted")
 
+        if not any(len(piece.judged) for piece in self.pieces):
+            raise AudioError(f"no {excerpt_seconds:g} s with notes are held out to judge by; more recordings are wanted, or longer ones")
+
     def _note_seconds(self, controls: Controls) -> float:
         return float(controls.note_frames().sum()) / self.grid.frame_rate
 

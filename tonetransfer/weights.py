@@ -66,14 +66,14 @@ def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | 
 
 
 def find_weights(name: str | Path | None = None) -> Path:
-    """Where a weights file is: a path, a name in ``$TONETRANSFER_INSTRUMENTS``, or (None) the bundled one.
+    """Where a weights file is: a path, a name in ``$TONETRANSFER_INSTRUMENTS``, or (None or ``bundled``) the bundled one.
 
     Raises
     ------
     WeightsError
         There is no such file.
     """
-    if name is None:
+    if name is None or str(name) == Path(BUNDLED).stem:
         bundled = Path(str(resources.files("tonetransfer.instruments") / BUNDLED))
         if not bundled.is_file():
             raise WeightsError("the bundled weights are missing from this installation; install the package again, or give a weights file")
