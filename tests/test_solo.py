@@ -183,7 +183,7 @@ def broken(tmp_path: Path, tiny_model: TimbreModel, change: Any) -> list[str]:
         settings_for(
             tmp_path / "run",
             f"train.start={tmp_path / 'start.safetensors'}",
-            "train.steps=2",
+            "train.steps=4",
             "train.validate_every=2",
             "train.learning_rate=1e-9",
             "train.z_learning_rate=1e-9",
@@ -199,7 +199,7 @@ def test_alarm_silence(tmp_path: Path, tiny_model: TimbreModel, capfd: pytest.Ca
         decoder.head.bias[1 + decoder.n_harmonics :] = -9.0
 
     assert broken(tmp_path, tiny_model, mute) == ["silence"]
-    assert "alarm at step 2: only silence" in capfd.readouterr().err
+    assert "alarm at step 4: only silence" in capfd.readouterr().err
 
 
 def test_alarm_noise(tmp_path: Path, tiny_model: TimbreModel) -> None:

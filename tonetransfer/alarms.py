@@ -43,21 +43,26 @@ class Check:
 
 
 def find_alarms(checks: Sequence[Check]) -> dict[str, str]:
-    """What is wrong now, by name; `checks` in the order of their steps, the first before any training."""
-    found = {}
-    first, last = checks[0], checks[-1]
-    if last.level_off_db < SILENT_DB:
+    """What is wrong now, by name; `checks` in the order of their steps, the first before any training.
+
+    What a single check shows may pass; two in a row, after training has begun, are an alarm.
+    """
+    found: dict[str, str] = {}
+    first, last, newest = checks[0], checks[-1], checks[1:][-2:]
+    if len(newest) < 2:
+        return found
+    if all(check.level_off_db < SILENT_DB for check in newest):
         found["silence"] = (
             f"only silence comes out: notes are {-last.level_off_db:.0f} dB softer than the recordings. Begin anew with a tenth of "
             "train.learning_rate, or from the bundled weights (train.start); then see what `tonetransfer doctor` says of the recordings"
         )
-    elif abs(last.level_off_db) > DRIFT_DB:
+    elif all(abs(check.level_off_db) > DRIFT_DB for check in newest):
         found["loudness"] = (
             f"loudness drifts: notes come out {abs(last.level_off_db):.1f} dB too {'loud' if last.level_off_db > 0 else 'soft'}. Lower "
             "train.learning_rate, or raise train.coupling_weight"
         )
-    fallen = last.step > first.step and last.harmonic_share < HARMONIC_FALL * first.harmonic_share
-    if "silence" not in found and (last.harmonic_share < HARMONIC_SHARE or fallen):
+    least = max(HARMONIC_SHARE, HARMONIC_FALL * first.harmonic_share)
+    if "silence" not in found and all(check.harmonic_share < least for check in newest):
         found["noise"] = (
             f"the tone collapses into noise: harmonics hold {100 * last.harmonic_share:.0f} % of the energy of notes. The pitch of the "
             "recordings may be wrong (several notes at once, an octave off): see `tonetransfer doctor`; or lower train.learning_rate"

@@ -8,9 +8,12 @@ a run that was killed ends as it would have.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -103,7 +106,6 @@ class Solo(lightning.LightningModule):
         self.largest = material.largest
         self.checks: list[Check] = []
         self.losses: list[float] = []
-        self.alarms: dict[str, str] = {}
         self.half = False
 
     def on_fit_start(self) -> None:
@@ -172,7 +174,6 @@ class Solo(lightning.LightningModule):
             self.best.load_state_dict(self.mean.state_dict())
         self.checks.append(check)
         self.losses.clear()
-        self.alarms |= find_alarms(self.checks)
         return check
 
     def is_due(self) -> bool:
@@ -187,13 +188,12 @@ class Solo(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What a run that goes on must know beside tensors."""
-        checkpoint["solo"] = {"checks": [asdict(check) for check in self.checks], "losses": self.losses, "alarms": self.alarms}
+        checkpoint["solo"] = {"checks": [asdict(check) for check in self.checks], "losses": self.losses}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it up again."""
         kept = checkpoint["solo"]
         self.checks, self.losses = [Check(**check) for check in kept["checks"]], list(kept["losses"])
-        self.alarms = dict(kept["alarms"])
 
     def configure_optimizers(self) -> Any:
         """AdamW, warmed up, then a cosine down to a twentieth."""
@@ -311,7 +311,7 @@ def train_solo(settings: SoloSettings, prepared: Callable[[Any], PreparedFolder]
     lightning.seed_everything(train.seed, verbose=False)
     solo = Solo(settings, material, start)
     trainer = _trainer(settings, folder)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _stdout_kept_clean():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*(does not have many workers|isinstance.*LeafSpec).*")
         trainer.fit(solo, ckpt_path=str(folder / LAST) if resumed else None)
@@ -325,6 +325,19 @@ def train_solo(settings: SoloSettings, prepared: Callable[[Any], PreparedFolder]
     save_model(path, model, notes=notes, overwrite=True)
     write_card(path, [one.to_dict() for one in model.instruments], notes)
     return path, notes
+
+
+@contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """What libraries print goes to stderr: gloo writes past Python, and results alone belong on stdout."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _trainer(settings: SoloSettings, folder: Path) -> lightning.Trainer:
@@ -390,7 +403,7 @@ def _notes(settings: SoloSettings, material: Material, solo: Solo, before: dict[
         },
         "before": before,
         "after": after,
-        "alarms": solo.alarms,
+        "alarms": find_alarms(solo.checks),
         "room": settings.room.learn,
         "started_from": "the bundled weights" if start == BUNDLED else Path(start).name if start else "",
         "sources": known.get("sources", []),

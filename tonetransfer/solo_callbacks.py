@@ -93,9 +93,13 @@ class Keep(Checkpoint):
         if not module.is_due():
             return
         part = self.path.with_suffix(".part")
-        trainer.save_checkpoint(part)  # every process has to be here
-        if trainer.is_global_zero:
-            os.replace(part, self.path)
+        try:
+            trainer.save_checkpoint(part)  # every process has to be here
+            if trainer.is_global_zero:
+                os.replace(part, self.path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
 
 class Listening(Callback):
