@@ -52,10 +52,13 @@ class Hub(BaseHTTPRequestHandler):
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
             (self.root / name).mkdir(parents=True, exist_ok=True)
             self.answer({"url": f"{self.url}/{name}", "id": name})
-        elif parts[4] == "preupload":
+        elif parts == ["api", "validate-yaml"]:
+            header = json.loads(body)["content"].split("---")[1]
+            self.answer({"errors": [], "warnings": []}, code=200 if "license:" in header else 400)
+        elif parts[4:5] == ["preupload"]:
             modes = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in json.loads(body)["files"]]
             self.answer({"files": modes})
-        elif parts[4] == "commit":
+        elif parts[4:5] == ["commit"]:
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     (self.root / parts[2] / parts[3] / line["value"]["path"]).write_bytes(base64.b64decode(line["value"]["content"]))

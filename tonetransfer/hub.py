@@ -155,5 +155,5 @@ class _Told:
         if isinstance(error, self.kinds):
             help_ = "check the address, or log in with `hf auth login`"
             raise WeightsError(f"{self.address}: was not {self.done} ({problem}); {help_}") from None
-        if isinstance(error, OSError) or (error is not None and kind.__module__.partition(".")[0] in ("httpx", "httpcore", "requests")):
+        if isinstance(error, OSError) or (error is not None and kind.__module__.startswith(("httpx", "httpcore", "requests"))):
             raise WeightsError(f"{self.address}: was not {self.done}: the hub does not answer ({problem}); check the connection") from None
