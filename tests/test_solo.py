@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import random
 import subprocess
 import sys
 import time
@@ -20,6 +20,7 @@ from test_cli import Run, as_json, run  # noqa: F401  # a fixture
 
 from tonetransfer import solo as module
 from tonetransfer.audio import save_audio
+from tonetransfer.dataset import Prepared
 from tonetransfer.errors import AudioError, SettingsError
 from tonetransfer.likeness import Batch
 from tonetransfer.model import TimbreModel
@@ -112,6 +113,7 @@ def test_it_learns_and_ends_with_an_instrument_and_its_card(trained: tuple[Path,
         assert words in card
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_weights(trained: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException):
         pass
@@ -217,6 +219,7 @@ def test_alarm_loudness(tmp_path: Path, tiny_model: TimbreModel) -> None:
     assert broken(tmp_path, tiny_model, shout) == ["loudness"]
 
 
+@pytest.mark.slow
 def test_alarm_overfitting(tmp_path: Path) -> None:
     """What is held out is another instrument: the better the one is known, the worse the other is played."""
     _, notes = train_solo(
@@ -248,43 +251,48 @@ def test_tensorboard_holds_sounds_and_spectrograms(tmp_path: Path) -> None:
     assert board.Audio("excerpt 0/1 recorded")[0].sample_rate == SAMPLE_RATE
 
 
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TINY.parents[1])}
+KILLS = 1  # each costs a start of the program
+
+
 def command(folder: Path, prepared: Path, *changes: str) -> list[str]:
     options = [part for change in (f"data.prepared={prepared}", f"train.output={folder}", *changes) for part in ("--set", change)]
     return [sys.executable, "-m", "tonetransfer", "train", str(TINY), *options, "--json"]
 
 
+def finish(command: list[str]) -> dict[str, Any]:
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)  # of several processes one reports
+
+
 @pytest.mark.slow
-def test_killed_at_random_moments(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    """Killed between its second and its last breath, it ends as if nothing had been."""
-    prepared = write_toys(tmp_path / "prepared")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TINY.parents[1])}
-    whole = subprocess.run(command(tmp_path / "whole", prepared), env=environment, capture_output=True, text=True, check=True)
-    output = tmp_path / "run"
-    process = subprocess.Popen(command(output, prepared), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (output / "last.ckpt").exists() and process.poll() is None:
-        time.sleep(0.02)
-    time.sleep(0.3 * torch.rand(()).item())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    again = subprocess.run(command(output, prepared), env=environment, capture_output=True, text=True, check=True)
-    one, other = (json.loads(done.stdout) for done in (whole, again))
-    assert one["after"] == other["after"]
-    assert same(load_model(one["weights"]), load_model(other["weights"]))
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """Killed between its first checkpoint and its last breath, it ends as if nothing had been."""
+    prepared, output = write_toys(tmp_path / "prepared"), tmp_path / "run"
+    whole, notes = train_solo(settings_for(tmp_path / "whole", f"data.prepared={prepared}"), lambda grid: Prepared(prepared, grid))
+    for _ in range(KILLS):
+        process = subprocess.Popen(command(output, prepared), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (output / "last.ckpt").exists() and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(random.uniform(0.0, 0.5))
+        process.kill()
+        process.wait()
+    found = finish(command(output, prepared))
+    assert found["after"] == notes["after"]
+    assert same(load_model(found["weights"]), load_model(whole))
+    assert not list(output.glob("*.part"))
 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     """Distributed data parallel on the CPU (gloo): two processes with half of each batch."""
     prepared = write_toys(tmp_path / "prepared")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TINY.parents[1])}
-    found = []
-    for devices in (1, 2):
-        changes = (f"train.devices={devices}", "train.accelerator=cpu", "train.steps=4")
-        done = subprocess.run(command(tmp_path / str(devices), prepared, *changes), env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        found.append(json.loads(done.stdout))  # one process alone reports
-    assert found[1]["after"]["lsd_db"] == pytest.approx(found[0]["after"]["lsd_db"], abs=0.5)
-    assert found[1]["after"]["lsd_db"] < found[1]["before"]["lsd_db"]
+    changes = (f"data.prepared={prepared}", "train.accelerator=cpu", "train.steps=4")
+    _, alone = train_solo(settings_for(tmp_path / "one", *changes), lambda grid: Prepared(prepared, grid))
+    found = finish(command(tmp_path / "two", prepared, "train.devices=2", *changes[1:]))
+    assert found["after"]["lsd_db"] == pytest.approx(alone["after"]["lsd_db"], abs=0.5)
+    assert found["after"]["lsd_db"] < found["before"]["lsd_db"]
 
 
 def test_the_command_line_trains_and_plays(run: Run, tmp_path: Path) -> None:  # noqa: F811

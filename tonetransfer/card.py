@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def model_card(instruments: list[dict[str, Any]], notes: dict[str, Any]) -> str:
     name = str(notes.get("name") or (instruments[0]["name"] if instruments else "timbres"))
     licences = " and ".join(sorted({str(one["licence"]) for one in instruments})) or "not stated"
     lines = ["---", "library_name: tonetransfer", "tags: [audio, tone-transfer, timbre, ddsp]", "license: other"]
-    lines += [f"license_name: {json.dumps(licences)}", "---", "", f"# {name}", "", "For tonetransfer:", ""]
+    lines += [f"license_name: {_slug(licences)}", "---", "", f"# {name}", "", "For tonetransfer:", ""]
     lines += ["```sh", f"tonetransfer transfer voice.wav out.wav --to {name}.safetensors", "```", ""]
     lines += [f"- `{one['name']}`: MIDI notes {one['lowest_midi']:g} to {one['highest_midi']:g}; {one['source']}" for one in instruments]
     if notes.get("room"):
@@ -42,6 +42,11 @@ def model_card(instruments: list[dict[str, Any]], notes: dict[str, Any]) -> str:
     if "settings" in notes:
         lines += ["", "## Settings", "", *(f"    {key}: {value}" for key, value in leaves(notes["settings"]).items())]
     return "\n".join([*lines, ""])
+
+
+def _slug(text: str) -> str:
+    """Text as hubs want a licence's name: small letters, digits, points and hyphens."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "not-stated"
 
 
 def _measured(notes: dict[str, Any]) -> list[str]:
