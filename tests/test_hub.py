@@ -53,8 +53,8 @@ class Hub(BaseHTTPRequestHandler):
             (self.root / name).mkdir(parents=True, exist_ok=True)
             self.answer({"url": f"{self.url}/{name}", "id": name})
         elif parts == ["api", "validate-yaml"]:
-            header = json.loads(body)["content"].split("---")[1]
-            self.answer({"errors": [], "warnings": []}, code=200 if "license:" in header else 400)
+            wrong = [] if "license: other" in json.loads(body)["content"] else [{"message": "no licence"}]
+            self.answer({"errors": wrong, "warnings": []}, code=400 if wrong else 200)
         elif parts[4:5] == ["preupload"]:
             modes = [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in json.loads(body)["files"]]
             self.answer({"files": modes})
@@ -137,9 +137,10 @@ def test_what_is_pushed_is_pulled_and_played(served: Path, tiny_weights: Path, r
 def test_the_card_beside_it_becomes_the_page(served: Path, tiny_weights: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     path.write_bytes(tiny_weights.read_bytes())
-    path.with_suffix(".md").write_text("# All about it\n")
+    card = "---\nlicense: other\n---\n# All about it\n"
+    path.with_suffix(".md").write_text(card)
     hub.push(path, "hf://me/mine")
-    assert (served / "me/mine/README.md").read_text() == "# All about it\n"
+    assert (served / "me/mine/README.md").read_text() == card
 
 
 def test_several_files_want_a_choice(served: Path, tiny_weights: Path, tmp_path: Path) -> None:
