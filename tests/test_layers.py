@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "tonetransfer"
 # From the ground up: a module imports only from lines above its own, or from what stands left of it in its line.
 LAYERS = """
     errors convert frames
-    audio spectral capture config settings performance
-    periodicity salience trackers f0 loudness synth
+    audio spectral capture config solo_settings settings performance
+    periodicity salience trackers f0 loudness synth room
     modulation envelope dynamics release heterodyne brightness
     controls notes partials spectral_shape features panels plot
     encoder decoder adversary losses forces metrics_pitch metrics_failures metrics_timbre metrics compare probes
@@ -21,17 +21,19 @@ LAYERS = """
     weights dataset data hearings erase soundfont notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
-    polyphony reference fit follow target refine transfer classify
+    polyphony reference fit follow target likeness refine transfer classify
     sources suitability holdout engines prepare defects verdict doctor doctor_plot
     causal listen adapt convolve voice keys stream live score
-    train evaluate swaps resynthesis disentangle classify_measure classify_table scripted export foreign peers bench
+    alarms card hub solo_data solo_measure solo_callbacks
+    train solo evaluate evaluate_finetune swaps resynthesis disentangle classify_measure classify_table scripted export foreign peers bench
     bootstrap report_media report_sets report_measure report_page report
     commands
     cli __main__
 """
 ORDER = {name: place for place, name in enumerate(LAYERS.split())}
 HOMES = {  # third-party packages that one module alone may import
-    "lightning": {"train"},
+    "lightning": {"train", "solo", "solo_callbacks"},
+    "huggingface_hub": {"hub"},
     "gradio": set(),
     "audiomentations": {"classify_augment"},
     "pyroomacoustics": {"classify_augment"},

@@ -15,10 +15,11 @@ from test_cli import Run, as_json, run  # noqa: F401  # a fixture
 import tonetransfer as tt
 from tonetransfer.audio import save_audio
 from tonetransfer.errors import AudioError, SettingsError, ToneTransferWarning
+from tonetransfer.likeness import HELD_OUT, coupling_lost, decoded
 from tonetransfer.loudness import loudness_db
 from tonetransfer.metrics import log_spectral_distance_db
 from tonetransfer.model import TimbreModel
-from tonetransfer.refine import HELD_OUT, RATES, _coupling_lost, _Material
+from tonetransfer.refine import RATES, _Material
 from tonetransfer.target import at_peak, find_target
 
 STEPS = 40
@@ -78,7 +79,7 @@ def test_only_z_and_the_last_layers_move(tiny_model: TimbreModel, refined: Timbr
 
 
 def test_worse_than_before_is_never_kept(tiny_model: TimbreModel, reference: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MODULE, "_rate", lambda step, steps: -10.0)  # uphill
+    monkeypatch.setattr(MODULE, "warm_cosine", lambda step, steps: -10.0)  # uphill
     target = find_target(tiny_model, SAMPLE_RATE, like=reference)
     wrecked = tt.refine(reference, SAMPLE_RATE, tiny_model, steps=3)
     assert torch.equal(wrecked.timbres[0], target.z)
@@ -96,9 +97,11 @@ def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: tor
         monkeypatch.setattr(MODULE, "COUPLING_WEIGHT", weight)
         fitted = tt.refine(short, SAMPLE_RATE, tiny_model, steps=30)
         with torch.no_grad():
-            lost[weight] = float(_coupling_lost(fitted.decoder, fitted.timbres[0], tiny_model.decoder, target.z, batch, -8.0))
+            _, change = decoded(fitted.decoder, fitted.timbres[0], batch, -8.0)
+            lost[weight] = float(coupling_lost(change, tiny_model.decoder, target.z, batch, -8.0))
     assert 0.0 < lost[20.0] < 0.9 * lost[0.0]
-    assert float(_coupling_lost(tiny_model.decoder, target.z, tiny_model.decoder, target.z, batch, -8.0)) == 0.0
+    _, same = decoded(tiny_model.decoder, target.z, batch, -8.0)
+    assert float(coupling_lost(same, tiny_model.decoder, target.z, batch, -8.0)) == 0.0
 
 
 def test_what_is_held_out_is_not_learned_from(tiny_model: TimbreModel) -> None:

@@ -214,10 +214,22 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tracker(verb)
     _add_overwrite(verb)
 
-    verb = _verb(verbs, "train", "train a model on a corpus")
+    verb = _verb(verbs, "train", "train a model on a corpus, or one instrument on a prepared folder")
     verb.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file of what differs from the defaults; see configs/")
     verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for example train.steps=2000")
+    verb.add_argument("--from", dest="start", metavar="bundled|none|FILE", help="weights to go out from (one instrument: bundled)")
+    verb.add_argument("--no-room", dest="room", action="store_false", help="learn no room with one instrument")
     verb.add_argument("--no-resume", dest="resume", action="store_false", help="begin anew instead of going on")
+
+    verb = _verb(verbs, "push", "put an instrument and its model card on a model hub")
+    verb.add_argument("file", metavar="FILE.safetensors", type=Path)
+    verb.add_argument("address", metavar="hf://OWNER/REPO")
+    verb.add_argument("--private", action="store_true", help="if the repository is made: only you see it")
+
+    verb = _verb(verbs, "pull", "fetch an instrument from a model hub")
+    verb.add_argument("address", metavar="hf://OWNER/REPO[/FILE.safetensors]")
+    verb.add_argument("output", metavar="OUTPUT.safetensors", type=Path, nargs="?", help="default: the file's own name, here")
+    _add_overwrite(verb)
 
     classifier = verbs.add_parser("classifier", help="train, measure and compare classifiers of instruments", allow_abbrev=False)
     classifiers = classifier.add_subparsers(metavar="VERB", required=True)
@@ -265,6 +277,14 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", metavar="N", type=_count, default=0, help="of all that is drawn (default: 0)")
     verb.add_argument("--classifier", metavar="FILE.safetensors", type=Path, help="a classifier of your own instead of the bundled one")
     _add_overwrite(verb)
+    verb = _verb(evaluate, "finetune", "train on a minute or more of an unseen instrument, and compare with hearing it once")
+    verb.add_argument("--material", metavar="FOLDER", type=Path, default=Path("corpus/finetune"), help="rendered on first use, then kept")
+    verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
+    verb.add_argument("--only", metavar="NAME,...", help="these instruments only")
+    verb.add_argument("--config", metavar="CONFIG", type=Path, default=Path("configs/finetune_1min.yaml"), help="how to train")
+    verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for example train.steps=200")
+    verb.add_argument("--seconds", metavar="N", type=_seconds, default=60.0, help="of the instrument that are learned from (default: 60)")
+    verb.add_argument("--performances", metavar="N", type=_count, default=3, help="that are played by each instrument (default: 3)")
     _add_weights(verb)
     verb = _verb(evaluate, "timbre", "examine whether z says who plays, and nothing else", run="evaluate_timbre")
     verb.add_argument("--material", metavar="FOLDER", type=Path, default=Path("corpus/timbre"), help="rendered on first use, then kept")
@@ -292,7 +312,12 @@ def _verb(verbs: Any, name: str, summary: str, *, run: str | None = None) -> arg
 def _add_target(parser: argparse.ArgumentParser) -> Any:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
-        "--to", metavar="NAME|FILE.safetensors", help="an instrument, or a file that holds one (FILE.safetensors:NAME of several)"
+        "--to",
+        metavar="NAME|FILE.safetensors",
+        help="an instrument, a file that holds one (FILE.safetensors:NAME of several), or hf://OWNER/REPO",
+    )
+    parser.add_argument(
+        "--no-room", dest="room", action="store_false", help="leave out the room that an instrument of your own has learned"
     )
     target.add_argument("--like", metavar="REF", type=Path, help="a recording of the instrument, a few seconds or more")
     parser.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")

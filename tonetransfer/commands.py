@@ -21,6 +21,7 @@ from .audio import AudioWriter, check_output, load_audio, open_audio
 from .controls import Controls, extract
 from .errors import AudioError, ControlsError, InstrumentError, MissingDependencyError, SettingsError, ToneTransferWarning
 from .frames import FrameGrid
+from .hub import fetch, is_address, parse_address
 from .model import TimbreModel
 from .reference import warn_if_same
 from .refine import refine
@@ -404,13 +405,72 @@ def prepare(arguments: Namespace) -> Report:
 
 def train(arguments: Namespace) -> Report:
     """``train CONFIG``."""
-    from .config import load_settings
+    from .solo_settings import SoloSettings, read_settings
 
-    settings = load_settings(arguments.config, arguments.overrides)
+    changes = [] if arguments.start is None else [f"train.start={'null' if arguments.start == 'none' else arguments.start}"]
+    changes += [] if arguments.room else ["room.learn=false"]
+    settings = read_settings(arguments.config, arguments.overrides + changes)
+    if isinstance(settings, SoloSettings):
+        return _train_solo(settings, resume=arguments.resume)
     from . import train as training
 
     weights = training.train(settings, resume=arguments.resume)
     return {"weights": str(weights)}, [str(weights)]
+
+
+def _train_solo(settings: Any, *, resume: bool) -> Report:
+    """One instrument: what it is like before and after."""
+    from .dataset import Prepared
+    from .solo import train_solo
+
+    weights, notes = train_solo(settings, lambda grid: Prepared(settings.data.prepared, grid), resume=resume)
+    keys = ("steps", "before", "after", "alarms", "minutes", "processor_minutes")
+    result = {"weights": str(weights), "card": str(weights.with_suffix(".md"))} | {key: notes[key] for key in keys}
+    lines = [f"{weights}: {notes['steps']} steps in {notes['minutes']:.1f} minutes; play it with transfer --to {weights}"]
+    lines += _table([(f"  {key}", _show(value), "->", _show(notes["after"][key])) for key, value in notes["before"].items()])
+    return result, lines + [f"  alarm: {text}" for text in notes["alarms"].values()]
+
+
+def push(arguments: Namespace) -> Report:
+    """``push FILE hf://OWNER/REPO``."""
+    from .hub import push as send
+
+    address = send(find_weights(arguments.file), arguments.address, private=arguments.private)
+    return {"url": address}, [address]
+
+
+def pull(arguments: Namespace) -> Report:
+    """``pull hf://OWNER/REPO [OUTPUT]``."""
+    from .hub import pull as fetch
+
+    path = fetch(arguments.address, arguments.output, overwrite=arguments.overwrite)
+    names = load_model(path).names
+    return {"weights": str(path), "instruments": names}, [f"{path}: {', '.join(names) or 'no named instrument'}"]
+
+
+def evaluate_finetune(arguments: Namespace) -> Report:
+    """``evaluate finetune``."""
+    from .evaluate_finetune import evaluate_finetune as measure
+    from .evaluate_finetune import render_material
+    from .solo_settings import SoloSettings, read_settings
+
+    settings = read_settings(arguments.config, arguments.overrides)
+    if not isinstance(settings, SoloSettings):
+        raise SettingsError(f"{arguments.config}: trains many instruments; a file with `kind: solo` is wanted")
+    progress, close = _progress("file")
+    render_material(CORPUS_CONFIG, arguments.material, soundfont_folders=arguments.soundfonts, progress=progress)
+    close()
+    figures = measure(
+        arguments.material,
+        settings,
+        seconds=arguments.seconds,
+        performances=arguments.performances,
+        only=arguments.only.split(",") if arguments.only else None,
+        weights=arguments.weights,
+        report=_tell,
+    )
+    keys = [key for key, value in figures.items() if not isinstance(value, dict | list)]
+    return figures, _table([(key, _show(figures[key])) for key in keys])
 
 
 def evaluate_parallel(arguments: Namespace) -> Report:
@@ -705,6 +765,9 @@ def _check_kept(path: Path, *, overwrite: bool) -> None:
 def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
     """Model, timbre and its name, of ``--to``, ``--like`` or ``--mix``."""
     to, weights = arguments.to, arguments.weights
+    if to and is_address(to):
+        name = parse_address(to)[2]
+        to = str(fetch(to)) + (f":{name}" if name else "")
     if arguments.refine and not arguments.like:
         raise SettingsError("--refine fits the model to a recording of the instrument; give one with --like")
     if arguments.keep and not arguments.refine:
@@ -720,6 +783,7 @@ def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
         to = name or model.names[0]
     else:
         model = load_model(weights)
+    model = model if arguments.room else model.dry()
     if arguments.refine:
         model = _refined(arguments, model)
         return model, find_target(model, model.sample_rate, to=model.names[0]), arguments.like.name

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import SettingsError
 
+Kind = TypeVar("Kind", bound=BaseModel)
 
-class _Section(BaseModel):
+
+class Section(BaseModel):
+    """Settings: fixed, and nothing else beside them."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """Shape of the networks; stored with the weights."""
 
     sample_rate: int = Field(48000, gt=0)  # full band: older systems stop at 16 kHz and sound dull
@@ -38,7 +42,7 @@ FEATURED = (
 )
 
 
-class DataSettings(_Section):
+class DataSettings(Section):
     """What a batch is made of."""
 
     corpus: str = "corpus/train"  # a folder made by `tonetransfer corpus render`
@@ -58,7 +62,7 @@ class DataSettings(_Section):
     workers: int = Field(1, ge=0)  # processes that make batches while the last one is learned from
 
 
-class TrainSettings(_Section):
+class TrainSettings(Section):
     """How the weights are found."""
 
     steps: int = Field(6000, gt=0)
@@ -85,7 +89,7 @@ class TrainSettings(_Section):
     output: str = "runs/all"
 
 
-class Settings(_Section):
+class Settings(Section):
     """All of it."""
 
     name: str = "all"
@@ -102,6 +106,11 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     SettingsError
         With every problem at once, and the nearest known name for each unknown one.
     """
+    return validate_settings(read_differences(path, overrides), where=str(path))
+
+
+def read_differences(path: str | Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """What a YAML file of settings and `section.key=value` overrides say, not checked yet; raises SettingsError."""
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -113,15 +122,20 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
         raise SettingsError(f"{path}: holds a {type(content).__name__}; a mapping of settings was wanted, see configs/ for examples")
     for override in overrides or []:
         _apply(content, override)
-    return validate_settings(content, where=str(path))
+    return content
 
 
 def validate_settings(content: dict[str, Any], *, where: str = "settings") -> Settings:
     """A plain mapping to :class:`Settings`; raises SettingsError."""
+    return validate_as(Settings, content, where=where)
+
+
+def validate_as(kind: type[Kind], content: dict[str, Any], *, where: str = "settings") -> Kind:
+    """A plain mapping to settings of a kind; raises SettingsError with every problem at once."""
     try:
-        return Settings.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
-        raise SettingsError(f"{where}: " + "; ".join(_explain(problem) for problem in error.errors())) from None
+        raise SettingsError(f"{where}: " + "; ".join(_explain(problem, kind) for problem in error.errors())) from None
 
 
 def _apply(content: dict[str, Any], override: str) -> None:
@@ -136,11 +150,11 @@ def _apply(content: dict[str, Any], override: str) -> None:
     content[key] = yaml.safe_load(value)
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, kind: type[BaseModel]) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
         return f"{place}: {problem['msg'].lower()} (came: {problem['input']!r})"
-    known = _names(Settings, [str(part) for part in problem["loc"][:-1]])
+    known = _names(kind, [str(part) for part in problem["loc"][:-1]])
     near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
     return f"{place}: no such setting" + (f", did you mean {near[0]}?" if near else f"; there are {', '.join(known)}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
@@ -19,6 +20,7 @@ from .encoder import TimbreEncoder
 from .errors import AudioError, ControlsError, InstrumentError
 from .frames import FrameGrid
 from .release import USUAL_DB_PER_S
+from .room import reverberate, reverberate_stream
 from .synth import PIECE_FRAMES, SynthParams, highest_around
 
 EXCERPT_SECONDS = 3.0  # what the encoder hears at once
@@ -88,10 +90,16 @@ class TimbreModel(nn.Module):
         Plain numbers of it go to the networks.
     instruments : sequence of Instrument
         The named timbres; their z and loudness quantiles are buffers of the same order.
+
+    Attributes
+    ----------
+    room : Tensor [shape=(n_taps,)] or None
+        Impulse response, without the direct sound, of the room that a model of one instrument has learned; None: it plays dry.
     """
 
     timbres: torch.Tensor
     quantiles: torch.Tensor
+    room: torch.Tensor | None
 
     def __init__(self, settings: ModelSettings, instruments: tuple[Instrument, ...] = ()) -> None:
         super().__init__()
@@ -102,6 +110,7 @@ class TimbreModel(nn.Module):
         self.decoder = Decoder(settings.z_dim, settings.decoder_width, settings.n_harmonics, settings.n_bands, settings.sample_rate)
         self.register_buffer("timbres", torch.zeros(len(instruments), settings.z_dim))
         self.register_buffer("quantiles", torch.zeros(len(instruments), len(QUANTILES)))
+        self.register_buffer("room", None)
         self.eval()
 
     @property
@@ -221,12 +230,20 @@ class TimbreModel(nn.Module):
             yield params.map(lambda x: x[0])
 
     def render(self, params: SynthParams, *, seed: int = 0) -> torch.Tensor:
-        """Synthesizer parameters (n_frames, ...) to audio (n_frames * hop_length,)."""
-        return synth.render(params, self.grid, seed=seed)
+        """Synthesizer parameters (n_frames, ...) to audio (n_frames * hop_length,), in the room if there is one."""
+        sound = synth.render(params, self.grid, seed=seed)
+        return sound if self.room is None else reverberate(sound, self.room)
 
     def play(self, controls: Controls, z: torch.Tensor, *, seed: int = 0) -> Iterator[torch.Tensor]:
         """Decode and render in consecutive pieces of audio, in bounded memory."""
-        return synth.render_stream(self.decode_stream(controls, z), self.grid, seed=seed)
+        sound = synth.render_stream(self.decode_stream(controls, z), self.grid, seed=seed)
+        return sound if self.room is None else reverberate_stream(sound, self.room)
+
+    def dry(self) -> TimbreModel:
+        """The same model without its room."""
+        model = copy(self)
+        model._buffers = {**self._buffers, "room": None}
+        return model
 
     def _check(self, controls: Controls, z: torch.Tensor) -> None:
         if controls.grid != self.grid:

@@ -7,26 +7,33 @@ and pitch into a spectrum stays as it was learned from many instruments; a part 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .audio import AudioLike
 from .controls import Controls, extract
-from .decoder import Decoder
-from .dynamics import QUANTILES
 from .errors import AudioError
-from .losses import FFT_SIZES, spectral_loss
-from .loudness import loudness_db
+from .likeness import (
+    SHIFT_DB,
+    Batch,
+    coupling_lost,
+    decoded,
+    likeness_loss,
+    seconds_held_out,
+    single_instrument,
+    snapshot,
+    warm_cosine,
+    white_for,
+)
+from .losses import FFT_SIZES
 from .model import Instrument, TimbreModel
 from .reference import SHORTEST_S
 from .spectral import magnitudes
-from .synth import below_nyquist, highest_around, render_batch
+from .synth import highest_around, render_batch
 from .target import Target, at_peak, at_rate, find_target
 from .trackers import DEFAULT_TRACKER
 
@@ -34,15 +41,9 @@ STEPS = 200  # with two excerpts each: about half a minute on two slow cores
 BATCH_SIZE = 2
 EXCERPT_S = 1.0  # as long as in training
 LONGEST_S = 60  # of a reference: its seconds with the most notes
-HELD_OUT = 5  # one second of so many is not learned from
 CHECK_EVERY = 30  # steps
 RATES = {"z": 2e-2, "head.bias": 1e-2, "head.weight": 5e-4, "film_before.bias": 5e-3, "film_after.bias": 5e-3}  # what is moved, how fast
-DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT, COUPLING_WEIGHT = 1.0, 0.5, 0.05, 2.0
-SHIFT_DB = 4.0, 12.0  # louder or softer than the recording: what was learned of dynamics from many instruments is to last
-FAINT = 1e-4  # of the sum of all harmonics: fainter ones do not count
-AUDIBLE_DB, FLOOR_DB = 60.0, 80.0  # below the recording's largest magnitude: a real one has a room and a microphone further down
-NOTE_SHARE = 0.3  # of a second, or it is not learned from
-FAINT_DB = -60.0
+COUPLING_WEIGHT = 2.0
 
 Progress = Callable[[int, int], None]
 
@@ -107,23 +108,10 @@ def refine(
 
 
 def _instrument_of(model: TimbreModel, target: Target, name: str) -> TimbreModel:
-    """A copy of a model with a single named timbre."""
-    facts = Instrument(name, "refined", target.lowest_midi, target.highest_midi, target.mean_midi, "a recording", "that of the recording")
-    copy = deepcopy(model).requires_grad_(False)
-    copy.instruments, copy.timbres = (facts,), target.z[None].clone()
-    copy.quantiles = torch.zeros(1, len(QUANTILES)) if target.quantiles is None else target.quantiles[None].clone()
-    return copy
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Excerpts: f0_hz, highest_hz and loudness_db (batch, n_frames), sound (batch, n_samples), white (batch, n_samples + 2 hops)."""
-
-    f0_hz: torch.Tensor
-    highest_hz: torch.Tensor
-    loudness_db: torch.Tensor
-    sound: torch.Tensor
-    white: torch.Tensor
+    """A copy of a model with the instrument of a recording alone."""
+    ends = target.lowest_midi, target.highest_midi, target.mean_midi
+    facts = Instrument(name, "refined", *ends, "a recording", "that of the recording", target.release_db_per_s)
+    return single_instrument(model, facts, target.z, target.quantiles)
 
 
 class _Material:
@@ -137,10 +125,8 @@ class _Material:
         self.largest = float(magnitudes(sound, 2048, 512).max())
         notes = heard.note_frames().float().numpy()
         firsts = np.arange(0, heard.n_frames - self.length + 1, self.length)
-        share = np.array([notes[first : first + self.length].mean() for first in firsts])
-        kept = np.sort(np.argsort(-share, kind="stable")[:LONGEST_S])
-        kept = kept[share[kept] >= min(NOTE_SHARE, share.max())]
-        self.judged = firsts[kept[HELD_OUT // 2 :: HELD_OUT]]  # the middle one of five; none of one or two
+        kept, judged = seconds_held_out(np.array([notes[first : first + self.length].mean() for first in firsts]), LONGEST_S)
+        self.judged = firsts[judged]
         learned = np.zeros(heard.n_frames + 1, bool)
         for first in firsts[kept]:
             learned[first : first + self.length] = first not in self.judged
@@ -149,13 +135,13 @@ class _Material:
         whole = np.lib.stride_tricks.sliding_window_view(learned[:-1], self.length).all(axis=-1)
         self.learned = np.flatnonzero(whole)
 
-    def at(self, firsts: np.ndarray, seed: int) -> _Batch:
+    def at(self, firsts: np.ndarray, seed: int) -> Batch:
         """Excerpts that begin in frames `firsts`, with noise to render them."""
         hop, n = self.grid.hop_length, self.length
         frames = torch.from_numpy(firsts)[:, None] + torch.arange(n)
         sound = torch.stack([self.sound[first * hop : (first + n) * hop] for first in firsts.tolist()])
-        white = torch.rand(len(firsts), (n + 2) * hop, generator=torch.Generator().manual_seed(seed)).sub_(0.5).mul_(12.0**0.5)
-        return _Batch(self.heard.f0_hz[frames], self.highest_hz[frames], self.heard.loudness_db[frames], sound, white)
+        white = white_for(len(firsts), n, self.grid, seed)
+        return Batch(self.heard.f0_hz[frames], self.highest_hz[frames], self.heard.loudness_db[frames], sound, white)
 
 
 def _fit(model: TimbreModel, material: _Material, steps: int, seed: int, progress: Progress | None) -> None:
@@ -163,11 +149,11 @@ def _fit(model: TimbreModel, material: _Material, steps: int, seed: int, progres
     z = model.timbres[0].clone()
     moved = {"z": z} | {key: value for key, value in model.decoder.named_parameters() if key in RATES}
     optimizer = torch.optim.Adam([{"params": [moved[key]], "lr": RATES[key]} for key in moved], betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, steps))
     rng = np.random.default_rng(seed)
     judge = material.at(material.judged, seed) if len(material.judged) else None
     learned, start = deepcopy(model.decoder), z.clone()
-    best, lowest = _snapshot(moved), _judge(model, z, judge, material.largest)
+    best, lowest = snapshot(moved), _judge(model, z, judge, material.largest)
     for step in range(steps):
         for value in moved.values():
             value.requires_grad_(True)
@@ -175,16 +161,17 @@ def _fit(model: TimbreModel, material: _Material, steps: int, seed: int, progres
         sizes = (2048, int(rng.choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
         optimizer.zero_grad()
         shift_db = float(rng.choice([-1.0, 1.0]) * rng.uniform(*SHIFT_DB))
-        loss = _loss(model, z, batch, material.largest, sizes) + COUPLING_WEIGHT * _coupling_lost(
-            model.decoder, z, learned, start, batch, shift_db
-        )
+        params, change = decoded(model.decoder, z, batch, shift_db)
+        assert change is not None
+        loss = likeness_loss(render_batch(params, model.grid, batch.white), batch.sound, model.grid, material.largest, sizes)
+        loss = loss + COUPLING_WEIGHT * coupling_lost(change, learned, start, batch, shift_db)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         optimizer.step()
         schedule.step()
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
             found = _judge(model, z, judge, material.largest)
             if found <= lowest:
-                best, lowest = _snapshot(moved), found
+                best, lowest = snapshot(moved), found
         if progress:
             progress(step + 1, steps)
     with torch.no_grad():
@@ -193,52 +180,10 @@ def _fit(model: TimbreModel, material: _Material, steps: int, seed: int, progres
         model.timbres.copy_(z[None])
 
 
-def _rate(step: int, steps: int) -> float:
-    """Warmed up, then a cosine down to a twentieth."""
-    return min((step + 1) / 10.0, 1.0) * (0.05 + 0.95 * 0.5 * (1.0 + math.cos(math.pi * step / steps)))
-
-
-def _snapshot(moved: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {key: value.detach().clone() for key, value in moved.items()}
-
-
 @torch.no_grad()
-def _judge(model: TimbreModel, z: torch.Tensor, batch: _Batch | None, largest: float) -> float:
+def _judge(model: TimbreModel, z: torch.Tensor, batch: Batch | None, largest: float) -> float:
     """Loss on what was held out; 0 if nothing was."""
-    return 0.0 if batch is None else float(_loss(model, z, batch, largest, FFT_SIZES))
-
-
-def _loss(model: TimbreModel, z: torch.Tensor, batch: _Batch, largest: float, sizes: tuple[int, ...]) -> torch.Tensor:
-    params, _ = model.decoder(batch.f0_hz, batch.loudness_db, z.expand(len(batch.f0_hz), -1), highest_hz=batch.highest_hz)
-    sound = render_batch(params, model.grid, batch.white)
-    loss = spectral_loss(sound, batch.sound, sizes, distance_weight=DISTANCE_WEIGHT)
-    wanted = loudness_db(batch.sound, model.grid)
-    off_db = ((loudness_db(sound, model.grid) - wanted).abs() * (wanted > FAINT_DB)).mean()
-    return loss + AUDIBLE_WEIGHT * _audible_distance(sound, batch.sound, largest) + LOUDNESS_WEIGHT * off_db
-
-
-def _coupling_lost(
-    decoder: Decoder, z: torch.Tensor, learned: Decoder, start: torch.Tensor, batch: _Batch, shift_db: float
-) -> torch.Tensor:
-    """How differently a change of loudness changes the partials of two decoders: mean [nepers] over those that may sound."""
-    f0_hz, highest_hz = batch.f0_hz[:1].expand(2, -1), batch.highest_hz[:1].expand(2, -1)
-    loudness = torch.cat([batch.loudness_db[:1], batch.loudness_db[:1] + shift_db])
-
-    def change(one: Decoder, timbre: torch.Tensor) -> torch.Tensor:
-        params, _ = one(f0_hz, loudness, timbre.expand(2, -1), highest_hz=highest_hz)
-        soft, loud = torch.log(params.harmonic_distribution + FAINT)
-        return loud - soft
-
-    with torch.no_grad():
-        wanted = change(learned, start)
-        audible = below_nyquist(highest_hz[0], decoder.n_harmonics, decoder.sample_rate).to(wanted)
-    return ((change(decoder, z) - wanted).abs() * audible).sum() / audible.sum()
-
-
-def _audible_distance(sound: torch.Tensor, target: torch.Tensor, largest: float) -> torch.Tensor:
-    """RMS difference of log magnitudes [nepers] over the bins in which either is within 60 dB of the recording's largest magnitude."""
-    x, y = (magnitudes(signal, 2048, 512) for signal in (sound, target))
-    faintest, floor = (largest * 10.0 ** (-below / 20.0) for below in (AUDIBLE_DB, FLOOR_DB))
-    audible = ((x > faintest) | (y > faintest)).to(x)
-    difference = torch.log(x.clamp(min=floor)) - torch.log(y.clamp(min=floor))
-    return ((difference.square() * audible).sum() / audible.sum().clamp(min=1.0) + 1e-6).sqrt()
+    if batch is None:
+        return 0.0
+    sound = render_batch(decoded(model.decoder, z, batch)[0], model.grid, batch.white)
+    return float(likeness_loss(sound, batch.sound, model.grid, largest, FFT_SIZES))

@@ -66,14 +66,14 @@ def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | 
 
 
 def find_weights(name: str | Path | None = None) -> Path:
-    """Where a weights file is: a path, a name in ``$TONETRANSFER_INSTRUMENTS``, or (None) the bundled one.
+    """Where a weights file is: a path, a name in ``$TONETRANSFER_INSTRUMENTS``, or (None or ``bundled``) the bundled one.
 
     Raises
     ------
     WeightsError
         There is no such file.
     """
-    if name is None:
+    if name is None or str(name) == Path(BUNDLED).stem:
         bundled = Path(str(resources.files("tonetransfer.instruments") / BUNDLED))
         if not bundled.is_file():
             raise WeightsError("the bundled weights are missing from this installation; install the package again, or give a weights file")
@@ -117,6 +117,8 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
         problem = " ".join(str(error).split())[:120]
         raise WeightsError(f"{found.name}: its description does not fit this version ({problem}); use weights of this version") from None
     model = TimbreModel(settings, instruments)
+    if len(instruments) == 1 and "room" in tensors and tensors["room"].dim() == 1:
+        model.room = torch.zeros_like(tensors["room"])  # of any length, and files without one stay as they are
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     came = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     different = sorted(name for name in wanted.keys() | came.keys() if wanted.get(name) != came.get(name))

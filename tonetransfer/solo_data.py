@@ -1,0 +1,230 @@
+"""One instrument's recordings as excerpts to learn from, and others to judge by.
+
+What a batch holds follows from the seed and the number of the step alone: a run that was killed goes on with the very excerpts that it
+would have seen, and two processes that share the work see together what one would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from .controls import Controls
+from .errors import AudioError
+from .frames import FrameGrid
+from .likeness import NOTE_SHARE, Batch, seconds_held_out, white_for
+from .spectral import magnitudes
+from .synth import highest_around
+from .target import REFERENCE_PEAK
+
+TRAIN, VALIDATION = "train", "validation"
+SHORTEST_S = 5.0  # of notes: with less there is nothing to learn from, --like --refine does as well
+REFERENCE_S = 60.0  # of the recordings with the most notes: what the encoder hears
+PIECE_S = 30.0  # read at a time where a whole recording is gone through
+
+
+class PreparedFolder(Protocol):
+    """What is read of a prepared data set (:class:`tonetransfer.dataset.Prepared`)."""
+
+    @property
+    def manifest(self) -> dict[str, Any]: ...
+    @property
+    def recordings(self) -> Sequence[Any]: ...  # with name, n_frames and split
+    def audio(self, recording: Any, first_sample: int, n_samples: int) -> Any: ...
+    def controls(self, recording: Any) -> Controls: ...
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A recording whose controls are held: what of it is learned from and judged by, as first frames."""
+
+    recording: Any
+    heard: Controls
+    highest_hz: torch.Tensor
+    learned: np.ndarray
+    judged: np.ndarray
+
+
+class Material:
+    """A prepared folder at the level that models are trained at.
+
+    Recordings of the validation split are judged by; if there is none, every fifth second of each of the others is, and not learned from.
+
+    Parameters
+    ----------
+    prepared : PreparedFolder
+    grid : FrameGrid
+    excerpt_seconds, lead_seconds : float
+        An excerpt's length, and what is played before it.
+
+    Raises
+    ------
+    AudioError
+        Silence, or too little of notes.
+    """
+
+    def __init__(self, prepared: PreparedFolder, grid: FrameGrid, *, excerpt_seconds: float = 1.0, lead_seconds: float = 0.0) -> None:
+        self.prepared, self.grid = prepared, grid
+        self.lead = round(lead_seconds * grid.frame_rate)
+        self.length = round(excerpt_seconds * grid.frame_rate)
+        recordings = list(prepared.recordings)
+        heard = [prepared.controls(recording) for recording in recordings]
+        learned_s = sum(self._note_seconds(c) for r, c in zip(recordings, heard, strict=True) if r.split != VALIDATION)
+        if learned_s < SHORTEST_S:
+            raise AudioError(
+                f"the prepared recordings hold {learned_s:.1f} s of notes to learn from; {SHORTEST_S:.0f} s or more are wanted, better a "
+                "minute: record more, or use transfer --like FILE --refine"
+            )
+        peak = max(self._peak(recording) for recording in recordings)
+        if peak <= 0.0:
+            raise AudioError("the prepared recordings are silent; check their level, and prepare them again")
+        self.gain = REFERENCE_PEAK / peak
+        whole = any(recording.split == VALIDATION for recording in recordings)
+        shifted = [controls.shift_loudness(20.0 * math.log10(self.gain)) for controls in heard]
+        self.pieces = [self._piece(r, c, whole) for r, c in zip(recordings, shifted, strict=True)]
+        self.counts = np.cumsum([len(piece.learned) for piece in self.pieces])
+        if not self.counts[-1]:
+            span_s = (self.lead + self.length) / grid.frame_rate
+            raise AudioError(f"no recording holds {span_s:.1f} s with notes in one piece; longer recordings are wanted")
+
+        if not any(len(piece.judged) for piece in self.pieces):
+            raise AudioError(f"no {excerpt_seconds:g} s with notes are held out to judge by; more recordings are wanted, or longer ones")
+
+    def _note_seconds(self, controls: Controls) -> float:
+        return float(controls.note_frames().sum()) / self.grid.frame_rate
+
+    def _peak(self, recording: Any) -> float:
+        n_samples, step = self.grid.n_samples(recording.n_frames), round(PIECE_S * self.grid.sample_rate)
+        pieces = (self._read(recording, first, min(step, n_samples - first)) for first in range(0, n_samples, step))
+        return max((float(piece.abs().max()) for piece in pieces if len(piece)), default=0.0)
+
+    def _read(self, recording: Any, first: int, n_samples: int) -> torch.Tensor:
+        """A stretch of a recording; zeros after its end."""
+        sound = torch.as_tensor(np.asarray(self.prepared.audio(recording, first, n_samples)), dtype=torch.float32)
+        return torch.nn.functional.pad(sound, (0, n_samples - len(sound)))
+
+    def _piece(self, recording: Any, heard: Controls, whole: bool) -> _Piece:
+        """`whole`: recordings are learned from or judged by as a whole."""
+        n, span = self.length, self.lead + self.length
+        notes = heard.note_frames().numpy()
+        firsts = np.arange(0, max(heard.n_frames - span + 1, 0), n)
+        share = np.array([notes[first + self.lead : first + span].mean() for first in firsts])
+        judged = np.zeros(0, int)
+        free = np.ones(heard.n_frames, bool)
+        if not whole:
+            judged = firsts[seconds_held_out(share)[1]]
+            for first in judged:
+                free[first + self.lead : first + span] = False
+        elif recording.split == VALIDATION:
+            judged, free = firsts[seconds_held_out(share)[0]], np.zeros(heard.n_frames, bool)
+        if heard.n_frames < span:
+            learned = np.zeros(0, int)
+        else:
+            sums = np.concatenate([[0], np.cumsum(notes)])
+            begin = np.arange(heard.n_frames - span + 1)
+            enough = sums[begin + span] - sums[begin + self.lead] >= NOTE_SHARE * n
+            learned = begin[enough & np.lib.stride_tricks.sliding_window_view(free, span).all(axis=-1)]
+        return _Piece(recording, heard, highest_around(heard.f0_hz), learned, judged)
+
+    def white(self, count: int, seed: int) -> torch.Tensor:
+        """Noise to render `count` excerpts with."""
+        return white_for(count, self.lead + self.length, self.grid, seed)
+
+    def batch(self, chosen: Sequence[tuple[int, int]], white: torch.Tensor) -> Batch:
+        """Excerpts (piece, first frame), lead included."""
+        hop, n = self.grid.hop_length, self.lead + self.length
+        pieces = [(self.pieces[i], first) for i, first in chosen]
+        sound = [self._read(piece.recording, first * hop, n * hop) * self.gain for piece, first in pieces]
+        tracks = [
+            torch.stack([track[first : first + n] for track, first in some])
+            for some in (
+                [(piece.heard.f0_hz, first) for piece, first in pieces],
+                [(piece.highest_hz, first) for piece, first in pieces],
+                [(piece.heard.loudness_db, first) for piece, first in pieces],
+            )
+        ]
+        return Batch(*tracks, torch.stack(sound), white)
+
+    def drawn(self, step: int, count: int, seed: int) -> tuple[list[tuple[int, int]], int]:
+        """The excerpts of a step, and the seed of their noise."""
+        rng = np.random.default_rng([seed, step])
+        places = rng.integers(self.counts[-1], size=count)
+        owners = np.searchsorted(self.counts, places, side="right")
+        before = self.counts - [len(piece.learned) for piece in self.pieces]
+        chosen = [(int(i), int(self.pieces[i].learned[place - before[i]])) for i, place in zip(owners, places, strict=True)]
+        return chosen, int(rng.integers(2**31))
+
+    def judged(self, count: int) -> list[tuple[int, int]]:
+        """At most `count` excerpts to judge by, evenly over all that there are."""
+        every = [(i, int(first)) for i, piece in enumerate(self.pieces) for first in piece.judged]
+        picked = np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)) if every else []
+        return [every[i] for i in picked]
+
+    @cached_property
+    def largest(self) -> float:
+        """Largest magnitude (Hann window of 2048) of what is learned from."""
+        hop, step, largest = self.grid.hop_length, round(PIECE_S * self.grid.frame_rate), 0.0
+        for piece in self.pieces:
+            for first in range(0, piece.heard.n_frames, step):
+                n_samples = min(step, piece.heard.n_frames - first) * hop
+                largest = max(largest, float(magnitudes(self._read(piece.recording, first * hop, n_samples), 2048, 512).max()))
+        return largest * self.gain
+
+    def learned_pieces(self) -> list[_Piece]:
+        """Recordings that are learned from."""
+        return [piece for piece in self.pieces if piece.recording.split != VALIDATION]
+
+    def sound_of(self, piece: _Piece, longest_s: float | None = None) -> torch.Tensor:
+        """A recording, or its beginning, at the level of training, (n_samples,)."""
+        n_samples = piece.heard.n_samples
+        if longest_s is not None:
+            n_samples = min(n_samples, round(longest_s * self.grid.sample_rate))
+        return self._read(piece.recording, 0, n_samples) * self.gain
+
+    def reference(self) -> torch.Tensor:
+        """Up to a minute of what is learned from, for the encoder, (n_samples,)."""
+        sounds: list[torch.Tensor] = []
+        left = REFERENCE_S
+        for piece in sorted(self.learned_pieces(), key=lambda one: -int(one.heard.note_frames().sum())):
+            sounds.append(self.sound_of(piece, left))
+            left -= len(sounds[-1]) / self.grid.sample_rate
+            if left <= 0.0:
+                break
+        return torch.cat(sounds)
+
+    def minutes(self) -> float:
+        """Of all recordings."""
+        return sum(piece.heard.n_frames for piece in self.pieces) / self.grid.frame_rate / 60.0
+
+
+class SoloBatches(IterableDataset[Batch]):
+    """Batches from a step on, without end; of each, the share of one of several processes.
+
+    Parameters
+    ----------
+    material : Material
+    batch_size : int
+        Of all processes together.
+    seed, step : int
+    rank, world : int
+        Which process of how many.
+    """
+
+    def __init__(self, material: Material, batch_size: int, *, seed: int, step: int = 0, rank: int = 0, world: int = 1) -> None:
+        self.material, self.batch_size, self.seed, self.step = material, batch_size, seed, step
+        self.rank, self.world = rank, world
+
+    def __iter__(self) -> Iterator[Batch]:
+        step = self.step
+        while True:
+            chosen, noise = self.material.drawn(step, self.batch_size, self.seed)
+            mine = slice(self.rank, None, self.world)
+            yield self.material.batch(chosen[mine], self.material.white(self.batch_size, noise)[mine])
+            step += 1
