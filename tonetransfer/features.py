@@ -21,7 +21,7 @@ Formulas: Peeters, Giordano, Susini, Misdariis and McAdams, "The Timbre Toolbox"
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -186,9 +186,12 @@ def describe_note(analysis: Analysis, number: int) -> dict[str, float]:
         "vibrato_rate_hz": vibrato.rate_hz,
         "vibrato_extent_cents": vibrato.extent,
         "vibrato_onset_s": vibrato.onset_s,
+        "vibrato_end_s": vibrato.end_s,
         "vibrato_duration_s": vibrato.duration_s,
         "tremolo_rate_hz": tremolo.rate_hz,
         "tremolo_depth_db": tremolo.extent,
+        "tremolo_onset_s": tremolo.onset_s,
+        "tremolo_end_s": tremolo.end_s,
         "tremolo_duration_s": tremolo.duration_s,
         "inharmonicity_coefficient": inharmonicity(analysis.partials.stretch[note.frames], analysis.partials.amplitudes[note.frames]),
     }
@@ -243,8 +246,9 @@ def _modulation(
     found = find_modulation(body, grid.frame_rate, least_extent=least)
     if not found.extent:
         return found
-    onset_s = found.onset_s + first / grid.frame_rate if found.onset_s else 0.0
-    return Modulation(found.rate_hz, found.extent / swing_response(found.rate_hz, f0_hz, squared=squared), onset_s, found.duration_s)
+    first_s = first / grid.frame_rate
+    extent = found.extent / swing_response(found.rate_hz, f0_hz, squared=squared)
+    return replace(found, extent=extent, onset_s=found.onset_s + first_s if found.onset_s else 0.0, end_s=found.end_s + first_s)
 
 
 def _summarize_notes(notes: list[dict[str, float]]) -> dict[str, float]:
