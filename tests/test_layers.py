@@ -15,14 +15,14 @@ LAYERS = """
     audio spectral capture config settings performance
     periodicity salience trackers f0 loudness synth
     modulation envelope dynamics release heterodyne brightness
-    controls notes partials spectral_shape features panels plot
+    controls notes partials spectral_shape features techniques readout panels plot
     encoder decoder adversary losses metrics probes
     model
-    weights data soundfont notefolder orchestra corpus excerpts judge
+    weights data soundfont etudes notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify
-    train evaluate swaps resynthesis disentangle classify_measure classify_table export stream
+    train evaluate swaps resynthesis disentangle technique_measure classify_measure classify_table export stream
     commands
     cli __main__
 """

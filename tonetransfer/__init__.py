@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from .model import Instrument, TimbreModel
     from .refine import refine
     from .synth import SynthParams
-    from .transfer import analyze, describe, synthesize, transfer
+    from .techniques import Technique
+    from .transfer import analyze, describe, describe_frames, describe_notes, find_techniques, synthesize, transfer
     from .weights import load_model, save_model
 
 _HOMES = {
@@ -45,8 +46,12 @@ _HOMES = {
     "TimbreModel": "model",
     "refine": "refine",
     "SynthParams": "synth",
+    "Technique": "techniques",
     "analyze": "transfer",
     "describe": "transfer",
+    "describe_frames": "transfer",
+    "describe_notes": "transfer",
+    "find_techniques": "transfer",
     "synthesize": "transfer",
     "transfer": "transfer",
     "load_model": "weights",
@@ -61,13 +66,17 @@ __all__ = [
     "FrameGrid",
     "Instrument",
     "SynthParams",
+    "Technique",
     "TimbreModel",
     "ToneTransferError",
     "ToneTransferWarning",
     "analyze",
     "classify",
     "describe",
+    "describe_frames",
+    "describe_notes",
     "evaluate",
+    "find_techniques",
     "load_audio",
     "load_classifier",
     "load_model",

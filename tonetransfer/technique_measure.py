@@ -20,7 +20,7 @@ import torch
 
 from .controls import extract
 from .etudes import PRESETS, SYNTHESIZER, SYNTHESIZER_RANGE, compose_etude, play_etude
-from .features import analyze_timbre, describe_note
+from .features import analyze_timbre
 from .frames import FrameGrid
 from .techniques import TECHNIQUES, Technique, find_techniques
 from .trackers import DEFAULT_TRACKER
@@ -137,8 +137,7 @@ def evaluate_techniques(
 
 
 def _listen(audio: torch.Tensor, grid: FrameGrid, tracker: str) -> list[Technique]:
-    analysis = analyze_timbre(audio, extract(audio, grid, tracker=tracker))
-    return find_techniques(analysis, [describe_note(analysis, number) for number in range(len(analysis.notes))])
+    return find_techniques(analyze_timbre(audio, extract(audio, grid, tracker=tracker)))
 
 
 def _mistakes(truth: Sequence[Technique], found: Sequence[Technique], seed: int, player: str) -> list[dict[str, Any]]:

@@ -90,21 +90,22 @@ class _Move:
     travel_s: float
 
 
-def find_techniques(analysis: Analysis, notes: list[dict[str, float]]) -> list[Technique]:
+def find_techniques(analysis: Analysis) -> list[Technique]:
     """Label the playing techniques of a recording.
 
     Parameters
     ----------
     analysis : Analysis
-    notes : list of dict
-        Its notes, described by :func:`tonetransfer.features.describe_note`.
+        Of :func:`tonetransfer.features.analyze_timbre`.
 
     Returns
     -------
     list of Technique
         In order of their starts; empty for silence and for noise.
     """
-    found = _swings([note for note in notes if note["vibrato_extent_cents"] >= LEAST_VIBRATO_CENTS], "vibrato", "extent_cents") + _tremolos(notes)
+    notes = analysis.described
+    found = _swings([note for note in notes if note["vibrato_extent_cents"] >= LEAST_VIBRATO_CENTS], "vibrato", "extent_cents")
+    found += _swings([note for note in notes if not _goes_along(note)], "tremolo", "depth_db")
     vibratos = [one for one in found if one.name == "vibrato"]
     cents, sounding = _bridged(analysis)
     for run in runs(sounding):
@@ -125,10 +126,6 @@ def _swings(notes: list[dict[str, float]], name: str, size: str) -> list[Techniq
         else:
             found.append(Technique(name, start_s, end_s, figures))
     return found
-
-
-def _tremolos(notes: list[dict[str, float]]) -> list[Technique]:
-    return _swings([note for note in notes if not _goes_along(note)], "tremolo", "depth_db")
 
 
 def _goes_along(note: dict[str, float]) -> bool:
