@@ -31,7 +31,7 @@ from scipy.ndimage import median_filter
 from .convert import hz_to_midi
 from .features import Analysis
 from .modulation import LEAST_SHARE, WINDOW_S, follow_swing
-from .notes import Note, runs
+from .notes import DIP_DB, Note, runs
 
 TECHNIQUES = ("vibrato", "tremolo", "bend", "slide", "hammer_on", "pull_off", "staccato", "legato")
 
@@ -42,7 +42,9 @@ PAUSE_S = 0.03  # a move may hesitate
 STEP_S = 0.04  # 10 to 90 % of the way: quicker is a step; windows and trackers make up to 30 ms of a leap
 LEVEL_S = 0.05  # what is held for so long between two moves is a level
 TOP_S = 0.35  # a bend that stays away for longer is a new note
-SHORTEST_SCOOP_S = 0.1  # what is quicker belongs to the attack
+SHORTEST_SCOOP_S, LEAST_SCOOP_CENTS = 0.1, 75.0  # what is quicker or smaller belongs to the attack
+SCOOP_LEVEL_S = 0.1  # a note that is first held for longer slides
+LONGEST_OCTAVE_ERROR_S = 0.25  # an exact octave so soon after the start is the tracker's
 ATTACK_DB = 3.0  # a dip or a leap by so much at a step is a new attack
 ATTACK_NOISE_DB = 6.0  # and so is so much less harmonic to noise ratio 20 to 40 ms after it than later
 QUICK_SLIDE_S = 0.08  # what is quicker may be the pitch of an attack that has yet to settle
@@ -149,12 +151,13 @@ def _moves_named(analysis: Analysis, cents: np.ndarray, run: Note, vibratos: lis
             gradual = move.travel_s > STEP_S
             number += 1
             if not gradual:
-                if min(before_s, after_s) >= LEVEL_S and not _leaps(analysis, move) and not _noisy_after(analysis, move):
+                octave_error = number == 1 and before_s <= LONGEST_OCTAVE_ERROR_S and abs(abs(move.cents) - 1200.0) <= 30.0
+                if not octave_error and min(before_s, after_s) >= LEVEL_S and not _leaps(analysis, move) and not _noisy_after(analysis, move):
                     found.append(_slur(move, rate))
             elif following and _returns(move, following, after_s):
                 found.append(_move("bend", move.start, following.stop, {"bend_cents": move.cents}, rate))
                 number += 1
-            elif number == 1 and before_s < LEVEL_S and move.stop - part.start >= SHORTEST_SCOOP_S * rate:
+            elif number == 1 and before_s < SCOOP_LEVEL_S and _is_scoop(move, part, rate):
                 found.append(_move("bend", part.start, move.stop, {"bend_cents": -move.cents}, rate))
             elif min(before_s, after_s) >= LEVEL_S and (move.travel_s > QUICK_SLIDE_S or not _leaps(analysis, move)):
                 found.append(_move("slide", move.start, move.stop, {"interval_cents": move.cents}, rate))
@@ -175,6 +178,10 @@ def _returns(move: _Move, following: _Move, between_s: float) -> bool:
     """Whether two moves are one bend: away, and soon back."""
     remains = abs(move.cents + following.cents)
     return following.travel_s > STEP_S and between_s <= TOP_S and remains <= max(0.35 * abs(move.cents), 40.0)
+
+
+def _is_scoop(move: _Move, part: Note, rate: float) -> bool:
+    return move.stop - part.start >= SHORTEST_SCOOP_S * rate and abs(move.cents) >= LEAST_SCOOP_CENTS
 
 
 def _is_swing(move: _Move, vibratos: list[Technique], rate: float) -> bool:
@@ -219,7 +226,7 @@ def _articulated(analysis: Analysis, run: Note) -> list[Note]:
     """A stretch of sound, divided where a note begins after a dip of the level."""
     rate, level_db = analysis.grid.frame_rate, _level_db(analysis)
     starts = [note.start for note in analysis.notes if run.start < note.start < run.stop]
-    borders = [start for start in starts if _gap_s(level_db, start, rate, depth_db=6.0) > 0]
+    borders = [start for start in starts if _gap_s(level_db[run.frames], start - run.start, rate, depth_db=DIP_DB) > 0]
     return [Note(start, stop) for start, stop in zip([run.start, *borders], [*borders, run.stop], strict=True)]
 
 
@@ -274,12 +281,13 @@ def _noisy_after(analysis: Analysis, move: _Move) -> bool:
 
 
 def _gap_s(level_db: np.ndarray, frame: int, rate: float, *, depth_db: float) -> float:
-    """For how long, around a border of notes, the level stays `depth_db` below the softer of both sides."""
+    """For how long, around a border of notes, the level stays `depth_db` below the softer of both sides; an attack alone is no gap."""
     reach = round(0.15 * rate)
-    before, after = level_db[max(frame - reach, 0) : frame + 1], level_db[frame : frame + reach]
-    softer = min(before.max(), after.max())
-    around = level_db[max(frame - reach // 2, 0) : frame + reach // 2]
-    return float((around < softer - depth_db).sum() / rate)
+    first = max(frame - reach // 2, 0)
+    lowest = first + int(level_db[first : frame + reach // 2].argmin())
+    sides = level_db[max(lowest - reach, 0) : lowest + 1], level_db[lowest : lowest + reach]
+    softer = min(side.max() for side in sides)
+    return float((level_db[first : frame + reach // 2] < softer - depth_db).sum() / rate)
 
 
 def _legatos(analysis: Analysis, glides: list[Technique]) -> list[Technique]:
@@ -317,9 +325,11 @@ def _sounding_s(level_db: np.ndarray, rate: float) -> float:
 
     Infinite where it does not fall much further before the next note: then the two are joined.
     """
-    peak_db = level_db.max()
-    last = int(np.flatnonzero(level_db >= peak_db - HALF_DB)[-1])
-    return (last + 1) / rate if level_db[last:].min() <= peak_db - GAP_DB else math.inf
+    peak_db = level_db[: max(4 * len(level_db) // 5, 1)].max()  # the next attack may have begun at the very end
+    first = int(np.argmax(level_db >= peak_db - HALF_DB))
+    lowest = first + int(level_db[first:].argmin())
+    last = first + int(np.flatnonzero(level_db[first : lowest + 1] >= peak_db - HALF_DB)[-1])
+    return (last + 1) / rate if level_db[lowest] <= peak_db - GAP_DB else math.inf
 
 
 def _level_db(analysis: Analysis) -> np.ndarray:
