@@ -106,7 +106,9 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("file", metavar="FILE", type=Path)
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw waveform, spectrogram, notes, techniques, descriptors")
     verb.add_argument("--save", metavar="CONTROLS.npz", type=Path, help="write f0, periodicity and loudness, to be edited and synthesized")
-    verb.add_argument("--rolloff", metavar="PERCENT", type=_percent, action="append", default=[], help="add a roll-off frequency, such as 99")
+    verb.add_argument(
+        "--rolloff", metavar="PERCENT", type=_percent, action="append", default=[], help="add a roll-off frequency, such as 99"
+    )
     _add_tracker(verb)
     _add_overwrite(verb)
 
@@ -169,7 +171,9 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--unseen", metavar="FOLDER", type=Path, help="the same, from a soundfont never trained on (default: rendered now)")
     verb.add_argument("--recordings", metavar="FOLDER", type=Path, help="real recordings: are their melodies kept?")
     _add_weights(verb)
-    verb = _verb(evaluate, "techniques", "are playing techniques found, in performances whose techniques are known", run="evaluate_techniques")
+    verb = _verb(
+        evaluate, "techniques", "are playing techniques found, in performances whose techniques are known", run="evaluate_techniques"
+    )
     verb.add_argument("--etudes", metavar="N", type=_count, default=24, help="how many performances of 15 s (default: 24)")
     verb.add_argument("--seed", metavar="N", type=_count, default=1000, help="of the first; the rules were set below 100 (default: 1000)")
     verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")

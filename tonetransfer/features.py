@@ -168,9 +168,7 @@ def describe_notes(audio: AudioLike, controls: Controls) -> list[dict[str, float
     return notes_of(analyze_timbre(audio, controls))
 
 
-def describe_frames(
-    audio: AudioLike, controls: Controls, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT
-) -> dict[str, np.ndarray]:
+def describe_frames(audio: AudioLike, controls: Controls, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> dict[str, np.ndarray]:
     """Everything that has a value in each frame: `time_s`, all tracks, `onset_strength_db`, each (n_frames,), and `mel_db` (n_frames, 96).
 
     Arguments as for :func:`analyze_timbre`.

@@ -172,7 +172,14 @@ def draw_partial_lines(axes: Any, time_s: np.ndarray, f0_hz: np.ndarray, amplitu
         if k in (1, 2, 3, 4, 6, 8, 12, 16, 20):
             last = int(np.flatnonzero(shown)[-1])
             axes.annotate(
-                f"{k}", (time_s[last], k * f0_hz[last]), xytext=(-2, 5), textcoords="offset points", ha="right", va="center", fontsize=7, color="#7ff5e8"
+                f"{k}",
+                (time_s[last], k * f0_hz[last]),
+                xytext=(-2, 5),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=7,
+                color="#7ff5e8",
             )
 
 

@@ -322,7 +322,9 @@ def _draw_rows(rows: list[Any], analysis: Analysis, notes: list[dict[str, float]
     legend_above(brightness)
     brightness.set_title("Brightness")
     tidy(brightness, "[kHz]")
-    noise.plot(time_s, only_where(tracks["harmonic_to_noise_ratio_db"], mask), color="#5d9e5f", lw=1.2, label="harmonic-to-noise ratio [dB]")
+    noise.plot(
+        time_s, only_where(tracks["harmonic_to_noise_ratio_db"], mask), color="#5d9e5f", lw=1.2, label="harmonic-to-noise ratio [dB]"
+    )
     noise.set_ylim(0, 60)
     change = noise.twinx()
     change.plot(time_s, only_where(tracks["spectral_flux"], analysis.audible), color="#7d5ba6", lw=0.9, label="spectral flux (right)")

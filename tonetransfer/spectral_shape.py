@@ -1,7 +1,8 @@
 """The shape of the spectrum, frame by frame, for any sound, pitched or not.
 
 Windows are those of the loudness: Hann, 2048 samples, centred on the frame's instant, zeros beyond the ends. Definitions are
-librosa's where librosa has one; flux of spectra scaled to one L2 norm, skewness and kurtosis follow Peeters et al., "The Timbre Toolbox", JASA 130(5), 2011.
+librosa's where librosa has one; flux (of spectra scaled to an L2 norm of 1), skewness and kurtosis follow Peeters et al.,
+"The Timbre Toolbox", JASA 130(5), 2011.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Conventions
 -----------
 - A label is right if one of the same technique is matched with it: the spans' intersection over union is at least 0.5. Slurs
-  (`hammer_on`, `pull_off`) are instants whose spans are nominal; their middles must lie within 50 ms. Matching is one to one, the best first.
+  (`hammer_on`, `pull_off`) are instants whose spans are nominal; their middles must lie within 50 ms. Matching is one to one, the
+  best first.
 - Counts are summed over all etudes before precision, recall and F1 are computed. A technique that neither occurs nor is found
   has no figures.
 - The rules of :mod:`tonetransfer.techniques` were set on the etudes of seeds below 100; evaluation takes seeds from 1000 on.

@@ -112,7 +112,7 @@ def find_techniques(analysis: Analysis) -> list[Technique]:
     cents, sounding = _bridged(analysis)
     for run in runs(sounding):
         found += _moves_named(analysis, cents, run, vibratos)
-    found += _legatos(analysis, [one for one in found if one.name in ("bend", "slide")]) + _staccatos(analysis)
+    found += _legatos(analysis, [one for one in found if one.name == "bend"]) + _staccatos(analysis)
     return sorted(found, key=lambda one: (one.start_s, one.end_s))
 
 
@@ -143,28 +143,34 @@ def _moves_named(analysis: Analysis, cents: np.ndarray, run: Note, vibratos: lis
     for part in _articulated(analysis, run):
         moves = [move for move in _find_moves(cents[part.frames], part.start, rate) if not _is_swing(move, vibratos, rate)]
         edges = [part.start, *(edge for move in moves for edge in (move.start, move.stop)), part.stop]
-        level_s = [(edges[2 * k + 1] - edges[2 * k]) / rate for k in range(len(moves) + 1)]
-        number = 0
-        while number < len(moves):
-            move, before_s, after_s = moves[number], level_s[number], level_s[number + 1]
-            following = moves[number + 1] if number + 1 < len(moves) else None
-            gradual = move.travel_s > STEP_S
-            number += 1
-            if not gradual:
-                octave_error = number == 1 and before_s <= LONGEST_OCTAVE_ERROR_S and abs(abs(move.cents) - 1200.0) <= 30.0
-                if not octave_error and min(before_s, after_s) >= LEVEL_S and not _leaps(analysis, move) and not _noisy_after(analysis, move):
+        level_s = [(edges[2 * k + 1] - edges[2 * k]) / rate for k in range(len(moves) + 1)]  # before, between and after them
+        used = False
+        for number, move in enumerate(moves):
+            if used:  # as the second half of a bend
+                used = False
+                continue
+            following, held = next(iter(moves[number + 1 :]), None), min(level_s[number : number + 2]) >= LEVEL_S
+            leading_s = level_s[0] if number == 0 else math.inf
+            if move.travel_s <= STEP_S:
+                if held and _is_slur(analysis, move, leading_s):
                     found.append(_slur(move, rate))
-            elif following and _returns(move, following, after_s):
-                found.append(_move("bend", move.start, following.stop, {"bend_cents": move.cents}, rate))
-                number += 1
-            elif number == 1 and before_s < SCOOP_LEVEL_S and _is_scoop(move, part, rate):
-                found.append(_move("bend", part.start, move.stop, {"bend_cents": -move.cents}, rate))
-            elif min(before_s, after_s) >= LEVEL_S and (move.travel_s > QUICK_SLIDE_S or not _leaps(analysis, move)):
-                found.append(_move("slide", move.start, move.stop, {"interval_cents": move.cents}, rate))
+            elif following and _returns(move, following, level_s[number + 1]):
+                found.append(_span("bend", move.start, following.stop, {"bend_cents": move.cents}, rate))
+                used = True
+            elif leading_s < SCOOP_LEVEL_S and _is_scoop(move, part, rate):
+                found.append(_span("bend", part.start, move.stop, {"bend_cents": -move.cents}, rate))
+            elif held and (move.travel_s > QUICK_SLIDE_S or not _leaps(analysis, move)):
+                found.append(_span("slide", move.start, move.stop, {"interval_cents": move.cents}, rate))
     return found
 
 
-def _move(name: str, start: int, stop: int, figures: dict[str, float], rate: float) -> Technique:
+def _is_slur(analysis: Analysis, move: _Move, leading_s: float) -> bool:
+    """Whether a step, after `leading_s` of the sound, is neither a new attack nor the end of a tracker's error."""
+    octave_error = leading_s <= LONGEST_OCTAVE_ERROR_S and abs(abs(move.cents) - 1200.0) <= 30.0
+    return not octave_error and not _leaps(analysis, move) and not _noisy_after(analysis, move)
+
+
+def _span(name: str, start: int, stop: int, figures: dict[str, float], rate: float) -> Technique:
     return Technique(name, start / rate, stop / rate, figures)
 
 
@@ -242,7 +248,8 @@ def _find_moves(raw: np.ndarray, first: int, rate: float) -> list[_Move]:
     for sign in (1, -1):
         moving = sign * slope >= MOVING_CENTS_PER_S
         for gap in runs(~moving):
-            if gap.start > 0 and gap.stop < len(moving) and gap.stop - gap.start <= PAUSE_S * rate and not (sign * slope[gap.frames] < -50.0).any():
+            inside = gap.start > 0 and gap.stop < len(moving) and gap.stop - gap.start <= PAUSE_S * rate
+            if inside and (sign * slope[gap.frames] >= -MOVING_CENTS_PER_S / 4.0).all():
                 moving[gap.frames] = True
         for stretch in runs(moving):
             move = _measured(calm, stretch, first, rate)
@@ -258,7 +265,8 @@ def _measured(cents: np.ndarray, stretch: Note, first: int, rate: float) -> _Mov
     done = (cents[start:stop] - before) / (after - before if abs(after - before) > 1.0 else 1.0)
     left, arrived = int(np.argmax(done >= 0.1)), len(done) - 1 - int(np.argmax(done[::-1] <= 0.9))
     arrived = max(arrived + 1, left + 1)
-    return _Move(first + start + max(left - 1, 0), first + min(start + arrived + 1, len(cents)), float(after - before), (arrived - left) / rate)
+    begin, end = first + start + max(left - 1, 0), first + min(start + arrived + 1, len(cents))
+    return _Move(begin, end, float(after - before), (arrived - left) / rate)
 
 
 def _leaps(analysis: Analysis, move: _Move) -> bool:
@@ -275,8 +283,10 @@ def _leaps(analysis: Analysis, move: _Move) -> bool:
 
 def _noisy_after(analysis: Analysis, move: _Move) -> bool:
     """Whether noise stays for longer than a mere step of f0 makes it, as it does at a new attack."""
-    rate, frame, clear_db = analysis.grid.frame_rate, (move.start + move.stop) // 2, analysis.partials.harmonic_to_noise_ratio_db
-    soon, later = (clear_db[frame + round(first_s * rate) : frame + round(last_s * rate)] for first_s, last_s in ((0.02, 0.04), (0.08, 0.2)))
+    rate, frame = analysis.grid.frame_rate, (move.start + move.stop) // 2
+    clear_db = analysis.partials.harmonic_to_noise_ratio_db
+    soon = clear_db[frame + round(0.02 * rate) : frame + round(0.04 * rate)]
+    later = clear_db[frame + round(0.08 * rate) : frame + round(0.2 * rate)]
     return bool(len(soon) and len(later) and np.median(later) - soon.mean() > ATTACK_NOISE_DB)
 
 
@@ -290,22 +300,32 @@ def _gap_s(level_db: np.ndarray, frame: int, rate: float, *, depth_db: float) ->
     return float((level_db[first : frame + reach // 2] < softer - depth_db).sum() / rate)
 
 
-def _legatos(analysis: Analysis, glides: list[Technique]) -> list[Technique]:
+def _legatos(analysis: Analysis, bends: list[Technique]) -> list[Technique]:
     rate, level_db = analysis.grid.frame_rate, _level_db(analysis)
     midi = hz_to_midi(analysis.partials.f0_hz)
     joined = [
         after.start == before.stop
         and _gap_s(level_db, after.start, rate, depth_db=GAP_DB) < GAP_S
         and abs(np.median(midi[after.frames]) - np.median(midi[before.frames])) > 0.5
-        and not any(one.name == "bend" and one.start_s - 0.1 <= after.start / rate <= one.end_s + 0.1 for one in glides)
+        and not any(one.start_s - 0.1 <= after.start / rate <= one.end_s + 0.1 for one in bends)
         for before, after in zip(analysis.notes[:-1], analysis.notes[1:], strict=True)
     ]
-    spans = [run for run in runs(np.array(joined, bool)) if run.stop - run.start >= 2]
-    return [_move("legato", analysis.notes[run.start].start, analysis.notes[run.stop].stop, {"note_count": run.stop - run.start + 1.0}, rate) for run in spans]
+    found = []
+    for run in runs(np.array(joined, bool)):
+        if run.stop - run.start >= 2:
+            figures = {"note_count": run.stop - run.start + 1.0}
+            found.append(_span("legato", analysis.notes[run.start].start, analysis.notes[run.stop].stop, figures, rate))
+    return found
 
 
 def _staccatos(analysis: Analysis) -> list[Technique]:
-    rate, notes, level_db = analysis.grid.frame_rate, analysis.notes, _level_db(analysis)
+    rate, level_db = analysis.grid.frame_rate, _level_db(analysis)
+    notes: list[Note] = []
+    for note in analysis.notes:  # those between which the level does not dip count as one
+        if notes and note.start == notes[-1].stop and not _gap_s(level_db, note.start, rate, depth_db=DIP_DB):
+            notes[-1] = Note(notes[-1].start, note.stop)
+        else:
+            notes.append(note)
     if len(notes) < 2:
         return []
     ends = [*(note.start for note in notes[1:]), len(level_db)]
@@ -316,7 +336,7 @@ def _staccatos(analysis: Analysis) -> list[Technique]:
     found = []
     for run in runs(apart):
         stop = notes[run.stop].start + round(float(sounding_s[run.stop]) * rate)
-        found.append(_move("staccato", notes[run.start].start, stop, {"note_count": run.stop - run.start + 1.0}, rate))
+        found.append(_span("staccato", notes[run.start].start, stop, {"note_count": run.stop - run.start + 1.0}, rate))
     return found
 
 
