@@ -132,8 +132,12 @@ def test_analyze(run: Run, voice: Path) -> None:
     assert {"vibrato_rate_hz", "vibrato_extent_cents", "tremolo_rate_hz", "tremolo_depth_db", "f0_median_hz", "seconds"} <= found.keys()
     assert found["f0_median_hz"] == pytest.approx(523.25, rel=0.01)
     assert Controls.load("voice.npz").n_frames == 180 and Path("voice.png").stat().st_size > 10_000
-    code, out, err = run("analyze", voice)
-    assert code == 0 and err == "" and "vibrato_rate_hz" in out
+    assert found["note_count"] == len(found["notes"]) > 0 and isinstance(found["techniques"], list)
+    assert {"note", "start_s", "attack_s", "vibrato_rate_hz", "tristimulus_1", "spectral_centroid_hz"} <= found["notes"][0].keys()
+    code, out, err = run("analyze", voice, "--rolloff", "33")
+    assert code == 0 and err == "" and "vibrato_rate_hz" in out and "spectral_rolloff_33_hz" in out
+    assert all(f"\n{title}\n" in out for title in ("Notes", "Techniques", "Envelope of the notes", "Partials", "Spectrum"))
+    assert run("analyze", voice, "--rolloff", "133")[0] == 2
 
 
 def test_synthesize(run: Run, voice: Path, tiny_weights: Path) -> None:

@@ -15,17 +15,17 @@ LAYERS = """
     audio spectral capture config solo_settings settings performance
     periodicity salience trackers f0 loudness synth room
     modulation envelope dynamics release heterodyne brightness
-    controls notes partials spectral_shape features panels plot
+    controls notes partials spectral_shape features techniques readout panels plot
     encoder decoder adversary losses forces metrics_pitch metrics_failures metrics_timbre metrics compare probes
     model
-    weights dataset data hearings erase soundfont notefolder orchestra corpus excerpts judge
+    weights dataset data hearings erase soundfont etudes notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target likeness refine transfer classify
     sources suitability holdout engines prepare defects verdict doctor doctor_plot
     causal listen adapt convolve voice keys stream live score
     alarms card hub solo_data solo_measure solo_callbacks
-    train solo evaluate evaluate_finetune swaps resynthesis disentangle classify_measure classify_table scripted export foreign peers bench
+    train solo evaluate evaluate_finetune swaps resynthesis disentangle technique_measure classify_measure classify_table scripted export foreign peers bench
     bootstrap report_media report_sets report_measure report_page report
     commands
     cli __main__

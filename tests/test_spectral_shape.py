@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tonetransfer.frames import FrameGrid
-from tonetransfer.spectral_shape import spectral_flux, spectral_tracks
+from tonetransfer.spectral_shape import mel_tracks, spectral_flux, spectral_tracks
 
 GRID = FrameGrid()
 RATE = GRID.sample_rate
@@ -33,6 +33,20 @@ def test_tracks_are_those_of_librosa():
     }
     for key, values in expected.items():
         np.testing.assert_allclose(tracks[key], values[0, :100], rtol=2e-3, atol=1e-6, err_msg=key)
+
+
+def test_mel_spectrogram_onset_strength_and_any_roll_off_are_those_of_librosa():
+    audio = sawtooth(np.where(TIME < 0.5, 220.0, 330.0))
+    spectrum = np.abs(librosa.stft(audio, n_fft=2048, hop_length=480, pad_mode="constant"))[:, :100]
+    mel_db = librosa.power_to_db(librosa.feature.melspectrogram(S=spectrum**2, sr=RATE, n_mels=96), amin=1e-10, top_db=None)
+    found = mel_tracks(audio, GRID)
+    np.testing.assert_allclose(found["mel_db"], mel_db.T, atol=0.05)
+    onset = librosa.onset.onset_strength(S=mel_db, sr=RATE, center=False)
+    np.testing.assert_allclose(found["onset_strength_db"][1:], onset[1:], atol=0.05)
+    rolloff = librosa.feature.spectral_rolloff(S=spectrum, sr=RATE, roll_percent=0.33)[0]
+    tracks = spectral_tracks(audio, GRID, rolloff_percent=(33,))
+    np.testing.assert_allclose(tracks["spectral_rolloff_33_hz"], rolloff, atol=RATE / 2048)
+    assert "spectral_rolloff_85_hz" not in tracks
 
 
 def test_a_sine_of_1_khz_crosses_zero_2000_times_a_second():

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from .stream import Stream, StreamSettings
     from .report import write_report
     from .synth import SynthParams
-    from .transfer import analyze, describe, synthesize, transfer
+    from .techniques import Technique
+    from .transfer import analyze, describe, describe_frames, describe_notes, find_techniques, synthesize, transfer
     from .weights import load_model, save_model
 
 _HOMES = {
@@ -56,8 +57,12 @@ _HOMES = {
     "StreamSettings": "stream",
     "write_report": "report",
     "SynthParams": "synth",
+    "Technique": "techniques",
     "analyze": "transfer",
     "describe": "transfer",
+    "describe_frames": "transfer",
+    "describe_notes": "transfer",
+    "find_techniques": "transfer",
     "synthesize": "transfer",
     "transfer": "transfer",
     "load_model": "weights",
@@ -74,6 +79,7 @@ __all__ = [
     "Stream",
     "StreamSettings",
     "SynthParams",
+    "Technique",
     "TimbreModel",
     "ToneTransferError",
     "ToneTransferWarning",
@@ -82,7 +88,10 @@ __all__ = [
     "classify",
     "compare",
     "describe",
+    "describe_frames",
+    "describe_notes",
     "evaluate",
+    "find_techniques",
     "frechet_distance",
     "load_audio",
     "load_classifier",

@@ -128,8 +128,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "analyze", "measure what is played in a recording, and its timbre")
     verb.add_argument("file", metavar="FILE", type=Path)
-    verb.add_argument("--plot", metavar="PNG", type=Path, help="draw f0, loudness, periodicity and spectrogram")
+    verb.add_argument("--plot", metavar="PNG", type=Path, help="draw waveform, spectrogram, notes, techniques, descriptors")
     verb.add_argument("--save", metavar="CONTROLS.npz", type=Path, help="write f0, periodicity and loudness, to be edited and synthesized")
+    verb.add_argument(
+        "--rolloff", metavar="PERCENT", type=_percent, action="append", default=[], help="add a roll-off frequency, such as 99"
+    )
     _add_tracker(verb)
     _add_overwrite(verb)
 
@@ -286,6 +289,14 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--seconds", metavar="N", type=_seconds, default=60.0, help="of the instrument that are learned from (default: 60)")
     verb.add_argument("--performances", metavar="N", type=_count, default=3, help="that are played by each instrument (default: 3)")
     _add_weights(verb)
+    verb = _verb(
+        evaluate, "techniques", "are playing techniques found, in performances whose techniques are known", run="evaluate_techniques"
+    )
+    verb.add_argument("--etudes", metavar="N", type=_count, default=24, help="how many performances of 15 s (default: 24)")
+    verb.add_argument("--seed", metavar="N", type=_count, default=1000, help="of the first; the rules were set below 100 (default: 1000)")
+    verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
+    verb.add_argument("--synthesizer-only", action="store_true", help="do without FluidR3_GM, whose presets play every other one")
+    _add_tracker(verb)
     verb = _verb(evaluate, "timbre", "examine whether z says who plays, and nothing else", run="evaluate_timbre")
     verb.add_argument("--material", metavar="FOLDER", type=Path, default=Path("corpus/timbre"), help="rendered on first use, then kept")
     verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
@@ -401,6 +412,7 @@ def _shares(text: str) -> dict[str, float]:
 
 _number = _typed(_finite, "a number")
 _share = _typed(lambda text: _finite(text, 0.0, 1.0), "a number from 0 to 1")
+_percent = _typed(lambda text: _finite(text, 0.01, 99.99), "a percentage from 0.01 to 99.99")
 _seconds = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds from 0.01")
 _time = _typed(lambda text: _finite(text, 0.0, 60.0), "a number of seconds, 0 or more,")
 _level = _typed(lambda text: _finite(text, -100.0, 0.0), "a number of decibels, at most 0,")

@@ -164,24 +164,29 @@ def instruments(arguments: Namespace) -> Report:
 
 def analyze(arguments: Namespace) -> Report:
     """``analyze FILE``."""
-    from .features import describe_controls
+    from .features import analyze_timbre, notes_of, summarize
+    from .readout import analysis_lines
+    from .spectral_shape import ROLLOFF_PERCENT
+    from .techniques import find_techniques
 
     _check_files(arguments, reads=[arguments.file])
     grid = FrameGrid()
     audio, _ = load_audio(arguments.file, grid.sample_rate)
     controls = extract(audio, grid, tracker=_tracker(arguments))
     warn_about(audio, controls)
-    described = describe_controls(audio, controls)
+    analysis = analyze_timbre(audio, controls, rolloff_percent=tuple(dict.fromkeys([*ROLLOFF_PERCENT, *arguments.rolloff])))
     if arguments.save:
         controls.save(arguments.save, overwrite=arguments.overwrite)
     if arguments.plot:
         from .plot import plot_analysis
 
         plot_analysis(arguments.plot, audio, controls, title=arguments.file.name, overwrite=arguments.overwrite)
-    result = {"file": str(arguments.file), "seconds": len(audio) / grid.sample_rate, **_summarize(controls), **described}
+    result = {"file": str(arguments.file), "seconds": len(audio) / grid.sample_rate, **_summarize(controls), **summarize(analysis)}
+    result["notes"] = [{"note": note_name(note["f0_midi"]), **note} for note in notes_of(analysis)]
+    result["techniques"] = [one.to_dict() for one in find_techniques(analysis)]
     written = {"controls": arguments.save, "plot": arguments.plot}
     result |= {key: str(path) for key, path in written.items() if path}
-    return result, _table([(key, _show(value)) for key, value in result.items()])
+    return result, analysis_lines(result)
 
 
 def embed(arguments: Namespace) -> Report:
@@ -554,6 +559,24 @@ def _report_examples(arguments: Namespace, model: TimbreModel) -> Any:
         return report_sets.transfers_of_recordings(model, arguments.recordings, instruments, play_seed=arguments.seed)
     corpus = _test_set(arguments.corpus or PARALLEL, "fluid", given=arguments.corpus is not None)
     return report_sets.transfers_of_corpus(model, corpus, count=arguments.transfers, seed=arguments.seed, play_seed=arguments.seed)
+
+
+def evaluate_techniques(arguments: Namespace) -> Report:
+    """``evaluate techniques``."""
+    from .etudes import SOUNDFONT
+    from .soundfont import find_soundfont
+    from .technique_measure import evaluate_techniques as measure
+
+    if arguments.etudes < 1:
+        raise SettingsError("--etudes 0; at least 1 is wanted, and some 20 to trust the figures")
+    font = None if arguments.synthesizer_only else find_soundfont(SOUNDFONT, arguments.soundfonts)
+    progress, close = _progress("etude")
+    result = measure(font, n_etudes=arguments.etudes, first_seed=arguments.seed, tracker=_tracker(arguments), progress=progress)
+    close()
+    keys = ("precision", "recall", "f1", "n_true", "n_found", "n_right")
+    rows = [(name, *(_show(round(scores[key], 3)) for key in keys)) for name, scores in result["techniques"].items()]
+    lines = _table([("technique", *keys), *rows, ("mean", "", "", f"{result['mean_f1']:.3f}", "", "", "")])
+    return result, lines
 
 
 def evaluate_timbre(arguments: Namespace) -> Report:

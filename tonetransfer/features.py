@@ -1,7 +1,8 @@
 """Timbre descriptors of a monophonic recording: numbers with names and units.
 
-Two kinds. *Tracks* have a value in each frame of the grid (:func:`descriptor_tracks`); *note descriptors* have one for each note
-(:func:`describe_notes`). :func:`describe_controls` condenses both to one number each for the whole recording.
+Two kinds. *Tracks* have a value in each frame of the grid (:func:`describe_frames`); *note descriptors* have one for each note, and
+hold the median of each track over the note's frames besides (:func:`describe_notes`). :func:`describe_controls` condenses both to one
+number each for the whole recording.
 
 Decisions
 ---------
@@ -21,7 +22,9 @@ Formulas: Peeters, Giordano, Susini, Misdariis and McAdams, "The Timbre Toolbox"
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -29,7 +32,7 @@ from .audio import AudioLike, check_audio
 from .controls import Controls
 from .convert import hz_to_midi
 from .envelope import ENVELOPE_RATE, Adsr, amplitude_envelope, find_adsr, temporal_centroid_s, window_s
-from .errors import ControlsError
+from .errors import ControlsError, SettingsError
 from .frames import FrameGrid
 from .modulation import Modulation, find_modulation
 from .notes import Note, close_gaps, find_notes
@@ -43,7 +46,7 @@ from .partials import (
     swing_response,
     tristimulus,
 )
-from .spectral_shape import spectral_tracks
+from .spectral_shape import ROLLOFF_PERCENT, mel_tracks, spectral_tracks
 
 N_PARTIALS_SHOWN = 10
 AUDIBLE_DB = 50.0  # below the loudest frame
@@ -65,13 +68,34 @@ class Analysis:
     notes: list[Note]
     in_note: np.ndarray  # (n_frames,), bool
     audible: np.ndarray  # (n_frames,), bool
+    rolloff_percent: tuple[float, ...] = ROLLOFF_PERCENT
 
     @property
     def grid(self) -> FrameGrid:
         return self.controls.grid
 
+    @cached_property
+    def harmonic(self) -> dict[str, np.ndarray]:
+        """Tracks that need partials, each (n_frames,); 0 outside of notes."""
+        return _harmonic_tracks(self)
 
-def analyze_timbre(audio: AudioLike, controls: Controls) -> Analysis:
+    @cached_property
+    def spectral(self) -> dict[str, np.ndarray]:
+        """Tracks of the spectrum, each (n_frames,)."""
+        return spectral_tracks(self.audio, self.grid, rolloff_percent=self.rolloff_percent)
+
+    @cached_property
+    def mel(self) -> dict[str, np.ndarray]:
+        """`mel_db` (n_frames, 96) and `onset_strength_db` (n_frames,)."""
+        return mel_tracks(self.audio, self.grid)
+
+    @cached_property
+    def described(self) -> list[dict[str, float]]:
+        """Descriptors of each note."""
+        return [describe_note(self, number) for number in range(len(self.notes))]
+
+
+def analyze_timbre(audio: AudioLike, controls: Controls, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> Analysis:
     """Find notes and partials of a recording.
 
     Parameters
@@ -80,6 +104,8 @@ def analyze_timbre(audio: AudioLike, controls: Controls) -> Analysis:
         At ``controls.grid.sample_rate``.
     controls : Controls [shape=(n_frames,)]
         Extracted from this audio.
+    rolloff_percent : sequence of float, between 0 and 100
+        Of which roll-off frequencies there are to be descriptors.
 
     Returns
     -------
@@ -87,9 +113,11 @@ def analyze_timbre(audio: AudioLike, controls: Controls) -> Analysis:
 
     Raises
     ------
-    AudioError, ControlsError
-        The audio is not audio; the controls are not those of one recording of this length.
+    AudioError, ControlsError, SettingsError
+        The audio is not audio; the controls are not those of one recording of this length; a roll-off is no percentage.
     """
+    if wrong := [percent for percent in rolloff_percent if not 0.0 < percent < 100.0]:
+        raise SettingsError(f"a roll-off of {wrong[0]:g} %; a share of the spectrum between 0 and 100 % is wanted, for example 85")
     grid = controls.grid
     samples = check_audio(audio, grid.sample_rate).numpy()
     wanted = (grid.n_frames(len(samples)),)
@@ -105,7 +133,7 @@ def analyze_timbre(audio: AudioLike, controls: Controls) -> Analysis:
     in_note = np.zeros(wanted, bool)
     for note in notes:
         in_note[note.frames] = True
-    return Analysis(samples, controls, partials, notes, in_note, audible)
+    return Analysis(samples, controls, partials, notes, in_note, audible, tuple(rolloff_percent))
 
 
 def describe_controls(audio: AudioLike, controls: Controls) -> dict[str, float]:
@@ -137,17 +165,33 @@ def descriptor_tracks(audio: AudioLike, controls: Controls) -> dict[str, np.ndar
 
 def describe_notes(audio: AudioLike, controls: Controls) -> list[dict[str, float]]:
     """Descriptors of each note in order, all finite; arguments as for :func:`describe_controls`."""
-    analysis = analyze_timbre(audio, controls)
-    return [describe_note(analysis, number) for number in range(len(analysis.notes))]
+    return notes_of(analyze_timbre(audio, controls))
+
+
+def describe_frames(audio: AudioLike, controls: Controls, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> dict[str, np.ndarray]:
+    """Everything that has a value in each frame: `time_s`, all tracks, `onset_strength_db`, each (n_frames,), and `mel_db` (n_frames, 96).
+
+    Arguments as for :func:`analyze_timbre`.
+    """
+    analysis = analyze_timbre(audio, controls, rolloff_percent=rolloff_percent)
+    return {"time_s": analysis.grid.times(controls.n_frames)} | tracks_of(analysis) | analysis.mel
+
+
+def notes_of(analysis: Analysis) -> list[dict[str, float]]:
+    """:func:`describe_notes` of a recording that has been analysed: each note's own descriptors, and the medians of the tracks in it."""
+    tracks = analysis.harmonic | analysis.spectral | {"onset_strength_db": analysis.mel["onset_strength_db"]}
+    return [
+        described | {key: float(np.median(values[note.frames])) for key, values in tracks.items()}
+        for note, described in zip(analysis.notes, analysis.described, strict=True)
+    ]
 
 
 def summarize(analysis: Analysis) -> dict[str, float]:
     """:func:`describe_controls` of a recording that has been analysed."""
     described = {"duration_s": len(analysis.audio) / analysis.grid.sample_rate}
-    notes = [describe_note(analysis, number) for number in range(len(analysis.notes))]
-    described |= _summarize_notes(notes) | _summarize_performance(analysis, notes)
-    spectral, harmonic = spectral_tracks(analysis.audio, analysis.grid), _harmonic_tracks(analysis)
-    for tracks, frames in ((harmonic, analysis.in_note), (spectral, analysis.audible)):
+    described |= _summarize_notes(analysis.described) | _summarize_performance(analysis, analysis.described)
+    spectral = analysis.spectral | {"onset_strength_db": analysis.mel["onset_strength_db"]}
+    for tracks, frames in ((analysis.harmonic, analysis.in_note), (spectral, analysis.audible)):
         for key, values in tracks.items():
             low, middle, high = np.quantile(values[frames], (0.25, 0.5, 0.75)) if frames.any() else (0.0, 0.0, 0.0)
             described |= {key: float(middle), _iqr_key(key): float(high - low)}
@@ -159,7 +203,7 @@ def summarize(analysis: Analysis) -> dict[str, float]:
 def tracks_of(analysis: Analysis) -> dict[str, np.ndarray]:
     """:func:`descriptor_tracks` of a recording that has been analysed."""
     f0 = {"f0_hz": analysis.partials.f0_hz, "loudness_db": analysis.controls.loudness_db.numpy()}
-    return f0 | _harmonic_tracks(analysis) | spectral_tracks(analysis.audio, analysis.grid)
+    return f0 | analysis.harmonic | analysis.spectral
 
 
 def describe_note(analysis: Analysis, number: int) -> dict[str, float]:
@@ -186,9 +230,12 @@ def describe_note(analysis: Analysis, number: int) -> dict[str, float]:
         "vibrato_rate_hz": vibrato.rate_hz,
         "vibrato_extent_cents": vibrato.extent,
         "vibrato_onset_s": vibrato.onset_s,
+        "vibrato_end_s": vibrato.end_s,
         "vibrato_duration_s": vibrato.duration_s,
         "tremolo_rate_hz": tremolo.rate_hz,
         "tremolo_depth_db": tremolo.extent,
+        "tremolo_onset_s": tremolo.onset_s,
+        "tremolo_end_s": tremolo.end_s,
         "tremolo_duration_s": tremolo.duration_s,
         "inharmonicity_coefficient": inharmonicity(analysis.partials.stretch[note.frames], analysis.partials.amplitudes[note.frames]),
     }
@@ -243,8 +290,9 @@ def _modulation(
     found = find_modulation(body, grid.frame_rate, least_extent=least)
     if not found.extent:
         return found
-    onset_s = found.onset_s + first / grid.frame_rate if found.onset_s else 0.0
-    return Modulation(found.rate_hz, found.extent / swing_response(found.rate_hz, f0_hz, squared=squared), onset_s, found.duration_s)
+    first_s = first / grid.frame_rate
+    extent = found.extent / swing_response(found.rate_hz, f0_hz, squared=squared)
+    return replace(found, extent=extent, onset_s=found.onset_s + first_s if found.onset_s else 0.0, end_s=found.end_s + first_s)
 
 
 def _summarize_notes(notes: list[dict[str, float]]) -> dict[str, float]:

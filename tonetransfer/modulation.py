@@ -38,12 +38,15 @@ class Modulation:
         From the contour's start to where the swing has grown to half its extent.
     duration_s : float, >= 0
         Time during which it swings.
+    end_s : float, >= 0
+        From the contour's start to where it swings last.
     """
 
     rate_hz: float = 0.0
     extent: float = 0.0
     onset_s: float = 0.0
     duration_s: float = 0.0
+    end_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def find_modulation(contour: np.ndarray, frame_rate: float, *, least_extent: flo
     duration_s = float(swinging.sum() / frame_rate)
     if duration_s * rate_hz < LEAST_CYCLES:
         return Modulation()
-    return Modulation(rate_hz, extent, _onset_s(contour, frame_rate, rate_hz, extent), duration_s)
+    end_s = float(np.flatnonzero(swinging)[-1] + 1) / frame_rate
+    return Modulation(rate_hz, extent, _onset_s(contour, frame_rate, rate_hz, extent), duration_s, end_s)
 
 
 def follow_swing(contour: np.ndarray, frame_rate: float) -> Swing:

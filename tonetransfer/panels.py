@@ -21,6 +21,17 @@ SOURCE, RESULT = "#2f6db3", "#d9702b"
 INK, FAINT = "#222222", "#b8b8b8"
 PARTS = {"attack": "#4c9f70", "decay": "#e0a030", "sustain": "#7aa6d6", "release": "#b07aa1"}
 THIRDS = ("#35618f", "#6aa9c9", "#cfe3ee")  # fundamental, partials 2 to 4, the rest
+TECHNIQUE_COLOURS = {
+    "vibrato": "#c0504d",
+    "tremolo": "#d9902b",
+    "bend": "#7d5ba6",
+    "slide": "#3a8f8b",
+    "hammer_on": "#3f6fb5",
+    "pull_off": "#6b93cf",
+    "staccato": "#b0a030",
+    "legato": "#5d9e5f",
+}
+FAINTEST_PARTIAL_DB = -50.0  # re the loudest in the recording; fainter ones are not marked
 
 NUMBERS = (
     ("notes", "note_count", "{:.0f}"),
@@ -129,7 +140,7 @@ def draw_waveform(axes: Any, audio: np.ndarray, sample_rate: int) -> None:
     axes.fill_between(time_s, slots.min(1), slots.max(1), color=FAINT, lw=0.3, zorder=1)
     peak = max(float(np.abs(audio).max()), 1e-3) * 1.1
     axes.set_ylim(-peak, peak)
-    tidy(axes, "amplitude [1 = full scale]")
+    tidy(axes, "amplitude")
 
 
 def part_borders(note: dict[str, float]) -> dict[str, tuple[float, float]]:
@@ -145,7 +156,50 @@ def shade_parts(axes: Any, note: dict[str, float]) -> None:
     """Attack, decay, sustain and release of a described note as coloured bands."""
     for part, (start, stop) in part_borders(note).items():
         if stop > start:
-            axes.axvspan(start, stop, color=PARTS[part], alpha=0.4, lw=0, zorder=0, label=f"{part} {1000 * (stop - start):.0f} ms")
+            alpha = 0.18 if part == "sustain" else 0.5
+            axes.axvspan(start, stop, color=PARTS[part], alpha=alpha, lw=0, zorder=0, label=f"{part} {1000 * (stop - start):.0f} ms")
+
+
+def draw_partial_lines(axes: Any, time_s: np.ndarray, f0_hz: np.ndarray, amplitudes: np.ndarray, mask: np.ndarray) -> None:
+    """Partials (n_frames, n_partials) as lines where they can be heard, over a spectrogram, numbered at their right ends."""
+    audible = amplitudes > float(amplitudes.max(initial=0.0)) * 10.0 ** (FAINTEST_PARTIAL_DB / 20.0)
+    highest_hz = axes.get_ylim()[1]
+    for k in range(1, amplitudes.shape[1] + 1):
+        shown = mask & audible[:, k - 1] & (k * f0_hz < highest_hz)
+        if shown.mean() < 0.02:
+            continue
+        axes.plot(time_s, only_where(k * f0_hz, shown), color="#7ff5e8", lw=1.0 if k == 1 else 0.6, alpha=0.95 if k == 1 else 0.6)
+        if k in (1, 2, 3, 4, 6, 8, 12, 16, 20):
+            last = int(np.flatnonzero(shown)[-1])
+            axes.annotate(
+                f"{k}",
+                (time_s[last], k * f0_hz[last]),
+                xytext=(-2, 5),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=7,
+                color="#7ff5e8",
+            )
+
+
+def draw_techniques(axes: Any, spans: list[tuple[str, float, float, str]], duration_s: float) -> None:
+    """Playing techniques as labelled bars, a lane for each technique; spans are (name, start [s], end [s], what was measured)."""
+    lanes = [name for name in TECHNIQUE_COLOURS if any(span[0] == name for span in spans)]
+    axes.set_title("Playing techniques" if spans else "Playing techniques: none found")
+    for name, start, end, text in spans:
+        lane, width = lanes.index(name), max(end - start, 0.004 * duration_s)
+        axes.barh(lane, width, left=start, height=0.72, color=TECHNIQUE_COLOURS[name], alpha=0.85, lw=0)
+        if text and len(text) * 0.0068 * duration_s < width:  # a label needs room
+            axes.text(start + width / 2, lane, text, ha="center", va="center", fontsize=7.5, color="white", clip_on=True)
+    axes.set_yticks(range(len(lanes)), [name.replace("_", " ") for name in lanes])
+    for label, name in zip(axes.get_yticklabels(), lanes, strict=True):
+        label.set_color(TECHNIQUE_COLOURS[name])
+    axes.set_ylim(max(len(lanes), 1) - 0.4, -0.6)
+    axes.grid(axis="x", color="#eeeeee", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=3)
 
 
 def draw_partials(axes: Any, amplitudes: np.ndarray, slope_db_per_octave: float) -> None:
@@ -180,23 +234,32 @@ def legend_above(axes: Any, **more: Any) -> None:
     axes.legend(ncols=4, loc="lower right", bbox_to_anchor=(1.0, 0.98), frameon=False, borderpad=0.1, handlelength=1.4, **more)
 
 
-def draw_named_notes(axes: Any, time_s: np.ndarray, f0_hz: np.ndarray, mask: np.ndarray, notes: list[dict[str, float]]) -> None:
-    """f0 (n_frames,) on a grid of semitones, with the name and the vibrato of each described note."""
-    draw_notes_grid(axes, only_where(f0_hz, mask))
-    axes.set_title("Notes")
-    axes.plot(time_s, only_where(f0_hz, mask), color=SOURCE, lw=1.3)
+def draw_named_notes(
+    axes: Any,
+    time_s: np.ndarray,
+    f0_hz: np.ndarray,
+    mask: np.ndarray,
+    notes: list[dict[str, float]],
+    spans: list[tuple[str, float, float, str]],
+) -> None:
+    """f0 (n_frames,) on a grid of semitones, with the name of each described note, and stretches of it in their technique's colour."""
+    shown = only_where(f0_hz, mask)
+    draw_notes_grid(axes, shown)
+    axes.set_title("Notes: f0, coloured by technique")
+    axes.plot(time_s, shown, color=SOURCE, lw=1.4)
+    for name, start, end, _ in spans:
+        if name not in ("legato", "staccato"):  # of whole phrases; their bars below suffice
+            inside = (time_s >= start) & (time_s <= end)
+            axes.plot(time_s, np.where(inside, shown, np.nan), color=TECHNIQUE_COLOURS[name], lw=2.4, solid_capstyle="round")
+    named_until = -1.0
     for note in notes:
         middle = note["start_s"] + note["duration_s"] / 2
-        axes.hlines(note["f0_hz"], note["start_s"], note["start_s"] + note["duration_s"], color=INK, lw=0.6, alpha=0.6)
-        if note["duration_s"] > 0.015 * time_s[-1]:  # a name needs room
-            axes.annotate(
-                note_name(note["f0_midi"]), (middle, note["f0_hz"]), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=8
-            )
-        if note["vibrato_rate_hz"]:
-            text = f"{note['vibrato_rate_hz']:.1f} Hz ±{note['vibrato_extent_cents']:.0f} ct"
-            axes.annotate(
-                text, (middle, note["f0_hz"]), xytext=(0, -16), textcoords="offset points", ha="center", fontsize=7.5, color="#a03020"
-            )
+        axes.hlines(note["f0_hz"], note["start_s"], note["start_s"] + note["duration_s"], color=INK, lw=0.6, alpha=0.5)
+        if note["duration_s"] > 0.012 * time_s[-1] and middle - named_until > 0.022 * time_s[-1]:  # a name needs room
+            named_until = middle
+            top_hz = np.nanmax(shown[(time_s >= note["start_s"]) & (time_s <= note["start_s"] + note["duration_s"])], initial=note["f0_hz"])
+            top_hz = min(top_hz, note["f0_hz"] * 2.0 ** (1.0 / 12.0))
+            axes.annotate(note_name(note["f0_midi"]), (middle, top_hz), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=8)
 
 
 def draw_note(axes: Any, envelope: np.ndarray, first_s: float, note: dict[str, float]) -> None:
@@ -204,6 +267,7 @@ def draw_note(axes: Any, envelope: np.ndarray, first_s: float, note: dict[str, f
     axes.plot(first_s + np.arange(len(envelope)) / ENVELOPE_RATE, envelope, color=INK, lw=1.2)
     shade_parts(axes, note)
     axes.set_ylim(0, 1.45 * float(envelope.max(initial=1e-9)))
+    axes.set_xlim(max(first_s, note["onset_s"] - 0.1), note["onset_s"] + sum(note[f"{part}_s"] for part in PARTS) + 0.15)
     axes.legend(ncols=2, loc="upper right", frameon=False, handlelength=1.2)
     axes.set_title(f"One note up close: {note_name(note['f0_midi'])}")
     tidy(axes, "amplitude", xlabel="time in the recording [s]")

@@ -15,7 +15,7 @@ from .controls import Controls
 from .convert import hz_to_midi
 from .envelope import ENVELOPE_RATE
 from .errors import ToneTransferError
-from .features import Analysis, analyze_timbre, describe_note, note_envelope, summarize, tracks_of
+from .features import Analysis, analyze_timbre, note_envelope, summarize, tracks_of
 from .panels import (
     FAINT,
     INK,
@@ -27,8 +27,10 @@ from .panels import (
     draw_note,
     draw_notes_grid,
     draw_numbers,
+    draw_partial_lines,
     draw_partials,
     draw_spectrogram,
+    draw_techniques,
     draw_tristimulus,
     draw_vibrato,
     draw_waveform,
@@ -38,10 +40,10 @@ from .panels import (
     shade_parts,
     tidy,
 )
+from .techniques import Technique, find_techniques
 
 LONGEST_S = 60.0
 DPI = 110
-N_PARTIAL_LINES = 12
 STYLE: Any = {  # Matplotlib types its keys as literals
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -56,7 +58,7 @@ STYLE: Any = {  # Matplotlib types its keys as literals
 
 
 def plot_analysis(path: str | os.PathLike[str], audio: AudioLike, controls: Controls, *, title: str = "", overwrite: bool = False) -> None:
-    """Draw what a recording is made of: waveform and envelopes, spectrogram with partials, f0, loudness, descriptors.
+    """Draw what a recording is made of: waveform and envelopes, spectrogram with partials, f0, techniques, descriptors over time.
 
     Parameters
     ----------
@@ -78,19 +80,21 @@ def plot_analysis(path: str | os.PathLike[str], audio: AudioLike, controls: Cont
     audio, controls, whole_s = _beginning(audio, controls)
     analysis = analyze_timbre(audio, controls)
     with _style():
-        figure = _figure(16.0, 12.5, _headline(title or "Analysis", whole_s))
+        figure = _figure(16.0, 14.5, _headline(title or "Analysis", whole_s))
         _lay_out_analysis(figure, analysis)
         _save(figure, path)
 
 
 def _lay_out_analysis(figure: Any, analysis: Analysis) -> None:
-    notes = [describe_note(analysis, number) for number in range(len(analysis.notes))]
-    described, tracks = summarize(analysis), tracks_of(analysis)
+    notes, described = analysis.described, summarize(analysis)
+    spans = [_span(one) for one in find_techniques(analysis)]
+    lanes = len({span[0] for span in spans})
     columns = figure.add_gridspec(1, 2, width_ratios=(3.2, 1.0), wspace=0.13, left=0.055, right=0.985, top=0.93, bottom=0.045)
-    left = columns[0].subgridspec(6, 1, height_ratios=(1.2, 2.3, 1.7, 0.8, 0.8, 0.8), hspace=0.27)
+    heights = (1.2, 2.3, 1.8, 0.16 + 0.17 * max(lanes, 1), 0.75, 0.75, 0.75, 0.75)
+    left = columns[0].subgridspec(len(heights), 1, height_ratios=heights, hspace=0.32)
     rows = [figure.add_subplot(left[0])]
-    rows += [figure.add_subplot(left[number], sharex=rows[0]) for number in range(1, 6)]
-    _draw_rows(rows, analysis, notes, tracks)
+    rows += [figure.add_subplot(left[number], sharex=rows[0]) for number in range(1, len(heights))]
+    _draw_rows(rows, analysis, notes, spans)
     right = columns[1].subgridspec(4, 1, height_ratios=(1.0, 1.0, 1.0, 1.35), hspace=0.38)
     side = [figure.add_subplot(right[number]) for number in range(4)]
     _draw_one_note(side[0], analysis, notes)
@@ -282,9 +286,17 @@ def _beginning(audio: AudioLike, controls: Controls) -> tuple[np.ndarray, Contro
     return samples[: controls.n_samples], controls, whole_s
 
 
-def _draw_rows(rows: list[Any], analysis: Analysis, notes: list[dict[str, float]], tracks: dict[str, np.ndarray]) -> None:
-    waveform, spectrogram, f0, loudness, brightness, tristimulus = rows
-    grid, mask = analysis.grid, analysis.in_note
+def _span(one: Technique) -> tuple[str, float, float, str]:
+    """A technique for its bar: name, start and end [s], and its figures in short."""
+    short = {"rate_hz": "{:.1f} Hz", "extent_cents": "±{:.0f} cents", "depth_db": "±{:.1f} dB", "note_count": "{:.0f} notes"}
+    texts = [form.format(value) for key, value in one.figures.items() for end, form in short.items() if key.endswith(end)]
+    cents = [f"{value / 100:+.1f} semitones" for key, value in one.figures.items() if key in ("bend_cents", "interval_cents")]
+    return one.name, one.start_s, one.end_s, "  ".join(texts + cents)
+
+
+def _draw_rows(rows: list[Any], analysis: Analysis, notes: list[dict[str, float]], spans: list[tuple[str, float, float, str]]) -> None:
+    waveform, spectrogram, f0, techniques, loudness, brightness, noise, tristimulus = rows
+    grid, mask, tracks = analysis.grid, analysis.in_note, tracks_of(analysis)
     time_s = grid.times(len(mask))
     draw_waveform(waveform, analysis.audio, grid.sample_rate)
     for number, note in enumerate(notes):
@@ -292,17 +304,17 @@ def _draw_rows(rows: list[Any], analysis: Analysis, notes: list[dict[str, float]
         waveform.plot(first_s + np.arange(len(envelope)) / ENVELOPE_RATE, envelope, color=INK, lw=0.9)
         shade_parts(waveform, note)
     legend_above(waveform, handles=[waveform.fill_between([], [], color=colour, alpha=0.5, label=part) for part, colour in PARTS.items()])
-    waveform.set_title("Waveform, and the envelope of each note")
+    waveform.set_title("Waveform, and the envelope of each note: attack, decay, sustain, release")
     draw_spectrogram(spectrogram, analysis.audio, grid, lowest_hz=_lowest_hz(tracks["f0_hz"][mask].min(initial=1000.0)))
-    spectrogram.set_title(f"Spectrogram, and the first {N_PARTIAL_LINES} partials")
-    for k in range(1, N_PARTIAL_LINES + 1):
-        spectrogram.plot(time_s, only_where(k * tracks["f0_hz"], mask), color="#66f0e0", lw=0.7, alpha=0.9 if k == 1 else 0.5)
-    draw_named_notes(f0, time_s, tracks["f0_hz"], mask, notes)
+    spectrogram.set_title("Spectrogram, and the partials that were found")
+    draw_partial_lines(spectrogram, time_s, tracks["f0_hz"], analysis.partials.amplitudes, mask)
+    draw_named_notes(f0, time_s, tracks["f0_hz"], mask, notes, spans)
+    draw_techniques(techniques, spans, len(mask) / grid.frame_rate)
     loudness.plot(time_s, tracks["loudness_db"], color=SOURCE, lw=1.2)
     loudest = float(tracks["loudness_db"].max())
     loudness.set_ylim(max(loudest - 60.0, -125.0), loudest + 4.0)
     loudness.set_title("Loudness")
-    tidy(loudness, "[dB(A) re FS]")
+    tidy(loudness, "[dB(A)]")
     heard = mask if mask.any() else analysis.audible
     for key, label, colour in (("spectral_rolloff_85_hz", "85 % roll-off", FAINT), ("spectral_centroid_hz", "spectral centroid", RESULT)):
         brightness.plot(time_s, only_where(tracks[key] / 1000, heard), color=colour, lw=1.2, label=label)
@@ -310,6 +322,17 @@ def _draw_rows(rows: list[Any], analysis: Analysis, notes: list[dict[str, float]
     legend_above(brightness)
     brightness.set_title("Brightness")
     tidy(brightness, "[kHz]")
+    noise.plot(
+        time_s, only_where(tracks["harmonic_to_noise_ratio_db"], mask), color="#5d9e5f", lw=1.2, label="harmonic-to-noise ratio [dB]"
+    )
+    noise.set_ylim(0, 60)
+    change = noise.twinx()
+    change.plot(time_s, only_where(tracks["spectral_flux"], analysis.audible), color="#7d5ba6", lw=0.9, label="spectral flux (right)")
+    change.set_ylim(0, 1.0)
+    change.spines[["top", "left"]].set_visible(False)
+    legend_above(noise, handles=[noise.lines[0], change.lines[0]])
+    noise.set_title("Noisiness, and change from frame to frame")
+    tidy(noise, "[dB]")
     draw_tristimulus(tristimulus, time_s, [tracks[f"tristimulus_{k}"] for k in (1, 2, 3)], mask)
     tristimulus.set_title("Tristimulus")
     _share_time(rows, len(mask) / grid.frame_rate)
