@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -310,3 +311,19 @@ def test_memory_stays_bounded(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path / "big.flac")], capture_output=True, text=True, check=True)
     assert int(run.stdout) / 1024 < 138 + 80  # MB: the result and the pieces on the way
+
+
+def test_what_is_too_long_is_refused_before_it_is_all_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.zeros(48000 * 30), 48000)
+    with pytest.raises(AudioError, match="longer than 10 s"):
+        load_audio(path, longest_s=10.0)
+    assert len(load_audio(path, longest_s=30.0)[0]) == 48000 * 30
+
+
+def test_many_channels_read_alike(tmp_path: Path) -> None:
+    path = tmp_path / "many.wav"
+    one = 0.1 * np.random.default_rng(0).standard_normal((20000, 1))
+    sound = one * np.linspace(0.5, 1.0, 40)
+    soundfile.write(path, sound, 48000, subtype="FLOAT")
+    assert np.allclose(load_audio(path)[0].numpy(), sound.mean(1), atol=1e-6)

@@ -11,11 +11,11 @@ PACKAGE = Path(__file__).parents[1] / "tonetransfer"
 
 # From the ground up: a module imports only from lines above its own, or from what stands left of it in its line.
 LAYERS = """
-    errors convert frames
+    errors convert frames scales
     audio spectral capture config settings performance
-    periodicity salience trackers f0 loudness synth
+    periodicity salience trackers f0 loudness synth room
     modulation envelope dynamics release heterodyne brightness
-    controls notes partials spectral_shape features panels plot
+    controls edits notes partials spectral_shape features panels plot
     encoder decoder adversary losses metrics probes
     model
     weights data soundfont notefolder orchestra corpus excerpts judge
@@ -23,7 +23,7 @@ LAYERS = """
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
     polyphony reference fit follow target refine transfer classify
     train evaluate swaps resynthesis disentangle classify_measure classify_table export stream
-    commands
+    commands demo
     cli __main__
 """
 ORDER = {name: place for place, name in enumerate(LAYERS.split())}

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from .classifier import Classifier
     from .classify import classify, load_classifier
     from .controls import Controls
+    from .edits import Edit, apply_edits
     from .errors import ToneTransferError, ToneTransferWarning
     from .evaluate import evaluate_parallel as evaluate
+    from .features import describe_controls, descriptor_tracks
     from .frames import FrameGrid
     from .model import Instrument, TimbreModel
+    from .notes import find_notes
     from .refine import refine
     from .synth import SynthParams
-    from .transfer import analyze, describe, synthesize, transfer
+    from .target import Target, find_target, nearest_timbres
+    from .transfer import Arrangement, analyze, arrange, describe, play, synthesize, transfer, warn_about
     from .weights import load_model, save_model
 
 _HOMES = {
@@ -37,18 +41,30 @@ _HOMES = {
     "classify": "classify",
     "load_classifier": "classify",
     "Controls": "controls",
+    "Edit": "edits",
+    "apply_edits": "edits",
     "ToneTransferError": "errors",
     "ToneTransferWarning": "errors",
     "evaluate": "evaluate",
+    "describe_controls": "features",
+    "descriptor_tracks": "features",
     "FrameGrid": "frames",
     "Instrument": "model",
     "TimbreModel": "model",
+    "find_notes": "notes",
     "refine": "refine",
     "SynthParams": "synth",
+    "Target": "target",
+    "find_target": "target",
+    "nearest_timbres": "target",
+    "Arrangement": "transfer",
     "analyze": "transfer",
+    "arrange": "transfer",
     "describe": "transfer",
+    "play": "transfer",
     "synthesize": "transfer",
     "transfer": "transfer",
+    "warn_about": "transfer",
     "load_model": "weights",
     "save_model": "weights",
 }
@@ -56,26 +72,38 @@ _HOMES = {
 _ALIASES = {"evaluate": "evaluate_parallel"}
 
 __all__ = [
+    "Arrangement",
     "Classifier",
     "Controls",
+    "Edit",
     "FrameGrid",
     "Instrument",
     "SynthParams",
+    "Target",
     "TimbreModel",
     "ToneTransferError",
     "ToneTransferWarning",
     "analyze",
+    "apply_edits",
+    "arrange",
     "classify",
     "describe",
+    "describe_controls",
+    "descriptor_tracks",
     "evaluate",
+    "find_notes",
+    "find_target",
     "load_audio",
     "load_classifier",
     "load_model",
+    "nearest_timbres",
+    "play",
     "refine",
     "save_audio",
     "save_model",
     "synthesize",
     "transfer",
+    "warn_about",
 ]
 
 

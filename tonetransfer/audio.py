@@ -40,7 +40,7 @@ FORMATS = {  # extension: libsndfile's format and subtype
 }
 
 
-def load_audio(path: PathLike, sample_rate: int | None = None) -> tuple[torch.Tensor, int]:
+def load_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: float = math.inf) -> tuple[torch.Tensor, int]:
     """Read a recording as mono.
 
     Channels are averaged, with two exceptions: channels where nothing is recorded are left out, and where the
@@ -53,6 +53,8 @@ def load_audio(path: PathLike, sample_rate: int | None = None) -> tuple[torch.Te
         Anything that libsndfile reads: WAV, FLAC, OGG, Opus, MP3, AIFF, CAF, ...
     sample_rate : int or None [Hz]
         The rate that is wanted; None keeps the file's own.
+    longest_s : float [s]
+        What is longer is refused, after no more than this has been read: a file's header need not tell the truth.
 
     Returns
     -------
@@ -63,16 +65,16 @@ def load_audio(path: PathLike, sample_rate: int | None = None) -> tuple[torch.Te
     Raises
     ------
     AudioError
-        The file is missing, a folder, empty, not sound, damaged, or holds no finite samples.
+        The file is missing, a folder, empty, not sound, damaged, too long, or holds no finite samples.
     """
     path = Path(path)
     _check_readable(path)
     with _open_sound(path) as file:
         native_rate = check_sample_rate(file.samplerate, f"{path} has a sample rate")
         target_rate = native_rate if sample_rate is None else check_sample_rate(sample_rate)
-        weights = _mono_weights(path, file)
-        blocks = (block @ weights for block in _blocks(path, file))
-        expected = int(file.frames * target_rate / native_rate)
+        weights = _mono_weights(path, file, longest_s)
+        blocks = (block @ weights for block in _blocks(path, file, longest_s))
+        expected = int(min(file.frames / native_rate, longest_s) * target_rate)
         audio = _gather(_resampled(blocks, native_rate, target_rate), expected)
     if not len(audio):
         raise AudioError(f"{path} holds no samples; a recording with sound in it is wanted: check how it was exported")
@@ -322,31 +324,33 @@ def _reason(error: Exception) -> str:
     return " ".join(str(text).split()).rstrip(".")
 
 
-def _blocks(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+def _blocks(path: Path, file: soundfile.SoundFile, longest_s: float) -> Iterator[np.ndarray]:
     """The file from its start, in pieces (n_samples, n_channels), float32, finite."""
-    start = 0
+    start, length = 0, max(READ_LENGTH // max(file.channels // 8, 1), 1)  # a thousand channels are not held as two are
     try:
         file.seek(0)
-        while len(block := file.read(READ_LENGTH, dtype="float32", always_2d=True)):
+        while len(block := file.read(length, dtype="float32", always_2d=True)):
             if not np.isfinite(block).all():
                 where = start + int(np.argmin(np.isfinite(block).all(axis=1)))
                 at_s = where / file.samplerate
                 raise AudioError(f"{path} has a sample that is not finite at {at_s:.3f} s; finite samples are wanted: export it again")
             yield block
             start += len(block)
+            if start > longest_s * file.samplerate:
+                raise AudioError(f"{path} is longer than {longest_s:g} s, the most that is taken here; cut out the part that matters")
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(
             f"{path} is damaged after {start / file.samplerate:.1f} s ({_reason(error)}); a whole file is wanted: copy or export it again"
         ) from error
 
 
-def _mono_weights(path: Path, file: soundfile.SoundFile) -> np.ndarray:
+def _mono_weights(path: Path, file: soundfile.SoundFile, longest_s: float) -> np.ndarray:
     """What each channel contributes to mono, shape (n_channels,), float32."""
     n_channels = file.channels
     if n_channels == 1:
         return np.ones(1, dtype=np.float32)
     products = np.zeros((n_channels, n_channels))  # of all pairs of channels: the energy of any mix is a quadratic form of them
-    for block in _blocks(path, file):
+    for block in _blocks(path, file, longest_s):
         products += (block.T @ block).astype(np.float64)
     energy = np.diag(products)
     alive = energy > energy.max() * 10.0 ** (DEAD_CHANNEL_DB / 10.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from . import synth
 from .config import ModelSettings
 from .controls import Controls
+from .convert import db_to_amplitude
 from .decoder import Decoder
 from .dynamics import QUANTILES
 from .encoder import TimbreEncoder
@@ -224,9 +225,13 @@ class TimbreModel(nn.Module):
         """Synthesizer parameters (n_frames, ...) to audio (n_frames * hop_length,)."""
         return synth.render(params, self.grid, seed=seed)
 
-    def play(self, controls: Controls, z: torch.Tensor, *, seed: int = 0) -> Iterator[torch.Tensor]:
-        """Decode and render in consecutive pieces of audio, in bounded memory."""
-        return synth.render_stream(self.decode_stream(controls, z), self.grid, seed=seed)
+    def play(self, controls: Controls, z: torch.Tensor, *, seed: int = 0, noise_db: float = 0.0) -> Iterator[torch.Tensor]:
+        """Decode and render in consecutive pieces of audio, in bounded memory; the noise in the sound changed by `noise_db`."""
+        pieces = self.decode_stream(controls, z)
+        if noise_db:
+            gain = db_to_amplitude(noise_db)
+            pieces = (replace(piece, noise_magnitudes=gain * piece.noise_magnitudes) for piece in pieces)
+        return synth.render_stream(pieces, self.grid, seed=seed)
 
     def _check(self, controls: Controls, z: torch.Tensor) -> None:
         if controls.grid != self.grid:
