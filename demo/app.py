@@ -35,10 +35,10 @@ except ImportError:  # run as a script, as a hosted Space does
     import studio  # type: ignore[no-redef]
 
 HERE = Path(__file__).parent
-FIRST = "violin"
+FIRST, SECOND = "violin", "flute"
 EXAMPLES = {"Hummed tune": "hum.mp3", "Whistled tune": "whistle.mp3", "Flute": "flute.mp3"}
 NAMED, LIKE, BLEND = "An instrument", "Like a recording", "A blend of two"
-ONE_EACH, ALL = "One of each kind", "All of them"
+ONE_EACH, FAMILY, ALL = "One of each kind", "One family", "All of them"
 KINDS = (
     *("violin", "cello", "flute", "pan_flute", "oboe", "clarinet", "bassoon", "alto_sax", "tenor_sax", "trumpet", "horn", "trombone"),
     *("tuba", "harmonica", "accordion", "organ", "voice_aah", "acoustic_guitar"),
@@ -55,10 +55,15 @@ REMEMBERED = 8  # performances, until they are drawn
 SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
-TITLE = """<header class="tt-head"><h1>tone<em>transfer</em></h1><p>Hum, whistle or play a line, and hear it on another instrument.</p></header>"""
-EMPTY = """<div class="tt-empty"><svg viewBox="0 0 120 60" aria-hidden="true"><path d="M4 30c8-30 14 30 22 0s14-22 20 0 12 18 18 0 10-14 16 0 10 10
-14 0 8-6 12 0h10" fill="none" stroke="currentColor" stroke-width="2.500" stroke-linecap="round"/></svg><p>Record or upload a melody, one note at a time.<br>
-What is heard in it will be drawn here.</p></div>"""
+TITLE = (
+    '<header class="tt-head"><h1>tone<em>transfer</em></h1><p>Hum, whistle or play a line, and hear it on another instrument.</p></header>'
+)
+EMPTY = (
+    '<div class="tt-empty"><svg viewBox="0 0 120 60" aria-hidden="true">'
+    '<path d="M4 30c8-30 14 30 22 0s14-22 20 0 12 18 18 0 10-14 16 0 10 10 14 0 8-6 12 0h10" fill="none" stroke="currentColor" '
+    'stroke-width="2.5" stroke-linecap="round"/></svg>'
+    "<p>Record or upload a melody, one note at a time.<br>What is heard in it will be drawn here.</p></div>"
+)
 
 
 class Page:
@@ -71,12 +76,14 @@ class Page:
 
     # What the page shows when it opens
 
-    def fill(self) -> tuple[Any, Any]:
-        """The cards of all instruments, and the names for a blend."""
+    def fill(self) -> tuple[Any, Any, Any]:
+        """The cards of all instruments, the names for a blend, and the card that is chosen."""
         instruments = self.studio.instruments()
         ranges = {one.name: f"{studio.note_name(one.lowest_midi)} – {studio.note_name(one.highest_midi)}" for one in instruments}
         names = [(cards.label(one.name), one.name) for one in instruments]
-        return cards.picker(instruments, FIRST, ranges), gr.update(choices=names, value="flute")
+        first = next((one.name for one in instruments if one.name == FIRST), instruments[0].name)
+        other = next((one.name for one in instruments if one.name == SECOND), instruments[-1].name)
+        return cards.picker(instruments, first, ranges), gr.update(choices=names, value=other), first
 
     def instruments(self) -> list[dict[str, Any]]:
         """Names, families and ranges of all instruments."""
@@ -143,21 +150,26 @@ class Page:
 
     def compare(self, source: str | None, which: str, *choices: Any, progress: gr.Progress) -> Iterator[Any]:
         """The beginning of a recording on many instruments."""
-        _, settings, edits = read_choices(*choices)
+        player, settings, edits = read_choices(*choices)
         known = self.studio.instruments()
-        chosen = known if which == ALL else [one for name in KINDS for one in known if one.name == name]
+        if which == FAMILY:
+            families = {one.family for one in known if one.name == player.instrument}
+            chosen = [one for one in known if one.family in families]
+        else:
+            chosen = known if which == ALL else [one for name in KINDS for one in known if one.name == name]
         heard = self.studio.analyze(source, settings.tracker)
-        cells: list[dict[str, str]] = []
+        cells = [
+            {"name": "source", "title": "Your recording", "family": "voice", "sound": as_data(self.studio.clip(heard)), "note": heard.name}
+        ]
         files: list[str] = []
         for number, one in enumerate(chosen):
             progress((number, len(chosen)), desc=cards.label(one.name))
             performance = self.studio.beginning(heard, studio.Player(one.name), settings, edits)
             path = self.studio.save(performance, ["mp3"])["mp3"]
             files.append(path)
-            sound = "data:audio/mpeg;base64," + base64.b64encode(Path(path).read_bytes()).decode()
             moved = performance.arrangement.transposed
             note = f"moved by {moved:+g} semitones" if moved else "at its own pitch"
-            cells.append({"name": one.name, "title": cards.label(one.name), "family": one.family, "sound": sound, "note": note})
+            cells.append({"name": one.name, "title": cards.label(one.name), "family": one.family, "sound": as_data(path), "note": note})
             if number in (0, 3) or number % 8 == 7:
                 yield cards.players(cells), None
         yield cards.players(cells), self.studio.zip(files, f"{studio.safe(Path(heard.name).stem)}_compared.zip")
@@ -187,9 +199,9 @@ class Page:
         for number, source in enumerate(sources):
             progress((number, len(sources)), desc=Path(source).name)
             try:
-                performance = None
                 for performance in self.studio.perform(source, player, settings):
-                    yield gr.skip()
+                    if performance is None:
+                        yield gr.skip()
                 assert performance is not None
                 files.append(self.studio.save(performance, ["wav"])["wav"])
                 rows.append([Path(source).name, f"{len(performance.audio) / self.studio.model.sample_rate:.1f} s", performance.command])
@@ -272,18 +284,26 @@ def message(warnings: tuple[str, ...]) -> str:
     return "".join(f'<p class="tt-note" role="status">{html.escape(text.capitalize())}</p>' for text in warnings)
 
 
+def as_data(path: str) -> str:
+    """An MP3 file as an address that holds it."""
+    return "data:audio/mpeg;base64," + base64.b64encode(Path(path).read_bytes()).decode()
+
+
 def told(performance: studio.Performance) -> str:
     """What was done, in a line, and what is to be said of it."""
     moved = performance.arrangement.transposed
     how = f"moved by {moved:+g} semitones" if moved else "at its own pitch"
     seconds = performance.arrangement.asked.n_frames / performance.arrangement.asked.grid.frame_rate
-    line = f'<p class="tt-done" role="status"><strong>{html.escape(performance.player.name.capitalize())}</strong> · {seconds:.1f} s · {how}</p>'
+    who = html.escape(performance.player.name.capitalize())
+    line = f'<p class="tt-done" role="status"><strong>{who}</strong> · {seconds:.1f} s · {how}</p>'
     return line + message(performance.warnings)
 
 
 def table(rows: list[list[str]]) -> str:
     """Rows of a batch."""
-    cells = "".join(f"<tr><th scope='row'>{html.escape(a)}</th><td>{html.escape(b)}</td><td><code>{html.escape(c)}</code></td></tr>" for a, b, c in rows)
+    cells = "".join(
+        f"<tr><th scope='row'>{html.escape(a)}</th><td>{html.escape(b)}</td><td><code>{html.escape(c)}</code></td></tr>" for a, b, c in rows
+    )
     head = "<tr><th scope='col'>Recording</th><th scope='col'>Result</th><th scope='col'>The same on the command line</th></tr>"
     return f'<div class="tt-scroll"><table class="tt-table"><thead>{head}</thead><tbody>{cells}</tbody></table></div>'
 
@@ -337,7 +357,7 @@ def build(work: studio.Studio) -> gr.Blocks:
                 source, choices = _left(blocks, page, edits)
             with gr.Column(scale=7, min_width=320, elem_classes="tt-right"):
                 _right(page, source, choices, edits, token)
-        gr.HTML('<footer class="tt-foot">Nothing leaves this computer but what you download. Recordings are removed after half an hour. MIT licence.</footer>')
+        gr.HTML(f'<footer class="tt-foot">Recordings and results are removed after {work.kept_s / 60.0:.3g} minutes.</footer>')
     blocks.queue(default_concurrency_limit=AT_ONCE, max_size=WAITING)
     return blocks
 
@@ -364,7 +384,9 @@ def _left(blocks: gr.Blocks, page: Page, edits: gr.Textbox) -> tuple[gr.Audio, l
     how = gr.Radio([NAMED, LIKE, BLEND], value=NAMED, label="Who plays", show_label=False, elem_id="tt-how", elem_classes="tt-segments")
     instrument = gr.Textbox(FIRST, visible="hidden", elem_id="tt-instrument", label="Instrument")
     with gr.Column(visible=False, elem_classes="tt-blend") as blend:
-        second = gr.Dropdown(["flute"], value="flute", label="Blended with", info="The first of the two is chosen below.", allow_custom_value=True)
+        second = gr.Dropdown(
+            [SECOND], value=SECOND, label="Blended with", info="The first of the two is chosen below.", allow_custom_value=True
+        )
         share = gr.Slider(0, 1, 0.5, step=0.01, label="Share of the second", info="0 is the first alone, 1 the second alone.")
     with gr.Column(visible=False) as like:
         reference = gr.Audio(
@@ -386,7 +408,7 @@ def _left(blocks: gr.Blocks, page: Page, edits: gr.Textbox) -> tuple[gr.Audio, l
     with gr.Accordion("Fine-tune", open=False, elem_classes="tt-fine"):
         choices = _controls()
     blocks.load(
-        courteous(page.fill), outputs=[picker, second], api_visibility="private", show_progress="hidden", concurrency_limit=None
+        courteous(page.fill), outputs=[picker, second, instrument], api_visibility="private", show_progress="hidden", concurrency_limit=None
     )
     return source, [how, instrument, reference, second, share, *choices, edits]
 
@@ -400,13 +422,17 @@ def _controls() -> list[Any]:
         tonic = gr.Dropdown(TONICS, value="C", label="Key", info="Of the scale.", min_width=90)
         scale = gr.Dropdown(SCALES, value="chromatic", label="Scale", info="The notes that autotune pulls to.", min_width=130)
     with gr.Row():
-        loudness = gr.Slider(-24, 24, 0, step=1, label="Loudness, dB", info="Asks the player for more or less, which changes the tone.", min_width=150)
+        loudness = gr.Slider(
+            -24, 24, 0, step=1, label="Loudness, dB", info="Asks the player for more or less, which changes the tone.", min_width=150
+        )
         dynamics = gr.Slider(0, 2, 1, step=0.05, label="Dynamics", info="0 plays evenly, 1 follows you, 2 exaggerates.", min_width=150)
     with gr.Row():
         noise = gr.Slider(-60, 24, 0, step=1, label="Breath, dB", info="Noise of breath or bow in the sound.", min_width=150)
         room = gr.Slider(0, 1, 0, step=0.05, label="Room", info="0 is dry, 1 far back in a hall.", min_width=150)
     with gr.Row():
-        tracker = gr.Dropdown(list(studio.TRACKERS), value="joint", label="Pitch tracker", info="If notes are misheard, try another.", min_width=150)
+        tracker = gr.Dropdown(
+            list(studio.TRACKERS), value="joint", label="Pitch tracker", info="If notes are misheard, try another.", min_width=150
+        )
         fit = gr.Checkbox(True, label="Adapt to the instrument", info="Its octave, its dynamics, silence between notes.", min_width=150)
     return [octaves, semitones, loudness, autotune, tonic, scale, dynamics, noise, room, fit, tracker]
 
@@ -447,7 +473,9 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
         with gr.Tab("Compare", id="compare"):
             gr.HTML(f'<p class="tt-lead">The first {studio.COMPARED_S:g} seconds of your recording, on many instruments at once.</p>')
             with gr.Row(elem_classes="tt-go"):
-                which = gr.Radio([ONE_EACH, ALL], value=ONE_EACH, label="Instruments", show_label=False, elem_classes="tt-segments", scale=3)
+                which = gr.Radio(
+                    [ONE_EACH, FAMILY, ALL], value=ONE_EACH, label="Instruments", show_label=False, elem_classes="tt-segments", scale=3
+                )
                 compare = gr.Button("Compare", variant="primary", elem_id="tt-compare-go", scale=2, min_width=120)
                 halt = gr.Button("Stop", variant="secondary", scale=1, min_width=80)
             grid = gr.HTML('<div class="tt-empty"><p>Every instrument gets a player of its own here.</p></div>', elem_id="tt-compare")
@@ -461,7 +489,9 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
             where = gr.HTML("", elem_id="tt-where")
             figures = gr.JSON(visible=False, label="Descriptors")
         with gr.Tab("Batch", id="batch"):
-            gr.HTML(f'<p class="tt-lead">Up to {studio.MOST_FILES} recordings, with the instrument and the settings chosen on the left.</p>')
+            gr.HTML(
+                f'<p class="tt-lead">Up to {studio.MOST_FILES} recordings, with the instrument and the settings chosen on the left.</p>'
+            )
             files = gr.File(file_count="multiple", label="Recordings", type="filepath", elem_id="tt-files", height=160)
             with gr.Row(elem_classes="tt-go"):
                 many = gr.Button("Play them all", variant="primary", elem_id="tt-batch-go", scale=4)
@@ -487,7 +517,9 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
         show_progress_on=[result],
         **work,
     )
-    drawing = playing.success(courteous(page.draw), inputs=token, outputs=[roll, place], api_visibility="private", show_progress="hidden", **work)
+    drawing = playing.success(
+        courteous(page.draw), inputs=token, outputs=[roll, place], api_visibility="private", show_progress="hidden", **work
+    )
     stop.click(None, cancels=[playing, drawing], api_visibility="private")
     gr.on(
         triggers=[source.change, tracker.change],
@@ -524,7 +556,7 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
         inputs=[files, *choices],
         outputs=[rows, pack],
         api_name="batch",
-        api_description="Play several recordings with the same settings. Returns HTML with a line for each, and a ZIP archive of WAV files.",
+        api_description="Play several recordings with the same settings. Returns HTML with a line for each, and a ZIP archive.",
         show_progress_on=[rows],
         **work,
     )
@@ -534,8 +566,12 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
 
 def theme() -> gr.themes.Base:
     """Colours and type; the rest stands in page.css."""
-    ember = gr.themes.Color("#fdf3ef", "#fae3da", "#f4c4b2", "#eba084", "#de7a55", "#c2512f", "#a94425", "#8a371f", "#6e2e1c", "#592719", "#33140c")
-    paper = gr.themes.Color("#faf8f5", "#f3f0ea", "#e7e2d9", "#d3ccc0", "#a8a196", "#7c766d", "#5c5750", "#45413c", "#2c2a27", "#1d1c1b", "#131312")
+    ember = gr.themes.Color(
+        "#fdf3ef", "#fae3da", "#f4c4b2", "#eba084", "#de7a55", "#c2512f", "#a94425", "#8a371f", "#6e2e1c", "#592719", "#33140c"
+    )
+    paper = gr.themes.Color(
+        "#faf8f5", "#f3f0ea", "#e7e2d9", "#d3ccc0", "#a8a196", "#7c766d", "#5c5750", "#45413c", "#2c2a27", "#1d1c1b", "#131312"
+    )
     return gr.themes.Base(
         primary_hue=ember, neutral_hue=paper, radius_size=gr.themes.sizes.radius_lg, font=list(SANS), font_mono=list(MONO)
     ).set(
@@ -560,10 +596,16 @@ def theme() -> gr.themes.Base:
 
 
 def launch(
-    host: str = "127.0.0.1", port: int | None = None, *, share: bool = False, folder: Path | None = None, kept_s: float = studio.KEPT_S
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    *,
+    share: bool = False,
+    weights: Path | None = None,
+    kept_s: float = studio.KEPT_S,
+    folder: Path | None = None,
 ) -> tuple[gr.Blocks, str, studio.Studio]:
     """Serve the page without waiting; gives the page, its address, and the studio, which is to be closed in the end."""
-    work = studio.Studio(folder, kept_s=kept_s)
+    work = studio.Studio(folder, kept_s=kept_s, weights=weights)
     os.environ["GRADIO_TEMP_DIR"] = str(work.folder)
     tempfile.tempdir = str(work.folder)  # uploads, too, are written nowhere else
     blocks = build(work)
@@ -588,9 +630,9 @@ def launch(
     return blocks, public or address, work
 
 
-def serve(host: str = "127.0.0.1", port: int | None = None, *, share: bool = False, tell: Callable[[str], Any] = print) -> None:
-    """Serve the page until it is interrupted."""
-    blocks, address, work = launch(host, port, share=share)
+def serve(host: str = "127.0.0.1", port: int | None = None, *, tell: Callable[[str], Any] = print, **options: Any) -> None:
+    """Serve the page until it is interrupted; options as for :func:`launch`."""
+    blocks, address, work = launch(host, port, **options)
     try:
         tell(address)
         blocks.block_thread()

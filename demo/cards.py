@@ -187,7 +187,9 @@ def picker(instruments: Sequence[Any], chosen: str, ranges: dict[str, str]) -> s
         title = escape(FAMILIES.get(key, label(key)))
         chips.append(f'<a class="tt-chip" href="#tt-family-{escape(key)}" data-family="{escape(key)}">{title}</a>')
         cards = "".join(_card(one, chosen, ranges[one.name]) for one in members)
-        groups.append(f'<fieldset class="tt-family" id="tt-family-{escape(key)}"><legend>{title}</legend><div class="tt-cards">{cards}</div></fieldset>')
+        groups.append(
+            f'<fieldset class="tt-family" id="tt-family-{escape(key)}"><legend>{title}</legend><div class="tt-cards">{cards}</div></fieldset>'
+        )
     return (
         f'<nav class="tt-chips" aria-label="Families of instruments">{"".join(chips)}</nav>'
         f'<div class="tt-picker" role="group" aria-label="Instruments" tabindex="-1">{"".join(groups)}</div>'
@@ -213,7 +215,8 @@ def players(cells: Sequence[dict[str, str]]) -> str:
             if cell["sound"]
             else '<div class="tt-wait" role="status">playing …</div>'
         )
+        kind = "tt-player tt-original" if cell["name"] == "source" else "tt-player"
         items.append(
-            f'<li class="tt-player">{drawing(cell["name"], cell["family"])}<div><h4>{name}</h4><p>{escape(cell["note"])}</p></div>{sound}</li>'
+            f'<li class="{kind}">{drawing(cell["name"], cell["family"])}<div><h4>{name}</h4><p>{escape(cell["note"])}</p></div>{sound}</li>'
         )
     return f'<ul class="tt-players">{"".join(items)}</ul>'

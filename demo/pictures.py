@@ -88,7 +88,9 @@ def named_notes(controls: Any, notes: Any, name: Any) -> list[dict[str, Any]]:
     found = []
     for note in tt.find_notes(f0_hz, controls.loudness_db.numpy(), notes.numpy(), rate):
         midi = 69.0 + 12.0 * float(np.log2(np.median(f0_hz[note.frames]) / 440.0))
-        found.append({"start_s": round(note.start / rate, 2), "end_s": round(note.stop / rate, 2), "midi": round(midi, 2), "name": name(midi)})
+        found.append(
+            {"start_s": round(note.start / rate, 2), "end_s": round(note.stop / rate, 2), "midi": round(midi, 2), "name": name(midi)}
+        )
     return found
 
 
@@ -148,7 +150,7 @@ def roll(data: Mapping[str, Any]) -> str:
         f'<div class="tt-legend">{legend}<span class="tt-edited" role="status"></span></div>'
         f'<canvas role="img" tabindex="0" aria-label="Piano roll. Notes: {escape(melody)}"></canvas>'
         f'<details class="tt-tools"><summary>Edit before hearing</summary>'
-        f'<p>Changes are made to what was heard in your recording. Select a span by dragging or by its times, correct it, and play again.</p>'
+        f"<p>Select a span of what was heard, by dragging or by its times; correct it; and play again.</p>"
         f'<div class="tt-row" role="toolbar" aria-label="Tools">{tools}</div>'
         f'<div class="tt-row"><label>From <input type="number" min="0" step="0.01" class="tt-from" value="0"> s</label>'
         f'<label>to <input type="number" min="0" step="0.01" class="tt-to" value="{data["seconds"]:.2f}"> s</label></div>'
@@ -195,8 +197,9 @@ def timbre_map(model: Any, nearest: Sequence[tuple[str, float]], points: Mapping
             data["points"][key] = {"x": round(float(x), 3), "y": round(float(y), 3)}
     told = ", ".join(f"{name.replace('_', ' ')} ({distance:.2f})" for name, distance in nearest)
     return (
-        f'<section class="tt-map" aria-label="Map of timbres">{_data(data)}<canvas role="img" aria-label="Map of timbres. Nearest: {escape(told)}">'
-        f"</canvas><p><strong>Nearest timbres</strong> (0 is the same): {escape(told)}</p></section>"
+        f'<section class="tt-map" aria-label="Map of timbres">{_data(data)}'
+        f'<canvas role="img" aria-label="Map of timbres. Nearest: {escape(told)}"></canvas>'
+        f"<p><strong>Nearest timbres</strong> (0 is the same): {escape(told)}</p></section>"
     )
 
 
@@ -222,17 +225,24 @@ def classified(prediction: Any) -> str:
         for name, share in best
     )
     steps = prediction.per_step()
+    told = ", ".join(str(step["instrument"] or "silence") for step in steps[:60])
     names = list(dict.fromkeys(step["instrument"] for step in steps if step["instrument"]))
-    cells = "".join(
-        f'<span class="tt-step tt-c{names.index(step["instrument"]) % 8}" style="opacity:{0.35 + 0.65 * step["probability"]:.2f}" '
-        f'title="{step["start_s"]:g} to {step["end_s"]:g} s: {escape(step["instrument"].replace("_", " "))}, {100 * step["probability"]:.0f} %"></span>'
-        if step["instrument"]
-        else f'<span class="tt-step tt-silent" title="{step["start_s"]:g} s: silence"></span>'
-        for step in steps
+    cells = "".join(_step(step, names) for step in steps)
+    key = "".join(
+        f'<span class="tt-key"><i class="tt-c{number % 8}"></i>{escape(name.replace("_", " "))}</span>' for number, name in enumerate(names)
     )
-    key = "".join(f'<span class="tt-key"><i class="tt-c{number % 8}"></i>{escape(name.replace("_", " "))}</span>' for number, name in enumerate(names))
     return (
         f'<div class="tt-classified"><h4>It sounds like</h4><ol>{bars}</ol><h4>Second by second</h4>'
-        f'<div class="tt-steps" role="img" aria-label="{escape(", ".join(str(step["instrument"] or "silence") for step in steps[:60]))}">{cells}</div>'
+        f'<div class="tt-steps" role="img" aria-label="{escape(told)}">{cells}</div>'
         f'<div class="tt-legend">{key}</div></div>'
     )
+
+
+def _step(step: Mapping[str, Any], names: Sequence[str]) -> str:
+    """A second of a recording as a coloured cell, the paler the less sure."""
+    name, when = step["instrument"], f"{step['start_s']:g} to {step['end_s']:g} s"
+    if name is None:
+        return f'<span class="tt-step tt-silent" title="{when}: silence"></span>'
+    title = f"{when}: {escape(name.replace('_', ' '))}, {100 * step['probability']:.0f} %"
+    shade = 0.35 + 0.65 * step["probability"]
+    return f'<span class="tt-step tt-c{names.index(name) % 8}" style="opacity:{shade:.2f}" title="{title}"></span>'

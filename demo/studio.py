@@ -139,12 +139,14 @@ class Studio:
         Everything that is uploaded or made lies in it; None: a new one among the temporary files.
     kept_s : float [s]
         Files that are older are removed.
+    weights : Path or None
+        Of a model; None: the bundled one.
     """
 
-    def __init__(self, folder: Path | None = None, *, kept_s: float = KEPT_S) -> None:
+    def __init__(self, folder: Path | None = None, *, kept_s: float = KEPT_S, weights: Path | None = None) -> None:
         self.folder = Path(os.path.realpath(folder or tempfile.mkdtemp(prefix="tonetransfer-")))
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.kept_s = kept_s
+        self.kept_s, self.weights = kept_s, weights
         self._analyses: OrderedDict[tuple[Any, ...], Source] = OrderedDict()
         self._lock, self._listening = threading.Lock(), threading.Lock()
         self._loading = threading.Lock()
@@ -163,12 +165,12 @@ class Studio:
 
     @property
     def model(self) -> Any:
-        """The bundled model, loaded once."""
+        """The model, loaded once."""
         with self._loading:
             if self._model is None:
                 import tonetransfer as tt
 
-                self._model = tt.load_model()
+                self._model = tt.load_model(self.weights)
             return self._model
 
     def instruments(self) -> list[Any]:
@@ -263,9 +265,7 @@ class Studio:
             arrangement = self._arrange(controls, target, settings)
             n_samples = controls.n_samples if edits else len(source.audio)
             pieces, done = [], 0
-            for piece in tt.play(
-                arrangement, self.model, target.z, n_samples=n_samples, noise_db=settings.noise_db, room=settings.room
-            ):
+            for piece in tt.play(arrangement, self.model, target.z, n_samples=n_samples, noise_db=settings.noise_db, room=settings.room):
                 pieces.append(piece)
                 done += len(piece)
                 progress(done / n_samples)
@@ -286,6 +286,15 @@ class Studio:
             arrangement = self._arrange(controls, target, settings)
             audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, room=settings.room)))
         return Performance(source, player, audio, arrangement, target, "", said)
+
+    def clip(self, source: Source) -> str:
+        """A file of the first seconds of a recording."""
+        import tonetransfer as tt
+
+        path = str(self.new_folder() / "source.mp3")
+        audio = source.audio[: round(COMPARED_S * self.model.sample_rate)]
+        self.listen(lambda: tt.save_audio(path, audio, self.model.sample_rate))
+        return path
 
     def _corrected(self, source: Source, edits: Sequence[dict[str, Any]]) -> Any:
         import tonetransfer as tt

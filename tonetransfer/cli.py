@@ -183,6 +183,8 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--host", default="127.0.0.1", help="0.0.0.0: other computers may come, too (default: this one alone)")
     verb.add_argument("--port", metavar="N", type=_count, help="default: the first free one from 7860")
     verb.add_argument("--share", action="store_true", help="lend the page a public address, through a server of Gradio's makers")
+    verb.add_argument("--keep", metavar="MINUTES", type=_minutes, default=30.0, help="recordings and results are kept (default: 30)")
+    _add_weights(verb)
     return parser
 
 
@@ -277,6 +279,7 @@ _number = _typed(_finite, "a number")
 _share = _typed(lambda text: _finite(text, 0.0, 1.0), "a number from 0 to 1")
 _dynamics = _typed(lambda text: _finite(text, 0.0, 2.0), "a number from 0 to 2")
 _noise = _typed(lambda text: _finite(text, -60.0, 24.0), "a number of decibels from -60 to 24")
+_minutes = _typed(lambda text: _finite(text, 0.05, 1e6), "a number of minutes from 0.05")
 _seconds = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds from 0.01")
 _count = _typed(_natural, "a whole number, 0 or more")
 _transpose = _typed(lambda text: text if text == "auto" else _finite(text, -96.0, 96.0), "auto or a number of semitones")

@@ -13,13 +13,8 @@ from .synth import white_noise
 
 FIRST_S = 0.012  # until the first reflection
 LONGEST_S = 1.6
-DECAY_S = (
-    (0.0, 1.3),
-    (500.0, 1.3),
-    (2000.0, 1.0),
-    (6000.0, 0.6),
-    (24000.0, 0.25),
-)  # Hz, s to fall by 60 dB: air takes the treble
+DECAY_AT_HZ = (0.0, 500.0, 2000.0, 6000.0, 24000.0)
+DECAY_S = (1.3, 1.3, 1.0, 0.6, 0.25)  # to fall by 60 dB: air takes the treble
 N_BANDS = 12
 SEED = 1  # one hall, always the same
 FADE_S = 0.02  # of the tail where the recording ends
@@ -44,7 +39,7 @@ def room_response(sample_rate: int) -> torch.Tensor:
     frequencies = np.fft.rfftfreq(n_samples, 1.0 / sample_rate)
     centres = np.geomspace(60.0, sample_rate / 2.0, N_BANDS)
     shares = np.stack([np.interp(np.log(frequencies + 1.0), np.log(centres), row) for row in np.eye(N_BANDS)])
-    decay_s = np.interp(centres, *zip(*DECAY_S, strict=True))
+    decay_s = np.interp(centres, DECAY_AT_HZ, DECAY_S)
     time_s = np.arange(n_samples) / sample_rate
     bands = np.fft.irfft(spectrum * shares, n=n_samples) * 10.0 ** (-3.0 * time_s / decay_s[:, None])
     response = np.concatenate([np.zeros(round(FIRST_S * sample_rate)), bands.sum(0)])
