@@ -365,16 +365,15 @@ def build(work: studio.Studio) -> gr.Blocks:
 def _left(blocks: gr.Blocks, page: Page, edits: gr.Textbox) -> tuple[gr.Audio, list[Any]]:
     """What is asked for: the recording, who plays, and how. Returns the source, and all choices in the order of `read_choices`."""
     gr.HTML('<h2 class="tt-step-title"><b>1</b> Your recording</h2>')
-    with gr.Group(elem_classes="tt-group"):
-        source = gr.Audio(
-            sources=["upload", "microphone"],
-            type="filepath",
-            label="Source: one voice or instrument, one note at a time",
-            elem_id="tt-source",
-            show_label=False,
-            buttons=["download"],
-            waveform_options=gr.WaveformOptions(waveform_color="#8fb3b0", waveform_progress_color="#1f6f6b"),
-        )
+    source = gr.Audio(
+        sources=["upload", "microphone"],
+        type="filepath",
+        label="Source: one voice or instrument, one note at a time",
+        elem_id="tt-source",
+        show_label=False,
+        buttons=["download"],
+        waveform_options=gr.WaveformOptions(waveform_color="#8fb3b0", waveform_progress_color="#1f6f6b"),
+    )
     with gr.Row(elem_classes="tt-examples"):
         gr.HTML('<span class="tt-or">or try</span>')
         for name in EXAMPLES:
@@ -418,7 +417,13 @@ def _controls() -> list[Any]:
         octaves = gr.Dropdown(OCTAVES, value="Auto", label="Octave", info="Auto goes where the instrument plays.", min_width=130)
         semitones = gr.Slider(-12, 12, 0, step=1, label="Semitones", info="Added to the octave.", min_width=150)
     with gr.Row():
+        fit = gr.Checkbox(True, label="Adapt to the instrument", info="Its octave, its dynamics, silence between notes.", min_width=150)
+        tracker = gr.Dropdown(
+            list(studio.TRACKERS), value="joint", label="Pitch tracker", info="If notes are misheard, try another.", min_width=150
+        )
+    with gr.Row():
         autotune = gr.Slider(0, 1, 0, step=0.05, label="Autotune", info="0 leaves your tuning, 1 puts every note in tune.", min_width=150)
+    with gr.Row():
         tonic = gr.Dropdown(TONICS, value="C", label="Key", info="Of the scale.", min_width=90)
         scale = gr.Dropdown(SCALES, value="chromatic", label="Scale", info="The notes that autotune pulls to.", min_width=130)
     with gr.Row():
@@ -429,11 +434,6 @@ def _controls() -> list[Any]:
     with gr.Row():
         noise = gr.Slider(-60, 24, 0, step=1, label="Breath, dB", info="Noise of breath or bow in the sound.", min_width=150)
         room = gr.Slider(0, 1, 0, step=0.05, label="Room", info="0 is dry, 1 far back in a hall.", min_width=150)
-    with gr.Row():
-        tracker = gr.Dropdown(
-            list(studio.TRACKERS), value="joint", label="Pitch tracker", info="If notes are misheard, try another.", min_width=150
-        )
-        fit = gr.Checkbox(True, label="Adapt to the instrument", info="Its octave, its dynamics, silence between notes.", min_width=150)
     return [octaves, semitones, loudness, autotune, tonic, scale, dynamics, noise, room, fit, tracker]
 
 
@@ -479,7 +479,8 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
                 compare = gr.Button("Compare", variant="primary", elem_id="tt-compare-go", scale=2, min_width=120)
                 halt = gr.Button("Stop", variant="secondary", scale=1, min_width=80)
             grid = gr.HTML('<div class="tt-empty"><p>Every instrument gets a player of its own here.</p></div>', elem_id="tt-compare")
-            archive = gr.File(label="All of them, as MP3", elem_id="tt-compare-zip", visible=True, height=70)
+            with gr.Row(elem_classes="tt-downloads"):
+                archive = gr.DownloadButton("All of them, as MP3", size="sm", elem_id="tt-compare-zip", elem_classes="tt-pill")
         with gr.Tab("Analyze", id="analyze"):
             gr.HTML('<p class="tt-lead">What your recording is like: tone, articulation, and which instrument it sounds like.</p>')
             with gr.Row(elem_classes="tt-go"):
@@ -497,7 +498,8 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
                 many = gr.Button("Play them all", variant="primary", elem_id="tt-batch-go", scale=4)
                 end = gr.Button("Stop", variant="secondary", scale=1, min_width=90)
             rows = gr.HTML("", elem_id="tt-batch")
-            pack = gr.File(label="All results, as WAV", elem_id="tt-batch-zip", height=70)
+            with gr.Row(elem_classes="tt-downloads"):
+                pack = gr.DownloadButton("All results, as WAV", size="sm", elem_id="tt-batch-zip", elem_classes="tt-pill")
 
     def transfer(*given: Any, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008  # how Gradio is told
         yield from page.transfer(*given, progress=progress)

@@ -241,7 +241,7 @@
     canvas.addEventListener("pointercancel", finish);
     new ResizeObserver(() => draw()).observe(canvas.parentElement);
     section.ttDraw = draw;
-    section.ttPlayhead = (t) => { state.playhead = t; draw(); };
+    section.ttPlayhead = (t, seconds) => { if (Math.abs(seconds - data.seconds) < 0.1) { state.playhead = t; draw(); } };
     const kept = document.querySelector("#tt-edits textarea, #tt-edits input");
     if (kept && kept.value) { try { state.edits = JSON.parse(kept.value); } catch { state.edits = []; } }
     if (state.edits.length) told.textContent = `${state.edits.length} edit${state.edits.length > 1 ? "s" : ""}`;
@@ -265,7 +265,7 @@
       const font = getComputedStyle(document.body).fontFamily, ink = colour("--tt-ink"), taken = [];
       const write = (p, text, weight) => {
         pen.font = `${weight} 11px ${font}`;
-        const wide = pen.measureText(text).width, left = Math.min(Math.max(x(p) + 7, 2), width - wide - 2), top = y(p);
+        const wide = pen.measureText(text).width, room = x(p) + 9 + wide < width, left = room ? x(p) + 7 : x(p) - 7 - wide, top = y(p);
         if (taken.some(([l, t, w]) => Math.abs(t - top) < 12 && left < l + w + 4 && l < left + wide + 4)) return;
         taken.push([left, top, wide]);
         pen.fillStyle = ink; pen.textBaseline = "middle"; pen.fillText(text, left, top);
@@ -276,7 +276,8 @@
       for (const [key, p] of Object.entries(data.points)) {
         const mine = colour(key === "Your recording" ? "--tt-source" : "--tt-result");
         pen.beginPath(); pen.arc(x(p), y(p), 9, 0, 7); pen.strokeStyle = mine; pen.lineWidth = 3; pen.stroke();
-        write({ ...p, x: p.x + 6 * (x1 - x0) / width }, key, "700");
+        taken.push([x(p) - 9, y(p), 18]);
+        write({ ...p, x: p.x + (x(p) < width / 2 ? 8 : -8) * (x1 - x0) / (width - 52), y: p.y + 13 * (y1 - y0) / (height - 40) }, key, "700");
       }
       if (hover) write(hover, hover.name, "700");
       for (const p of data.named) if (data.nearest.includes(p.name)) write(p, p.name, "600");
@@ -300,11 +301,25 @@
   new MutationObserver(begin).observe(document.body, { childList: true, subtree: true });
   new MutationObserver(() => document.querySelectorAll(".tt-roll, .tt-map").forEach((one) => one.ttDraw && one.ttDraw()))
     .observe(document.body, { attributes: true, attributeFilter: ["class"] });
-  document.addEventListener("timeupdate", (event) => {
-    if (event.target.closest && event.target.closest("#tt-result, #tt-source")) document.querySelectorAll("#tt-roll .tt-roll").forEach((one) => one.ttPlayhead && one.ttPlayhead(event.target.currentTime));
-  }, true);
-  document.addEventListener("play", (event) => {  // one sound at a time
-    document.querySelectorAll("audio").forEach((one) => { if (one !== event.target) one.pause(); });
+  // Gradio's players are outside the document, where no event is heard: they are watched from the moment they are made
+  const sounds = (window.ttSounds = []);
+  const watch = (sound) => {
+    sounds.push(sound);
+    sound.addEventListener("play", () => {  // one sound at a time
+      [...sounds, ...document.querySelectorAll("audio")].forEach((one) => { if (one !== sound && !one.paused) one.pause(); });
+    });
+    sound.addEventListener("timeupdate", () => {
+      document.querySelectorAll("#tt-roll .tt-roll").forEach((one) => one.ttPlayhead && one.ttPlayhead(sound.currentTime, sound.duration));
+    });
+  };
+  const make = document.createElement.bind(document);
+  document.createElement = (name, ...more) => {
+    const made = make(name, ...more);
+    if (String(name).toLowerCase() === "audio") watch(made);
+    return made;
+  };
+  document.addEventListener("play", (event) => {
+    [...sounds, ...document.querySelectorAll("audio")].forEach((one) => { if (one !== event.target && !one.paused) one.pause(); });
   }, true);
   begin();
 }

@@ -100,7 +100,8 @@ def test_the_command_line_makes_the_same_sound(
     assert main([*words[1:], "--weights", str(tiny_weights)]) == 0
     assert Path(words[3]).name == Path(files["wav"]).name
     assert Path(words[3]).read_bytes() == Path(files["wav"]).read_bytes()
-    assert torch.equal(tt.load_audio(files["wav"])[0], tt.load_audio(files["flac"])[0])
+    flac = tt.load_audio(files["flac"])[0]
+    assert torch.allclose(tt.load_audio(files["wav"])[0], flac, atol=2.0**-22)  # libsndfile rounds the last bit otherwise
 
 
 def test_the_hostile_names_of_files_stay_one_word_of_the_command() -> None:
@@ -270,7 +271,8 @@ def test_the_api_does_what_the_page_does(served: Served, tmp_path: Path) -> None
     client, source = served.client(), handle_file(write_tone(tmp_path, "voice.wav", 330.0))
     assert {one["name"] for one in client.predict(api_name="/instruments")} == {"violin", "alto_sax", "tuba"}
     wav, _, flac, controls, command, said = served.transfer(client, source, scale="major", autotune=0.5, room=0.2)[:6]
-    assert torch.equal(tt.load_audio(wav)[0], tt.load_audio(flac)[0]) and tt.Controls.load(controls).n_frames == 150
+    assert torch.allclose(tt.load_audio(wav)[0], tt.load_audio(flac)[0], atol=2.0**-22)
+    assert tt.Controls.load(controls).n_frames == 150
     assert "--scale 'C major'" in command and "--room 0.2" in command and "Violin" in said
     figures = client.predict(source, "joint", api_name="/analyze")[-1]
     assert abs(figures["f0_mean_hz"] - 330.0) < 3.0 and figures["instrument"]
@@ -365,9 +367,10 @@ def test_in_the_browser_upload_choose_run_hear_download(served: Served, browser:
     page.wait_for_function("document.querySelector('#tt-command textarea').value.length > 5")
     assert f"--to {chosen}" in page.input_value("#tt-command textarea")
     page.wait_for_selector("#tt-map canvas")
+    page.wait_for_function("window.ttSounds.filter((one) => one.duration > 0).length > 1")  # the source's, and the result's
     heard = page.evaluate(
         """async () => {
-            const player = [...document.querySelectorAll('#tt-result audio')][0];
+            const player = window.ttSounds.filter((one) => one.duration > 0 && one.src).pop();
             const sound = await new AudioContext().decodeAudioData(await (await fetch(player.src)).arrayBuffer());
             const samples = sound.getChannelData(0);
             return { seconds: player.duration, decoded: sound.duration, peak: Math.max(...samples.subarray(20000, 60000).map(Math.abs)) };
