@@ -13,6 +13,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -633,11 +634,13 @@ def launch(
 
 
 def serve(host: str = "127.0.0.1", port: int | None = None, *, tell: Callable[[str], Any] = print, **options: Any) -> None:
-    """Serve the page until it is interrupted; options as for :func:`launch`."""
+    """Serve the page until it is interrupted or asked to end; options as for :func:`launch`."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # recordings are removed then, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     blocks, address, work = launch(host, port, **options)
     try:
         tell(address)
-        blocks.block_thread()
+        threading.Event().wait()
     finally:
         blocks.close(verbose=False)
         work.close()

@@ -35,7 +35,7 @@ SWITCHES = (
 studio: Any = demo.find_part("studio")
 cards: Any = demo.find_part("cards")
 SETTINGS = studio.Settings(
-    octaves=-1, semitones=3, loudness_db=-2.0, autotune=0.6, scale="C minor", dynamics=0.5, noise_db=6.0, room=0.25, tracker="yin"
+    octaves=-1, semitones=3, loudness_db=-2.0, autotune=0.6, scale="C minor", dynamics=0.5, noise_db=6.0, room=0.25, tracker="swift"
 )
 EDITS = [{"start_s": 0.2, "end_s": 0.5, "semitones": 2}, {"start_s": 0.6, "end_s": 1.1, "pitch": [[0.6, 72], [1.1, 74]], "db": -3}]
 
@@ -79,14 +79,20 @@ PLAYERS = {
 }
 
 
-@pytest.mark.parametrize("edits", [[], EDITS], ids=["as played", "edited"])
-@pytest.mark.parametrize(
-    "settings", [studio.Settings(), SETTINGS, replace(SETTINGS, octaves=None, fit=False)], ids=["plain", "all", "auto"]
-)
-@pytest.mark.parametrize("who", PLAYERS)
-def test_the_command_line_makes_the_same_sound(
-    work: Any, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, who: str, settings: Any, edits: Any
-) -> None:
+CASES = {
+    "plain": ("named", studio.Settings(), []),
+    "plain, edited": ("named", studio.Settings(), EDITS),
+    "all options": ("named", SETTINGS, []),
+    "octave found, no fit": ("blend", replace(SETTINGS, octaves=None, fit=False), []),
+    "no fit, edited": ("blend", replace(SETTINGS, fit=False), EDITS),
+    "reference": ("like", replace(SETTINGS, octaves=None), []),
+    "reference, edited": ("like", SETTINGS, EDITS),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_command_line_makes_the_same_sound(work: Any, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    who, settings, edits = CASES[case]
     player = PLAYERS[who]
     if player.reference:
         player = studio.Player(reference=str(work.folder / player.reference))

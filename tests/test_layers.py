@@ -37,7 +37,7 @@ HOMES = {  # third-party packages that one module alone may import
     "soundfile": {"audio"},
     "soxr": {"audio"},
     "matplotlib": {"plot", "panels"},
-    "argparse": {"cli", "commands"},
+    "argparse": {"cli", "commands", "demo"},
 }
 
 
