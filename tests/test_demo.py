@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import random
 import shlex
 import threading
 import time
@@ -208,7 +209,8 @@ class Served:
     def client(self) -> Any:
         from gradio_client import Client
 
-        return Client(self.address, verbose=False, download_files=str(self.work.folder.parent / "downloads"))
+        downloads = str(self.work.folder.parent / "downloads")
+        return Client(self.address, verbose=False, httpx_kwargs={"timeout": 300.0}, download_files=downloads)
 
     def transfer(self, client: Any, source: Any, **changes: Any) -> Any:
         values = dict(zip(FIELDS, DEFAULTS, strict=True)) | changes
@@ -288,44 +290,54 @@ def test_the_api_does_what_the_page_does(served: Served, tmp_path: Path) -> None
     assert set(public) == {"/transfer", "/analyze", "/compare", "/batch", "/instruments"}
 
 
-@pytest.mark.slow
-def test_hostile_visitors_are_refused_and_leave_nothing(served: Served, tmp_path: Path) -> None:
-    from gradio_client import handle_file
+@pytest.fixture(scope="module")
+def bench() -> Any:
+    spec = importlib.util.spec_from_file_location("bench_demo", ROOT / "tests" / "bench" / "demo.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
-    client = served.client()
-    secret = write_tone(tmp_path, "secret.wav", 440.0)
-    for path in (
-        secret,
-        "/etc/passwd",
-        "../../etc/passwd",
-        str(served.work.folder / ".." / ".." / "secret.wav"),
-        "http://127.0.0.1:9/x.wav",
-    ):
-        with pytest.raises(Exception) as refusal:
-            served.transfer(client, {"path": path, "meta": {"_type": "gradio.FileData"}})
-        assert "root:" not in str(refusal.value)
-    bad = tmp_path / "<img src=x onerror=alert(1)>.wav"
-    bad.write_bytes(b"no sound " * 100)
-    nan = tmp_path / "nan.wav"
-    soundfile.write(nan, np.full(9000, np.nan), 48000, subtype="FLOAT")
-    for path in (bad, nan):
-        with pytest.raises(Exception) as refusal:
-            served.transfer(client, handle_file(path))
-        assert str(served.work.folder) not in str(refusal.value) and "<img" not in str(refusal.value)
-    good = handle_file(secret)
-    for changes in ({"semitones": float("nan")}, {"edits": "{"}, {"edits": '[{"start_s": 1}]'}, {"octaves": "+9"}, {"tracker": "../x"}):
-        with pytest.raises(Exception):  # noqa: B017  # Gradio's own check, or ours
-            served.transfer(client, good, **changes)
+
+@pytest.mark.slow
+def test_hostile_visitors_are_refused_and_leave_nothing(served: Served, bench: Any, tmp_path: Path) -> None:
+    secret, work = write_tone(tmp_path, "secret.wav", 440.0), served.work
+    for path in (secret, "/etc/passwd", str(work.folder / ".." / ".." / "secret.wav"), "http://127.0.0.1:9/x.wav", "", None, 7):
+        said = bench.ask(served.address, path)
+        assert "event: complete" not in said and "root:" not in said and str(ROOT) not in said, (path, said)
     for route in ("file=/etc/passwd", f"file={secret}", "file=../../etc/passwd"):
         with pytest.raises(urllib.error.HTTPError) as answer:
             urllib.request.urlopen(f"{served.address}gradio_api/{route}", timeout=120)
         assert answer.value.code in (403, 404)
-    assert tt.load_audio(served.transfer(client, good)[0])[0].abs().max() > 0  # it is still there
-    served.work.kept_s = 0.0
+    nan = bench.encoded(np.full(9000, np.nan))
+    for name, content in (("<img src=x onerror=alert(1)>.wav", b"no sound " * 100), ("nan.wav", nan), ("zip.wav", b"PK" * 5000)):
+        place = bench.upload(served.address, name, content)
+        said = bench.ask(served.address, place)
+        assert place and "event: error" in said and "<img" not in said and str(work.folder) not in said, said
+    chance = random.Random(1)
+    for _ in range(12):
+        place = bench.upload(served.address, *bench.hostile(chance))
+        assert "Traceback" not in (bench.ask(served.address, place) if place else "")
+    good = bench.upload(served.address, "good.wav", Path(secret).read_bytes())
+    assert "event: complete" in bench.ask(served.address, good)  # it is still there
+    work.kept_s = 0.0
     time.sleep(0.1)
-    served.work.sweep()
-    assert not [path for path in served.work.folder.rglob("*") if path.is_file()]
-    served.work.kept_s = studio.KEPT_S
+    work.sweep()
+    assert not [path for path in work.folder.rglob("*") if path.is_file()]
+    work.kept_s = studio.KEPT_S
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"semitones": float("nan")}, {"share": 2, "how": "A blend of two"}, {"octaves": "+9"}, {"loudness": "loud"}),
+        *({"edits": "{"}, {"edits": "{}"}, {"edits": "[1]"}, {"how": "Like a recording"}),
+    ],
+)
+def test_what_the_form_cannot_hold_is_refused(change: dict[str, Any]) -> None:
+    pytest.importorskip("gradio")
+    with pytest.raises(studio.Refusal):
+        demo.find_page().read_choices(*(dict(zip(FIELDS, DEFAULTS, strict=True)) | change).values())
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ class Server:
     def client(self) -> Any:
         from gradio_client import Client
 
-        return Client(self.address, verbose=False, download_files=str(self.folder.parent / "downloads"))
+        return Client(self.address, verbose=False, httpx_kwargs={"timeout": 300.0}, download_files=str(self.folder.parent / "downloads"))
 
     def memory_mb(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
