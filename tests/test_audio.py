@@ -344,3 +344,19 @@ def test_controls_of_a_long_recording_are_those_of_a_short_one(tmp_path: Path) -
     long = LongAudio(iter(np.array_split(sound.numpy(), 7)))
     a, b = extract(sound, FrameGrid(), tracker="yin"), extract(long, FrameGrid(), tracker="yin")
     assert torch.equal(a.f0_hz, b.f0_hz) and torch.equal(a.loudness_db, b.loudness_db) and torch.equal(a.periodicity, b.periodicity)
+
+
+def test_what_is_too_long_is_refused_before_it_is_all_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.zeros(48000 * 30), 48000)
+    with pytest.raises(AudioError, match="longer than 10 s"):
+        load_audio(path, longest_s=10.0)
+    assert len(load_audio(path, longest_s=30.0)[0]) == 48000 * 30
+
+
+def test_many_channels_read_alike(tmp_path: Path) -> None:
+    path = tmp_path / "many.wav"
+    one = 0.1 * np.random.default_rng(0).standard_normal((20000, 1))
+    sound = one * np.linspace(0.5, 1.0, 40)
+    soundfile.write(path, sound, 48000, subtype="FLOAT")
+    assert np.allclose(load_audio(path)[0].numpy(), sound.mean(1), atol=1e-6)

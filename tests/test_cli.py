@@ -288,3 +288,26 @@ def test_a_reader_that_goes_away(tiny_weights: Path) -> None:
         err = process.stderr.read()
         assert process.wait() == 1
     assert err.count("\n") == 1 and "Traceback" not in err
+
+
+MUSICAL = ["--autotune", "0.7", "--scale", "C major", "--dynamics", "0.4", "--noise", "-12", "--hall", "0.3"]
+
+
+def test_saved_controls_fitted_are_the_transfer(run: Run, voice: Path, tiny_weights: Path) -> None:
+    as_json(run("transfer", voice, "one.wav", "--to", tiny_weights, *MUSICAL, "--json"))
+    as_json(run("analyze", voice, "--save", "voice.npz", "--json"))
+    as_json(run("synthesize", "voice.npz", "two.wav", "--to", tiny_weights, "--fit", *MUSICAL, "--json"))
+    as_json(run("transfer", voice, "plain.wav", "--to", tiny_weights, "--json"))
+    one, two, plain = (load_audio(name)[0] for name in ("one.wav", "two.wav", "plain.wav"))
+    assert torch.equal(one, two) and not torch.equal(one, plain)
+
+
+@pytest.mark.parametrize("option", [("--dynamics", "3"), ("--noise", "99"), ("--hall", "-1")])
+def test_musical_options_out_of_range(run: Run, voice: Path, option: tuple[str, str]) -> None:
+    code, _, err = run("transfer", voice, "out.wav", "--to", "violin", *option)
+    assert code == 2 and option[1] in err
+
+
+def test_an_unknown_scale(run: Run, voice: Path, tiny_weights: Path) -> None:
+    code, _, err = run("transfer", voice, "out.wav", "--to", tiny_weights, "--scale", "C mayor")
+    assert code == 1 and "did you mean C major" in err and not Path("out.wav").exists()

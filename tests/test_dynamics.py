@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import make_controls
 
-from tonetransfer.dynamics import FREEDOM_DB, QUANTILES, loudness_quantiles, map_loudness
+from tonetransfer.dynamics import FREEDOM_DB, QUANTILES, loudness_quantiles, map_loudness, scale_dynamics
 
 INSTRUMENT = torch.linspace(-40.0, -16.0, len(QUANTILES))
 
@@ -75,3 +76,27 @@ def test_inputs_are_left_alone() -> None:
     before, target = loud.clone(), INSTRUMENT.clone()
     fitted(loud, target)
     assert torch.equal(loud, before) and torch.equal(target, INSTRUMENT)
+
+
+def test_dynamics_are_scaled_around_the_median_of_the_notes() -> None:
+    controls = make_controls([60] * 5, [-30.0, -26.0, -22.0, -18.0, -14.0], seconds=0.8)
+    notes, loud = controls.note_frames(), controls.loudness_db
+    assert scale_dynamics(loud, notes, 1.0, 100.0) is loud
+    middles = [100 * number + 40 for number in range(5)]
+    for amount in (0.0, 0.5, 2.0):
+        scaled = scale_dynamics(loud, notes, amount, 100.0)
+        spread = float(scaled[middles[4]] - scaled[middles[0]])
+        assert spread == pytest.approx(16.0 * amount, abs=0.5)
+        assert float(scaled[notes].median()) == pytest.approx(float(loud[notes].median()), abs=1.5)
+
+
+def test_attacks_survive_flat_dynamics() -> None:
+    loud = torch.full((200,), -20.0)
+    loud[:100] = -60.0
+    loud[100:103] = torch.tensor([-50.0, -40.0, -30.0])
+    notes = torch.zeros(200, dtype=torch.bool)
+    notes[100:] = True
+    flat = scale_dynamics(loud, notes, 0.0, 100.0)
+    assert float(flat[102] - flat[100]) > 15.0
+    none = torch.zeros(200, dtype=torch.bool)
+    assert scale_dynamics(loud, none, 0.0, 100.0) is loud

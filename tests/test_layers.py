@@ -11,11 +11,11 @@ PACKAGE = Path(__file__).parents[1] / "tonetransfer"
 
 # From the ground up: a module imports only from lines above its own, or from what stands left of it in its line.
 LAYERS = """
-    errors convert frames
+    errors convert frames scales
     audio spectral capture config solo_settings settings performance
-    periodicity salience trackers f0 loudness synth room
+    periodicity salience trackers f0 loudness synth room hall
     modulation envelope dynamics release heterodyne brightness
-    controls notes partials spectral_shape features techniques readout panels plot
+    controls edits notes partials spectral_shape features techniques readout panels plot
     encoder decoder adversary losses forces metrics_pitch metrics_failures metrics_timbre metrics compare probes
     model
     weights dataset data hearings erase soundfont etudes notefolder orchestra corpus excerpts judge
@@ -27,7 +27,7 @@ LAYERS = """
     alarms card hub solo_data solo_measure solo_callbacks
     train solo evaluate evaluate_finetune swaps resynthesis disentangle technique_measure classify_measure classify_table scripted export foreign peers bench
     bootstrap report_media report_sets report_measure report_page report
-    commands
+    commands demo
     cli __main__
 """
 ORDER = {name: place for place, name in enumerate(LAYERS.split())}
@@ -44,7 +44,7 @@ HOMES = {  # third-party packages that one module alone may import
     "zarr": {"dataset"},
     "dask": {"engines"},
     "matplotlib": {"plot", "panels", "doctor_plot"},
-    "argparse": {"cli", "commands"},
+    "argparse": {"cli", "commands", "demo"},
     "sounddevice": {"live"},
     "onnxruntime": {"export"},
     "onnxscript": {"export"},

@@ -282,3 +282,37 @@ def test_a_note_rings_on_at_its_own_pitch(tiny_model: TimbreModel) -> None:
     ringing = slice(end, end + 20)
     assert float(asked.loudness_db[ringing].min()) > float(heard.loudness_db[ringing].min()) + 20.0
     torch.testing.assert_close(asked.f0_hz[ringing], heard.f0_hz[end - 5].expand(20), rtol=1e-3, atol=0.0)
+
+
+def test_noise_is_changed_alone(tiny_model: TimbreModel, heard: Controls) -> None:
+    z = tiny_model.timbre("violin")
+    none, plain, more = (torch.cat(list(tiny_model.play(heard, z, noise_db=change))) for change in (-60.0, 0.0, 6.0))
+    noise = plain - none  # linear: the tonal part cancels
+    assert float(noise.abs().max()) > 0
+    wanted = (10.0 ** (6.0 / 20.0) - 1e-3) / (1.0 - 1e-3)
+    assert torch.allclose(more - none, wanted * noise, atol=1e-5)
+
+
+def test_dynamics_of_a_transfer(tiny_model: TimbreModel) -> None:
+    target = find_target(tiny_model, SAMPLE_RATE, to="violin")
+    controls = make_controls([69, 71, 72], [-30.0, -24.0, -18.0])
+    spreads = []
+    for amount in (0.0, 1.0, 1.5):
+        asked = arrange(controls, target, dynamics=amount).asked.loudness_db
+        spreads.append(float(asked[165] - asked[25]))
+    assert abs(spreads[0]) < 1.0 < spreads[1] < spreads[2]
+
+
+def test_the_hall_rings_and_the_length_stays(tiny_model: TimbreModel) -> None:
+    audio = torch.cat([tone(440.0, 1.0), torch.zeros(SAMPLE_RATE)])
+    dry, wet = (tt.transfer(audio, SAMPLE_RATE, tiny_model, to="violin", hall=amount) for amount in (0.0, 0.6))
+    late = slice(round(1.4 * SAMPLE_RATE), round(1.6 * SAMPLE_RATE))
+    assert dry.shape == wet.shape and float(dry[late].abs().max()) < 1e-4 < 1e-3 < float(wet[late].abs().max())
+
+
+@pytest.mark.parametrize(
+    "options", [{"dynamics": -0.1}, {"dynamics": 2.5}, {"noise_db": 40.0}, {"noise_db": math.nan}, {"hall": 1.5}, {"scale": "H major"}]
+)
+def test_musical_settings_out_of_range(tiny_model: TimbreModel, phrase: torch.Tensor, options: dict) -> None:
+    with pytest.raises(SettingsError):
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", autotune=0.5, **options)

@@ -23,17 +23,33 @@ if TYPE_CHECKING:
     from .classify import classify, load_classifier
     from .compare import compare
     from .controls import Controls
+    from .edits import Edit, apply_edits
     from .errors import ToneTransferError, ToneTransferWarning
     from .evaluate import evaluate_parallel as evaluate
+    from .features import describe_controls, descriptor_tracks
     from .frames import FrameGrid
     from .metrics import frechet_distance
     from .model import Instrument, TimbreModel
+    from .notes import find_notes
     from .refine import refine
-    from .stream import Stream, StreamSettings
     from .report import write_report
+    from .stream import Stream, StreamSettings
     from .synth import SynthParams
+    from .target import Target, find_target, nearest_timbres
     from .techniques import Technique
-    from .transfer import analyze, describe, describe_frames, describe_notes, find_techniques, synthesize, transfer
+    from .transfer import (
+        Arrangement,
+        analyze,
+        arrange,
+        describe,
+        describe_frames,
+        describe_notes,
+        find_techniques,
+        play,
+        synthesize,
+        transfer,
+        warn_about,
+    )
     from .weights import load_model, save_model
 
 _HOMES = {
@@ -45,26 +61,38 @@ _HOMES = {
     "load_classifier": "classify",
     "compare": "compare",
     "Controls": "controls",
+    "Edit": "edits",
+    "apply_edits": "edits",
     "ToneTransferError": "errors",
     "ToneTransferWarning": "errors",
     "evaluate": "evaluate",
+    "describe_controls": "features",
+    "descriptor_tracks": "features",
     "FrameGrid": "frames",
     "frechet_distance": "metrics",
     "Instrument": "model",
     "TimbreModel": "model",
+    "find_notes": "notes",
     "refine": "refine",
     "Stream": "stream",
     "StreamSettings": "stream",
     "write_report": "report",
     "SynthParams": "synth",
     "Technique": "techniques",
+    "Target": "target",
+    "find_target": "target",
+    "nearest_timbres": "target",
+    "Arrangement": "transfer",
     "analyze": "transfer",
+    "arrange": "transfer",
     "describe": "transfer",
     "describe_frames": "transfer",
     "describe_notes": "transfer",
     "find_techniques": "transfer",
+    "play": "transfer",
     "synthesize": "transfer",
     "transfer": "transfer",
+    "warn_about": "transfer",
     "load_model": "weights",
     "save_model": "weights",
 }
@@ -72,35 +100,47 @@ _HOMES = {
 _ALIASES = {"evaluate": "evaluate_parallel"}
 
 __all__ = [
+    "Arrangement",
     "Classifier",
     "Controls",
+    "Edit",
     "FrameGrid",
     "Instrument",
     "Stream",
     "StreamSettings",
     "SynthParams",
+    "Target",
     "Technique",
     "TimbreModel",
     "ToneTransferError",
     "ToneTransferWarning",
     "analyze",
+    "apply_edits",
+    "arrange",
     "bootstrap_interval",
     "classify",
     "compare",
     "describe",
+    "describe_controls",
     "describe_frames",
     "describe_notes",
+    "descriptor_tracks",
     "evaluate",
+    "find_notes",
+    "find_target",
     "find_techniques",
     "frechet_distance",
     "load_audio",
     "load_classifier",
     "load_model",
+    "nearest_timbres",
+    "play",
     "refine",
     "save_audio",
     "save_model",
     "synthesize",
     "transfer",
+    "warn_about",
     "write_report",
 ]
 

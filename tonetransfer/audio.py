@@ -46,7 +46,7 @@ FORMATS = {  # extension: libsndfile's format and subtype
 }
 
 
-def load_audio(path: PathLike, sample_rate: int | None = None) -> tuple[torch.Tensor, int]:
+def load_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: float = math.inf) -> tuple[torch.Tensor, int]:
     """Read a recording as mono.
 
     Channels are averaged, with two exceptions: channels where nothing is recorded are left out, and where the
@@ -59,6 +59,8 @@ def load_audio(path: PathLike, sample_rate: int | None = None) -> tuple[torch.Te
         Anything that libsndfile reads: WAV, FLAC, OGG, Opus, MP3, AIFF, CAF, ...
     sample_rate : int or None [Hz]
         The rate that is wanted; None keeps the file's own.
+    longest_s : float [s]
+        What is longer is refused, after no more than this has been read: a file's header need not tell the truth.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def load_audio(path: PathLike, sample_rate: int | None = None) -> tuple[torch.Te
     Raises
     ------
     AudioError
-        The file is missing, a folder, empty, not sound, damaged, or holds no finite samples.
+        The file is missing, a folder, empty, not sound, damaged, too long, or holds no finite samples.
     """
     audio = open_audio(path, sample_rate, longest_s=math.inf)
     assert isinstance(audio.samples, torch.Tensor)
@@ -100,8 +102,8 @@ def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
     with _open_sound(path) as file:
         native_rate = check_sample_rate(file.samplerate, f"{path} has a sample rate")
         target_rate = native_rate if sample_rate is None else check_sample_rate(sample_rate)
-        expected = int(file.frames * target_rate / native_rate)
-        pieces = _mono(path, file, target_rate)
+        expected = int(min(file.frames / native_rate, longest_s) * target_rate)
+        pieces = _mono(path, file, target_rate, longest_s)
         long = expected > longest_s * target_rate
         audio: torch.Tensor | LongAudio = LongAudio(pieces) if long else torch.from_numpy(_gather(pieces, expected))
     return OpenedAudio(audio, target_rate)
@@ -495,29 +497,31 @@ def _reason(error: Exception) -> str:
     return " ".join(str(text).split()).rstrip(".")
 
 
-def _blocks(path: Path, file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+def _blocks(path: Path, file: soundfile.SoundFile, longest_s: float) -> Iterator[np.ndarray]:
     """The file from its start, in pieces (n_samples, n_channels), float32, finite."""
-    start = 0
+    start, length = 0, max(READ_LENGTH // max(file.channels // 8, 1), 1)  # a thousand channels are not held as two are
     try:
         file.seek(0)
-        while len(block := file.read(READ_LENGTH, dtype="float32", always_2d=True)):
+        while len(block := file.read(length, dtype="float32", always_2d=True)):
             if not np.isfinite(block).all():
                 where = start + int(np.argmin(np.isfinite(block).all(axis=1)))
                 at_s = where / file.samplerate
                 raise AudioError(f"{path} has a sample that is not finite at {at_s:.3f} s; finite samples are wanted: export it again")
             yield block
             start += len(block)
+            if start > longest_s * file.samplerate:
+                raise AudioError(f"{path} is longer than {longest_s:g} s, the most that is taken here; cut out the part that matters")
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(
             f"{path} is damaged after {start / file.samplerate:.1f} s ({_reason(error)}); a whole file is wanted: copy or export it again"
         ) from error
 
 
-def _mono(path: Path, file: soundfile.SoundFile, sample_rate: int) -> Iterator[np.ndarray]:
+def _mono(path: Path, file: soundfile.SoundFile, sample_rate: int, longest_s: float = math.inf) -> Iterator[np.ndarray]:
     """The file as mono at a rate, in pieces (n_samples,); at least one sample in all, none far beyond full scale."""
-    weights = _mono_weights(path, file)
+    weights = _mono_weights(path, file, longest_s)
     n_samples = 0
-    for piece in _resampled((block @ weights for block in _blocks(path, file)), file.samplerate, sample_rate):
+    for piece in _resampled((block @ weights for block in _blocks(path, file, longest_s)), file.samplerate, sample_rate):
         if len(piece) and (peak := float(max(piece.max(), -piece.min()))) > HIGHEST_PEAK:
             raise AudioError(f"{path} has samples up to {peak:.3g}; full scale is 1: scale the recording down to [-1, 1] and save it again")
         n_samples += len(piece)
@@ -526,13 +530,13 @@ def _mono(path: Path, file: soundfile.SoundFile, sample_rate: int) -> Iterator[n
         raise AudioError(f"{path} holds no samples; a recording with sound in it is wanted: check how it was exported")
 
 
-def _mono_weights(path: Path, file: soundfile.SoundFile) -> np.ndarray:
+def _mono_weights(path: Path, file: soundfile.SoundFile, longest_s: float) -> np.ndarray:
     """What each channel contributes to mono, shape (n_channels,), float32."""
     n_channels = file.channels
     if n_channels == 1:
         return np.ones(1, dtype=np.float32)
     products = np.zeros((n_channels, n_channels))  # of all pairs of channels: the energy of any mix is a quadratic form of them
-    for block in _blocks(path, file):
+    for block in _blocks(path, file, longest_s):
         products += (block.T @ block).astype(np.float64)
     energy = np.diag(products)
     alive = energy > energy.max() * 10.0 ** (DEAD_CHANNEL_DB / 10.0)

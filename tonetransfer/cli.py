@@ -1,6 +1,7 @@
 """The command line: what is asked, and how errors, warnings and results come back.
 
-Parsing needs nothing heavy; a verb is run by the function of the same name in :mod:`tonetransfer.commands`, imported after parsing.
+Parsing needs nothing heavy; a verb is run by the function of the same name in :mod:`tonetransfer.commands`, imported after parsing
+(``demo``: in :mod:`tonetransfer.demo`, which does not wait for torch).
 Exit code 0: done. 1: a problem that the user can put right, told in one line on stderr. 2: a command that was not understood.
 """
 
@@ -13,6 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what other packages say while they are loaded
         try:
-            from . import commands
-
-            verb = getattr(commands, arguments.run)
+            verb = getattr(import_module(f".{arguments.module}", __package__), arguments.run)
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *_args, **_more: _warn(str(message), heard)  # type: ignore[assignment]  # fewer names
             result, lines = verb(arguments)
@@ -92,9 +92,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_target(verb)
     _add_arrangement(verb)
     verb.add_argument("--no-fit", dest="fit", action="store_false", help="keep the source's octave, dynamics and sounds between notes")
-    verb.add_argument(
-        "--autotune", metavar="0..1", type=_share, default=0.0, help="how far to pull notes to the nearest semitone (default: 0)"
-    )
     _add_tracker(verb)
     verb.add_argument(
         "--trust", action="store_true", help="run the TorchScript of --to MODEL.ts (a ddsp_pytorch export): it can hold any code"
@@ -310,13 +307,20 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw a map of z, coloured by instrument and by pitch")
     _add_overwrite(verb)
     _add_weights(verb)
+
+    verb = _verb(verbs, "demo", "tone transfer in the browser, for this computer or for others", module="demo")
+    verb.add_argument("--host", default="127.0.0.1", help="0.0.0.0: other computers may come, too (default: this one alone)")
+    verb.add_argument("--port", metavar="N", type=_count, help="default: the first free one from 7860")
+    verb.add_argument("--share", action="store_true", help="lend the page a public address, through a server of Gradio's makers")
+    verb.add_argument("--keep", metavar="MINUTES", type=_minutes, default=30.0, help="recordings and results are kept (default: 30)")
+    _add_weights(verb)
     return parser
 
 
-def _verb(verbs: Any, name: str, summary: str, *, run: str | None = None) -> argparse.ArgumentParser:
+def _verb(verbs: Any, name: str, summary: str, *, run: str | None = None, module: str = "commands") -> argparse.ArgumentParser:
     parser = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
-    parser.set_defaults(run=run or name)
+    parser.set_defaults(run=run or name, module=module)
     return parser
 
 
@@ -352,6 +356,15 @@ def _add_arrangement(parser: argparse.ArgumentParser) -> None:
         "--transpose", metavar="auto|SEMITONES", type=_transpose, default="auto", help="auto: by octaves to where the instrument plays"
     )
     parser.add_argument("--loudness", metavar="DB", type=_number, default=0.0, help="ask for so much more (default: 0)")
+    parser.add_argument(
+        "--autotune", metavar="0..1", type=_share, default=0.0, help="how far to pull notes to the nearest of the scale (default: 0)"
+    )
+    parser.add_argument("--scale", default="chromatic", help="of --autotune, in the source: 'C major', 'A blues' (default: chromatic)")
+    parser.add_argument(
+        "--dynamics", metavar="0..2", type=_dynamics, default=1.0, help="0: all notes equally loud, 1: as played, 2: twice as far apart"
+    )
+    parser.add_argument("--noise", metavar="DB", type=_noise, default=0.0, help="change of breath or bow noise, -60 to 24 (default: 0)")
+    parser.add_argument("--hall", metavar="0..1", type=_share, default=0.0, help="how much of a hall is heard (default: 0, dry)")
     parser.add_argument("--seed", metavar="N", type=_count, default=0, help="of the noise in the sound (default: 0)")
 
 
@@ -413,6 +426,9 @@ def _shares(text: str) -> dict[str, float]:
 _number = _typed(_finite, "a number")
 _share = _typed(lambda text: _finite(text, 0.0, 1.0), "a number from 0 to 1")
 _percent = _typed(lambda text: _finite(text, 0.01, 99.99), "a percentage from 0.01 to 99.99")
+_dynamics = _typed(lambda text: _finite(text, 0.0, 2.0), "a number from 0 to 2")
+_noise = _typed(lambda text: _finite(text, -60.0, 24.0), "a number of decibels from -60 to 24")
+_minutes = _typed(lambda text: _finite(text, 0.05, 1e6), "a number of minutes from 0.05")
 _seconds = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds from 0.01")
 _time = _typed(lambda text: _finite(text, 0.0, 60.0), "a number of seconds, 0 or more,")
 _level = _typed(lambda text: _finite(text, -100.0, 0.0), "a number of decibels, at most 0,")

@@ -55,14 +55,7 @@ def transfer(arguments: Namespace) -> Report:
     warn_about(audio, heard)
     if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):
         warn_if_same()
-    arrangement = arrange(
-        heard,
-        target,
-        transpose=arguments.transpose,
-        loudness_db=arguments.loudness,
-        fit=arguments.fit,
-        autotune=arguments.autotune,
-    )
+    arrangement = _arrange(arguments, heard, target)
     peak, beginning = _write(arguments, arrangement, model, target, len(audio))
     elapsed = time.perf_counter() - begin
     if arguments.plot:
@@ -145,7 +138,7 @@ def synthesize(arguments: Namespace) -> Report:
     controls = Controls.load(arguments.controls)
     model, target, name = _open_target(arguments)
     begin = time.perf_counter()
-    arrangement = arrange(controls, target, transpose=arguments.transpose, loudness_db=arguments.loudness, fit=arguments.fit)
+    arrangement = _arrange(arguments, controls, target)
     peak, _ = _write(arguments, arrangement, model, target, controls.n_samples)
     return _report(arguments, arrangement, name, controls.n_samples, peak, time.perf_counter() - begin)
 
@@ -828,6 +821,19 @@ def _refined(arguments: Namespace, model: TimbreModel) -> TimbreModel:
     return refined
 
 
+def _arrange(arguments: Namespace, heard: Controls, target: Target) -> Arrangement:
+    return arrange(
+        heard,
+        target,
+        transpose=arguments.transpose,
+        loudness_db=arguments.loudness,
+        fit=arguments.fit,
+        autotune=arguments.autotune,
+        scale=arguments.scale,
+        dynamics=arguments.dynamics,
+    )
+
+
 def _write(
     arguments: Namespace, arrangement: Arrangement, model: TimbreModel, target: Target, n_samples: int
 ) -> tuple[float, torch.Tensor]:
@@ -837,7 +843,8 @@ def _write(
         AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer,
         tqdm(total=round(n_samples / model.sample_rate), unit="s", desc="playing", disable=None, leave=False) as bar,
     ):
-        for piece in play(arrangement, model, target.z, n_samples=n_samples, seed=arguments.seed):
+        options = {"seed": arguments.seed, "noise_db": arguments.noise, "hall": arguments.hall}
+        for piece in play(arrangement, model, target.z, n_samples=n_samples, **options):
             if writer.n_samples < KEPT_S * model.sample_rate:
                 beginning.append(piece)
             writer.write(piece)

@@ -20,6 +20,7 @@ from .errors import ControlsError, SettingsError
 from .f0 import VOICED_OFF, VOICED_ON, hysteresis, place_f0, track_f0
 from .frames import FrameGrid
 from .loudness import LOUDNESS_VERSION, loudness_db
+from .scales import CHROMATIC, find_scale, nearest_in_scale
 from .trackers import DEFAULT_TRACKER
 
 FORMAT = "tonetransfer-controls"
@@ -120,8 +121,8 @@ class Controls:
             grid,
         )
 
-    def autotune(self, strength: float) -> Controls:
-        """Pull the pitch towards the semitones of equal temperament (A4 = 440 Hz).
+    def autotune(self, strength: float, scale: str = CHROMATIC) -> Controls:
+        """Pull the pitch towards the notes of a scale in equal temperament (A4 = 440 Hz).
 
         Notes are moved by `strength` of what they are out of tune; what is fast in them, vibrato and inflection, is kept
         by 1 - strength^2, so that a vibrato is nearly whole at 0.5 and gone at 1. If the whole performance is tuned higher
@@ -130,19 +131,25 @@ class Controls:
         Parameters
         ----------
         strength : float, in [0, 1]
+        scale : str
+            As :func:`tonetransfer.scales.find_scale` reads it: "chromatic" (every semitone), "C major", "A blues" ... A note that the
+            scale lacks goes to the nearest that it has, of two equally near to the lower.
 
         Raises
         ------
         ControlsError
             `strength` is outside.
+        SettingsError
+            There is no such scale.
         """
+        degrees = find_scale(scale)
         if not 0.0 <= strength <= 1.0:
             raise ControlsError(f"autotune strength is {strength}; a number from 0 (off) to 1 (every note exactly in tune) is wanted")
         if strength == 0.0:
             return self
         played = self.note_frames().reshape(-1, self.n_frames).numpy()
         midi = hz_to_midi(self.f0_hz.detach().double().cpu()).reshape(-1, self.n_frames).numpy()
-        tuned = np.stack([_tuned(row, mask, strength, self.grid.frame_rate) for row, mask in zip(midi, played, strict=True)])
+        tuned = np.stack([_tuned(row, mask, strength, self.grid.frame_rate, degrees) for row, mask in zip(midi, played, strict=True)])
         return replace(self, f0_hz=torch.from_numpy(midi_to_hz(tuned)).reshape(self.f0_hz.shape))
 
     def note_frames(self) -> torch.Tensor:
@@ -256,8 +263,8 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
         return Controls(f0_hz, periodicity, loudness_db(samples, grid), grid)
 
 
-def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: float) -> np.ndarray:
-    """Pitch (n_frames,) [MIDI], pulled towards whole numbers; see :meth:`Controls.autotune`."""
+def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: float, degrees: tuple[int, ...]) -> np.ndarray:
+    """Pitch (n_frames,) [MIDI], pulled towards whole numbers in a scale; see :meth:`Controls.autotune`."""
     width = 2 * round(0.5 * SLOW_S * frame_rate) + 1
     slow = scipy.ndimage.median_filter(midi, width, mode="nearest")
     slow = np.where(np.abs(midi - slow) > FASTEST_SEMITONES, scipy.ndimage.median_filter(midi, 5, mode="nearest"), slow)
@@ -268,6 +275,7 @@ def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: fl
         if abs(value - note) > HOLD_SEMITONES:
             note = np.round(value)
         target[t] = note
+    target = nearest_in_scale(target, degrees)
     return slow + strength * (target - slow) + (1.0 - strength**2) * (midi - slow)
 
 

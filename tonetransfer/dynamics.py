@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 QUANTILES = tuple(round(0.02 + 0.08 * i, 2) for i in range(13))  # 0.02 ... 0.98
 FREEDOM_DB = 6.0
+SWELL_S = 0.3  # of a player's dynamics; what is faster belongs to the note
 
 
 def loudness_quantiles(loudness_db: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
@@ -47,6 +49,35 @@ def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.
     mapped = _interpolate(loudness_db, source, target[-1] + torch.maximum(source - source[-1], target - target[-1]))
     moved = loudness_db + (target[-1] - source[-1])
     return torch.minimum(torch.maximum(moved, mapped - freedom_db), mapped + freedom_db)
+
+
+def scale_dynamics(loudness_db: torch.Tensor, notes: torch.Tensor, amount: float, frame_rate: float) -> torch.Tensor:
+    """Loudness whose swells are made wider or narrower, around the median of the notes.
+
+    What is slower than 0.3 s is scaled: from phrase to phrase, from note to note, crescendi. Attacks, ends of notes and tremolo are kept.
+    Between notes the gain glides from one to the next.
+
+    Parameters
+    ----------
+    loudness_db : Tensor [shape=(n_frames,)], dB
+    notes : Tensor [shape=(n_frames,)], bool
+    amount : float, >= 0
+        0: all notes equally loud; 1: as they are; 2: twice the dynamics, in decibels.
+    frame_rate : float, > 0 [Hz]
+
+    Returns
+    -------
+    Tensor [shape=(n_frames,)], dB
+    """
+    frames = notes.nonzero()[:, 0].numpy()
+    if amount == 1.0 or not len(frames):
+        return loudness_db
+    window = torch.hann_window(2 * round(SWELL_S * frame_rate / 2) + 3, periodic=False)[1:-1].to(loudness_db)
+    stacked = torch.stack([torch.where(notes, loudness_db, 0.0), notes.to(loudness_db)])[:, None]
+    total, weight = torch.nn.functional.conv1d(stacked, window[None, None], padding=len(window) // 2)[:, 0]
+    swell = (total / weight.clamp(min=1e-6) - loudness_db[notes].median())[notes].numpy()
+    gain_db = (amount - 1.0) * np.interp(np.arange(len(loudness_db)), frames, swell)
+    return loudness_db + torch.from_numpy(gain_db).to(loudness_db)
 
 
 def _interpolate(x: torch.Tensor, knots: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from copy import copy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from . import synth
 from .config import ModelSettings
 from .controls import Controls
+from .convert import db_to_amplitude
 from .decoder import Decoder
 from .dynamics import QUANTILES
 from .encoder import TimbreEncoder
@@ -234,9 +235,13 @@ class TimbreModel(nn.Module):
         sound = synth.render(params, self.grid, seed=seed)
         return sound if self.room is None else reverberate(sound, self.room)
 
-    def play(self, controls: Controls, z: torch.Tensor, *, seed: int = 0) -> Iterator[torch.Tensor]:
-        """Decode and render in consecutive pieces of audio, in bounded memory."""
-        sound = synth.render_stream(self.decode_stream(controls, z), self.grid, seed=seed)
+    def play(self, controls: Controls, z: torch.Tensor, *, seed: int = 0, noise_db: float = 0.0) -> Iterator[torch.Tensor]:
+        """Decode and render in consecutive pieces of audio, in bounded memory; the noise in the sound changed by `noise_db`."""
+        pieces = self.decode_stream(controls, z)
+        if noise_db:
+            gain = db_to_amplitude(noise_db)
+            pieces = (replace(piece, noise_magnitudes=gain * piece.noise_magnitudes) for piece in pieces)
+        sound = synth.render_stream(pieces, self.grid, seed=seed)
         return sound if self.room is None else reverberate_stream(sound, self.room)
 
     def dry(self) -> TimbreModel:

@@ -13,17 +13,20 @@ import torch
 from . import features, techniques
 from .audio import AudioLike, LongAudio, check_audio
 from .controls import Controls, extract
+from .dynamics import scale_dynamics
 from .errors import SettingsError, ToneTransferWarning
 from .fit import fit as fit_controls
 from .fit import octave_shift
 from .follow import follow_stream
 from .frames import FrameGrid
+from .hall import with_hall
 from .loudness import FLOOR_DB
 from .model import TimbreModel
 from .polyphony import POLYPHONIC_SHARE, voices_share
 from .reference import warn_if_same
 from .refine import refine as refine_model
 from .release import find_releases, with_release
+from .scales import CHROMATIC
 from .spectral_shape import ROLLOFF_PERCENT
 from .target import Recording, Target, at_rate, find_target
 from .techniques import Technique
@@ -65,6 +68,10 @@ def transfer(
     loudness_db: float = 0.0,
     fit: bool = True,
     autotune: float = 0.0,
+    scale: str = CHROMATIC,
+    dynamics: float = 1.0,
+    noise_db: float = 0.0,
+    hall: float = 0.0,
     tracker: str = DEFAULT_TRACKER,
     seed: int = 0,
     refine: bool = False,
@@ -87,7 +94,15 @@ def transfer(
     fit : bool
         False: octave, dynamics and the sound between the notes stay those of the source.
     autotune : float, in [0, 1]
-        How far notes are pulled to the nearest semitone.
+        How far notes are pulled to the nearest note of the scale.
+    scale : str
+        The notes that `autotune` pulls to, of the source before it is transposed: "chromatic", "C major", "A blues" ...
+    dynamics : float, in [0, 2]
+        How closely the player's swells are followed: 0 all notes equally loud, 1 as played, 2 twice as far apart.
+    noise_db : float
+        Change of the noise in the sound (breath, bow), from -60 (as good as none) to 24.
+    hall : float, in [0, 1]
+        How much of a hall is heard around it; 0 is dry.
     tracker : str
         A name in :data:`tonetransfer.trackers.TRACKERS`.
     seed : int, >= 0
@@ -123,8 +138,10 @@ def transfer(
     target = find_target(model, sample_rate, to=to, like=like, mix=mix, timbre=timbre, tracker=tracker)
     heard = extract(samples, model.grid, tracker=tracker)
     warn_about(samples, heard)
-    arrangement = arrange(heard, target, transpose=transpose, loudness_db=loudness_db, fit=fit, autotune=autotune)
-    return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed)))
+    arrangement = arrange(
+        heard, target, transpose=transpose, loudness_db=loudness_db, fit=fit, autotune=autotune, scale=scale, dynamics=dynamics
+    )
+    return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed, noise_db=noise_db, hall=hall)))
 
 
 def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: str = DEFAULT_TRACKER) -> Controls:
@@ -148,7 +165,9 @@ def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: 
     return extract(at_rate(audio, sample_rate, model.sample_rate), model.grid, tracker=tracker)
 
 
-def synthesize(controls: Controls, model: TimbreModel, z: torch.Tensor, *, seed: int = 0) -> torch.Tensor:
+def synthesize(
+    controls: Controls, model: TimbreModel, z: torch.Tensor, *, seed: int = 0, noise_db: float = 0.0, hall: float = 0.0
+) -> torch.Tensor:
     """Play controls as they are.
 
     Parameters
@@ -157,6 +176,10 @@ def synthesize(controls: Controls, model: TimbreModel, z: torch.Tensor, *, seed:
     model : TimbreModel
     z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
     seed : int, >= 0
+    noise_db : float
+        Change of the noise in the sound (breath, bow), from -60 (as good as none) to 24.
+    hall : float, in [0, 1]
+        How much of a hall is heard around it; 0 is dry.
 
     Returns
     -------
@@ -166,8 +189,11 @@ def synthesize(controls: Controls, model: TimbreModel, z: torch.Tensor, *, seed:
     ------
     ControlsError
         The controls are on another grid, or z has another length.
+    SettingsError
+        `noise_db` or `hall` is out of its range.
     """
-    return torch.cat(list(play(Arrangement(controls, controls.note_frames(), 0.0), model, z, seed=seed)))
+    arrangement = Arrangement(controls, controls.note_frames(), 0.0)
+    return torch.cat(list(play(arrangement, model, z, seed=seed, noise_db=noise_db, hall=hall)))
 
 
 def describe(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER) -> dict[str, float]:
@@ -237,27 +263,31 @@ def arrange(
     loudness_db: float = 0.0,
     fit: bool = True,
     autotune: float = 0.0,
+    scale: str = CHROMATIC,
+    dynamics: float = 1.0,
 ) -> Arrangement:
     """Write what was heard for the target instrument; arguments as for :func:`transfer`.
 
     Raises
     ------
     SettingsError
-        `transpose` or `autotune` is out of its range.
+        `transpose`, `autotune` or `dynamics` is out of its range, or there is no such scale.
     """
-    semitones = _check_settings(transpose, loudness_db, autotune)
+    semitones = _check_settings(transpose, loudness_db, autotune, dynamics)
     notes = heard.note_frames()
     fitted = fit and target.quantiles is not None
     if semitones is None:
         semitones = octave_shift(heard, target.mean_midi, target.lowest_midi, target.highest_midi) if fitted else 0.0
-    tuned = heard.autotune(autotune)
+    tuned = heard.autotune(autotune, scale)
     asked = tuned.transpose(semitones)
     if fitted:
         assert target.quantiles is not None
         ends = (target.mean_midi, target.lowest_midi, target.highest_midi)
         asked = fit_controls(tuned, *ends, target.quantiles, transpose=semitones)
         asked = _released(asked, notes, target.release_db_per_s)
-    louder = torch.where(asked.loudness_db > FLOOR_DB, asked.loudness_db + loudness_db, FLOOR_DB)  # silence stays silence
+    silent = asked.loudness_db <= FLOOR_DB  # and stays silence
+    asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
+    louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
     return Arrangement(replace(asked, loudness_db=louder), notes, float(semitones))
 
 
@@ -272,7 +302,14 @@ def _released(asked: Controls, notes: torch.Tensor, release_db_per_s: float) -> 
 
 
 def play(
-    arrangement: Arrangement, model: TimbreModel, z: torch.Tensor, *, n_samples: int | None = None, seed: int = 0
+    arrangement: Arrangement,
+    model: TimbreModel,
+    z: torch.Tensor,
+    *,
+    n_samples: int | None = None,
+    seed: int = 0,
+    noise_db: float = 0.0,
+    hall: float = 0.0,
 ) -> Iterator[torch.Tensor]:
     """Sound of an arrangement in consecutive pieces, in bounded memory.
 
@@ -284,14 +321,33 @@ def play(
     n_samples : int or None
         Length of the whole; None: all frames.
     seed : int, >= 0
+    noise_db : float
+        Change of the noise in the sound (breath, bow), from -60 (as good as none) to 24.
+    hall : float, in [0, 1]
+        How much of a hall is heard around it; 0 is dry.
 
     Yields
     ------
     Tensor [shape=(n_samples_of_the_piece,)]
+
+    Raises
+    ------
+    SettingsError
+        `noise_db` or `hall` is out of its range.
     """
-    left = arrangement.asked.n_samples if n_samples is None else n_samples
-    sound = model.play(arrangement.asked, z, seed=seed)
-    for piece in follow_stream(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid):
+    if not -60.0 <= noise_db <= 24.0:
+        raise SettingsError(f"noise_db is {noise_db}; a change from -60 to 24 dB is wanted")
+    if not 0.0 <= hall <= 1.0:
+        raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
+    whole = arrangement.asked.n_samples if n_samples is None else n_samples
+    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db)
+    sound = follow_stream(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
+    return with_hall(_cut(sound, whole), model.sample_rate, hall)
+
+
+def _cut(pieces: Iterator[torch.Tensor], left: int) -> Iterator[torch.Tensor]:
+    """The first `left` samples of consecutive pieces."""
+    for piece in pieces:
         yield piece[:left]
         left -= len(piece)
 
@@ -318,10 +374,12 @@ def _equal(one: Recording, other: Recording) -> bool:
     return one[1] == other[1] and torch.equal(check_audio(*one), check_audio(*other))
 
 
-def _check_settings(transpose: float | str, loudness_db: float, autotune: float) -> float | None:
+def _check_settings(transpose: float | str, loudness_db: float, autotune: float, dynamics: float) -> float | None:
     """The transposition in semitones; None if it is to be found."""
     if not 0.0 <= autotune <= 1.0:
         raise SettingsError(f"autotune is {autotune}; a number from 0 (off) to 1 (every note on a semitone) is wanted")
+    if not 0.0 <= dynamics <= 2.0:
+        raise SettingsError(f"dynamics is {dynamics}; a number from 0 (all notes equally loud) over 1 (as played) to 2 is wanted")
     if not -120.0 <= loudness_db <= 60.0:
         raise SettingsError(f"loudness_db is {loudness_db}; a change from -120 to 60 dB is wanted")
     if transpose == "auto":

@@ -1,0 +1,1 @@
+"""The page: tone transfer in the browser."""

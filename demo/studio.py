@@ -1,0 +1,459 @@
+"""What the page does, without the page: recordings in, sound and figures out, all of it inside one work folder.
+
+Only the public API of ``tonetransfer`` is used. It is imported when it is first needed, so that the page is there before the model is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shlex
+import shutil
+import tempfile
+import threading
+import time
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LONGEST_S = 300.0  # of a recording
+LARGEST_BYTES = 50_000_000  # of an upload
+MOST_FILES = 20  # of a batch
+COMPARED_S = 12.0  # of a recording, on every instrument
+KEPT_S = 1800.0  # files of the work folder
+MOST_BYTES = 2_000_000_000  # of the work folder; beyond it the oldest go first
+SWEEP_S = 20.0
+REMEMBERED = 8  # analyses
+FORMATS = ("wav", "flac")
+TRACKERS = ("joint", "swift", "crepe", "pyin", "yin")
+NOTES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+
+
+class Refusal(Exception):
+    """What a visitor asked for cannot be done; the message says why, in plain words and without a path of this computer."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a recording is played; the words are those of the command line.
+
+    Parameters
+    ----------
+    octaves : int or None
+        None: found from the instrument's register.
+    semitones : float
+        On top of the octaves.
+    loudness_db, noise_db : float
+    autotune, room : float, in [0, 1]
+    scale : str
+    dynamics : float, in [0, 2]
+    fit : bool
+        False: octave, dynamics and the sounds between the notes stay the source's.
+    tracker : str
+    """
+
+    octaves: int | None = None
+    semitones: float = 0.0
+    loudness_db: float = 0.0
+    autotune: float = 0.0
+    scale: str = "chromatic"
+    dynamics: float = 1.0
+    noise_db: float = 0.0
+    room: float = 0.0
+    fit: bool = True
+    tracker: str = "joint"
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who plays: one of a name, a recording, or two names with the share of the second."""
+
+    instrument: str = ""
+    reference: str | None = None
+    second: str = ""
+    share: float = 0.0
+
+    @property
+    def name(self) -> str:
+        if self.reference:
+            return f"the sound of {Path(self.reference).name}"
+        return f"{spoken(self.instrument)} and {spoken(self.second)}" if self.second else spoken(self.instrument)
+
+    @property
+    def stem(self) -> str:
+        """For names of files."""
+        return Path(self.reference).stem if self.reference else "_".join(name for name in (self.instrument, self.second) if name)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        return {self.instrument: round(1.0 - self.share, 3), self.second: round(self.share, 3)}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording that was read and analysed."""
+
+    name: str
+    audio: Any  # Tensor (n_samples,), at the model's rate
+    heard: Any  # Controls
+    z: Any  # Tensor (z_dim,), or None for silence
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A recording played on an instrument."""
+
+    source: Source
+    player: Player
+    audio: Any  # Tensor (n_samples,)
+    arrangement: Any  # Arrangement
+    target: Any  # Target
+    command: str
+    warnings: tuple[str, ...]
+
+
+def spoken(name: str) -> str:
+    """`alto_sax` to `alto sax`."""
+    return name.replace("_", " ")
+
+
+def note_name(midi: float) -> str:
+    """`69.2` to `A4`."""
+    nearest = round(midi)
+    return f"{NOTES[nearest % 12]}{nearest // 12 - 1}"
+
+
+class Studio:
+    """A model and a work folder.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Everything that is uploaded or made lies in it; None: a new one among the temporary files.
+    kept_s : float [s]
+        Files that are older are removed.
+    weights : Path or None
+        Of a model; None: the bundled one.
+    """
+
+    def __init__(self, folder: Path | None = None, *, kept_s: float = KEPT_S, weights: Path | None = None) -> None:
+        self.folder = Path(os.path.realpath(folder or tempfile.mkdtemp(prefix="tonetransfer-")))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.kept_s, self.weights = kept_s, weights
+        self._analyses: OrderedDict[tuple[Any, ...], Source] = OrderedDict()
+        self._lock, self._listening = threading.Lock(), threading.Lock()
+        self._loading = threading.Lock()
+        self._model: Any = None
+        self._closing = threading.Event()
+
+    def open(self) -> None:
+        """Load the model and keep the work folder clean, both in the background."""
+        threading.Thread(target=self._warm_up, daemon=True).start()
+        threading.Thread(target=self._sweep_for_ever, daemon=True).start()
+
+    def close(self) -> None:
+        """Remove the work folder."""
+        self._closing.set()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def model(self) -> Any:
+        """The model, loaded once."""
+        with self._loading:
+            if self._model is None:
+                import tonetransfer as tt
+
+                self._model = tt.load_model(self.weights)
+            return self._model
+
+    def instruments(self) -> list[Any]:
+        """All named instruments."""
+        return list(self.model.instruments)
+
+    def place(self, path: str, what: str = "the recording") -> Path:
+        """Where an upload really lies.
+
+        Raises
+        ------
+        Refusal
+            Outside the work folder, gone, or too large.
+        """
+        place = Path(os.path.realpath(path))
+        if not place.is_relative_to(self.folder) or not place.is_file():
+            raise Refusal(f"{what} is not here (any more); upload it again")
+        if place.stat().st_size > LARGEST_BYTES:
+            raise Refusal(f"{place.name} is larger than {LARGEST_BYTES // 1_000_000} MB; cut out the part that matters, or save it as FLAC")
+        return place
+
+    def analyze(self, path: str | None, tracker: str = "joint") -> Source:
+        """Read a recording and find what is played; the last few are remembered.
+
+        Raises
+        ------
+        Refusal
+            There is none, or it is no sound or too long.
+        """
+        import tonetransfer as tt
+
+        if not path:
+            raise Refusal("there is no recording yet; record or upload one, or take an example")
+        if tracker not in TRACKERS:
+            raise Refusal(f"there is no tracker {tracker!r}; choose one of {', '.join(TRACKERS)}")
+        place = self.place(path)
+        key = (place, place.stat().st_mtime_ns, tracker)
+        with self._lock:
+            if key in self._analyses:
+                self._analyses.move_to_end(key)
+                return self._analyses[key]
+        with self.plain_words():
+            audio, _ = tt.load_audio(place, self.model.sample_rate, longest_s=LONGEST_S)
+            heard = tt.analyze(audio, self.model.sample_rate, self.model, tracker=tracker)
+            said = self.listen(lambda: tt.warn_about(audio, heard))[1]
+            z = None
+            with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
+                z = self.model.encode(audio)
+        source = Source(place.name, audio, heard, z, said)
+        with self._lock:
+            self._analyses[key] = source
+            while len(self._analyses) > REMEMBERED:
+                self._analyses.popitem(last=False)
+        return source
+
+    def target(self, player: Player, tracker: str = "joint") -> tuple[Any, tuple[str, ...]]:
+        """The timbre that is to play, and what is to be said of it."""
+        import tonetransfer as tt
+
+        with self.plain_words():
+            given: dict[str, Any]
+            if player.reference:
+                given = {"like": tt.load_audio(self.place(player.reference, "the reference"), longest_s=LONGEST_S)}
+            elif player.second:
+                given = {"mix": player.shares}
+            elif player.instrument:
+                given = {"to": player.instrument}
+            else:
+                raise Refusal("nobody is to play yet; choose an instrument, or give a recording of one")
+            return self.listen(lambda: tt.find_target(self.model, self.model.sample_rate, tracker=tracker, **given))
+
+    def perform(
+        self,
+        path: str | None,
+        player: Player,
+        settings: Settings,
+        edits: Sequence[dict[str, Any]] = (),
+        *,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> Iterator[Performance | None]:
+        """Play a recording; yields None after each piece, so that one can stop in between, and the performance in the end."""
+        import torch
+
+        import tonetransfer as tt
+
+        source = self.analyze(path, settings.tracker)
+        yield None
+        target, said = self.target(player, settings.tracker)
+        yield None
+        with self.plain_words():
+            controls = self._corrected(source, edits)
+            arrangement = self._arrange(controls, target, settings)
+            n_samples = controls.n_samples if edits else len(source.audio)
+            pieces, done = [], 0
+            for piece in tt.play(arrangement, self.model, target.z, n_samples=n_samples, noise_db=settings.noise_db, hall=settings.room):
+                pieces.append(piece)
+                done += len(piece)
+                progress(done / n_samples)
+                yield None
+        command = command_line(source.name, player, settings, arrangement.transposed, edited=bool(edits))
+        yield Performance(source, player, torch.cat(pieces), arrangement, target, command, (*source.warnings, *said))
+
+    def beginning(self, source: Source, player: Player, settings: Settings, edits: Sequence[dict[str, Any]] = ()) -> Performance:
+        """The first seconds of a recording, played."""
+        import torch
+
+        import tonetransfer as tt
+
+        target, said = self.target(player, settings.tracker)
+        with self.plain_words():
+            controls = self._corrected(source, edits)
+            controls = controls.slice(0.0, min(COMPARED_S, controls.n_frames / controls.grid.frame_rate))
+            arrangement = self._arrange(controls, target, settings)
+            audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, hall=settings.room)))
+        return Performance(source, player, audio, arrangement, target, "", said)
+
+    def clip(self, source: Source) -> str:
+        """A file of the first seconds of a recording."""
+        import tonetransfer as tt
+
+        path = str(self.new_folder() / "source.mp3")
+        audio = source.audio[: round(COMPARED_S * self.model.sample_rate)]
+        self.listen(lambda: tt.save_audio(path, audio, self.model.sample_rate))
+        return path
+
+    def _corrected(self, source: Source, edits: Sequence[dict[str, Any]]) -> Any:
+        import tonetransfer as tt
+
+        return tt.apply_edits(source.heard, [tt.Edit.from_dict(edit) for edit in edits]) if edits else source.heard
+
+    def _arrange(self, controls: Any, target: Any, settings: Settings) -> Any:
+        import tonetransfer as tt
+
+        options = {
+            "loudness_db": settings.loudness_db,
+            "fit": settings.fit,
+            "autotune": settings.autotune,
+            "scale": settings.scale,
+            "dynamics": settings.dynamics,
+        }
+        if settings.octaves is None and not settings.semitones:
+            return tt.arrange(controls, target, **options)
+        octaves = tt.arrange(controls, target, fit=settings.fit).transposed / 12.0 if settings.octaves is None else settings.octaves
+        return tt.arrange(controls, target, transpose=12.0 * octaves + settings.semitones, **options)
+
+    def new_folder(self) -> Path:
+        """A folder inside the work folder that nobody else writes into."""
+        folder = self.folder / "made" / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        return folder
+
+    def save(self, performance: Performance, endings: Sequence[str] = FORMATS) -> dict[str, str]:
+        """Files of a performance, by ending; a sound above full scale is turned down."""
+        import tonetransfer as tt
+
+        folder = self.new_folder()
+        stem = f"{safe(Path(performance.source.name).stem)}_{safe(performance.player.stem)}"
+        files = {}
+        for ending in endings:
+            path = files[ending] = str(folder / f"{stem}.{ending}")
+            self.listen(lambda path=path: tt.save_audio(path, performance.audio, self.model.sample_rate))
+        return files
+
+    def save_controls(self, source: Source, edits: Sequence[dict[str, Any]] = ()) -> str:
+        """Controls of a recording, corrected, as the command line takes them."""
+        with self.plain_words():
+            controls = self._corrected(source, edits)
+            path = self.new_folder() / controls_name(source.name)
+            controls.save(path)
+        return str(path)
+
+    def zip(self, files: Sequence[str], name: str) -> str:
+        """Several files in one."""
+        path = self.new_folder() / name
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            for file in files:
+                archive.write(file, Path(file).name)
+        return str(path)
+
+    @contextlib.contextmanager
+    def plain_words(self) -> Iterator[None]:
+        """Errors of the package become refusals without paths."""
+        import tonetransfer as tt
+
+        try:
+            yield
+        except tt.ToneTransferError as error:
+            raise Refusal(self.without_paths(str(error))) from None
+        except MemoryError:
+            raise Refusal("memory ran out; use a shorter recording") from None
+
+    def listen(self, function: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
+        """What a function returns, and what it warns of. One at a time: Python's warnings belong to all threads together."""
+        import tonetransfer as tt
+
+        with self._listening, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", tt.ToneTransferWarning)
+            value = function()
+        told = [str(one.message) for one in caught if issubclass(one.category, tt.ToneTransferWarning)]
+        return value, tuple(self.without_paths(text) for text in dict.fromkeys(told))
+
+    def without_paths(self, text: str) -> str:
+        """A message in which files are called by their names alone."""
+        return re.sub(re.escape(str(self.folder)) + r"(?:/[^/\s]+)*/", "", text).replace(str(self.folder), "")
+
+    def sweep(self) -> None:
+        """Remove what is old, and the oldest of what is too much."""
+        now, files = time.time(), []
+        for place, folders, names in os.walk(self.folder, topdown=False):
+            for name in names:
+                path = os.path.join(place, name)
+                with contextlib.suppress(OSError):
+                    status = os.lstat(path)
+                    files.append((status.st_mtime, status.st_size, path))
+            for name in folders:
+                with contextlib.suppress(OSError):  # not empty
+                    if now - os.lstat(os.path.join(place, name)).st_mtime > min(self.kept_s, 60.0):
+                        os.rmdir(os.path.join(place, name))
+        total = sum(size for _, size, _ in files)
+        for changed, size, path in sorted(files):
+            if now - changed > self.kept_s or total > MOST_BYTES:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                    total -= size
+
+    def _sweep_for_ever(self) -> None:
+        while not self._closing.wait(min(SWEEP_S, self.kept_s)):
+            self.sweep()
+
+    def _warm_up(self) -> None:
+        """Whatever the first visitor would otherwise wait for."""
+        import torch
+
+        import tonetransfer as tt
+
+        with contextlib.suppress(Exception):  # of no consequence: the visitor waits a little longer, and is told what is wrong
+            model = self.model
+            time_s = torch.arange(model.sample_rate) / model.sample_rate
+            audio = 0.3 * torch.sin(2.0 * torch.pi * 330.0 * time_s) + 0.1 * torch.sin(2.0 * torch.pi * 660.0 * time_s)
+            tt.transfer(audio, model.sample_rate, model, to=model.names[0], hall=0.1)
+            model.encode(audio)
+            tt.classify(audio, model.sample_rate)
+            tt.describe_controls(audio, tt.analyze(audio, model.sample_rate, model))
+
+
+def safe(name: str) -> str:
+    """A name for a file, of plain characters."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:60] or "sound"
+
+
+def controls_name(source_name: str) -> str:
+    return f"{safe(Path(source_name).stem)}_controls.npz"
+
+
+def command_line(source_name: str, player: Player, settings: Settings, transposed: float, *, edited: bool) -> str:
+    """The command that makes the same sound of the same files."""
+    output = f"{safe(Path(source_name).stem)}_{safe(player.stem)}.wav"
+    if edited:
+        words = ["tonetransfer", "synthesize", controls_name(source_name), output]
+        words += ["--fit"] if settings.fit else []
+    else:
+        words = ["tonetransfer", "transfer", source_name, output]
+        words += [] if settings.fit else ["--no-fit"]
+    if player.reference:
+        words += ["--like", Path(player.reference).name]
+    elif player.second:
+        words += ["--mix", ",".join(f"{name}:{share:g}" for name, share in player.shares.items())]
+    else:
+        words += ["--to", player.instrument]
+    if settings.octaves is not None or settings.semitones:
+        words += ["--transpose", f"{transposed:g}"]
+    standard = Settings()
+    options = {
+        "--loudness": "loudness_db",
+        "--autotune": "autotune",
+        "--scale": "scale",
+        "--dynamics": "dynamics",
+        "--noise": "noise_db",
+        "--hall": "room",
+        "--tracker": "tracker",
+    }
+    for option, name in options.items():
+        value = getattr(settings, name)
+        if value != getattr(standard, name):
+            words += [option, value if isinstance(value, str) else f"{value:g}"]
+    return shlex.join(words)
