@@ -251,16 +251,16 @@ def write_tone(folder: Path, name: str, f0_hz: float, seconds: float = 1.5) -> s
 def test_ten_at_once_each_get_their_own(served: Served, tmp_path: Path) -> None:
     from gradio_client import handle_file
 
-    pitches = [220.0 * 2.0 ** (number / 6.0) for number in range(10)]
+    pitches = [220.0 * 2.0 ** (number / 11.0) for number in range(10)]  # no two an octave apart
     sources = [write_tone(tmp_path, "same_name.wav" if not number else f"tone{number}.wav", f0) for number, f0 in enumerate(pitches)]
     clients = [served.client() for _ in pitches]
     found: dict[int, float] = {}
 
     def visit(number: int) -> None:
-        result = served.transfer(clients[number], handle_file(sources[number]), octaves="0")
+        result = served.transfer(clients[number], handle_file(sources[number]), octaves="0", noise=-60)  # an untrained model hisses
         audio, sample_rate = tt.load_audio(result[0])
         controls = tt.analyze(audio, sample_rate, served.work.model)
-        found[number] = float(controls.f0_hz[controls.note_frames()].median())
+        found[number] = float(controls.f0_hz[40:110].median())
 
     threads = [threading.Thread(target=visit, args=(number,)) for number in range(10)]
     for thread in threads:
@@ -269,7 +269,8 @@ def test_ten_at_once_each_get_their_own(served: Served, tmp_path: Path) -> None:
         thread.join(600)
     assert len(found) == 10
     for number, f0_hz in enumerate(pitches):
-        assert abs(1200.0 * np.log2(found[number] / f0_hz)) < 50, (number, f0_hz, found)
+        octaves = np.log2(found[number] / f0_hz)
+        assert 1200.0 * abs(octaves - round(octaves)) < 40, (number, f0_hz, found)
 
 
 @pytest.mark.slow
