@@ -224,7 +224,7 @@ def stream_channels(path: PathLike) -> Iterator[np.ndarray]:
     path = Path(path)
     _check_readable(path)
     with _open_sound(path) as file:
-        yield from _blocks(path, file)
+        yield from _blocks(path, file, math.inf)
 
 
 def check_audio(audio: AudioLike, sample_rate: int) -> torch.Tensor:

@@ -546,7 +546,8 @@ def _report_examples(arguments: Namespace, model: TimbreModel) -> Any:
     if arguments.on and not arguments.recordings:
         raise SettingsError("--on says what recordings are played on; name their folder with --recordings")
     if folders:
-        return report_sets.pairs_of_folders(*folders, arguments.source, model.grid, match_level=arguments.match_level)
+        reference, estimate = folders
+        return report_sets.pairs_of_folders(reference, estimate, arguments.source, model.grid, match_level=arguments.match_level)
     if arguments.recordings:
         instruments = arguments.on.split(",") if arguments.on else RECORDINGS_ON
         return report_sets.transfers_of_recordings(model, arguments.recordings, instruments, play_seed=arguments.seed)
@@ -648,7 +649,7 @@ def _devices() -> Report:
         ports = midi_ports()
     except MissingDependencyError:
         ports = []
-    rows = [("number", "device", "inputs", "outputs", "Hz", "default")]
+    rows: list[tuple[str, ...]] = [("number", "device", "inputs", "outputs", "Hz", "default")]
     for one in found:
         default = " ".join(kind for kind in ("input", "output") if one[f"default_{kind}"])
         numbers = (one["input_channels"], one["output_channels"], round(one["sample_rate_hz"]))

@@ -149,7 +149,8 @@ class Prepared:
     def controls(self, recording: PreparedRecording) -> Controls:
         """What is played in a recording, tensors (n_frames,); do not write into them."""
         span = slice(recording.first_frame, recording.first_frame + recording.n_frames)
-        return Controls(*(torch.from_numpy(track[span]) for track in self._tracks(recording.key)), self.grid)
+        f0_hz, periodicity, loudness_db = (torch.from_numpy(track[span]) for track in self._tracks(recording.key))
+        return Controls(f0_hz, periodicity, loudness_db, self.grid)
 
     def _read_tracks(self, key: str) -> tuple[np.ndarray, ...]:
         return tuple(np.asarray(self._array(key, name)[:], dtype=np.float32) for name in FIELDS)

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from .errors import MissingDependencyError, SettingsError
 
-Job, Done = TypeVar("Job"), TypeVar("Done")
+Job = TypeVar("Job")
+Done = TypeVar("Done")
 ENGINES = ("local", "dask")
 
 

@@ -118,8 +118,8 @@ def export(
 
 def level_db(error: np.ndarray | torch.Tensor, reference: np.ndarray | torch.Tensor) -> float:
     """RMS of an error re that of what it is an error of [dB], never below -200."""
-    error, reference = (np.asarray(x, dtype=np.float64) for x in (error, reference))
-    return 10.0 * math.log10(max(float(np.mean(error**2) / max(np.mean(reference**2), 1e-30)), 1e-20))
+    power, of = (float(np.square(np.asarray(x, dtype=np.float64)).mean()) for x in (error, reference))
+    return 10.0 * math.log10(max(power / max(of, 1e-30), 1e-20))
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def listen_to_all(audio: torch.Tensor, grid: FrameGrid, look_ahead: int, *, path
     padded[N_FFT // 2 : N_FFT // 2 + len(samples)] = samples
     frames = np.lib.stride_tricks.sliding_window_view(padded, length)[:: grid.hop_length][:n_frames]
     pieces = [prompt_loudness_db(piece, grid, look_ahead) for piece in np.array_split(frames, -(-n_frames // 1000))]
-    return Controls(f0_hz, periodicity, np.concatenate(pieces), grid)
+    return Controls(torch.from_numpy(f0_hz), torch.from_numpy(periodicity), torch.from_numpy(np.concatenate(pieces)), grid)
 
 
 @lru_cache(maxsize=8)

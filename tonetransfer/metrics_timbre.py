@@ -121,4 +121,4 @@ def _checked(vectors: np.ndarray, name: str) -> np.ndarray:
 
 def _square(half: np.ndarray) -> np.ndarray:
     """A factor of the same covariance with no more rows than columns, so that its cost does not grow with the set."""
-    return np.linalg.qr(half, mode="r") if len(half) > half.shape[1] else half
+    return np.asarray(np.linalg.qr(half, mode="r")) if len(half) > half.shape[1] else half

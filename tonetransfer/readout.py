@@ -42,7 +42,7 @@ def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _note_lines(notes: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = [("  note", "start_s", "duration_s", "f0_hz", "attack_s", "release_s", "vibrato", "tremolo")]
+    rows: list[tuple[str, ...]] = [("  note", "start_s", "duration_s", "f0_hz", "attack_s", "release_s", "vibrato", "tremolo")]
     for one in notes[:MOST_ROWS]:
         vibrato = f"{one['vibrato_rate_hz']:.1f} Hz ±{one['vibrato_extent_cents']:.0f} cents" if one["vibrato_rate_hz"] else "-"
         tremolo = f"{one['tremolo_rate_hz']:.1f} Hz ±{one['tremolo_depth_db']:.1f} dB" if one["tremolo_rate_hz"] else "-"

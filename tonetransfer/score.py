@@ -119,7 +119,8 @@ def perform(events: Sequence[Event], target: Target, grid: FrameGrid, settings: 
             keys.handle(events[place].message)
             place += 1
         f0_hz[t], loudness_db[t], notes[t] = keys.frame()
-    return Controls(f0_hz, RENDERED_PERIODICITY * notes, loudness_db, grid)
+    f0, periodicity, loudness = (torch.from_numpy(track) for track in (f0_hz, RENDERED_PERIODICITY * notes, loudness_db))
+    return Controls(f0, periodicity, loudness, grid)
 
 
 def duration_s(parts: Sequence[Part]) -> float:

@@ -306,7 +306,8 @@ def _harmonic_sum(cycles: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
     return total.imag
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
+def _array(tensor: torch.Tensor | nn.Module) -> np.ndarray:
+    assert isinstance(tensor, torch.Tensor)  # for mypy, a parameter of any module may be a module
     return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
 
 
