@@ -16,12 +16,14 @@ DECAY_S = (0.15, 1.2)  # reverberation time (60 dB): a furnished room to a churc
 DIRECT_DB = (-2.0, 18.0)  # direct sound over the room's
 NOISE_DB = (-65.0, -25.0)  # RMS of hiss re that of the sound
 MICROPHONE_DB = 2.5  # deviation of each point of the microphone's curve
+BAND_LIMITED_SHARE = 0.3
+CUTOFF_HZ = (3500.0, 17000.0)  # a telephone to a good MP3; half of all collections were sampled at 16 to 32 kHz
 N_ROOMS, N_HISSES = 64, 24  # made once: the Fourier transforms are most of the work
 KNOTS_HZ = (40.0, 90.0, 200.0, 450.0, 1000.0, 2200.0, 5000.0, 11000.0, 24000.0)
 
 
 def captured(sound: torch.Tensor, rng: np.random.Generator, sample_rate: int) -> torch.Tensor:
-    """A sound as some microphone in some room hears it, each of the three drawn at random and left out in every third case.
+    """A sound as some microphone in some room hears it, each of the three left out in every third case; some lose their treble.
 
     Parameters
     ----------
@@ -46,7 +48,21 @@ def captured(sound: torch.Tensor, rng: np.random.Generator, sample_rate: int) ->
     if rng.random() > 1 / 3:
         hiss = torch.roll(_hiss(int(rng.integers(N_HISSES)), n_fft, sample_rate), int(rng.integers(n_fft)))[: len(sound)]
         heard = heard + hiss * (level * 10.0 ** (rng.uniform(*NOISE_DB) / 20.0))
+    if rng.random() < BAND_LIMITED_SHARE:
+        heard = _without_treble(heard, cutoff_hz(rng), sample_rate)
     return heard * (level / heard.square().mean().sqrt().clamp(min=1e-9))
+
+
+def cutoff_hz(rng: np.random.Generator) -> float:
+    """Where a recording's band ends."""
+    return float(np.exp(rng.uniform(*np.log(CUTOFF_HZ))))
+
+
+def _without_treble(sound: torch.Tensor, cutoff: float, sample_rate: int) -> torch.Tensor:
+    n_fft = next_fast_len(len(sound), real=True)
+    spectrum = torch.fft.rfft(sound, n=n_fft)
+    spectrum[round(cutoff / sample_rate * n_fft) :] = 0.0
+    return torch.fft.irfft(spectrum, n=n_fft)[: len(sound)]
 
 
 @lru_cache(maxsize=N_ROOMS)

@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
+from .capture import BAND_LIMITED_SHARE, DECAY_S, MICROPHONE_DB, NOISE_DB, cutoff_hz
 from .config import DataSettings
 from .data import QUIET_DB, Corpus, Recording, kind_of, played_in, random_curve_db, timbre_shares
 from .encoder import N_MELS, TimbreEncoder, level_free, mel_centres_hz
@@ -27,10 +28,7 @@ MEL_VERSION = 1
 GROUP = 3  # excerpts of a hearing
 LEAST_NOTES = 0.2  # of an excerpt's frames, if there is such a place
 LENGTHS_S = (2.0, 3.0, 4.0)
-DECAY_S = (0.15, 1.2)  # as in capture.py, here as decay of the power in each band
 REVERBERANT_DB = (-18.0, 2.0)  # the room's sound over the direct one's
-NOISE_DB = (-65.0, -25.0)  # hiss re the excerpt's mean power
-MICROPHONE_DB = 2.5
 MASK_SHARE = 0.3  # excerpts of which a few bands are missing: no single band may decide
 
 
@@ -148,7 +146,7 @@ class Hearings(IterableDataset):
         return pieces
 
     def _capture(self, rng: np.random.Generator, piece: np.ndarray) -> np.ndarray:
-        """A room, a microphone, hiss: each left out in every third case; (n_frames, n_mels) in dB."""
+        """A room, a microphone, hiss, and a band that ends early, as in capture.py; (n_frames, n_mels) in dB."""
         power = 10.0 ** (piece / 10.0)
         mean = power.mean()
         octaves = np.log2(self.centres_hz / 1000.0)
@@ -168,6 +166,8 @@ class Hearings(IterableDataset):
             colour = 2.0 ** (octaves * (1.0 + rng.uniform(-2.0, 0.4)))  # of equal power a hertz, a band's power grows with its width
             flicker = rng.gamma(4.0, 0.25, power.shape)
             power = power + flicker * colour * (mean * 10.0 ** (rng.uniform(*NOISE_DB) / 10.0) / colour.mean())
+        if rng.random() < BAND_LIMITED_SHARE:
+            power = np.where(self.centres_hz < cutoff_hz(rng), power, 0.0)
         return (10.0 * np.log10(np.maximum(power, 1e-10))).astype(np.float32)
 
 

@@ -106,12 +106,12 @@ class Solo(lightning.LightningModule):
         self.largest = material.largest
         self.checks: list[Check] = []
         self.losses: list[float] = []
-        self.half = False
+        self.in_half = False
 
     def on_fit_start(self) -> None:
         """Whether the networks compute in 16 bits."""
         precision = self.settings.train.precision
-        self.half = half_precision(self.device) if precision == "auto" else precision == "bfloat16"
+        self.in_half = half_precision(self.device) if precision == "auto" else precision == "bfloat16"
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
         """Loss of one batch."""
@@ -120,7 +120,7 @@ class Solo(lightning.LightningModule):
         sizes = (2048, int(rng.choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
         kept = settings.coupling_weight > 0 and settings.start is not None
         shift_db = float(rng.choice([-1.0, 1.0]) * rng.uniform(*SHIFT_DB)) if kept else None
-        params, change = self.voice.params(batch, shift_db, half=self.half)
+        params, change = self.voice.params(batch, shift_db, half=self.in_half)
         loss = self._likeness(self.voice.in_room(render_batch(params, self.grid, batch.white)), batch, sizes)
         self.losses.append(float(loss.detach()))
         if shift_db is not None and change is not None:
@@ -143,7 +143,7 @@ class Solo(lightning.LightningModule):
     def check(self, voice: Voice, batch: Batch) -> Check:
         """How a voice plays what is held out."""
         with torch.no_grad():
-            tone, noise = voice.parts(batch, self.grid, half=self.half)
+            tone, noise = voice.parts(batch, self.grid, half=self.in_half)
             sound = tone + noise
             loss = float(self._likeness(sound, batch, FFT_SIZES))
             heard = slice(self.material.lead * self.grid.hop_length, None)

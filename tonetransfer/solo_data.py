@@ -142,15 +142,15 @@ class Material:
         hop, n = self.grid.hop_length, self.lead + self.length
         pieces = [(self.pieces[i], first) for i, first in chosen]
         sound = [self._read(piece.recording, first * hop, n * hop) * self.gain for piece, first in pieces]
-        tracks = [
+        f0_hz, highest_hz, loudness_db = (
             torch.stack([track[first : first + n] for track, first in some])
             for some in (
                 [(piece.heard.f0_hz, first) for piece, first in pieces],
                 [(piece.highest_hz, first) for piece, first in pieces],
                 [(piece.heard.loudness_db, first) for piece, first in pieces],
             )
-        ]
-        return Batch(*tracks, torch.stack(sound), white)
+        )
+        return Batch(f0_hz, highest_hz, loudness_db, torch.stack(sound), white)
 
     def drawn(self, step: int, count: int, seed: int) -> tuple[list[tuple[int, int]], int]:
         """The excerpts of a step, and the seed of their noise."""
@@ -164,8 +164,9 @@ class Material:
     def judged(self, count: int) -> list[tuple[int, int]]:
         """At most `count` excerpts to judge by, evenly over all that there are."""
         every = [(i, int(first)) for i, piece in enumerate(self.pieces) for first in piece.judged]
-        picked = np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)) if every else []
-        return [every[i] for i in picked]
+        if not every:
+            return []
+        return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int))]
 
     @cached_property
     def largest(self) -> float:
