@@ -328,7 +328,7 @@ def test_a_long_recording_stays_on_disk_and_reads_alike(tmp_path: Path) -> None:
     sound = 0.3 * np.random.default_rng(0).standard_normal((44100, 2)).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", sound, 44100, subtype="FLOAT")
     whole, rate = load_audio(tmp_path / "a.wav", 48000)
-    long, same = open_audio(tmp_path / "a.wav", 48000, longest_s=0.5)
+    long, same = open_audio(tmp_path / "a.wav", 48000, held_s=0.5)
     assert isinstance(long, LongAudio) and rate == same and len(long) == len(whole) == long.shape[-1]
     assert torch.equal(long[:], whole) and torch.equal(long[..., 1000:1200], whole[1000:1200]) and torch.equal(long[-50:], whole[-50:])
     assert len(long[len(whole) : len(whole) + 10]) == 0 and long.peak == peak_of(whole)

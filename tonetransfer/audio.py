@@ -73,19 +73,19 @@ def load_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
     AudioError
         The file is missing, a folder, empty, not sound, damaged, too long, or holds no finite samples.
     """
-    audio = open_audio(path, sample_rate, longest_s=math.inf)
+    audio = open_audio(path, sample_rate, longest_s=longest_s, held_s=math.inf)
     assert isinstance(audio.samples, torch.Tensor)
     return audio.samples, audio.sample_rate
 
 
-def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: float = LONG_S) -> OpenedAudio:
-    """What :func:`load_audio` reads, in memory up to `longest_s` seconds, and else in a temporary file.
+def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: float = math.inf, held_s: float = LONG_S) -> OpenedAudio:
+    """What :func:`load_audio` reads, in memory up to `held_s` seconds, and else in a temporary file.
 
     Parameters
     ----------
-    path, sample_rate
+    path, sample_rate, longest_s
         As for :func:`load_audio`.
-    longest_s : float [s]
+    held_s : float [s]
 
     Returns
     -------
@@ -104,7 +104,7 @@ def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
         target_rate = native_rate if sample_rate is None else check_sample_rate(sample_rate)
         expected = int(min(file.frames / native_rate, longest_s) * target_rate)
         pieces = _mono(path, file, target_rate, longest_s)
-        long = expected > longest_s * target_rate
+        long = expected > held_s * target_rate
         audio: torch.Tensor | LongAudio = LongAudio(pieces) if long else torch.from_numpy(_gather(pieces, expected))
     return OpenedAudio(audio, target_rate)
 

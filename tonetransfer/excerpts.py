@@ -217,7 +217,7 @@ def read_excerpts(
     for done, file in enumerate(files):
         path = folder / file["timbre"] / f"{file['performance']}.flac"
         audio, controls = read_recording(path, next(iter(encoders.values())))
-        for excerpt, sound in _cut(path, audio, controls):
+        for excerpt, sound in cut(path, audio, controls):
             rows.append(excerpt)
             features["mfcc"].append(mfcc_statistics(sound.numpy(), controls.grid.sample_rate))
             for name, model in encoders.items():
@@ -238,7 +238,8 @@ def read_recording(path: Path, model: TimbreModel) -> tuple[torch.Tensor, Contro
     return audio, Controls(f0_hz[:n_frames], periodicity[:n_frames], loud[:n_frames], model.grid)
 
 
-def _cut(path: Path, audio: torch.Tensor, controls: Controls) -> Iterable[tuple[Excerpt, torch.Tensor]]:
+def cut(path: Path, audio: torch.Tensor, controls: Controls) -> Iterable[tuple[Excerpt, torch.Tensor]]:
+    """Excerpts of a recording in which notes sound half of the time or more, each with its sound."""
     n_frames = round(EXCERPT_S * controls.grid.frame_rate)
     for first in range(0, controls.n_frames - n_frames + 1, n_frames):
         span = slice(first, first + n_frames)
