@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_every_command_in_the_readme_parses() -> None:
     )
     assert len(commands) >= 10
     for command in commands:
-        parser.parse_args(command.split())
+        parser.parse_args(shlex.split(command))
 
 
 def test_links_lead_somewhere() -> None:

@@ -25,7 +25,8 @@ LAYERS = """
     sources suitability holdout engines prepare defects verdict doctor doctor_plot
     causal listen adapt convolve voice keys stream live score
     alarms card hub solo_data solo_measure solo_callbacks
-    train solo evaluate evaluate_finetune swaps resynthesis disentangle technique_measure classify_measure classify_table scripted export foreign peers bench
+    train solo evaluate evaluate_finetune swaps resynthesis disentangle technique_measure classify_measure classify_table
+    scripted export foreign peers bench
     bootstrap report_media report_sets report_measure report_page report
     commands demo
     cli __main__

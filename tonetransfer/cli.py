@@ -111,6 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     who.add_argument("--to", metavar="NAME|FILE.safetensors", help="who plays at first (default: the first instrument)")
     who.add_argument("--mix", metavar="NAME:SHARE,...", type=_mix, help="a blend, for example violin:0.5,flute:0.5")
     verb.set_defaults(like=None, refine=False, keep=None, tracker=None)
+    verb.set_defaults(room=True)
     _add_weights(verb)
     _add_overwrite(verb)
 
@@ -277,6 +278,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--seed", metavar="N", type=_count, default=0, help="of all that is drawn (default: 0)")
     verb.add_argument("--classifier", metavar="FILE.safetensors", type=Path, help="a classifier of your own instead of the bundled one")
     _add_overwrite(verb)
+    _add_weights(verb)
     verb = _verb(evaluate, "finetune", "train on a minute or more of an unseen instrument, and compare with hearing it once")
     verb.add_argument("--material", metavar="FOLDER", type=Path, default=Path("corpus/finetune"), help="rendered on first use, then kept")
     verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
