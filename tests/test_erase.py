@@ -59,7 +59,7 @@ def test_pitch_that_each_timbre_tells_in_its_own_way_is_taken_out_and_who_plays_
         return [within_instrument_r2(z.numpy(), tested["played"][:, i].numpy(), names, groups).mlp for i in (0, 1)], z
 
     (pitch, loudness), _ = read()
-    assert pitch > 0.5 and loudness > 0.4
+    assert pitch > 0.4 and loudness > 0.4
     with torch.no_grad():
         before = encoder.encode_mel(batch["mel"])
     assert torch.equal(before, encoder.hear(batch["mel"])[0])  # nothing is taken out yet

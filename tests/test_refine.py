@@ -14,12 +14,13 @@ from test_cli import Run, as_json, run  # noqa: F401  # a fixture
 
 import tonetransfer as tt
 from tonetransfer.audio import save_audio
+from tonetransfer.closer import Material
 from tonetransfer.errors import AudioError, SettingsError, ToneTransferWarning
 from tonetransfer.likeness import HELD_OUT, coupling_lost, decoded
 from tonetransfer.loudness import loudness_db
 from tonetransfer.metrics import log_spectral_distance_db
 from tonetransfer.model import TimbreModel
-from tonetransfer.refine import RATES, _Material
+from tonetransfer.refine import RATES
 from tonetransfer.target import at_peak, find_target
 
 STEPS = 40
@@ -91,7 +92,7 @@ def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: tor
     monkeypatch.setattr(MODULE, "RATES", {key: 10.0 * rate for key, rate in RATES.items()})
     short = reference[: 2 * SAMPLE_RATE]
     target = find_target(tiny_model, SAMPLE_RATE, like=short)
-    batch = _Material(short, tt.analyze(short, SAMPLE_RATE, tiny_model)).at(np.array([20]), 0)
+    batch = Material(short, tt.analyze(short, SAMPLE_RATE, tiny_model)).at(np.array([20]), 0)
     lost = {}
     for weight in (0.0, 20.0):
         monkeypatch.setattr(MODULE, "COUPLING_WEIGHT", weight)
@@ -106,7 +107,7 @@ def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: tor
 
 def test_what_is_held_out_is_not_learned_from(tiny_model: TimbreModel) -> None:
     sound = torch.cat([melody([60] * 12, seconds=0.9), torch.zeros(20 * SAMPLE_RATE)])
-    material = _Material(sound, tt.analyze(sound, SAMPLE_RATE, tiny_model))
+    material = Material(sound, tt.analyze(sound, SAMPLE_RATE, tiny_model))
     assert len(material.judged) == round(12 / HELD_OUT)
     held_out = {frame for first in material.judged for frame in range(first, first + 100)}
     learned = {frame for first in material.learned for frame in range(first, first + 100)}

@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 import torch
 
 from .audio import AudioLike, check_audio, resample
-from .controls import extract
+from .closer import Material, bring_closer
+from .controls import Controls, extract
 from .convert import hz_to_midi
 from .dynamics import loudness_quantiles
 from .errors import AudioError, InstrumentError
 from .model import TimbreModel
-from .reference import warn_about_reference, warn_if_clipped
+from .reference import SHORTEST_S, warn_about_reference, warn_if_clipped
 from .release import USUAL_DB_PER_S, release_rate
 from .trackers import DEFAULT_TRACKER
 
 TOWARDS_TYPICAL = 0.35
+Z_RATE, Z_STEPS = 4e-2, 30
 REFERENCE_PEAK = 0.7  # that of the recordings a model is trained on
 
 Recording = tuple[AudioLike, int]
@@ -97,7 +99,16 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
         quantiles = loudest + torch.minimum(quantiles - quantiles[-1], typical - typical[-1])
     mean_midi = float(hz_to_midi(heard.f0_hz[notes].double()).mean())
     release_db_per_s = release_rate(heard.loudness_db, model.grid.frame_rate) or USUAL_DB_PER_S
-    return Target(model.encode(reference, weight=notes), quantiles, mean_midi, release_db_per_s=release_db_per_s)
+    z = model.encode(reference, weight=notes)
+    if float(notes.sum()) >= SHORTEST_S * model.grid.frame_rate:
+        z = _checked(model, z, reference, heard)
+    return Target(z, quantiles, mean_midi, release_db_per_s=release_db_per_s)
+
+
+def _checked(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:
+    """What the encoder guessed from a reference, brought closer to it by playing the reference with it; some seconds of work."""
+    with torch.enable_grad():
+        return bring_closer(model, z, Material(reference, heard), {"z": Z_RATE}, Z_STEPS)
 
 
 def at_peak(reference: torch.Tensor) -> torch.Tensor:
