@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tonetransfer import target
 from tonetransfer.config import ModelSettings
 from tonetransfer.controls import Controls
 from tonetransfer.frames import FrameGrid
@@ -33,6 +34,12 @@ def make_model(**changes: int) -> TimbreModel:
 @pytest.fixture(scope="session")
 def tiny_model() -> TimbreModel:
     return make_model()
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """References are brought closer in two steps: most tests are about something else, and there are many of them."""
+    monkeypatch.setattr(target, "Z_STEPS", 2)
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,13 @@ from conftest import SAMPLE_RATE, make_controls, melody, tone
 from test_cli import Run, as_json, run  # noqa: F401  # a fixture
 
 import tonetransfer as tt
+from tonetransfer import target
 from tonetransfer.audio import save_audio
 from tonetransfer.controls import Controls
 from tonetransfer.convert import midi_to_hz
 from tonetransfer.errors import ToneTransferWarning
 from tonetransfer.frames import FrameGrid
+from tonetransfer.metrics import log_spectral_distance_db
 from tonetransfer.model import TimbreModel
 from tonetransfer.reference import clipped_share, sounds_spoken
 from tonetransfer.target import find_target
@@ -88,6 +90,21 @@ def test_noise_in_a_reference_hardly_counts(tiny_model: TimbreModel) -> None:
     sound = melody([60, 64, 67, 65, 62, 60], seconds=0.9)
     noise = 0.05 * torch.randn(6 * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
     both = torch.cat([sound, noise, sound])
-    clean = tiny_model.encode(sound)
-    weighted = find_target(tiny_model, SAMPLE_RATE, like=both).z
+    clean, notes = tiny_model.encode(sound), tt.analyze(both, SAMPLE_RATE, tiny_model).note_frames()
+    weighted = tiny_model.encode(both, weight=notes)
     assert float((weighted - clean).norm()) < 0.5 * float((tiny_model.encode(both) - clean).norm())
+
+
+def test_what_the_encoder_guessed_is_brought_closer_to_the_reference(tiny_model: TimbreModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = melody([60, 64, 67, 65, 62, 60], seconds=0.7)
+    heard = tt.analyze(sound, SAMPLE_RATE, tiny_model)
+    before = [tensor.clone() for tensor in tiny_model.state_dict().values()]
+
+    def distance(steps: int) -> float:
+        monkeypatch.setattr(target, "Z_STEPS", steps)
+        z = find_target(tiny_model, SAMPLE_RATE, like=sound).z
+        return log_spectral_distance_db(sound, tt.synthesize(heard, tiny_model, z))
+
+    far, near = distance(1), distance(30)
+    assert near < far - 0.3
+    assert all(torch.equal(a, b) for a, b in zip(before, tiny_model.state_dict().values(), strict=True))  # the model is not changed
