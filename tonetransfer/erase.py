@@ -17,7 +17,7 @@ from .adversary import erasure, whitening
 from .encoder import N_ANCHORS, TimbreEncoder
 from .hearings import GROUP, Hearings
 
-EXCERPTS = 18000
+EXCERPTS = 20000
 BATCH_SIZE = 256
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 3e-3
 DROPOUT = 0.1  # of the statistics

@@ -20,7 +20,7 @@ from .release import USUAL_DB_PER_S, release_rate
 from .trackers import DEFAULT_TRACKER
 
 TOWARDS_TYPICAL = 0.35
-Z_RATE, Z_STEPS = 4e-2, 30
+Z_RATE, Z_STEPS = 4e-2, 40
 REFERENCE_PEAK = 0.7  # that of the recordings a model is trained on
 
 Recording = tuple[AudioLike, int]

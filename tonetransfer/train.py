@@ -46,7 +46,7 @@ from .synth import render_batch
 from .weights import load_model, read_notes, save_model
 
 VALIDATION_SECONDS = 6.0
-ERASURE_STEPS = 3000
+ERASURE_STEPS = 4000
 VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
 ADVERSARY_FROM, ADVERSARY_WITHIN = 0.3, 0.4  # of the encoder's own steps
@@ -299,7 +299,8 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
 def finish(path: Path, corpus: Corpus, settings: Settings) -> None:
     """Take from the encoder of a weights file what could still be read of what is played."""
     model, notes = load_model(path), read_notes(path)["notes"]
-    data = settings.data.model_copy(update={"capture_share": 0.2, "named_share": 0.85})  # mostly as they are asked about
+    as_asked_about = {"capture_share": 0.1, "named_share": 0.95, "featured": ()}  # each named timbre as often as the other
+    data = settings.data.model_copy(update=as_asked_about)
     heard = Hearings([hear_corpus(corpus, model.encoder)], data, seed=settings.train.seed + settings.train.steps)
     erase_played(model.encoder, heard, seed=settings.train.seed, steps=min(settings.train.steps, ERASURE_STEPS))
     save_model(path, model, notes=notes, overwrite=True)
