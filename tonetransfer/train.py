@@ -32,7 +32,7 @@ from .config import Settings
 from .convert import hz_to_midi
 from .data import VALIDATION_NAMES, Corpus, Excerpts
 from .dynamics import map_loudness
-from .erase import erase_played
+from .erase import EXCERPTS, erase_played
 from .errors import SettingsError
 from .forces import ForceWeights, TimbreForces
 from .frames import FrameGrid
@@ -47,6 +47,7 @@ from .weights import load_model, read_notes, save_model
 
 VALIDATION_SECONDS = 6.0
 ERASURE_STEPS = 4000
+EXCERPTS_PER_RECORDING = 9
 VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
 ADVERSARY_FROM, ADVERSARY_WITHIN = 0.3, 0.4  # of the encoder's own steps
@@ -302,7 +303,8 @@ def finish(path: Path, corpus: Corpus, settings: Settings) -> None:
     as_asked_about = {"capture_share": 0.1, "named_share": 0.95, "featured": ()}  # each named timbre as often as the other
     data = settings.data.model_copy(update=as_asked_about)
     heard = Hearings([hear_corpus(corpus, model.encoder)], data, seed=settings.train.seed + settings.train.steps)
-    erase_played(model.encoder, heard, seed=settings.train.seed, steps=min(settings.train.steps, ERASURE_STEPS))
+    excerpts = min(EXCERPTS, EXCERPTS_PER_RECORDING * len(corpus.recordings))  # more would be the same ones again
+    erase_played(model.encoder, heard, seed=settings.train.seed, steps=min(settings.train.steps, ERASURE_STEPS), excerpts=excerpts)
     save_model(path, model, notes=notes, overwrite=True)
 
 
