@@ -157,7 +157,7 @@ def test_an_encoder_is_found_first_while_decoder_and_table_stand_still(folder: P
     from tonetransfer.train import train
 
     start = train(settings_for(folder, tmp_path / "a", steps=20))  # type: ignore[arg-type]  # Settings
-    settings = settings_for(folder, tmp_path / "b", steps=2, validate_every=2, encoder_steps=60, start=str(start))
+    settings = settings_for(folder, tmp_path / "b", steps=2, validate_every=2, encoder_steps=160, start=str(start))
     train(settings)  # type: ignore[arg-type]  # Settings
     before, after = load_model(start), load_model(tmp_path / "b" / "encoder" / "encoder.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(before.decoder.parameters(), after.decoder.parameters(), strict=True))
