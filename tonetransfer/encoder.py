@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 import torch
 from torch import nn
 
-from .spectral import magnitudes, mel_filters
+from .spectral import magnitudes, mel_edges_hz, mel_filters
 
 N_FFT = 2048
 N_MELS = 128
@@ -142,7 +141,7 @@ def level_free(mel_db: torch.Tensor) -> torch.Tensor:
 
 def mel_centres_hz(sample_rate: int) -> np.ndarray:
     """Centres of the encoder's bands [Hz], shape (N_MELS,)."""
-    return librosa.mel_frequencies(N_MELS + 2, fmin=LOWEST_HZ, fmax=sample_rate / 2.0)[1:-1]
+    return mel_edges_hz(N_MELS, LOWEST_HZ, sample_rate / 2.0)[1:-1]
 
 
 def _statistics(values: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -42,11 +42,16 @@ def frame_magnitudes(audio: torch.Tensor, grid: FrameGrid, n_fft: int) -> torch.
     return magnitudes(grid.pad(audio), n_fft, grid.hop_length)[..., :n_frames].transpose(-1, -2)
 
 
+def mel_edges_hz(n_mels: int, lowest_hz: float, highest_hz: float) -> np.ndarray:
+    """Edges and centres of mel bands (Slaney) [Hz], shape (n_mels + 2,): band i reaches from i to i + 2, its centre is i + 1."""
+    lowest_mel, highest_mel = _hz_to_mel(np.array([lowest_hz, highest_hz]))
+    return _mel_to_hz(np.linspace(lowest_mel, highest_mel, n_mels + 2))
+
+
 @lru_cache(maxsize=8)
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int, lowest_hz: float, highest_hz: float) -> torch.Tensor:
     """Mel filter bank (Slaney), shape (n_fft // 2 + 1, n_mels)."""
-    lowest_mel, highest_mel = _hz_to_mel(np.array([lowest_hz, highest_hz]))
-    edges = _mel_to_hz(np.linspace(lowest_mel, highest_mel, n_mels + 2))
+    edges = mel_edges_hz(n_mels, lowest_hz, highest_hz)
     rising, falling = ((side - np.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1)[:, None]) for side in (edges[:-2], edges[2:]))
     width = np.diff(edges)
     triangles = np.maximum(0.0, np.minimum(-rising / width[:-1], falling / width[1:]))  # (n_bins, n_mels)
