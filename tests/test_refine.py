@@ -13,6 +13,7 @@ from conftest import SAMPLE_RATE, melody, tone
 from test_cli import Run, as_json, run  # noqa: F401  # a fixture
 
 import tonetransfer as tt
+from tonetransfer import closer
 from tonetransfer.audio import save_audio
 from tonetransfer.closer import Material
 from tonetransfer.errors import AudioError, SettingsError, ToneTransferWarning
@@ -80,7 +81,7 @@ def test_only_z_and_the_last_layers_move(tiny_model: TimbreModel, refined: Timbr
 
 
 def test_worse_than_before_is_never_kept(tiny_model: TimbreModel, reference: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MODULE, "warm_cosine", lambda step, steps: -10.0)  # uphill
+    monkeypatch.setattr(closer, "warm_cosine", lambda step, steps: -10.0)  # uphill
     target = find_target(tiny_model, SAMPLE_RATE, like=reference)
     wrecked = tt.refine(reference, SAMPLE_RATE, tiny_model, steps=3)
     assert torch.equal(wrecked.timbres[0], target.z)
@@ -95,7 +96,7 @@ def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: tor
     batch = Material(short, tt.analyze(short, SAMPLE_RATE, tiny_model)).at(np.array([20]), 0)
     lost = {}
     for weight in (0.0, 20.0):
-        monkeypatch.setattr(MODULE, "COUPLING_WEIGHT", weight)
+        monkeypatch.setattr(closer, "COUPLING_WEIGHT", weight)
         fitted = tt.refine(short, SAMPLE_RATE, tiny_model, steps=30)
         with torch.no_grad():
             _, change = decoded(fitted.decoder, fitted.timbres[0], batch, -8.0)
