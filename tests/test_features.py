@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from test_cli import Run, as_json, run  # noqa: F401  # a fixture
 
+from tonetransfer.audio import save_audio
 from tonetransfer.controls import Controls, extract
 from tonetransfer.errors import AudioError, ControlsError
 from tonetransfer.features import describe_controls, describe_notes, descriptor_tracks
@@ -183,3 +185,21 @@ def test_what_does_not_fit_is_refused():
         describe_controls(audio[:-4800], controls_of(audio, 440.0))
     with pytest.raises(AudioError):
         describe_controls(np.full(len(audio), np.nan, np.float32), controls_of(audio, 440.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("base_hz", "rate_hz", "extent_cents"),
+    [(73.4, 6.0, 60.0), (155.6, 4.6, 120.0), (330.0, 5.5, 40.0), (740.0, 6.8, 20.0), (1480.0, 5.5, 40.0)],
+)
+def test_modulation_is_read_back_from_a_file(run: Run, base_hz: float, rate_hz: float, extent_cents: float) -> None:  # noqa: F811
+    """Vibrato of one file, tremolo of another, by the tracker and the command line."""
+    for name, tone in {
+        "vibrato": vibrato_tone(base_hz, rate_hz, extent_cents),
+        "tremolo": vibrato_tone(base_hz, 0.0, 0.0, rate_hz, extent_cents / 20),
+    }.items():
+        save_audio(f"{name}.wav", tone[0], RATE)
+        found = as_json(run("analyze", f"{name}.wav", "--json"))
+        size, wanted = ("extent_cents", extent_cents) if name == "vibrato" else ("depth_db", extent_cents / 20)
+        assert found[f"{name}_rate_hz"] == pytest.approx(rate_hz, rel=0.03)
+        assert found[f"{name}_{size}"] == pytest.approx(wanted, rel=0.03)

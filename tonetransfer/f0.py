@@ -3,7 +3,8 @@
 Three witnesses: a tracker names what it hears; the autocorrelation says how well the sound repeats itself at that period, at its
 octaves and elsewhere; the spectrum says which partials are there. A shortest path through the candidates decides. A network
 confuses octaves with great confidence on real reeds and strings, autocorrelation takes notes that ring together for
-their common subharmonic, and a spectrum knows little of bass notes; they seldom err together.
+their common subharmonic, and a spectrum knows little of bass notes; they seldom err together. Where a note gives way to another,
+:mod:`tonetransfer.leaps` looks once more, closely.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import torch
 
 from .audio import AudioLike, LongAudio, check_audio, peak_of, resample
 from .frames import FrameGrid
+from .leaps import step_at_leaps
 from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE, Autocorrelation
 from .salience import salience
 from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
-F0_VERSION = 1
+F0_VERSION = 2
 """Changes whenever the numbers change; stored in prepared datasets and compared on loading."""
 
 CHUNK_S, MARGIN_S = 20, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
@@ -104,7 +106,7 @@ def track_f0(
     f0_hz, periodicity, support = _shortest_path(evidence)
     voiced = voiced_frames(f0_hz, periodicity, support, level_db)
     periodicity = np.where(_audible(level_db), np.clip(periodicity, 0.0, 1.0), 0.0)
-    f0_hz = fill_unvoiced(f0_hz, voiced, level_db)
+    f0_hz = step_at_leaps(fill_unvoiced(f0_hz, voiced, level_db), samples, sample_rate, FRAME_RATE)
     periodicity = grid.place(np.arange(len(f0_hz)) / FRAME_RATE, periodicity, n_frames)
     return torch.from_numpy(place_f0(f0_hz, FRAME_RATE, grid, n_frames)).float(), torch.from_numpy(periodicity).float()
 
