@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parents[1] / "tonetransfer"
 
 # From the ground up: a module imports only from lines above its own, or from what stands left of it in its line.
 LAYERS = """
-    errors convert frames scales
+    errors convert frames scales threads
     audio spectral capture config solo_settings settings performance
-    periodicity salience trackers f0 loudness synth room hall
+    periodicity salience trackers leaps f0 loudness synth room hall
     modulation envelope dynamics release heterodyne brightness
     controls edits notes partials spectral_shape features techniques readout panels plot
     encoder decoder adversary losses forces metrics_pitch metrics_failures metrics_timbre metrics compare probes

@@ -31,6 +31,7 @@ from .peers import PEERS, Peer
 from .stream import Stream
 from .synth import render_batch
 from .target import Target, find_target
+from .threads import one_thread
 from .transfer import arrange, play, transfer
 from .weights import load_model
 
@@ -70,9 +71,10 @@ def bench(source: Path | None = None, *, hour: bool = False, peers: bool = True,
     model = load_model()
     audio = _recording(source, model)
     result: dict[str, Any] = {"stages": [], "peers": [], "absent": []}
-    for name, row in _stages(model, audio):
-        report(name)
-        result["stages"].append({"what": name, **row()})
+    with one_thread():  # as the command line does it
+        for name, row in _stages(model, audio):
+            report(name)
+            result["stages"].append({"what": name, **row()})
     if peers:
         for peer in PEERS:
             report(peer.name)

@@ -26,6 +26,7 @@ from .model import TimbreModel
 from .reference import warn_if_same
 from .refine import refine
 from .target import Target, find_target, nearest_timbres
+from .threads import one_thread
 from .trackers import DEFAULT_TRACKER
 from .transfer import Arrangement, arrange, play, warn_about
 from .weights import find_weights, load_model, read_notes, save_model
@@ -50,13 +51,14 @@ def transfer(arguments: Namespace) -> Report:
     _check_files(arguments, reads=[arguments.source, arguments.like])
     model, target, name = _open_target(arguments)
     begin = time.perf_counter()
-    audio, _ = open_audio(arguments.source, model.sample_rate)
-    heard = extract(audio, model.grid, tracker=_tracker(arguments))
-    warn_about(audio, heard)
-    if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):
-        warn_if_same()
-    arrangement = _arrange(arguments, heard, target)
-    peak, beginning = _write(arguments, arrangement, model, target, len(audio))
+    with one_thread():
+        audio, _ = open_audio(arguments.source, model.sample_rate)
+        heard = extract(audio, model.grid, tracker=_tracker(arguments))
+        warn_about(audio, heard)
+        if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):
+            warn_if_same()
+        arrangement = _arrange(arguments, heard, target)
+        peak, beginning = _write(arguments, arrangement, model, target, len(audio))
     elapsed = time.perf_counter() - begin
     if arguments.plot:
         from .plot import plot_transfer
@@ -139,7 +141,8 @@ def synthesize(arguments: Namespace) -> Report:
     model, target, name = _open_target(arguments)
     begin = time.perf_counter()
     arrangement = _arrange(arguments, controls, target)
-    peak, _ = _write(arguments, arrangement, model, target, controls.n_samples)
+    with one_thread():
+        peak, _ = _write(arguments, arrangement, model, target, controls.n_samples)
     return _report(arguments, arrangement, name, controls.n_samples, peak, time.perf_counter() - begin)
 
 

@@ -98,19 +98,40 @@ class Decoder(nn.Module):
         params : SynthParams
         memory : Tensor [shape=(1, batch, width)]
         """
-        z = z[:, None] if z.dim() == 2 else z  # one z for all frames goes through its layers once
+        h, remembered, memory = self.remember(f0_hz, loudness_db, z, memory)
+        return self.ask(h, remembered, f0_hz, loudness_db, z, highest_hz), memory
+
+    def remember(
+        self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, z: torch.Tensor, memory: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The first half of :meth:`forward`, which alone depends on the chunk before: what goes into the recurrence, what comes out of it
+        (batch, n_frames, width), and its memory.
+        """
+        z = _per_frame(z)
         midi = hz_to_midi(f0_hz)
         level = loudness_db.clamp(SILENT_DB, 0.0)
         pitch = torch.cat([soft_one_hot(midi, LOWEST_MIDI, HIGHEST_MIDI, self.n_pitch), midi[..., None] / 60.0 - 1.0], dim=-1)
         loud = torch.cat([soft_one_hot(level, -92.0, 0.0, self.n_loudness), level[..., None] / 40.0 + 1.0], dim=-1)
         h = torch.cat([self.pitch(pitch), self.loudness(loud), self.timbre(z).expand(-1, f0_hz.shape[1], -1)], dim=-1)
         h = _film(self.before(h), self.film_before(z))
-        remembered, memory = self._remember(h, memory)
+        return (h, *self._remember(h, memory))
+
+    def ask(
+        self,
+        h: torch.Tensor,
+        remembered: torch.Tensor,
+        f0_hz: torch.Tensor,
+        loudness_db: torch.Tensor,
+        z: torch.Tensor,
+        highest_hz: torch.Tensor | None = None,
+    ) -> SynthParams:
+        """The second half of :meth:`forward`: what the synthesizer is asked for."""
+        z = _per_frame(z)
         h = self.last(_film(self.after(torch.cat([remembered, h], dim=-1)), self.film_after(z)))
         highest_hz = highest_around(f0_hz) if highest_hz is None else highest_hz
         audible = below_nyquist(highest_hz, self.n_harmonics, self.sample_rate)
         with torch.autocast(h.device.type, enabled=False):  # 8 bits would put steps of 0.3 dB into the magnitudes
-            return self._legal(f0_hz, loudness_db, audible, self.head(h.float()) + self.spectrum(z.float())), memory
+            return self._legal(f0_hz, loudness_db, audible, self.head(h.float()) + self.spectrum(z.float()))
 
     def _remember(self, h: torch.Tensor, memory: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """What the GRU makes of (batch, n_frames, width), and its state behind it; one sound that nobody learns from goes through NumPy."""
@@ -138,33 +159,45 @@ class Decoder(nn.Module):
 
 
 def _recurrence(gru: Any, h: torch.Tensor, state: torch.Tensor) -> np.ndarray:
-    """States (n_frames, width) of a one-layer nn.GRU over h (n_frames, width), in half the time that torch takes, frame after frame.
+    """States (n_frames, width) of a one-layer nn.GRU over h (n_frames, width), frame after frame in as few calls as possible.
 
-    The logistic function is taken as a hyperbolic tangent, sigmoid(x) = (1 + tanh(x / 2)) / 2, which cannot overflow.
+    sigmoid(x) = 1 / (1 + exp(-x)) and tanh(x) = 2 / (1 + exp(-2 x)) - 1; the factors are put into the weights beforehand. Where exp
+    overflows, the quotient is 0 as it should be.
     """
     width = h.shape[-1]
-    half = torch.ones(3 * width, 1)
-    half[: 2 * width] = 0.5
+    factor = torch.full((3 * width, 1), -1.0)
+    factor[2 * width :] = -2.0
     bias = torch.cat([gru.bias_hh_l0[: 2 * width], h.new_zeros(width)])
-    given = (half[:, 0] * (nn.functional.linear(h, gru.weight_ih_l0, gru.bias_ih_l0) + bias)).detach().numpy()
-    recurrent = np.asfortranarray((half * gru.weight_hh_l0).detach().numpy())
-    bias_new = gru.bias_hh_l0[2 * width :].detach().numpy()
-    states, now = np.empty((len(h), width), dtype=np.float32), state.detach().numpy()
-    gates = np.empty(2 * width, dtype=np.float32)
-    for t, row in enumerate(given):
-        from_memory = recurrent @ now
-        np.tanh(np.add(row[: 2 * width], from_memory[: 2 * width], out=gates), out=gates)
-        gates += 1.0
-        gates *= 0.5
-        reset, keep = gates[:width], gates[width:]
-        new = from_memory[2 * width :]
-        new += bias_new
-        new *= reset
-        new += row[2 * width :]
-        np.tanh(new, out=new)
-        states[t] = new + keep * (now - new)
-        now = states[t]
+    given = (factor[:, 0] * (nn.functional.linear(h, gru.weight_ih_l0, gru.bias_ih_l0) + bias)).detach().numpy()
+    recurrent = np.ascontiguousarray((factor * gru.weight_hh_l0).detach().numpy())
+    bias_new = (-2.0 * gru.bias_hh_l0[2 * width :]).detach().numpy()
+    states, now = np.empty((len(h), width), dtype=np.float32), np.ascontiguousarray(state.detach().numpy())
+    from_memory = np.empty(3 * width, dtype=np.float32)
+    gates, new = from_memory[: 2 * width], from_memory[2 * width :]
+    reset, keep = gates[:width], gates[width:]
+    with np.errstate(over="ignore"):
+        for given_gates, given_new, out in zip(given[:, : 2 * width], given[:, 2 * width :], states, strict=True):
+            np.dot(recurrent, now, out=from_memory)
+            np.add(gates, given_gates, out=gates)
+            np.exp(gates, out=gates)
+            np.add(gates, 1.0, out=gates)
+            np.reciprocal(gates, out=gates)
+            np.add(new, bias_new, out=new)
+            np.multiply(new, reset, out=new)
+            np.add(new, given_new, out=new)
+            np.exp(new, out=new)
+            np.add(new, 1.0, out=new)
+            np.divide(2.0, new, out=new)
+            np.subtract(new, 1.0, out=new)
+            np.subtract(now, new, out=out)
+            np.multiply(out, keep, out=out)
+            now = np.add(out, new, out=out)
     return states
+
+
+def _per_frame(z: torch.Tensor) -> torch.Tensor:
+    """(batch, n_frames or 1, z_dim): one z for all frames goes through its layers once."""
+    return z[:, None] if z.dim() == 2 else z
 
 
 def _film(h: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:

@@ -24,10 +24,10 @@ from .errors import AudioError
 from .frames import FrameGrid
 from .notes import close_gaps, find_notes
 from .panels import note_name
-from .prepare import one_thread
 from .reference import CLIPPED_SHARE, clipped_share
 from .sources import Skipped, Source, check_found, find_sources, short_reason
 from .suitability import Heard, Suitability, listen
+from .threads import one_thread
 from .trackers import DEFAULT_TRACKER, find_tracker
 from .verdict import AGREEING, judge
 

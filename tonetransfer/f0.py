@@ -22,14 +22,14 @@ import torch
 from .audio import AudioLike, LongAudio, check_audio, peak_of, resample
 from .frames import FrameGrid
 from .leaps import step_at_leaps
-from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE, Autocorrelation
+from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, N_PEAKS, SAMPLE_RATE, Autocorrelation
 from .salience import salience
 from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
 F0_VERSION = 2
 """Changes whenever the numbers change; stored in prepared datasets and compared on loading."""
 
-CHUNK_S, MARGIN_S = 20, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
+SHORTEST_CHUNK_S, CHUNK_S, MARGIN_S = 8, 20, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
 MOST_THREADS = 4  # pieces at a time: each is held in memory, with its spectra
 RUMBLE_HZ = 20.0
 HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music
@@ -184,25 +184,22 @@ def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -
 def _listen(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracker, gain: float) -> _Evidence:
     """Evidence for the whole recording, gathered in pieces that overlap by more than anything reaches, several at a time."""
     n_frames = int(len(samples) / sample_rate * FRAME_RATE) + 1
+    piece_s = max(SHORTEST_CHUNK_S, min(CHUNK_S, 2 * math.ceil(len(samples) / sample_rate / 4)))  # two for a short recording
+    n_candidates = len(OWN_RATIOS) if tracker.own_octaves else N_PEAKS + 1
+    whole = _Evidence(*(np.empty((n_frames, *shape), np.float32) for shape in 4 * [(n_candidates,)] + [()]))
 
-    def listen_from(start: int) -> _Evidence:
-        end = min(start + int(CHUNK_S * FRAME_RATE), n_frames)
+    def listen_from(start: int) -> None:
+        end = min(start + int(piece_s * FRAME_RATE), n_frames)
         from_s = max(0, int(start / FRAME_RATE) - MARGIN_S)
-        to_s = int(start / FRAME_RATE) + CHUNK_S + MARGIN_S
+        to_s = int(start / FRAME_RATE) + piece_s + MARGIN_S
         audio = resample(samples[from_s * sample_rate : to_s * sample_rate] * gain, sample_rate, SAMPLE_RATE).numpy()
         first = start - int(from_s * FRAME_RATE)
-        return _listen_once(_without_rumble(audio), first, first + end - start, tracker)
+        for part, destination in zip(_listen_once(_without_rumble(audio), first, first + end - start, tracker), whole, strict=True):
+            destination[start:end] = part
 
-    def keep(start: int, piece: _Evidence) -> None:
-        for part, destination in zip(piece, whole, strict=True):
-            destination[start : start + len(part)] = part
-
-    piece = listen_from(0)  # alone: it loads what trackers load once
-    whole = _Evidence(*(np.empty((n_frames, *part.shape[1:]), dtype=np.float32) for part in piece))
-    keep(0, piece)
+    tracker.estimate(np.zeros(SAMPLE_RATE, np.float32), int(FRAME_RATE))  # loads what is loaded once, before there are threads
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        starts = range(int(CHUNK_S * FRAME_RATE), n_frames, int(CHUNK_S * FRAME_RATE))
-        list(pool.map(lambda start: keep(start, listen_from(start)), starts))
+        list(pool.map(listen_from, range(0, n_frames, int(piece_s * FRAME_RATE))))
     return whole
 
 

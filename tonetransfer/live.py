@@ -255,19 +255,16 @@ def _n_channels(devices: Any, number: int | None, kind: Kind) -> int:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """One thread, and no garbage collection: for what must be done in time."""
-    import threadpoolctl
-    import torch
+    from .threads import one_thread
 
-    threads, collecting = torch.get_num_threads(), gc.isenabled()
-    torch.set_num_threads(1)
+    collecting = gc.isenabled()
     gc.collect()
     gc.freeze()
     gc.disable()
     try:
-        with threadpoolctl.threadpool_limits(1):
+        with one_thread():
             yield
     finally:
-        torch.set_num_threads(threads)
         gc.unfreeze()
         if collecting:
             gc.enable()

@@ -23,6 +23,7 @@ from .frames import FrameGrid
 from .release import USUAL_DB_PER_S
 from .room import reverberate, reverberate_stream
 from .synth import PIECE_FRAMES, SynthParams, highest_around
+from .threads import ahead
 
 EXCERPT_SECONDS = 3.0  # what the encoder hears at once
 
@@ -221,14 +222,19 @@ class TimbreModel(nn.Module):
     def decode_stream(self, controls: Controls, z: torch.Tensor, *, frames_per_piece: int = PIECE_FRAMES) -> Iterator[SynthParams]:
         """:meth:`decode` in consecutive pieces, so that the parameters of an hour need not be held at once."""
         self._check(controls, z)
-        highest, memory = highest_around(controls.f0_hz), None
-        for first in range(0, controls.f0_hz.shape[-1], frames_per_piece):
-            span = slice(first, first + frames_per_piece)
-            timbre = z[span][None] if z.dim() == 2 else z[None]
-            params, memory = self.decoder(
-                controls.f0_hz[None, span], controls.loudness_db[None, span], timbre, memory, highest_hz=highest[None, span]
-            )
-            yield params.map(lambda x: x[0])
+        highest, n_frames = highest_around(controls.f0_hz), controls.f0_hz.shape[-1]
+
+        @torch.no_grad()  # of each thread by itself
+        def remember() -> Iterator[tuple[torch.Tensor, ...]]:
+            memory = None
+            for first in range(0, n_frames, frames_per_piece):
+                span = slice(first, first + frames_per_piece)
+                heard = controls.f0_hz[None, span], controls.loudness_db[None, span], z[span][None] if z.dim() == 2 else z[None]
+                h, remembered, memory = self.decoder.remember(*heard, memory)
+                yield h, remembered, *heard, highest[None, span]
+
+        for found in ahead(remember()):
+            yield self.decoder.ask(*found).map(lambda x: x[0])
 
     def render(self, params: SynthParams, *, seed: int = 0) -> torch.Tensor:
         """Synthesizer parameters (n_frames, ...) to audio (n_frames * hop_length,), in the room if there is one."""

@@ -19,9 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import threadpoolctl
-import torch
-
 from .audio import stream_audio
 from .dataset import GROUPS, INDEX, PARTIAL, Prepared, RecordingWriter, recording_facts, recording_key, stored_track, write_index
 from .engines import run_jobs
@@ -30,6 +27,7 @@ from .frames import FrameGrid
 from .holdout import Candidate, hold_out
 from .sources import Skipped, Source, check_found, find_sources, nothing_found, short_reason
 from .suitability import DOUBTS, STRETCH_S, Suitability, listen
+from .threads import one_thread
 from .trackers import DEFAULT_TRACKER, find_tracker
 
 SKIPPED = "skipped"  # folder of the notes on files that were not taken
@@ -134,18 +132,6 @@ def prepare_file(job: Job) -> str:
         if kind:
             _write_note(job, kind, reason)
     return job.sha256
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums in one order, and so the same last bits, however many cores there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpoolctl.threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _prepare(job: Job) -> tuple[str, str]:

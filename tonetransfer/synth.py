@@ -7,6 +7,7 @@ and the plain forward pass serves rendering. Long sound is rendered in chunks wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import chain, pairwise
@@ -331,21 +332,28 @@ def render_stream(pieces: Iterable[SynthParams], grid: FrameGrid, *, seed: int =
     reach = -(-max(NOISE_FFT, 4 * grid.hop_length) // (2 * grid.hop_length))  # frames whose noise rings into a sample
     first, phase = 0, torch.zeros((), dtype=torch.float64)
     before: SynthParams | None = None
-    for here, after in pairwise(chain(pieces, [None])):
-        assert here is not None
-        left = 0 if before is None else min(reach, before.n_frames)
-        window = here if before is None else _join(before.map(lambda x, n=left: x[x.shape[0] - n :]), here)
-        window = _join(window, (here.map(lambda x: x[-1:]) if after is None else after.map(lambda x: x[:reach])))
-        with torch.no_grad():
-            span = slice(left, left + here.n_frames + 1)
-            amplitudes = window.amplitude[span, None] * window.harmonic_distribution[span]
-            tonal, phase = harmonic(window.f0_hz[span], amplitudes, grid, phase)
-            hop = grid.hop_length
-            white = white_noise((first - left - 1) * hop, (window.n_frames + 1) * hop, seed).to(tonal)
-            noise = filtered_noise(window.noise_magnitudes, white, grid)[(left + 1) * hop :][: len(tonal)]
-        yield tonal + noise
-        first += here.n_frames
-        before = here
+    with ThreadPoolExecutor(1) as worker:
+        for here, after in pairwise(chain(pieces, [None])):
+            assert here is not None
+            left = 0 if before is None else min(reach, before.n_frames)
+            window = here if before is None else _join(before.map(lambda x, n=left: x[x.shape[0] - n :]), here)
+            window = _join(window, (here.map(lambda x: x[-1:]) if after is None else after.map(lambda x: x[:reach])))
+            noise = worker.submit(_noise_of, window.noise_magnitudes, first - left, grid, seed)
+            with torch.no_grad():
+                span = slice(left, left + here.n_frames + 1)
+                amplitudes = window.amplitude[span, None] * window.harmonic_distribution[span]
+                tonal, phase = harmonic(window.f0_hz[span], amplitudes, grid, phase)
+                sound = tonal.add_(noise.result()[(left + 1) * grid.hop_length :][: len(tonal)])
+            yield sound
+            first += here.n_frames
+            before = here
+
+
+@torch.no_grad()
+def _noise_of(magnitudes: torch.Tensor, first: int, grid: FrameGrid, seed: int) -> torch.Tensor:
+    """Filtered noise from one hop before frame `first` of a sound on."""
+    white = white_noise((first - 1) * grid.hop_length, (len(magnitudes) + 1) * grid.hop_length, seed).to(magnitudes)
+    return filtered_noise(magnitudes, white, grid)
 
 
 def _join(a: SynthParams, b: SynthParams) -> SynthParams:
