@@ -1,7 +1,7 @@
 """Write the tables of README.md and docs/credits.md: instruments and credits from the bundled weights, figures from the two evaluations.
 
     tonetransfer evaluate parallel --json > docs/evaluation.json
-    tonetransfer evaluate timbre --json > docs/timbre.json
+    tonetransfer evaluate timbre --baseline AUTOENCODER --refine --recordings FOLDER --json > docs/timbre.json   (tests/bench/autoencoder.py)
     python docs/tables.py
 
 With ``--check`` nothing is written; the exit code is 1 if a file is not what would be written.
@@ -75,13 +75,14 @@ def evaluation_table(figures: dict[str, Any]) -> str:
 
 
 def timbre_table(figures: dict[str, Any]) -> str:
-    """What can be read from z, beside mean and deviation of MFCC."""
-    lines = ["| read from | z | MFCC | aim for z |", "|---|---|---|---|"]
+    """What can be read from z, beside z of a plain autoencoder, and mean and deviation of MFCC."""
+    lines = ["| read from | z | plain autoencoder | MFCC | aim for z |", "|---|---|---|---|---|"]
     for key, what, aim in TIMBRE_ROWS:
         if f"z_{key}" in figures:
-            lines.append(f"| {what} | {figures[f'z_{key}']:.2f} | {figures[f'mfcc_{key}']:.2f} | {aim} |")
+            found = [figures.get(f"{who}_{key}") for who in ("z", "baseline", "mfcc")]
+            lines.append(f"| {what} | {' | '.join('' if value is None else f'{value:.2f}' for value in found)} | {aim} |")
         elif key in figures:
-            lines.append(f"| {what} | {figures[key]:.3g} | | {aim} |")
+            lines.append(f"| {what} | {figures[key]:.3g} | | | {aim} |")
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tonetransfer.encoder import N_MELS, TimbreEncoder
-from tonetransfer.erase import erase_played
+from tonetransfer.erase import erase_played, erasure
 from tonetransfer.hearings import GROUP
 from tonetransfer.probes import within_instrument_r2
 
@@ -70,3 +70,19 @@ def test_pitch_that_each_timbre_tells_in_its_own_way_is_taken_out_and_who_plays_
     assert bool((torch.cdist(z, means).argmin(-1) == tested["timbre"]).float().mean() > 0.99)
     encoder.forget_effect()
     assert torch.equal(encoder.encode_mel(batch["mel"]), encoder.hear(batch["mel"])[0])
+
+
+def test_erasure_takes_what_was_played_and_leaves_who_plays() -> None:
+    torch.manual_seed(0)
+    played = torch.randn(1024, 2, 2)
+    pairs = torch.randn(1024, 1, 8) + 0.05 * torch.randn(1024, 2, 8)
+    pairs[..., 2] += 0.3 * played[..., 0]
+    pairs[..., 5] += 0.2 * played[..., 1]
+    asked = played[:, 0] - played[:, 1]
+    left = pairs @ erasure(pairs[:, 0] - pairs[:, 1], asked).T
+    for z, readable in ((pairs, True), (left, False)):
+        difference = z[:, 0] - z[:, 1]
+        read = difference @ torch.linalg.lstsq(difference, asked).solution
+        assert (float(1.0 - (asked - read).square().sum() / asked.square().sum()) > 0.5) == readable
+    untouched = [0, 1, 3, 4, 6, 7]
+    assert float((left - pairs)[..., untouched].abs().mean()) < 0.1

@@ -34,12 +34,12 @@ TABLE = 3.0 * torch.eye(4, Z_DIM)
 
 def test_the_sum_is_that_of_the_figures() -> None:
     z, batch = torch.randn(N_GROUPS * SIZE, Z_DIM), make_batch()
-    names = {"alignment": "apart", "kind": "kind", "consistency": "inconsistent", "contrast": "contrast", "adversary": "told"}
+    names = {"alignment": "apart", "kind": "kind", "consistency": "inconsistent", "contrast": "contrast"}
     bare = forces()(z, batch, TABLE)[0]
     for name, figure in names.items():
         torch.manual_seed(0)
         loss, figures = forces(**{name: 2.0})(z, batch, TABLE)
-        assert float(loss.detach() - bare.detach()) == pytest.approx(2.0 * float(figures[figure].detach()), rel=1e-3, abs=0.35)
+        assert float(loss.detach() - bare.detach()) == pytest.approx(2.0 * float(figures[figure].detach()), rel=1e-3)
         assert float(figures[figure].detach()) > 0
 
 
@@ -63,18 +63,7 @@ def test_excerpts_of_other_corpora_have_no_row() -> None:
     assert a == b
 
 
-def test_captured_excerpts_are_not_shown_to_the_adversary() -> None:
-    z, batch = torch.randn(N_GROUPS * SIZE, Z_DIM), make_batch()
-    one = forces()
-    one(z, batch, TABLE)
-    assert int(one.adversary.filled) == N_GROUPS * SIZE  # three pairs of each three
-    batch["captured"][::SIZE] = True
-    two = forces()
-    two(z, batch, TABLE)
-    assert int(two.adversary.filled) == N_GROUPS
-
-
 def test_no_gradient_reaches_the_table() -> None:
     z, table = torch.randn(N_GROUPS * SIZE, Z_DIM, requires_grad=True), TABLE.clone().requires_grad_()
-    forces(alignment=1.0, kind=1.0, consistency=1.0, contrast=1.0, adversary=1.0)(z, make_batch(), table)[0].backward()
+    forces(alignment=1.0, kind=1.0, consistency=1.0, contrast=1.0)(z, make_batch(), table)[0].backward()
     assert table.grad is None and z.grad is not None and bool(z.grad.isfinite().all())

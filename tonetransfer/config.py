@@ -77,7 +77,6 @@ class TrainSettings(Section):
     kind_weight: float = Field(1.0, ge=0)
     consistency_weight: float = Field(0.5, ge=0)
     contrast_weight: float = Field(0.3, ge=0)
-    adversary_weight: float = Field(0.0, ge=0)  # what it hides is found again by others, and it wore z down: erase.py does better
     encoder_steps: int = Field(0, ge=0)  # before the others, while decoder and table of `start` stand still
     encoder_learning_rate: float = Field(2e-3, gt=0)
     log_spectral_weight: float = Field(1.5, ge=0)

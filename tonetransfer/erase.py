@@ -1,7 +1,7 @@
 """What is played, taken out of z when the encoder has been trained.
 
-An adversary makes the encoder hide what is played, and it hides it where this adversary does not look: a little of the pitch remains,
-and each instrument tells it in its own words. So it is taken out in the open. First what a linear reader finds, by a linear map (LEACE);
+An adversary made the encoder hide what is played where this adversary did not look, and instruments were no longer told apart
+(docs/experiments.md). So it is taken out in the open. First what a linear reader finds, by a linear map (LEACE);
 then what is left, instrument by instrument: pitch and loudness are estimated from the spectrogram, what they do to z on such an instrument
 is predicted, and subtracted. What remains does not move with what is played, on average, whoever plays.
 """
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .adversary import erasure, whitening
 from .encoder import N_ANCHORS, TimbreEncoder
 from .hearings import GROUP, Hearings
 
@@ -132,3 +131,33 @@ def _fold_before(layer: nn.Module, mean: torch.Tensor, scale: torch.Tensor) -> N
     assert isinstance(layer, nn.Linear)
     layer.weight.div_(scale)
     layer.bias.sub_(layer.weight @ mean)
+
+
+def erasure(difference: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """The gentlest linear map of z after which no linear reader finds what was played: LEACE (Belrose et al. 2023).
+
+    Its covariances are those of differences within timbres, so what tells timbres apart is touched as little as can be.
+
+    Parameters
+    ----------
+    difference : Tensor [shape=(n, z_dim)]
+        Of z, between two excerpts of one timbre.
+    asked : Tensor [shape=(n, n_labels)]
+        Of what was played in them.
+
+    Returns
+    -------
+    Tensor [shape=(z_dim, z_dim)]
+    """
+    difference, asked = difference.double(), asked.double()
+    power, directions = torch.linalg.eigh(difference.T @ difference / len(difference))
+    power = power + 1e-4 * power.mean() + 1e-12
+    whiten, back = (directions * power**exponent @ directions.T for exponent in (-0.5, 0.5))
+    basis = torch.linalg.svd(whiten @ (difference.T @ asked), full_matrices=False).U
+    return (torch.eye(len(power), dtype=torch.float64, device=power.device) - back @ basis @ basis.T @ whiten).float()
+
+
+def whitening(difference: torch.Tensor, *, ridge: float) -> torch.Tensor:
+    """A map (z_dim, z_dim) after which differences (n, z_dim) vary alike in all directions, those of hardly any variance excepted."""
+    power, directions = torch.linalg.eigh(difference.T @ difference / len(difference))
+    return directions * (power + ridge * power.mean() + 1e-9).rsqrt()

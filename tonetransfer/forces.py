@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .adversary import Adversary
 from .losses import supervised_contrast
 
 SMOOTHING = 0.1  # of the instrument's label: a soundfont's oboe is not all there is to oboes
@@ -27,19 +26,16 @@ class ForceWeights:
         The excerpts of one hearing near their mean: mean square of a number.
     contrast : float, >= 0
         Excerpts of one timbre near each other and its row, those of others far; a changed timbre is another.
-    adversary : float, >= 0
-        Neither pitch nor loudness to be read from z.
     """
 
     alignment: float
     kind: float
     consistency: float
     contrast: float
-    adversary: float
 
 
 class TimbreForces(nn.Module):
-    """The forces, and those who help to measure them: a linear reader of the instrument, an adversary.
+    """The forces, and the linear reader of the instrument that measures one of them.
 
     Parameters
     ----------
@@ -51,11 +47,8 @@ class TimbreForces(nn.Module):
         super().__init__()
         self.weights = weights
         self.kind = nn.Linear(z_dim, n_kinds)
-        self.adversary = Adversary(z_dim)
 
-    def forward(
-        self, z: torch.Tensor, batch: dict[str, torch.Tensor], table: torch.Tensor, *, adversary_share: float = 1.0
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, z: torch.Tensor, batch: dict[str, torch.Tensor], table: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Sum of the forces, and each as a figure.
 
         Parameters
@@ -65,15 +58,12 @@ class TimbreForces(nn.Module):
         batch : mapping
         table : Tensor [shape=(n_timbres, z_dim)]
             Rows of the named and unnamed timbres; no gradient reaches them.
-        adversary_share : float, in [0, 1]
-            Of its weight. An encoder that cannot yet tell instruments apart only learns to say nothing from an adversary.
 
         Returns
         -------
         loss : Tensor [shape=()]
-            The adversary's own learning is part of it.
         figures : mapping of str to Tensor [shape=()]
-            ``told`` is what the adversary reads, as a share of the variance.
+            ``right`` is the share of excerpts whose instrument the reader names.
         """
         weights, table = self.weights, table.detach()
         known = batch["original"] & (batch["timbre"] >= 0)
@@ -84,20 +74,7 @@ class TimbreForces(nn.Module):
         consistency = (hearings - hearings.mean(1, keepdim=True)).square().mean()
         label = torch.where(known, batch["timbre"], len(table) + batch["group"])  # a changed timbre is one of its own
         contrast = supervised_contrast(z, label, table)
-        pairs, played = _clean_pairs(hearings, batch["played"], batch["captured"])
-        own, told = self.adversary(pairs, played)
         loss = weights.alignment * apart + weights.kind * kind + weights.consistency * consistency + weights.contrast * contrast
         right = (named.argmax(-1) == batch["kind"]).float().mean()
-        figures = {"apart": apart, "kind": kind, "right": right, "inconsistent": consistency, "contrast": contrast, "told": told}
-        return loss + adversary_share * weights.adversary * told + own, figures
-
-
-def _clean_pairs(hearings: torch.Tensor, played: torch.Tensor, captured: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """All pairs of excerpts of one hearing without a room around either, which would drown what z tells of the playing."""
-    n = hearings.shape[1]
-    first, second = torch.triu_indices(n, n, 1, device=hearings.device)
-    clean = ~captured.view(-1, n)
-    both = clean[:, first] & clean[:, second]
-    played = played.view(-1, n, played.shape[-1])
-    pairs = torch.stack([hearings[:, first], hearings[:, second]], dim=2)[both]
-    return pairs, torch.stack([played[:, first], played[:, second]], dim=2)[both]
+        figures = {"apart": apart, "kind": kind, "right": right, "inconsistent": consistency, "contrast": contrast}
+        return loss, figures

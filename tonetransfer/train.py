@@ -1,8 +1,7 @@
 """Find the weights: Lightning around the model and the corpus.
 
-Next to the batches of :mod:`tonetransfer.data`, two forces make z say who plays and not what is played: two excerpts of one timbre, which
-differ in melody and recording, are drawn together and away from all others, and an adversary tries to read pitch and loudness from
-z, which the encoder learns to keep from it.
+Next to the batches of :mod:`tonetransfer.data`, the forces of :mod:`tonetransfer.forces` make z say who plays; what z still says of what is
+played is taken out in the end (:mod:`tonetransfer.erase`).
 
 At first all items take z from the encoder, which is shared by all timbres and so learns fast, and a table keeps its running mean for each
 timbre. Then half of the items take z from the table, whose rows now learn by themselves; a penalty keeps both together. So the named
@@ -50,7 +49,6 @@ ERASURE_STEPS = 4000
 EXCERPTS_PER_RECORDING = 9
 VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
-ADVERSARY_FROM, ADVERSARY_WITHIN = 0.3, 0.4  # of the encoder's own steps
 FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
 
@@ -106,8 +104,7 @@ class Training(lightning.LightningModule):
         hearing = batch["heard"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
             z = self.model.encoder.encode_mel(hearing["mel"]).float()
-        share = (self.global_step / self.settings.train.encoder_steps - ADVERSARY_FROM) / ADVERSARY_WITHIN if self.encoder_first else 1.0
-        loss, figures = self.forces(z, hearing, self.table.weight, adversary_share=min(max(share, 0.0), 1.0))
+        loss, figures = self.forces(z, hearing, self.table.weight)
         if not self.encoder_first:
             played, more = self._play(batch["played"], index)
             loss, figures = loss + played, figures | more

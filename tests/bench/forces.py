@@ -1,6 +1,6 @@
 """What each force on z contributes: short runs of the encoder alone, each without one of them.
 
-    python tests/bench/forces.py START.safetensors CORPUS MATERIAL [--other CORPUS] [--steps 500]
+    python tests/bench/forces.py START.safetensors CORPUS MATERIAL [--other CORPUS] [--steps 500] [--only RUN ...]
 
 START holds a table of timbres with a row for each of the corpus's (what `train.encoder_steps` goes out from), MATERIAL is what
 `evaluate timbre` rendered. One run each: differences of a point or two mean nothing.
@@ -30,7 +30,7 @@ from tonetransfer.model import TimbreModel
 from tonetransfer.probes import instrument_accuracy, transferred_accuracy, within_instrument_r2
 from tonetransfer.weights import load_model
 
-ALL = ForceWeights(alignment=1.0, kind=1.0, consistency=0.5, contrast=0.3, adversary=0.0)
+ALL = ForceWeights(alignment=1.0, kind=1.0, consistency=0.5, contrast=0.3)
 LEARNING_RATE, WARMUP = 2e-3, 40
 HEARD_S = 120.0
 
@@ -71,7 +71,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min((step + 1) / WARMUP, 0.5 + 0.5 * math.cos(math.pi * step / steps))
         batch = next(batches)
-        loss, _ = forces(encoder.encode_mel(batch["mel"]), batch, table, adversary_share=min(step / steps, 1.0))
+        loss, _ = forces(encoder.encode_mel(batch["mel"]), batch, table)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -79,7 +79,12 @@ def train(
     return encoder.eval()
 
 
-def measure(encoder: TimbreEncoder, trained: tuple[list[Excerpt], torch.Tensor], unseen: tuple[list[Excerpt], torch.Tensor]) -> str:
+def measure(
+    encoder: TimbreEncoder,
+    trained: tuple[list[Excerpt], torch.Tensor],
+    unseen: tuple[list[Excerpt], torch.Tensor],
+    model: TimbreModel,
+) -> str:
     (rows, mels), (other_rows, other_mels) = trained, unseen
     z, other = encoded(encoder, mels), encoded(encoder, other_mels)
     names, groups, other_names = (
@@ -89,6 +94,8 @@ def measure(encoder: TimbreEncoder, trained: tuple[list[Excerpt], torch.Tensor],
     found = [instrument_accuracy(z[common], names[common], groups[common]).linear]
     found.append(transferred_accuracy(z[few], names[few], other[asked], other_names[asked]).linear)
     found += [within_instrument_r2(z, np.array([getattr(r, k) for r in rows]), names, groups).mlp for k in ("pitch_midi", "loudness_db")]
+    nearest = torch.cdist(torch.from_numpy(z), model.timbres).argmin(-1)
+    found.append(float(np.mean([model.names[row] == name for row, name in zip(nearest.tolist(), names, strict=True)])))
     return " | ".join(f"{value:.2f}" for value in found)
 
 
@@ -98,6 +105,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("material", type=Path)
     parser.add_argument("--other", type=Path)
+    parser.add_argument("--only", nargs="+", default=[], metavar="RUN")
     parser.add_argument("--steps", type=int, default=500)
     arguments = parser.parse_args()
     model, grid = load_model(arguments.start), FrameGrid()
@@ -112,14 +120,16 @@ def main() -> None:
     runs["without changed timbres"] = (ALL, data, Unchanged, 2)
     runs["without rooms and hiss"] = (ALL, data.model_copy(update={"capture_share": 0.0}), Hearings, 2)
     runs["without the second font"] = (ALL, data, Hearings, 1)
-    runs["with the adversary"] = (replace(ALL, adversary=1.0), data, Hearings, 2)
-    print("| | instrument, 25 | unseen font, 12 | pitch R2 | loudness R2 |\n|---|---|---|---|---|")
-    for name, (weights, chosen, kind, n_corpora) in runs.items():
+    if unknown := set(arguments.only) - set(runs):
+        parser.error(f"there is no run {', '.join(unknown)}; choose from {', '.join(runs)}")
+    print("| | instrument, 25 | unseen font, 12 | pitch R2 | loudness R2 | nearest row of the table, 155 |\n|---|---|---|---|---|---|")
+    for name in arguments.only or runs:
+        weights, chosen, kind, n_corpora = runs[name]
         encoder = train(heard[:n_corpora], table, weights, arguments.steps, chosen, kind)
-        print(f"| {name} | {measure(encoder, trained, unseen)} |", flush=True)
+        print(f"| {name} | {measure(encoder, trained, unseen, model)} |", flush=True)
         if name == "all":
             erase_played(encoder, Hearings(heard[:1], chosen.model_copy(update={"capture_share": 0.2}), seed=1), excerpts=9000)
-            print(f"| all, and what is played taken out | {measure(encoder, trained, unseen)} |", flush=True)
+            print(f"| all, and what is played taken out | {measure(encoder, trained, unseen, model)} |", flush=True)
 
 
 if __name__ == "__main__":
