@@ -201,7 +201,6 @@ class _Window:
         self.furthest = max(self.last, math.ceil(COHERENT_S * rate) + 2) if band is BANDS[0] else self.last
         self.n_fft = scipy.fft.next_fast_len(self.length + self.furthest + 1, real=True)
         self.coherent = COHERENT_S * rate
-        self.lags = np.arange(self.furthest + 1)
         self.peak_lags = np.arange(self.first, self.last)
         self.handicap = LAG_PRIOR * np.log2(self.peak_lags)
         self._within = np.arange(self.length)
@@ -214,7 +213,7 @@ class _Window:
         running = np.cumsum(np.square(frames), axis=1)
         total = running[:, -1:]
         # Of the two halves that lie one lag apart: the sum over [0, length - lag) and over [lag, length).
-        halves = running[:, self.length - 1 - self.lags] + total
+        halves = running[:, self.length - 1 - self.furthest : self.length][:, ::-1] + total
         halves[:, 1:] -= running[:, : self.furthest]
         return _Table(2.0 * products / (halves + 2.0 * FLOOR * self.length), total[:, 0] / self.length)
 
@@ -223,13 +222,15 @@ def _peaks(table: _Table, window: _Window) -> tuple[np.ndarray, np.ndarray]:
     """Lags [samples] and values of the best peaks, each (n, n_peaks); 0 and -1 where there are fewer."""
     span = slice(window.first, window.last + 1)
     before, here, after = (table.values[:, span.start + k : span.stop + k - 1] for k in (-1, 0, 1))
-    is_peak = (here > before) & (here >= after) & (here > 0.2)
-    lags, rank = window.peak_lags, np.where(is_peak, here - window.handicap, -np.inf)
-    chosen = np.argsort(-rank, axis=1, kind="stable")[:, : window.n_peaks]
-    rows = np.arange(len(here))[:, None]
-    offset, value = _vertex(before[rows, chosen], here[rows, chosen], after[rows, chosen])
-    real = is_peak[rows, chosen]
-    return np.where(real, lags[chosen] + offset, 0.0), np.where(real, value, -1.0)
+    row, place = np.nonzero((here > before) & (here >= after) & (here > 0.2))
+    order = np.lexsort((window.handicap[place] - here[row, place], row))  # best first in each row
+    row, place = row[order], place[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    row, place, rank = (x[rank < window.n_peaks] for x in (row, place, rank))
+    offset, height = _vertex(before[row, place], here[row, place], after[row, place])
+    lag, value = np.zeros((len(here), window.n_peaks)), np.full((len(here), window.n_peaks), -1.0)
+    lag[row, rank], value[row, rank] = window.peak_lags[place] + offset, height
+    return lag, value
 
 
 def _vertex(before: np.ndarray, here: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -84,7 +84,11 @@ def prompt_noise(magnitudes: np.ndarray, white: np.ndarray, grid: FrameGrid) -> 
     cepstrum = scipy.fft.irfft(np.log(response), n_fft, axis=-1)  # float32 throughout: noise 140 dB down
     cepstrum[:, 1 : n_fft // 2] *= 2.0
     cepstrum[:, n_fft // 2 + 1 :] = 0.0
-    return scipy.fft.irfft(scipy.fft.rfft(white, n_fft, axis=-1) * np.exp(scipy.fft.rfft(cepstrum, axis=-1)), n_fft, axis=-1)
+    phase = scipy.fft.rfft(cepstrum, axis=-1).imag  # the real part is the logarithm that it came from
+    turned = np.empty(response.shape, np.complex64)
+    np.multiply(np.cos(phase), response, out=turned.real)
+    np.multiply(np.sin(phase), response, out=turned.imag)
+    return scipy.fft.irfft(scipy.fft.rfft(white, n_fft, axis=-1) * turned, n_fft, axis=-1)
 
 
 def noise_fft(grid: FrameGrid) -> int:
@@ -115,6 +119,7 @@ class FrameDecoder:
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         self._in, self._hidden, self._in_bias, self._hidden_bias = (_array(getattr(decoder.memory, name)) for name in names)
         self.width = self._hidden.shape[1]
+        self._given, self._kept = (np.empty(3 * self.width, np.float32) for _ in range(2))
         self.n_harmonics, self.n_bands, self.sample_rate = decoder.n_harmonics, decoder.n_bands, decoder.sample_rate
         self._pitch_centres, self._pitch_width = _bumps(LOWEST_MIDI, HIGHEST_MIDI, decoder.n_pitch)
         self._level_centres, self._level_width = _bumps(-92.0, 0.0, decoder.n_loudness)
@@ -158,10 +163,13 @@ class FrameDecoder:
         self._of_spectrum = self._spectrum @ z + self._head_bias
 
     def _remember(self, h: np.ndarray) -> np.ndarray:
-        n = self.width
-        given = self._in @ h + self._in_bias
-        kept = self._hidden @ self._memory + self._hidden_bias
-        gates = expit(given[: 2 * n] + kept[: 2 * n])
+        n, given, kept = self.width, self._given, self._kept
+        np.dot(self._in, h, out=given)
+        np.dot(self._hidden, self._memory, out=kept)
+        given += self._in_bias
+        kept += self._hidden_bias
+        given[: 2 * n] += kept[: 2 * n]
+        gates = expit(given[: 2 * n])
         new = np.tanh(given[2 * n :] + gates[:n] * kept[2 * n :])
         self._memory = new + gates[n:] * (self._memory - new)
         return self._memory
@@ -293,9 +301,9 @@ def _harmonic_sum(cycles: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
         n_groups -= 1
     wanted = np.zeros((len(amplitudes), n_groups * GROUP))
     wanted[:, : amplitudes.shape[1]] = amplitudes[:, : n_groups * GROUP]
-    turn = np.exp(2j * np.pi * cycles)
-    powers = np.empty((GROUP, len(cycles)), complex)
-    powers[0] = turn
+    powers, angle = np.empty((GROUP, len(cycles)), complex), 2.0 * np.pi * cycles
+    powers[0].real, powers[0].imag = np.cos(angle), np.sin(angle)
+    turn = powers[0]
     for j in range(1, GROUP):
         np.multiply(powers[j - 1], turn, out=powers[j])
     whole = powers[-1]
