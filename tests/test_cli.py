@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from conftest import SAMPLE_RATE, melody
 
 from tonetransfer import commands
 from tonetransfer.audio import load_audio, save_audio
-from tonetransfer.cli import main
+from tonetransfer.cli import build_parser, main
 from tonetransfer.controls import Controls
 
 Result = tuple[int, str, str]
@@ -311,3 +313,20 @@ def test_musical_options_out_of_range(run: Run, voice: Path, option: tuple[str, 
 def test_an_unknown_scale(run: Run, voice: Path, tiny_weights: Path) -> None:
     code, _, err = run("transfer", voice, "out.wav", "--to", tiny_weights, "--scale", "C mayor")
     assert code == 1 and "did you mean C major" in err and not Path("out.wav").exists()
+
+
+def parsers_below(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Parsers of all verbs, and of the verbs of verbs."""
+    choices = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for below in [one for chosen in choices for one in chosen.values()]:
+        yield from parsers_below(below)
+    if not choices:
+        yield parser
+
+
+def test_every_verb_has_its_function() -> None:
+    verbs = list(parsers_below(build_parser()))
+    assert len(verbs) > 25
+    for verb in verbs:
+        where = verb.get_default("module")
+        assert callable(getattr(import_module(f"tonetransfer.{where}"), verb.get_default("run"))), verb.prog

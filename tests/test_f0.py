@@ -1,5 +1,9 @@
 """f0 of sounds whose f0 is known: everywhere on the scale, at the right instant, and nothing wild where nothing is played."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -270,3 +274,12 @@ def test_the_network_hears_the_same_in_windows_as_in_the_whole() -> None:
     f0_hz, confidence = trackers._swift_in_windows(audio)
     np.testing.assert_allclose(f0_hz, whole.pitch_hz, rtol=1e-5)
     np.testing.assert_allclose(confidence, whole.confidence, atol=1e-5)
+
+
+def test_nothing_is_written_or_reported(tmp_path):
+    """ONNX Runtime keeps a session number for its reports in the folder of temporary files, unless it is told not to."""
+    code = "import numpy as np; import tonetransfer as tt; from tonetransfer.f0 import track_f0; "
+    code += "track_f0(np.sin(np.arange(48000) / 20).astype(np.float32), 48000, tt.FrameGrid())"
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("ORT_")}
+    subprocess.run([sys.executable, "-c", code], env=variables | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}, check=True)
+    assert [path for path in tmp_path.rglob("*") if "numba" not in str(path)] == []

@@ -11,10 +11,13 @@ Names are loaded when they are first used (PEP 562), so that importing the packa
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime, which runs the tracker, else reports to its makers: nothing leaves here
 
 if TYPE_CHECKING:
     from .audio import load_audio, save_audio

@@ -279,7 +279,12 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--classifier", metavar="FILE.safetensors", type=Path, help="a classifier of your own instead of the bundled one")
     _add_overwrite(verb)
     _add_weights(verb)
-    verb = _verb(evaluate, "finetune", "train on a minute or more of an unseen instrument, and compare with hearing it once")
+    verb = _verb(
+        evaluate,
+        "finetune",
+        "train on a minute or more of an unseen instrument, and compare with hearing it once",
+        run="evaluate_finetune",
+    )
     verb.add_argument("--material", metavar="FOLDER", type=Path, default=Path("corpus/finetune"), help="rendered on first use, then kept")
     verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
     verb.add_argument("--only", metavar="NAME,...", help="these instruments only")

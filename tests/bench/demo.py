@@ -288,7 +288,7 @@ def attack(server: Server, count: int, folder: Path) -> dict[str, Any]:
         "hostile_leaks": leaks,
         "hostile_played": played,
         "server_alive": alive and bool(honest),
-        "files_left": len(server.files()),
+        "files_left": server.files(),
         "memory_before_mb": round(before),
         "memory_most_mb": round(most),
     }
@@ -310,7 +310,7 @@ def main() -> None:
             found |= attack(server, arguments.hostile, Path(place))
         finally:
             server.close()
-        found["files_left_after_the_end"] = len(server.files())
+        found["files_left_after_the_end"] = server.files()
         print(json.dumps(found, indent=2))
 
 
