@@ -5,12 +5,12 @@ staccato run ...) or none (a held note that swells and drifts, a detached run): 
 
 Who plays
 ---------
-Half of the players are our own additive synthesizer with a random spectrum and a little noise. The others are presets of
-FluidR3_GM, chosen so that nothing but the etude is in the sound: of 32 presets these were, on three held notes each, free of recorded
-vibrato (mostly below 4 cents, the trumpet up to 8) and tremolo (below 0.5 dB) and die away within 80 ms. Flute, oboe, bassoon,
-strings and alto sax have a recorded vibrato of 6 to 16 cents, horn and piccolo a swing of 2 dB, nylon guitar and church organ ring for 0.3 s. The trombone was
-recorded with a scoop of 75 cents in every attack, and the overdriven guitar's f0 is lost in its noise for 0.1 s; both are left out.
-A slur is a step of the pitch bend on a sounding note; a new note, legato ones too, is a new attack.
+Half of the players are our own additive synthesizer with a random spectrum and a little noise. The others are presets of FluidR3_GM,
+chosen so that nothing but the etude is in the sound: of 32 presets these were, on three held notes each, free of recorded vibrato (mostly
+below 4 cents, the trumpet up to 8) and tremolo (below 0.5 dB) and die away within 80 ms. Flute, oboe, bassoon, strings and alto sax have
+a recorded vibrato of 6 to 16 cents, horn and piccolo a swing of 2 dB, nylon guitar and church organ ring for 0.3 s. The trombone was
+recorded with a scoop of 75 cents in every attack, and the overdriven guitar's f0 is lost in its noise for 0.1 s; both are left out. A
+slur is a step of the pitch bend on a sounding note; a new note, legato ones too, is a new attack.
 """
 
 from __future__ import annotations
