@@ -10,6 +10,7 @@ from conftest import tone
 
 from tonetransfer.losses import FFT_SIZES, spectral_loss, supervised_contrast
 from tonetransfer.metrics import log_spectral_distance_db
+from tonetransfer.spectral import magnitudes
 
 NOTE = tone(440.0, 1.0)[None]
 
@@ -59,3 +60,29 @@ def test_contrast_with_no_pair_at_all_is_nothing() -> None:
     loss = supervised_contrast(z, torch.tensor([7, 8, 9]), torch.randn(3, 8))
     loss.backward()
     assert float(loss) == 0.0 and bool(z.grad.isfinite().all())
+
+
+@pytest.mark.parametrize(("n_fft", "hop", "center"), [(256, 64, True), (256, 60, True), (129, 40, True), (128, 32, False)])
+def test_the_gradient_of_magnitudes_is_torchs(n_fft: int, hop: int, center: bool) -> None:
+    audio = torch.randn(2, 2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ours, theirs = (audio.clone().requires_grad_() for _ in range(2))
+    found = magnitudes(ours, n_fft, hop, center=center)
+    window = torch.hann_window(n_fft).double()
+    wanted = torch.stft(theirs, n_fft, hop, window=window, center=center, pad_mode="constant", return_complex=True).abs()
+    torch.testing.assert_close(found, wanted)
+    weight = torch.randn_like(wanted)
+    (found * weight).sum().backward()
+    (wanted * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_silence_has_a_gradient_of_nothing() -> None:
+    audio = torch.zeros(1, 4096, requires_grad=True)
+    magnitudes(audio, 256, 64).sum().backward()
+    assert audio.grad is not None and bool((audio.grad == 0).all())
+
+
+def test_magnitudes_that_are_there_already() -> None:
+    other = NOTE.roll(1000)
+    pair = [magnitudes(one, 2048, 512) for one in (NOTE, other)]
+    assert torch.equal(spectral_loss(NOTE, other, known={2048: pair}), spectral_loss(NOTE, other))

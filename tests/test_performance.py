@@ -105,3 +105,11 @@ def test_a_narrow_window_is_playable() -> None:
 
 def test_note_end() -> None:
     assert Note(10, 5, 60, 100).end == 15
+
+
+@pytest.mark.parametrize("duration_s", [0.3, 1.0, 2.0])
+def test_too_short_for_much(duration_s: float) -> None:
+    for seed in SEEDS:
+        short = compose(55, 70, seed=seed, id="short", duration_s=duration_s)
+        assert all(note.start < len(short.bend_semitones) for note in short.notes)
+    assert duration_s > 1.0 or any(not compose(55, 70, seed=seed, id="short", duration_s=duration_s).notes for seed in SEEDS)

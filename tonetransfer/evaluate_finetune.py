@@ -63,7 +63,7 @@ def render_material(config: Path, out: Path, *, soundfont_folders: Sequence[Path
         if (folder / "manifest.json").is_file():
             continue
         described = load_config(config)
-        parallel = described.parallel.model_copy(update={"performances": PERFORMANCES[name], "reference_duration_s": 1.0})
+        parallel = described.parallel.model_copy(update={"performances": PERFORMANCES[name], "reference_duration_s": 2.0})
         folder.mkdir(parents=True, exist_ok=True)
         written = folder / "corpus.yaml"
         content = described.model_copy(update={"parallel": parallel}).model_dump(mode="json")

@@ -98,10 +98,11 @@ def likeness_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, la
     -------
     Tensor [shape=()]
     """
-    loss = spectral_loss(sound, target, sizes, distance_weight=DISTANCE_WEIGHT)
+    pair = magnitudes(sound, 2048, 512), magnitudes(target, 2048, 512)
+    loss = spectral_loss(sound, target, sizes, distance_weight=DISTANCE_WEIGHT, known={2048: pair})
     wanted = loudness_db(target, grid)
     off_db = ((loudness_db(sound, grid) - wanted).abs() * (wanted > FAINT_DB)).mean()
-    return loss + AUDIBLE_WEIGHT * audible_distance(sound, target, largest) + LOUDNESS_WEIGHT * off_db
+    return loss + AUDIBLE_WEIGHT * _audible_distance(*pair, largest) + LOUDNESS_WEIGHT * off_db
 
 
 def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tensor, quantiles: torch.Tensor | None) -> TimbreModel:
@@ -165,9 +166,8 @@ def coupling_lost(change: torch.Tensor, learned: Decoder, start: torch.Tensor, b
     return ((change - wanted).abs() * audible).sum() / audible.sum()
 
 
-def audible_distance(sound: torch.Tensor, target: torch.Tensor, largest: float) -> torch.Tensor:
+def _audible_distance(x: torch.Tensor, y: torch.Tensor, largest: float) -> torch.Tensor:
     """RMS difference of log magnitudes [nepers] over the bins in which either is within 60 dB of the recording's largest magnitude."""
-    x, y = (magnitudes(signal, 2048, 512) for signal in (sound, target))
     faintest, floor = (largest * 10.0 ** (-below / 20.0) for below in (AUDIBLE_DB, FLOOR_DB))
     audible = ((x > faintest) | (y > faintest)).to(x)
     difference = torch.log(x.clamp(min=floor)) - torch.log(y.clamp(min=floor))

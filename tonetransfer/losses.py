@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -13,7 +13,12 @@ FLOOR = 1e-3  # of a magnitude with a Hann window of 2048: the same floor as the
 
 
 def spectral_loss(
-    audio: torch.Tensor, target: torch.Tensor, sizes: Sequence[int] = FFT_SIZES, *, distance_weight: float = 0.0
+    audio: torch.Tensor,
+    target: torch.Tensor,
+    sizes: Sequence[int] = FFT_SIZES,
+    *,
+    distance_weight: float = 0.0,
+    known: Mapping[int, Sequence[torch.Tensor]] | None = None,
 ) -> torch.Tensor:
     """Multi-scale spectral loss: mean |X - Y| + mean |log X - log Y|, averaged over FFT sizes (Engel et al. 2020).
 
@@ -26,6 +31,8 @@ def spectral_loss(
     audio, target : Tensor [shape=(batch, n_samples)]
     sizes : sequence of int [samples]
     distance_weight : float, >= 0
+    known : mapping of int to (Tensor, Tensor) or None
+        Magnitudes of both that are there already, by FFT size; with a hop of a quarter of it.
 
     Returns
     -------
@@ -34,7 +41,8 @@ def spectral_loss(
     total = audio.new_zeros(())
     for n_fft in sizes:
         scale = (2048 / n_fft) ** 0.5
-        x, y = (magnitudes(signal, n_fft, n_fft // 4) * scale for signal in (audio, target))
+        pair = (known or {}).get(n_fft) or [magnitudes(signal, n_fft, n_fft // 4) for signal in (audio, target)]
+        x, y = (one if n_fft == 2048 else one * scale for one in pair)
         difference = torch.log(x + FLOOR) - torch.log(y + FLOOR)
         total = total + ((x - y).abs().mean() + difference.abs().mean()) / len(sizes)
         if distance_weight and n_fft == (2048 if 2048 in sizes else sizes[0]):

@@ -10,6 +10,7 @@ time; legato notes overlap by one or two frames, as a player's do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -262,7 +263,8 @@ def _vibrato(rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
 def _link_glides(rng: np.random.Generator, notes: list[Note], bend: np.ndarray, expression: np.ndarray) -> list[Note]:
     """Turn some steps of one or two semitones into a glide: one held note whose bend travels to the next note."""
     linked: list[Note] = []
-    for note, following in zip(notes, [*notes[1:], None], strict=True):
+    for note, following in pairwise([*notes, None]):
+        assert note is not None
         until = note.end if following is None else min(note.end, following.start)  # its own frames in the curves
         if not linked or not _may_glide(linked[-1], note, bend[linked[-1].start : until]) or rng.random() > 0.2:
             linked.append(note)
@@ -286,7 +288,8 @@ def _may_glide(previous: Note, note: Note, bend: np.ndarray) -> bool:
 
 def _hold_after_notes(notes: list[Note], bend: np.ndarray, expression: np.ndarray) -> None:
     """Hold bend and expression through rests: the tail of a note belongs to it."""
-    for note, following in zip(notes, [*notes[1:], None], strict=True):
+    for note, following in pairwise([*notes, None]):
+        assert note is not None
         until = len(bend) if following is None else following.start
         if note.end < until:
             bend[note.end : until] = bend[note.end - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,8 +33,43 @@ def magnitudes(audio: torch.Tensor, n_fft: int, hop_length: int, *, center: bool
     Tensor [shape=(..., n_fft // 2 + 1, 1 + n_samples // hop_length)], >= 0
     """
     flat = audio.reshape(-1, audio.shape[-1])
-    spectrum = torch.stft(flat, n_fft, hop_length, window=hann(n_fft).to(flat), center=center, pad_mode="constant", return_complex=True)
-    return spectrum.abs().reshape(*audio.shape[:-1], *spectrum.shape[-2:])
+    window = hann(n_fft).to(flat)
+    if torch.is_grad_enabled() and flat.requires_grad:
+        padded = torch.nn.functional.pad(flat, (n_fft // 2, n_fft // 2)) if center else flat
+        found: torch.Tensor = _Magnitudes.apply(padded, window, hop_length)
+    else:
+        found = torch.stft(flat, n_fft, hop_length, window=window, center=center, pad_mode="constant", return_complex=True).abs()
+    return found.reshape(*audio.shape[:-1], *found.shape[-2:])
+
+
+class _Magnitudes(torch.autograd.Function):
+    """Magnitudes (batch, n_bins, n_frames) of audio (batch, n_samples) that somebody learns from.
+
+    The gradient of a real FFT is an inverse real FFT, at half the cost of the complex one that torch takes; the phase is made from what
+    the forward pass has kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, audio: torch.Tensor, window: torch.Tensor, hop: int) -> torch.Tensor:
+        spectrum = torch.fft.rfft(audio.unfold(-1, len(window), hop) * window)
+        magnitude = spectrum.abs()
+        ctx.hop, ctx.n_samples = hop, audio.shape[-1]
+        ctx.save_for_backward(spectrum, magnitude, window)
+        return magnitude.transpose(-1, -2)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (spectrum, magnitude, window), hop = ctx.saved_tensors, ctx.hop
+        n_fft, n_frames = len(window), spectrum.shape[-2]
+        slope = grads[0].transpose(-1, -2) / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny)
+        slope[..., 1 : -(-n_fft // 2)] *= 0.5  # these bins stand for two
+        frames = torch.fft.irfft(spectrum * slope, n_fft, norm="forward") * window
+        n_hops = -(-n_fft // hop)
+        frames = torch.nn.functional.pad(frames, (0, n_hops * hop - n_fft)).unflatten(-1, (n_hops, hop))
+        total = frames.new_zeros(len(frames), max(n_frames + n_hops - 1, -(-ctx.n_samples // hop)), hop)
+        for i in range(n_hops):
+            total[:, i : i + n_frames] += frames[:, :, i]
+        return total.flatten(1)[:, : ctx.n_samples], None, None
 
 
 def frame_magnitudes(audio: torch.Tensor, grid: FrameGrid, n_fft: int) -> torch.Tensor:
