@@ -6,6 +6,7 @@ Only the public API of ``tonetransfer`` is used. It is imported when it is first
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import secrets
@@ -343,11 +344,14 @@ class Studio:
         return str(path)
 
     def zip(self, files: Sequence[str], name: str) -> str:
-        """Several files in one."""
-        path = self.new_folder() / name
+        """Several files in one; a second one of the same name is numbered."""
+        path, taken = self.new_folder() / name, set[str]()
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for file in files:
-                archive.write(file, Path(file).name)
+            for file in map(Path, files):
+                numbers = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
+                inside = next(free for number in numbers if (free := f"{file.stem}{number}{file.suffix}") not in taken)
+                taken.add(inside)
+                archive.write(file, inside)
         return str(path)
 
     @contextlib.contextmanager

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -287,6 +288,7 @@ def test_the_api_does_what_the_page_does(served: Served, tmp_path: Path) -> None
     assert abs(figures["f0_mean_hz"] - 330.0) < 3.0 and figures["instrument"]
     html, archive = client.predict([source, source], *DEFAULTS, api_name="/batch")
     assert html.count("<tr>") == 3 and str(archive).endswith("violin.zip")
+    assert zipfile.ZipFile(archive).namelist() == ["voice_violin.wav", "voice_violin_2.wav"]
     public = client.view_api(return_format="dict")["named_endpoints"]
     assert set(public) == {"/transfer", "/analyze", "/compare", "/batch", "/instruments"}
 
