@@ -7,6 +7,7 @@ what it does at once. What it is, and what was measured, stands in a card beside
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import secrets
@@ -269,6 +270,12 @@ def _export_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict
     batch, frames = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("n_frames", min=1, max=1 << 20)
     width = model.decoder.memory.hidden_size
     f0_hz = torch.linspace(200.0, 900.0, 20).reshape(2, 10)
+    f0, loud = (track[:: model.grid.hop_length][None] for track in _test_phrase(model))
+    inputs = (f0, loud, f0, z.expand(1, f0.shape[1], -1).contiguous(), torch.zeros(1, 1, width))
+    n_samples = int(EXCERPT_SECONDS * model.sample_rate)
+    audio = 0.1 * torch.randn(2, n_samples, generator=torch.Generator().manual_seed(0))
+    # Before anything is traced: windows and filters are kept on first use, and the tracer's are no numbers.
+    expected, wanted = FrameDecoder(model)(*inputs), model.encoder(audio[:1]).numpy()
     example = (f0_hz, -f0_hz / 20.0, f0_hz, z.expand(2, 10, -1).contiguous(), torch.zeros(1, 2, width))
     per_frame = {0: batch, 1: frames}
     _to_onnx(
@@ -279,16 +286,10 @@ def _export_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict
         ["harmonic_amplitudes", "noise_magnitudes", "next_memory"],
         {"f0_hz": per_frame, "loudness_db": per_frame, "highest_hz": per_frame, "z": per_frame, "memory": {1: batch}},
     )
-    n_samples = int(EXCERPT_SECONDS * model.sample_rate)
-    generator = torch.Generator().manual_seed(0)
-    audio = 0.1 * torch.randn(2, n_samples, generator=generator)
     _to_onnx(_Encoder(model), (audio,), paths[1], ["audio"], ["z"], {"audio": {0: batch}})
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     decoder, encoder = (onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]) for path in paths)
-    f0, loud = (track[:: model.grid.hop_length][None] for track in _test_phrase(model))
-    inputs = (f0, loud, f0, z.expand(1, f0.shape[1], -1).contiguous(), torch.zeros(1, 1, width))
-    expected = FrameDecoder(model)(*inputs)
     names = [one.name for one in decoder.get_inputs()]
     whole = decoder.run(None, dict(zip(names, (x.numpy() for x in inputs), strict=True)))
     memory, pieces = inputs[4].numpy(), []
@@ -297,7 +298,7 @@ def _export_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict
         *piece, memory = decoder.run(None, dict(zip(names, (*some, memory), strict=True)))
         pieces.append(piece)
     streamed = [np.concatenate(part, axis=1) for part in zip(*pieces, strict=True)]
-    came, wanted = encoder.run(None, {"audio": audio[:1].numpy()})[0], model.encoder(audio[:1]).numpy()
+    came = encoder.run(None, {"audio": audio[:1].numpy()})[0]
     figures = {
         "harmonics_vs_model_db": level_db(whole[0] - expected[0].numpy(), expected[0]),
         "noise_vs_model_db": level_db(whole[1] - expected[1].numpy(), expected[1]),
@@ -330,6 +331,7 @@ def _to_onnx(
     dynamic: dict[str, dict[int, Any]],
 ) -> None:
     shapes = tuple(dynamic.get(name, {}) for name in inputs)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
