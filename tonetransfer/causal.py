@@ -39,6 +39,7 @@ class Band(NamedTuple):
 BANDS = (Band(0.020, 1 / 4400.0, 1 / 390.0, 4), Band(0.030, 1 / 390.0, 1 / 105.0, 4), Band(0.064, 1 / 105.0, 1 / 36.0, 4))
 COHERENT_S = 0.0051  # shorter periods must repeat up to there, and are read off there, which is finer
 COHERENCE_SLACK = 0.4
+DIRECT_BELOW = 200_000  # products of an autocorrelation that are no faster by way of its spectrum, for one frame
 SPECTRUM_S = 0.050  # window of the spectrum whose partials are weighed
 HIGHEST_PARTIAL_HZ = 7000.0
 EVIDENCE_FLOOR = 0.03
@@ -208,8 +209,13 @@ class _Window:
     def table(self, inner: np.ndarray, ends: np.ndarray) -> _Table:
         """Normalised autocorrelation for lags 0 to `furthest` of the windows that end where the frames want it."""
         frames = inner[(ends - self.late - self.length)[:, None] + self._within]
-        spectrum = scipy.fft.rfft(frames, self.n_fft, axis=1)
-        products = scipy.fft.irfft(spectrum.real**2 + spectrum.imag**2, self.n_fft, axis=1)[:, : self.furthest + 1]
+        if self.length * self.furthest < DIRECT_BELOW:
+            rows = np.zeros((len(frames), self.length + self.furthest))
+            rows[:, : self.length] = frames
+            products = np.stack([np.correlate(row, row[: self.length], "valid") for row in rows])
+        else:
+            spectrum = scipy.fft.rfft(frames, self.n_fft, axis=1)
+            products = scipy.fft.irfft(spectrum.real**2 + spectrum.imag**2, self.n_fft, axis=1)[:, : self.furthest + 1]
         running = np.cumsum(np.square(frames), axis=1)
         total = running[:, -1:]
         # Of the two halves that lie one lag apart: the sum over [0, length - lag) and over [lag, length).

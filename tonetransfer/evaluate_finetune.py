@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -39,7 +39,7 @@ SEEDS = {LEARNED: 2001, TESTED: 0}  # no performance of one is in the other
 PERFORMANCES = {LEARNED: 25, TESTED: 6}  # of 12 s: five minutes to learn from
 FONT = "generaluser"
 HELD_OUT = 5  # one performance of so many is validation
-METHODS = ("one_shot", "finetuned")
+METHODS = ("encoded", "one_shot", "finetuned")
 
 
 def render_material(config: Path, out: Path, *, soundfont_folders: Sequence[Path] = (), progress: Progress | None = None) -> None:
@@ -140,9 +140,9 @@ def evaluate_finetune(
     Returns
     -------
     dict
-        ``one_shot_*`` and ``finetuned_*``: ``resynthesis_lsd_db`` (own controls), ``transfer_lsd_db`` (others' controls), both against
+        ``encoded_*`` (z as the encoder guesses it), ``one_shot_*`` (the guess checked, as ``--like`` does it) and ``finetuned_*``: ``resynthesis_lsd_db`` (own controls), ``transfer_lsd_db`` (others' controls), both against
         the true recording; ``loudness_error_db`` over note frames; ``raw_pitch_accuracy`` (50 cents) of transfers. ``*_gain_db``: by
-        how much the distance falls. ``training_minutes``, ``training_processor_minutes``: the longest. ``instruments``: the same for each.
+        how much the distance falls from one-shot to fine-tuned. ``training_minutes``, ``training_processor_minutes``: the longest. ``instruments``: the same for each.
     """
     model = load_model(weights)
     names = sorted(path.name for path in (folder / TESTED).iterdir() if path.is_dir())
@@ -176,8 +176,12 @@ def _one(
         path, _ = train_solo(settings.model_copy(update={"name": name, "train": train}), lambda grid: prepared)
         tuned = load_model(path)
     wall, processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    together = torch.cat(sounds)
+    heard = find_target(model, model.sample_rate, like=together)
+    encoded = model.encode(together, weight=extract(together, model.grid).note_frames())
     targets = {
-        "one_shot": (model, find_target(model, model.sample_rate, like=torch.cat(sounds))),
+        "encoded": (model, replace(heard, z=encoded)),
+        "one_shot": (model, heard),
         "finetuned": (tuned, find_target(tuned, tuned.sample_rate, to=name)),
     }
     figures = {f"{method}_{key}": value for method in METHODS for key, value in tested.measure(name, *targets[method]).items()}

@@ -29,7 +29,8 @@ from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 F0_VERSION = 2
 """Changes whenever the numbers change; stored in prepared datasets and compared on loading."""
 
-SHORTEST_CHUNK_S, CHUNK_S, MARGIN_S = 8, 20, 2  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
+SHORTEST_CHUNK_S, CHUNK_S = 8, 12  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
+BEFORE_S, AFTER_S = 2, 1  # heard on either side of a piece
 MOST_THREADS = 4  # pieces at a time: each is held in memory, with its spectra
 RUMBLE_HZ = 20.0
 HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music
@@ -71,7 +72,7 @@ def track_f0(
 
     Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms; across longer ones the last
     note is held until the sound is weakest, the next one taken from there on, so that an attack's noise belongs to the note
-    that it begins. Memory stays bounded: the recording is worked through in pieces of 20 s, the path runs over the whole.
+    that it begins. Memory stays bounded: the recording is worked through in pieces of 12 s, the path runs over the whole.
 
     Parameters
     ----------
@@ -190,8 +191,8 @@ def _listen(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracke
 
     def listen_from(start: int) -> None:
         end = min(start + int(piece_s * FRAME_RATE), n_frames)
-        from_s = max(0, int(start / FRAME_RATE) - MARGIN_S)
-        to_s = int(start / FRAME_RATE) + piece_s + MARGIN_S
+        from_s = max(0, int(start / FRAME_RATE) - BEFORE_S)
+        to_s = int(start / FRAME_RATE) + piece_s + AFTER_S
         audio = resample(samples[from_s * sample_rate : to_s * sample_rate] * gain, sample_rate, SAMPLE_RATE).numpy()
         first = start - int(from_s * FRAME_RATE)
         for part, destination in zip(_listen_once(_without_rumble(audio), first, first + end - start, tracker), whole, strict=True):
