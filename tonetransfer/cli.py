@@ -243,9 +243,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("data", metavar="DATA", type=Path, nargs="+", help="a corpus, a folder of folders, or a CSV file")
     _add_classifier(verb)
     verb = _verb(classifiers, "table", "train and measure many on the same recordings, and on an unseen soundfont", run="classifier_table")
-    verb.add_argument(
-        "configs", metavar="CONFIG", type=Path, nargs="*", help="default: all of configs/classify but that of the bundled one"
-    )
+    verb.add_argument("configs", metavar="CONFIG", type=Path, nargs="*", help="default: all of configs/classify but bundled.yaml")
     verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for all of them")
     verb.add_argument("--test", metavar="DATA", type=Path, help="unseen phrases of trained sources (default: rendered now)")
     verb.add_argument("--unseen", metavar="DATA", type=Path, help="recordings of a source never trained on (default: rendered now)")

@@ -140,9 +140,11 @@ def evaluate_finetune(
     Returns
     -------
     dict
-        ``encoded_*`` (z as the encoder guesses it), ``one_shot_*`` (the guess checked, as ``--like`` does it) and ``finetuned_*``: ``resynthesis_lsd_db`` (own controls), ``transfer_lsd_db`` (others' controls), both against
-        the true recording; ``loudness_error_db`` over note frames; ``raw_pitch_accuracy`` (50 cents) of transfers. ``*_gain_db``: by
-        how much the distance falls from one-shot to fine-tuned. ``training_minutes``, ``training_processor_minutes``: the longest. ``instruments``: the same for each.
+        ``encoded_*`` (z as the encoder guesses it), ``one_shot_*`` (the guess checked, as ``--like`` does it) and ``finetuned_*``:
+        ``resynthesis_lsd_db`` (own controls), ``transfer_lsd_db`` (others' controls), both against the true recording;
+        ``loudness_error_db`` over note frames; ``raw_pitch_accuracy`` (50 cents) of transfers. ``*_gain_db``: by how much the distance
+        falls from one-shot to fine-tuned. ``training_minutes``, ``training_processor_minutes``: the longest. ``instruments``: the same
+        for each.
     """
     model = load_model(weights)
     names = sorted(path.name for path in (folder / TESTED).iterdir() if path.is_dir())
