@@ -6,6 +6,7 @@ busy they keep the machine is told, and processor time stands beside the clock's
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import subprocess
@@ -223,22 +224,26 @@ def _write_looped(path: Path, audio: torch.Tensor, sample_rate: int, seconds: fl
             left -= len(audio)
 
 
+MEASURED_BY = """
+import resource, subprocess, sys
+ended = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(ended.returncode)
+"""  # a small process: on Linux a child's peak begins with the memory of whoever started it
+
+
 def _run_command(words: list[str]) -> tuple[float, float]:
     """Seconds and megabytes of a command of ours; memory reads 0 where the system does not tell it."""
+    command = [sys.executable, "-m", __package__, *words]
+    measured = importlib.util.find_spec("resource") is not None
     begin = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", __package__, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    if hasattr(os, "wait4"):
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        memory = usage.ru_maxrss / (1024.0 if sys.platform != "darwin" else 1024.0**2)
-    else:
-        process.wait()
-        memory = 0.0
-    if process.returncode:
+    ended = subprocess.run([sys.executable, "-S", "-c", MEASURED_BY, *command] if measured else command, capture_output=True, text=True)
+    elapsed = time.perf_counter() - begin
+    if ended.returncode:
         raise ToneTransferError(
-            f"`tonetransfer {words[0]}` ended with {process.returncode} while it was measured; run it by itself to see why"
+            f"`tonetransfer {words[0]}` ended with {ended.returncode} while it was measured; run it by itself to see why"
         )
-    return time.perf_counter() - begin, memory
+    return elapsed, int(ended.stdout) / (1024.0 if sys.platform != "darwin" else 1024.0**2) if measured else 0.0
 
 
 def _start_up() -> dict[str, float]:
