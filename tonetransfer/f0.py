@@ -198,9 +198,11 @@ def _listen(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracke
         for part, destination in zip(_listen_once(_without_rumble(audio), first, first + end - start, tracker), whole, strict=True):
             destination[start:end] = part
 
-    tracker.estimate(np.zeros(SAMPLE_RATE, np.float32), int(FRAME_RATE))  # loads what is loaded once, before there are threads
+    starts = range(0, n_frames, int(piece_s * FRAME_RATE))
+    if len(starts) > 1:
+        tracker.estimate(np.zeros(4 * HOP_LENGTH, np.float32), 4)  # loads what is loaded once, before there are threads
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        list(pool.map(listen_from, range(0, n_frames, int(piece_s * FRAME_RATE))))
+        list(pool.map(listen_from, starts))
     return whole
 
 
