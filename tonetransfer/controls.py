@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.ndimage
 import torch
 
 from .audio import LongAudio, check_audio
@@ -266,8 +265,10 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
 def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: float, degrees: tuple[int, ...]) -> np.ndarray:
     """Pitch (n_frames,) [MIDI], pulled towards whole numbers in a scale; see :meth:`Controls.autotune`."""
     width = 2 * round(0.5 * SLOW_S * frame_rate) + 1
-    slow = scipy.ndimage.median_filter(midi, width, mode="nearest")
-    slow = np.where(np.abs(midi - slow) > FASTEST_SEMITONES, scipy.ndimage.median_filter(midi, 5, mode="nearest"), slow)
+    from scipy.ndimage import median_filter
+
+    slow = median_filter(midi, width, mode="nearest")
+    slow = np.where(np.abs(midi - slow) > FASTEST_SEMITONES, median_filter(midi, 5, mode="nearest"), slow)
     offset = common_offset(slow[played]) or 0.0
     target = np.empty_like(slow)
     note = np.round(slow[0] - offset)

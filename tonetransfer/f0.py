@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import scipy.ndimage
-import scipy.signal
 import torch
 
 from .audio import AudioLike, LongAudio, check_audio, peak_of, resample
@@ -140,7 +138,9 @@ def voiced_frames(f0_hz: np.ndarray, periodicity: np.ndarray, support: np.ndarra
 
 def hysteresis(on: np.ndarray, stay: np.ndarray) -> np.ndarray:
     """Runs of `stay` (n_frames,) that hold at least one frame of `on`, bool."""
-    runs, n_runs = scipy.ndimage.label(stay)
+    from scipy.ndimage import label
+
+    runs, n_runs = label(stay)
     started = np.zeros(n_runs + 1, dtype=bool)
     started[runs[on & stay]] = True
     started[0] = False
@@ -282,7 +282,9 @@ def _semitones(frequency_hz: np.ndarray, reference_hz: np.ndarray) -> np.ndarray
 
 def _level_db(audio: np.ndarray, n_frames: int, length: int = 512) -> np.ndarray:
     """RMS level (n_frames,) of 32 ms around each frame's instant, dB re full scale, less what hums."""
-    audio = scipy.signal.lfilter(*scipy.signal.butter(1, HUM_HZ, "highpass", fs=SAMPLE_RATE), audio)
+    from scipy.signal import butter, lfilter
+
+    audio = lfilter(*butter(1, HUM_HZ, "highpass", fs=SAMPLE_RATE), audio)
     energy = np.concatenate([[0.0], np.cumsum(np.square(audio, dtype=np.float64))])
     centre = np.arange(n_frames) * HOP_LENGTH
     begin, end = (np.clip(centre + side * length // 2, 0, len(audio)) for side in (-1, 1))
@@ -295,8 +297,10 @@ def _audible(level_db: np.ndarray) -> np.ndarray:
 
 def _without_rumble(audio: np.ndarray) -> np.ndarray:
     """Offset and rumble removed, phase kept: a constant repeats itself at every lag."""
-    sections = scipy.signal.butter(2, RUMBLE_HZ, "highpass", fs=SAMPLE_RATE, output="sos")
-    return scipy.signal.sosfiltfilt(sections, audio, padlen=min(len(audio) - 1, 3200)).astype(np.float32)
+    from scipy.signal import butter, sosfiltfilt  # half a second to import: those who only play do without
+
+    sections = butter(2, RUMBLE_HZ, "highpass", fs=SAMPLE_RATE, output="sos")
+    return sosfiltfilt(sections, audio, padlen=min(len(audio) - 1, 3200)).astype(np.float32)
 
 
 def place_f0(f0_hz: np.ndarray, frame_rate: float, grid: FrameGrid, n_frames: int) -> np.ndarray:
