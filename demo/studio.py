@@ -6,7 +6,6 @@ Only the public API of ``tonetransfer`` is used. It is imported when it is first
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 import secrets
@@ -345,12 +344,13 @@ class Studio:
 
     def zip(self, files: Sequence[str], name: str) -> str:
         """Several files in one; a second one of the same name is numbered."""
-        path, taken = self.new_folder() / name, set[str]()
+        path = self.new_folder() / name
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for file in map(Path, files):
-                numbers = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
-                inside = next(free for number in numbers if (free := f"{file.stem}{number}{file.suffix}") not in taken)
-                taken.add(inside)
+                inside, number = file.name, 1
+                while inside in archive.namelist():
+                    number += 1
+                    inside = f"{file.stem}_{number}{file.suffix}"
                 archive.write(file, inside)
         return str(path)
 

@@ -228,15 +228,13 @@ def _peaks(table: _Table, window: _Window) -> tuple[np.ndarray, np.ndarray]:
     """Lags [samples] and values of the best peaks, each (n, n_peaks); 0 and -1 where there are fewer."""
     span = slice(window.first, window.last + 1)
     before, here, after = (table.values[:, span.start + k : span.stop + k - 1] for k in (-1, 0, 1))
-    row, place = np.nonzero((here > before) & (here >= after) & (here > 0.2))
-    order = np.lexsort((window.handicap[place] - here[row, place], row))  # best first in each row
-    row, place = row[order], place[order]
-    rank = np.arange(len(row)) - np.searchsorted(row, row)
-    row, place, rank = (x[rank < window.n_peaks] for x in (row, place, rank))
-    offset, height = _vertex(before[row, place], here[row, place], after[row, place])
-    lag, value = np.zeros((len(here), window.n_peaks)), np.full((len(here), window.n_peaks), -1.0)
-    lag[row, rank], value[row, rank] = window.peak_lags[place] + offset, height
-    return lag, value
+    is_peak = (here > before) & (here >= after) & (here > 0.2)
+    lags, rank = window.peak_lags, np.where(is_peak, here - window.handicap, -np.inf)
+    chosen = np.argsort(-rank, axis=1, kind="stable")[:, : window.n_peaks]
+    rows = np.arange(len(here))[:, None]
+    offset, value = _vertex(before[rows, chosen], here[rows, chosen], after[rows, chosen])
+    real = is_peak[rows, chosen]
+    return np.where(real, lags[chosen] + offset, 0.0), np.where(real, value, -1.0)
 
 
 def _vertex(before: np.ndarray, here: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

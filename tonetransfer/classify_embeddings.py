@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ class Cnn14Block(nn.Module):
         return torch.relu(self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
 
 
-class TransformersEmbedding(Embedding):
+class TransformersEmbedding(Embedding, ABC):
     """Base of the models that `transformers` reads from a local folder (``config.json`` and weights)."""
 
     def __init__(self, sample_rate: int, n_samples: int, *, weights: str) -> None:
@@ -142,9 +143,9 @@ class TransformersEmbedding(Embedding):
         self.fingerprint = _sha256_folder(folder)
         self.eval().requires_grad_(False)
 
+    @abstractmethod
     def open(self, transformers: Any, folder: Path) -> nn.Module:
         """The network of a folder."""
-        raise NotImplementedError
 
 
 class AstEmbedding(TransformersEmbedding):

@@ -6,6 +6,7 @@ objects: nothing runs when it is opened, and no version of scikit-learn is neede
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -54,16 +55,16 @@ class VectorHead(nn.Module):
         return self.layers(self.standard(x))
 
 
-class Estimator(nn.Module):
+class Estimator(nn.Module, ABC):
     """A module whose tensors come from scikit-learn instead of gradient descent."""
 
     def __init__(self, multi: bool = False) -> None:
         super().__init__()
         self.multi = multi
 
+    @abstractmethod
     def learn(self, features: torch.Tensor, targets: torch.Tensor, *, seed: int) -> None:
         """Fit to features (n_windows, n_features) and targets (n_windows, n_classes) of 0 and 1."""
-        raise NotImplementedError
 
     def sound(self) -> bool:
         """Whether its tensors can be evaluated: a file from elsewhere might hold anything."""

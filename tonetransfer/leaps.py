@@ -34,10 +34,9 @@ def step_at_leaps(f0_hz: np.ndarray, samples: torch.Tensor | LongAudio, sample_r
     -------
     ndarray [shape=(n_frames,)], > 0
     """
-    stepped = f0_hz.copy()
-    transitions = _transitions(f0_hz)
-    piece, finer, first_s = np.zeros(0, np.float32), 1, -np.inf
-    for first, last in transitions:
+    stepped, piece, first_s = f0_hz.copy(), np.zeros(0, np.float32), -np.inf
+    fine_rate = -(-FINEST_HZ // sample_rate) * sample_rate  # lags of high notes are read between samples
+    for first, last in _transitions(f0_hz):
         before_hz = float(np.median(f0_hz[max(first - SETTLED_FRAMES, 0) : first]))
         after_hz = float(np.median(f0_hz[last : last + SETTLED_FRAMES]))
         if not SMALLEST_SEMITONES <= 12.0 * abs(np.log2(after_hz / before_hz)) <= LARGEST_SEMITONES:
@@ -45,12 +44,11 @@ def step_at_leaps(f0_hz: np.ndarray, samples: torch.Tensor | LongAudio, sample_r
         if first / frame_rate > first_s + PIECE_S - 1:
             first_s = max(int(first / frame_rate) - 1, 0)
             part = samples[first_s * sample_rate : (first_s + PIECE_S + 1) * sample_rate]
-            finer = -(-FINEST_HZ // sample_rate)  # lags of high notes are read between samples
-            piece = resample(part, sample_rate, finer * sample_rate).numpy()
+            piece = resample(part, sample_rate, fine_rate).numpy()
         for frame in range(max(first - 1, 0), min(last + 1, len(f0_hz) - 1) + 1):
-            centre = (frame / frame_rate - first_s) * finer * sample_rate
+            centre = (frame / frame_rate - first_s) * fine_rate
             candidates = before_hz, after_hz, float(f0_hz[frame])
-            before, after, as_it_is = (_unrepeated(piece, centre, finer * sample_rate / hz) for hz in candidates)
+            before, after, as_it_is = (_unrepeated(piece, centre, fine_rate / hz) for hz in candidates)
             if min(before, after) < as_it_is - LEAST_GAIN:
                 stepped[frame] = before_hz if before <= after else after_hz
     return stepped

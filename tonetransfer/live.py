@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import AudioError, MissingDependencyError, SettingsError
 from .stream import Stream
+from .threads import one_thread
 
 Kind = Literal["input", "output"]
 CHANNELS: dict[Kind, str] = {"input": "max_input_channels", "output": "max_output_channels"}
@@ -255,8 +256,6 @@ def _n_channels(devices: Any, number: int | None, kind: Kind) -> int:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """One thread, and no garbage collection: for what must be done in time."""
-    from .threads import one_thread
-
     collecting = gc.isenabled()
     gc.collect()
     gc.freeze()

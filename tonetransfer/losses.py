@@ -42,7 +42,7 @@ def spectral_loss(
     for n_fft in sizes:
         scale = (2048 / n_fft) ** 0.5
         pair = (known or {}).get(n_fft) or [magnitudes(signal, n_fft, n_fft // 4) for signal in (audio, target)]
-        x, y = (one if n_fft == 2048 else one * scale for one in pair)
+        x, y = (one * scale for one in pair)
         difference = torch.log(x + FLOOR) - torch.log(y + FLOOR)
         total = total + ((x - y).abs().mean() + difference.abs().mean()) / len(sizes)
         if distance_weight and n_fft == (2048 if 2048 in sizes else sizes[0]):
