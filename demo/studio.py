@@ -151,6 +151,7 @@ class Studio:
         self._lock, self._listening = threading.Lock(), threading.Lock()
         self._loading = threading.Lock()
         self._model: Any = None
+        self._held = contextlib.ExitStack()
         self._closing = threading.Event()
 
     def open(self) -> None:
@@ -161,6 +162,7 @@ class Studio:
     def close(self) -> None:
         """Remove the work folder."""
         self._closing.set()
+        self._held.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -170,6 +172,7 @@ class Studio:
             if self._model is None:
                 import tonetransfer as tt
 
+                self._held.enter_context(tt.one_thread())  # the command line computes so: the same sound to the last bit
                 self._model = tt.load_model(self.weights)
             return self._model
 

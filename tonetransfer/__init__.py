@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .stream import Stream, StreamSettings
     from .synth import SynthParams
     from .target import Target, find_target, nearest_timbres
+    from .threads import one_thread
     from .techniques import Technique
     from .transfer import (
         Arrangement,
@@ -85,6 +86,7 @@ _HOMES = {
     "Target": "target",
     "find_target": "target",
     "nearest_timbres": "target",
+    "one_thread": "threads",
     "Arrangement": "transfer",
     "analyze": "transfer",
     "arrange": "transfer",
@@ -137,6 +139,7 @@ __all__ = [
     "load_classifier",
     "load_model",
     "nearest_timbres",
+    "one_thread",
     "play",
     "refine",
     "save_audio",

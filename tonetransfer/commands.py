@@ -140,8 +140,8 @@ def synthesize(arguments: Namespace) -> Report:
     controls = Controls.load(arguments.controls)
     model, target, name = _open_target(arguments)
     begin = time.perf_counter()
-    arrangement = _arrange(arguments, controls, target)
     with one_thread():
+        arrangement = _arrange(arguments, controls, target)
         peak, _ = _write(arguments, arrangement, model, target, controls.n_samples)
     return _report(arguments, arrangement, name, controls.n_samples, peak, time.perf_counter() - begin)
 
@@ -167,8 +167,9 @@ def analyze(arguments: Namespace) -> Report:
 
     _check_files(arguments, reads=[arguments.file])
     grid = FrameGrid()
-    audio, _ = load_audio(arguments.file, grid.sample_rate)
-    controls = extract(audio, grid, tracker=_tracker(arguments))
+    with one_thread():
+        audio, _ = load_audio(arguments.file, grid.sample_rate)
+        controls = extract(audio, grid, tracker=_tracker(arguments))
     warn_about(audio, controls)
     analysis = analyze_timbre(audio, controls, rolloff_percent=tuple(dict.fromkeys([*ROLLOFF_PERCENT, *arguments.rolloff])))
     if arguments.save:
@@ -808,8 +809,9 @@ def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
     if arguments.refine:
         model = _refined(arguments, model)
         return model, find_target(model, model.sample_rate, to=model.names[0]), arguments.like.name
-    like = load_audio(arguments.like) if arguments.like else None
-    target = find_target(model, model.sample_rate, to=to, like=like, mix=arguments.mix, tracker=_tracker(arguments))
+    with one_thread():
+        like = load_audio(arguments.like) if arguments.like else None
+        target = find_target(model, model.sample_rate, to=to, like=like, mix=arguments.mix, tracker=_tracker(arguments))
     if to:
         return model, target, model.instrument(to).name
     return model, target, arguments.like.name if arguments.like else " + ".join(arguments.mix)
