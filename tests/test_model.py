@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import SAMPLE_RATE, make_controls, make_model, melody, tone
 
+from tonetransfer import recurrence
 from tonetransfer.controls import Controls
 from tonetransfer.encoder import TimbreEncoder
 from tonetransfer.errors import AudioError, ControlsError, InstrumentError
@@ -142,8 +143,24 @@ def test_a_map_behind_the_encoder_is_exact() -> None:
         torch.testing.assert_close(encoder(audio), wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("n_frames", [1, 40])
+def test_the_recurrence_learns_as_that_of_torch(n_frames: int) -> None:
+    gru, rng = torch.nn.GRU(24, 24, batch_first=True), torch.Generator().manual_seed(0)
+    h, state = torch.randn(3, n_frames, 24, generator=rng), torch.randn(1, 3, 24, generator=rng)
+    weight = torch.randn(3, n_frames, 24, generator=rng)
+    found = []
+    for recur in (gru, lambda *given: recurrence.learn(gru, *given)):
+        given = [h.clone().requires_grad_(), state.clone().requires_grad_()]
+        states, last = recur(*given)
+        loss = (states * weight).sum() + last.square().sum()
+        found.append([states, last, *torch.autograd.grad(loss, [*given, *gru.parameters()])])
+        assert torch.equal(recur(h)[0], recur(h, torch.zeros(1, 3, 24))[0])
+    for ours, wanted in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_one_sound_and_a_batch_are_decoded_alike() -> None:
-    """One sound goes through NumPy, two go through torch's GRU; pieces go on from where the last one ended."""
+    """One sound goes through NumPy, two from which is learned through frames of our own; pieces go on from where the last one ended."""
     model = make_model(decoder_width=64)
     rng = torch.Generator().manual_seed(0)
     f0_hz = 220.0 * 2.0 ** torch.rand(1, 300, generator=rng)

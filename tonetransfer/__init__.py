@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from .stream import Stream, StreamSettings
     from .synth import SynthParams
     from .target import Target, find_target, nearest_timbres
-    from .threads import one_thread
     from .techniques import Technique
+    from .threads import one_thread
     from .transfer import (
         Arrangement,
         analyze,

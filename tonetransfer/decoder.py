@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from .convert import db_to_amplitude, hz_to_midi
 from .loudness import FLOOR_DB
+from .recurrence import follow, learn
 from .synth import SynthParams, below_nyquist, highest_around
 
 LOWEST_MIDI, HIGHEST_MIDI = 16.0, 112.0  # 20 Hz to 5.3 kHz
@@ -108,13 +107,18 @@ class Decoder(nn.Module):
         (batch, n_frames, width), and its memory.
         """
         z = _per_frame(z)
-        midi = hz_to_midi(f0_hz)
-        level = loudness_db.clamp(SILENT_DB, 0.0)
-        pitch = torch.cat([soft_one_hot(midi, LOWEST_MIDI, HIGHEST_MIDI, self.n_pitch), midi[..., None] / 60.0 - 1.0], dim=-1)
-        loud = torch.cat([soft_one_hot(level, -92.0, 0.0, self.n_loudness), level[..., None] / 40.0 + 1.0], dim=-1)
-        h = torch.cat([self.pitch(pitch), self.loudness(loud), self.timbre(z).expand(-1, f0_hz.shape[1], -1)], dim=-1)
+        seen = self.see_pitch(hz_to_midi(f0_hz)), self.see_level(loudness_db.clamp(SILENT_DB, 0.0))
+        h = torch.cat([*seen, self.timbre(z).expand(-1, f0_hz.shape[1], -1)], dim=-1)
         h = _film(self.before(h), self.film_before(z))
         return (h, *self._remember(h, memory))
+
+    def see_pitch(self, midi: torch.Tensor) -> torch.Tensor:
+        """What is known of a pitch [MIDI], (...) -> (..., width / 2)."""
+        return self.pitch(torch.cat([soft_one_hot(midi, LOWEST_MIDI, HIGHEST_MIDI, self.n_pitch), midi[..., None] / 60.0 - 1.0], dim=-1))
+
+    def see_level(self, level_db: torch.Tensor) -> torch.Tensor:
+        """What is known of a loudness from -100 to 0 dB, (...) -> (..., width / 2)."""
+        return self.loudness(torch.cat([soft_one_hot(level_db, -92.0, 0.0, self.n_loudness), level_db[..., None] / 40.0 + 1.0], dim=-1))
 
     def ask(
         self,
@@ -134,13 +138,16 @@ class Decoder(nn.Module):
             return self._legal(f0_hz, loudness_db, audible, self.head(h.float()) + self.spectrum(z.float()))
 
     def _remember(self, h: torch.Tensor, memory: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the GRU makes of (batch, n_frames, width), and its state behind it; one sound that nobody learns from goes through NumPy."""
+        """What the GRU makes of (batch, n_frames, width), and its state behind it."""
         learning = torch.is_grad_enabled() and (h.requires_grad or next(self.memory.parameters()).requires_grad)
         exporting = torch.jit.is_tracing() or torch.compiler.is_compiling()
-        if learning or exporting or len(h) > 1 or h.device.type != "cpu" or h.dtype != torch.float32:
+        ours = h.device.type == "cpu" and h.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and not exporting
+        if ours and learning:
+            return learn(self.memory, h, memory)
+        if not ours or len(h) > 1:
             return self.memory(h, memory)
         state = h.new_zeros(1, 1, h.shape[-1]) if memory is None else memory
-        remembered = torch.from_numpy(_recurrence(self.memory, h[0], state[0, 0]))[None]
+        remembered = torch.from_numpy(follow(self.memory, h[0], state[0, 0]))[None]
         return remembered, remembered[:, -1:]
 
     def _legal(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, audible: torch.Tensor, raw: torch.Tensor) -> SynthParams:
@@ -156,43 +163,6 @@ class Decoder(nn.Module):
             harmonic_distribution=distribution / total.clamp(min=1e-9),
             noise_magnitudes=gain[..., None] * positive(noise),
         )
-
-
-def _recurrence(gru: Any, h: torch.Tensor, state: torch.Tensor) -> np.ndarray:
-    """States (n_frames, width) of a one-layer nn.GRU over h (n_frames, width), frame after frame in as few calls as possible.
-
-    sigmoid(x) = 1 / (1 + exp(-x)) and tanh(x) = 2 / (1 + exp(-2 x)) - 1; the factors are put into the weights beforehand. Where exp
-    overflows, the quotient is 0 as it should be.
-    """
-    width = h.shape[-1]
-    factor = torch.full((3 * width, 1), -1.0)
-    factor[2 * width :] = -2.0
-    bias = torch.cat([gru.bias_hh_l0[: 2 * width], h.new_zeros(width)])
-    given = (factor[:, 0] * (nn.functional.linear(h, gru.weight_ih_l0, gru.bias_ih_l0) + bias)).detach().numpy()
-    recurrent = np.ascontiguousarray((factor * gru.weight_hh_l0).detach().numpy())
-    bias_new = (-2.0 * gru.bias_hh_l0[2 * width :]).detach().numpy()
-    states, now = np.empty((len(h), width), dtype=np.float32), np.ascontiguousarray(state.detach().numpy())
-    from_memory = np.empty(3 * width, dtype=np.float32)
-    gates, new = from_memory[: 2 * width], from_memory[2 * width :]
-    reset, keep = gates[:width], gates[width:]
-    with np.errstate(over="ignore"):
-        for given_gates, given_new, out in zip(given[:, : 2 * width], given[:, 2 * width :], states, strict=True):
-            np.dot(recurrent, now, out=from_memory)
-            np.add(gates, given_gates, out=gates)
-            np.exp(gates, out=gates)
-            np.add(gates, 1.0, out=gates)
-            np.reciprocal(gates, out=gates)
-            np.add(new, bias_new, out=new)
-            np.multiply(new, reset, out=new)
-            np.add(new, given_new, out=new)
-            np.exp(new, out=new)
-            np.add(new, 1.0, out=new)
-            np.divide(2.0, new, out=new)
-            np.subtract(new, 1.0, out=new)
-            np.subtract(now, new, out=out)
-            np.multiply(out, keep, out=out)
-            now = np.add(out, new, out=out)
-    return states
 
 
 def _per_frame(z: torch.Tensor) -> torch.Tensor:

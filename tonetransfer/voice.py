@@ -8,6 +8,7 @@ stay below Nyquist (:func:`highest_so_far`), and the phase of the noise filters 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
@@ -18,7 +19,7 @@ from scipy.special import expit
 from torch import nn
 
 from .convert import db_to_amplitude
-from .decoder import HIGHEST_MIDI, LARGEST_GAIN, LOWEST_MIDI, SILENT_DB, Decoder
+from .decoder import LARGEST_GAIN, SILENT_DB, Decoder
 from .follow import LARGEST_DB, TOLERANCE_DB
 from .frames import FrameGrid
 from .loudness import FLOOR_DB
@@ -30,6 +31,7 @@ NYQUIST_MARGIN = 2.0 ** (1 / 12)  # f0 may rise by so much until the next frame
 FOLLOW_S = 0.05  # time in which the loudness is brought to what was asked
 QUIETEST_MAGNITUDE = 1e-9
 WHITE_FRAMES = 16  # drawn at a time
+TABLED_MIDI, TABLED_DB = (12.0, 120.0, 16), (-101.0, 1.0, 8)  # first, last, places per semitone and per decibel
 GROUP = 10  # harmonics that share one factor; the square root of their number needs the fewest sines
 
 
@@ -106,12 +108,11 @@ class FrameDecoder:
     """
 
     def __init__(self, decoder: Decoder) -> None:
-        self._pitch, self._loudness, self._timbre, self._last = (
-            _dense(part) for part in (decoder.pitch, decoder.loudness, decoder.timbre, decoder.last)
-        )
+        self._timbre, self._last = _dense(decoder.timbre), _dense(decoder.last)
         before, self._before_bias = _linear(decoder.before)
-        known = len(self._pitch[-1][1]) + len(self._loudness[-1][1])
-        self._of_known, self._of_timbres = (np.ascontiguousarray(part) for part in (before[:, :known], before[:, known:]))
+        of_pitch, of_level, self._of_timbres = (np.ascontiguousarray(part) for part in np.split(before, 3, axis=1))
+        self._at_pitch = _Curve(lambda midi: _array(decoder.see_pitch(midi)) @ of_pitch.T, *TABLED_MIDI)
+        self._at_level = _Curve(lambda level: _array(decoder.see_level(level)) @ of_level.T, *TABLED_DB)
         self._after, self._after_bias = _linear(decoder.after)
         self._film_before, self._film_after = _linear(decoder.film_before), _linear(decoder.film_after)
         self._head, self._head_bias = _linear(decoder.head)
@@ -121,8 +122,6 @@ class FrameDecoder:
         self.width = self._hidden.shape[1]
         self._given, self._kept = (np.empty(3 * self.width, np.float32) for _ in range(2))
         self.n_harmonics, self.n_bands, self.sample_rate = decoder.n_harmonics, decoder.n_bands, decoder.sample_rate
-        self._pitch_centres, self._pitch_width = _bumps(LOWEST_MIDI, HIGHEST_MIDI, decoder.n_pitch)
-        self._level_centres, self._level_width = _bumps(-92.0, 0.0, decoder.n_loudness)
         self._numbers = np.arange(1, self.n_harmonics + 1)
         self.reset()
 
@@ -142,12 +141,8 @@ class FrameDecoder:
         z : ndarray [shape=(z_dim,)]
         """
         self._take_timbre(z)
-        midi = 12.0 * math.log2(f0_hz / 440.0) + 69.0
-        level = min(max(loudness_db, SILENT_DB), 0.0)
-        pitch = _soft_one_hot(midi, self._pitch_centres, self._pitch_width, midi / 60.0 - 1.0)
-        loud = _soft_one_hot(level, self._level_centres, self._level_width, level / 40.0 + 1.0)
-        known = np.concatenate([_run(self._pitch, pitch), _run(self._loudness, loud)])
-        h = _film(self._of_known @ known + self._of_timbre, self._film_of_before)
+        known = self._at_pitch(12.0 * math.log2(f0_hz / 440.0) + 69.0) + self._at_level(min(max(loudness_db, SILENT_DB), 0.0))
+        h = _film(known + self._of_timbre, self._film_of_before)
         remembered = self._remember(h)
         h = _film(self._after @ np.concatenate([remembered, h]) + self._after_bias, self._film_of_after)
         raw = self._head @ _run(self._last, h) + self._of_spectrum
@@ -183,6 +178,25 @@ class FrameDecoder:
         total = float(distribution.sum())
         amplitude = gain * LARGEST_GAIN / 2 * float(shaped[0]) if total > 0 else 0.0
         return distribution * (amplitude / max(total, 1e-9)), shaped[1 + self.n_harmonics :] * np.float32(gain)
+
+
+class _Curve:
+    """A function of one number, (m,) -> (m, n), read off a table by cubic interpolation; computed where the table does not reach."""
+
+    def __init__(self, function: Callable[[torch.Tensor], np.ndarray], first: float, last: float, per_unit: int) -> None:
+        self._function, self._first, self._per_unit = function, first, per_unit
+        self._n = round((last - first) * per_unit) + 1
+        self._table = np.ascontiguousarray(function(first + torch.arange(self._n) / per_unit))
+
+    def __call__(self, x: float) -> np.ndarray:
+        place = (x - self._first) * self._per_unit
+        i = math.floor(place)
+        if not 1 <= i < self._n - 2:
+            return self._function(torch.tensor([x]))[0]
+        u = place - i  # Lagrange's polynomials of the four points around
+        a, b, c = u * (u - 1.0) / 6.0, (u + 1.0) * (u - 2.0) / 2.0, u * (u + 1.0) / 2.0
+        weights = np.array([-a * (u - 2.0), b * (u - 1.0), -c * (u - 2.0), a * (u + 1.0)], np.float32)
+        return weights @ self._table[i - 1 : i + 3]
 
 
 class Voice:
@@ -299,15 +313,15 @@ def _harmonic_sum(cycles: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
     n_groups = -(-amplitudes.shape[1] // GROUP)
     while n_groups > 1 and not amplitudes[:, (n_groups - 1) * GROUP :].any():
         n_groups -= 1
-    wanted = np.zeros((len(amplitudes), n_groups * GROUP))
+    wanted = np.zeros((len(amplitudes), n_groups * GROUP), np.float32)
     wanted[:, : amplitudes.shape[1]] = amplitudes[:, : n_groups * GROUP]
-    powers, angle = np.empty((GROUP, len(cycles)), complex), 2.0 * np.pi * cycles
+    powers, angle = np.empty((GROUP, len(cycles)), np.complex64), 2.0 * np.pi * cycles  # the phase in double precision: it grows
     powers[0].real, powers[0].imag = np.cos(angle), np.sin(angle)
     turn = powers[0]
     for j in range(1, GROUP):
         np.multiply(powers[j - 1], turn, out=powers[j])
     whole = powers[-1]
-    sums = (wanted.reshape(-1, GROUP) @ powers.view(float)).view(complex).reshape(len(amplitudes), n_groups, -1)
+    sums = (wanted.reshape(-1, GROUP) @ powers.view(np.float32)).view(np.complex64).reshape(len(amplitudes), n_groups, -1)
     total = sums[:, -1]
     for i in range(n_groups - 2, -1, -1):  # Horner's rule in e^(2 pi i 10 cycles)
         total = total * whole + sums[:, i]
@@ -346,15 +360,6 @@ def _film(h: np.ndarray, parameters: np.ndarray) -> np.ndarray:
     scale, shift = parameters[: len(h)], parameters[len(h) :]
     h = _normalised(h) * (1.0 + scale) + shift
     return h * expit(h)
-
-
-def _bumps(lowest: float, highest: float, n: int) -> tuple[np.ndarray, float]:
-    return np.linspace(lowest, highest, n), (highest - lowest) / (n - 1)
-
-
-def _soft_one_hot(x: float, centres: np.ndarray, width: float, plain: float) -> np.ndarray:
-    bumps = np.exp(-0.5 * np.square((x - centres) / width))
-    return np.append(bumps, plain).astype(np.float32)
 
 
 @lru_cache(maxsize=8)
