@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import tone
 
+from tonetransfer import losses
 from tonetransfer.losses import FFT_SIZES, spectral_loss, supervised_contrast
 from tonetransfer.metrics import log_spectral_distance_db
 from tonetransfer.spectral import magnitudes
@@ -41,6 +42,37 @@ def test_the_gradient_points_to_the_right_level() -> None:
     gain = torch.tensor(0.5, requires_grad=True)
     spectral_loss(gain * NOTE, NOTE).backward()
     assert gain.grad is not None and float(gain.grad) < 0
+
+
+def pair_of_magnitudes() -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    x, y = (10.0 ** (6.0 * torch.rand(2, 33, 5, dtype=torch.float64, generator=rng) - 5.0) for _ in range(2))
+    x[0, 3], y[0, 4], y[1, 5] = 0.0, 0.0, x[1, 5]
+    return x.requires_grad_(), y
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.5])
+def test_the_gradient_of_the_difference_is_autograds(weight: float) -> None:
+    x, y = pair_of_magnitudes()
+    found = losses._Difference.apply(x, y, 2.0, 0.5, weight)
+    logs = torch.log(2.0 * x + losses.FLOOR) - torch.log(2.0 * y + losses.FLOOR)
+    wanted = 0.5 * (2.0 * (x - y).abs().mean() + logs.abs().mean()) + weight * (logs.square().mean(dim=-2) + 1e-6).sqrt().mean()
+    torch.testing.assert_close(found, wanted)
+    slope, right = (torch.autograd.grad(3.0 * loss, x)[0] for loss in (found, wanted))
+    torch.testing.assert_close(slope, right)
+
+
+def test_the_gradient_of_the_audible_distance_is_autograds() -> None:
+    x, y = pair_of_magnitudes()
+    found = losses.audible_distance(x, y, 1e-3, 1e-4)
+    audible = ((x > 1e-3) | (y > 1e-3)).double()
+    logs = torch.log(x.clamp(min=1e-4)) - torch.log(y.clamp(min=1e-4))
+    wanted = ((logs.square() * audible).sum() / audible.sum() + 1e-6).sqrt()
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, x)[0], torch.autograd.grad(wanted, x)[0])
+    nothing = torch.zeros(1, 3, 3, requires_grad=True)
+    losses.audible_distance(nothing, nothing.detach(), 1e-3, 1e-4).backward()
+    assert bool((nothing.grad == 0.0).all())
 
 
 def test_contrast_falls_as_classes_part() -> None:

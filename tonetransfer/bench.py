@@ -25,10 +25,11 @@ from .audio import AudioWriter, load_audio, resample, save_audio
 from .controls import Controls, extract
 from .convert import midi_to_hz
 from .errors import ToneTransferError
-from .losses import spectral_loss
-from .loudness import loudness_db
+from .losses import level_distance, spectral_loss
+from .loudness import N_FFT, loudness_db
 from .model import TimbreModel
 from .peers import PEERS, Peer
+from .spectral import magnitudes
 from .stream import Stream
 from .synth import render_batch
 from .target import Target, find_target
@@ -197,7 +198,9 @@ def _training(model: TimbreModel, audio: torch.Tensor, batch: int) -> dict[str, 
         z = learner.encoder(reference)[:batch]
         params, _ = learner.decoder(f0_hz, loud, z)
         sound = render_batch(params, grid)
-        loss = spectral_loss(sound, target, (2048, 512), distance_weight=1.5) + 0.05 * (loudness_db(sound, grid) - loud).abs().mean()
+        pair = magnitudes(sound, N_FFT, N_FFT // 4), magnitudes(target, N_FFT, N_FFT // 4)
+        loss = spectral_loss(sound, target, (N_FFT, 512), distance_weight=1.5, known={N_FFT: pair})
+        loss = loss + 0.05 * level_distance(*pair, rate, -60.0)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)

@@ -17,8 +17,8 @@ import torch
 from .decoder import Decoder
 from .dynamics import QUANTILES
 from .frames import FrameGrid
-from .losses import spectral_loss
-from .loudness import loudness_db
+from .losses import audible_distance, level_distance, spectral_loss
+from .loudness import N_FFT
 from .model import Instrument, TimbreModel
 from .spectral import magnitudes
 from .synth import SynthParams, below_nyquist
@@ -98,11 +98,14 @@ def likeness_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, la
     -------
     Tensor [shape=()]
     """
-    pair = magnitudes(sound, 2048, 512), magnitudes(target, 2048, 512)
-    loss = spectral_loss(sound, target, sizes, distance_weight=DISTANCE_WEIGHT, known={2048: pair})
-    wanted = loudness_db(target, grid)
-    off_db = ((loudness_db(sound, grid) - wanted).abs() * (wanted > FAINT_DB)).mean()
-    return loss + AUDIBLE_WEIGHT * _audible_distance(*pair, largest) + LOUDNESS_WEIGHT * off_db
+    pair = magnitudes(sound, N_FFT, N_FFT // 4), magnitudes(target, N_FFT, N_FFT // 4)
+    loss = spectral_loss(sound, target, sizes, distance_weight=DISTANCE_WEIGHT, known={N_FFT: pair})
+    faintest, floor = (largest * 10.0 ** (-below / 20.0) for below in (AUDIBLE_DB, FLOOR_DB))
+    return (
+        loss
+        + AUDIBLE_WEIGHT * audible_distance(*pair, faintest, floor)
+        + LOUDNESS_WEIGHT * level_distance(*pair, grid.sample_rate, FAINT_DB)
+    )
 
 
 def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tensor, quantiles: torch.Tensor | None) -> TimbreModel:
@@ -164,14 +167,6 @@ def coupling_lost(change: torch.Tensor, learned: Decoder, start: torch.Tensor, b
         assert wanted is not None
         audible = below_nyquist(batch.highest_hz[0], learned.n_harmonics, learned.sample_rate).to(wanted)
     return ((change - wanted).abs() * audible).sum() / audible.sum()
-
-
-def _audible_distance(x: torch.Tensor, y: torch.Tensor, largest: float) -> torch.Tensor:
-    """RMS difference of log magnitudes [nepers] over the bins in which either is within 60 dB of the recording's largest magnitude."""
-    faintest, floor = (largest * 10.0 ** (-below / 20.0) for below in (AUDIBLE_DB, FLOOR_DB))
-    audible = ((x > faintest) | (y > faintest)).to(x)
-    difference = torch.log(x.clamp(min=floor)) - torch.log(y.clamp(min=floor))
-    return ((difference.square() * audible).sum() / audible.sum().clamp(min=1.0) + 1e-6).sqrt()
 
 
 def warm_cosine(step: int, steps: int, warmup: int = 10, last: float = 0.05) -> float:

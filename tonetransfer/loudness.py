@@ -44,6 +44,22 @@ def loudness_db(audio: torch.Tensor | LongAudio, grid: FrameGrid) -> torch.Tenso
 
 
 def _loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
-    power = frame_magnitudes(audio, grid, N_FFT).square() @ a_weighting(grid.sample_rate, N_FFT).to(audio)
+    return level_db(frame_magnitudes(audio, grid, N_FFT), grid.sample_rate)
+
+
+def level_db(magnitudes: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """A-weighted loudness of frames whose magnitudes are there already.
+
+    Parameters
+    ----------
+    magnitudes : Tensor [shape=(..., n_frames, N_FFT // 2 + 1)]
+        Hann window of `N_FFT`.
+    sample_rate : int [Hz]
+
+    Returns
+    -------
+    Tensor [shape=(..., n_frames)], dB re full scale, >= -120
+    """
+    power = magnitudes.square() @ a_weighting(sample_rate, N_FFT).to(magnitudes)
     full_scale_sine = N_FFT * float(hann(N_FFT).square().sum()) / 4.0  # Parseval: a sine of amplitude 1, one-sided
     return 10.0 * torch.log10((power / full_scale_sine).clamp(min=10.0 ** (FLOOR_DB / 10.0)))
