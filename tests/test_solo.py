@@ -252,7 +252,7 @@ def test_tensorboard_holds_sounds_and_spectrograms(tmp_path: Path) -> None:
 
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TINY.parents[1])}
-KILLS = 1  # each costs a start of the program
+KILLS = 10
 
 
 def command(folder: Path, prepared: Path, *changes: str) -> list[str]:
