@@ -2,7 +2,7 @@
 the evaluations.
 
     tonetransfer evaluate parallel --json > docs/evaluation.json
-    tonetransfer evaluate timbre --baseline AUTOENCODER --refine --recordings FOLDER --json > docs/timbre.json   (tests/bench/autoencoder.py)
+    tonetransfer evaluate timbre --baseline AUTOENCODER --refine --recordings FOLDER --json > docs/timbre.json  (tests/bench/autoencoder.py)
     tonetransfer classifier table --soundfonts FOLDER --json > docs/classifiers.json
     python docs/tables.py
 

@@ -95,24 +95,6 @@ def audible_distance(x: torch.Tensor, y: torch.Tensor, faintest: float, floor: f
     return _AudibleDistance.apply(x, y, faintest, floor)
 
 
-def level_distance(x: torch.Tensor, y: torch.Tensor, sample_rate: int, faintest_db: float) -> torch.Tensor:
-    """Mean difference of loudness [dB], where `y` is louder than `faintest_db`.
-
-    Parameters
-    ----------
-    x, y : Tensor [shape=(batch, 1025, n_frames)]
-        Magnitudes with a Hann window of 2048.
-    sample_rate : int [Hz]
-    faintest_db : float
-
-    Returns
-    -------
-    Tensor [shape=()]
-    """
-    level, wanted = (level_db(one.transpose(-1, -2), sample_rate) for one in (x, y))
-    return ((level - wanted).abs() * (wanted > faintest_db)).mean()
-
-
 class _AudibleDistance(torch.autograd.Function):
     """As :class:`_Difference`, the gradient is made on the way."""
 
@@ -131,6 +113,24 @@ class _AudibleDistance(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         return ctx.saved_tensors[0] * grads[0], None, None, None
+
+
+def level_distance(x: torch.Tensor, y: torch.Tensor, sample_rate: int, faintest_db: float) -> torch.Tensor:
+    """Mean difference of loudness [dB], where `y` is louder than `faintest_db`.
+
+    Parameters
+    ----------
+    x, y : Tensor [shape=(batch, 1025, n_frames)]
+        Magnitudes with a Hann window of 2048.
+    sample_rate : int [Hz]
+    faintest_db : float
+
+    Returns
+    -------
+    Tensor [shape=()]
+    """
+    level, wanted = (level_db(one.transpose(-1, -2), sample_rate) for one in (x, y))
+    return ((level - wanted).abs() * (wanted > faintest_db)).mean()
 
 
 def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor, temperature: float = 0.15) -> torch.Tensor:
