@@ -67,12 +67,33 @@ def test_the_gradient_of_the_audible_distance_is_autograds() -> None:
     found = losses.audible_distance(x, y, 1e-3, 1e-4)
     audible = ((x > 1e-3) | (y > 1e-3)).double()
     logs = torch.log(x.clamp(min=1e-4)) - torch.log(y.clamp(min=1e-4))
-    wanted = ((logs.square() * audible).sum() / audible.sum() + 1e-6).sqrt()
+    wanted = ((logs.square() * audible).sum((-2, -1)) / audible.sum((-2, -1)) + 1e-6).sqrt().mean()
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(torch.autograd.grad(found, x)[0], torch.autograd.grad(wanted, x)[0])
     nothing = torch.zeros(1, 3, 3, requires_grad=True)
     losses.audible_distance(nothing, nothing.detach(), 1e-3, 1e-4).backward()
     assert bool((nothing.grad == 0.0).all())
+
+
+def test_the_difference_of_a_batch_is_the_mean_over_its_excerpts() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sound, target = (gain * torch.randn(3, 6000, generator=generator, dtype=torch.float64) for gain in (0.1, 0.2))
+    sizes, weights = (2048, 512), {"distance_weight": 1.0, "loudness_weight": 0.05, "faint_db": -60.0}
+    ours, theirs = (sound.clone().requires_grad_() for _ in range(2))
+    loss, off_db = losses.heard_difference(
+        ours, target, 48000, sizes, audible=lambda x, y: losses.audible_distance(x, y, 1e-3, 1e-4), **weights
+    )
+    pair = [magnitudes(one, 2048, 512) for one in (theirs, target)]
+    off = losses.level_distance(*pair, 48000, -60.0)
+    wanted = spectral_loss(theirs, target, sizes, distance_weight=1.0) + 0.05 * off + losses.audible_distance(*pair, 1e-3, 1e-4)
+    torch.testing.assert_close(loss, wanted)
+    torch.testing.assert_close(off_db, off)
+    (2.0 * loss).backward()
+    (2.0 * wanted).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    with torch.no_grad():
+        alone = [losses.heard_difference(*one, 48000, sizes, **weights)[0] for one in zip(sound.split(1), target.split(1), strict=True)]
+        assert float(losses.heard_difference(sound, target, 48000, sizes, **weights)[0]) == pytest.approx(float(sum(alone)) / 3)
 
 
 def test_contrast_falls_as_classes_part() -> None:

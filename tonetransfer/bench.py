@@ -25,11 +25,10 @@ from .audio import AudioWriter, load_audio, resample, save_audio
 from .controls import Controls, extract
 from .convert import midi_to_hz
 from .errors import ToneTransferError
-from .losses import level_distance, spectral_loss
+from .losses import heard_difference
 from .loudness import N_FFT, loudness_db
 from .model import TimbreModel
 from .peers import PEERS, Peer
-from .spectral import magnitudes
 from .stream import Stream
 from .synth import render_batch
 from .target import Target, find_target
@@ -198,9 +197,7 @@ def _training(model: TimbreModel, audio: torch.Tensor, batch: int) -> dict[str, 
         z = learner.encoder(reference)[:batch]
         params, _ = learner.decoder(f0_hz, loud, z)
         sound = render_batch(params, grid)
-        pair = magnitudes(sound, N_FFT, N_FFT // 4), magnitudes(target, N_FFT, N_FFT // 4)
-        loss = spectral_loss(sound, target, (N_FFT, 512), distance_weight=1.5, known={N_FFT: pair})
-        loss = loss + 0.05 * level_distance(*pair, rate, -60.0)
+        loss, _ = heard_difference(sound, target, rate, (N_FFT, 512), distance_weight=1.5, loudness_weight=0.05, faint_db=-60.0)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)

@@ -17,10 +17,8 @@ import torch
 from .decoder import Decoder
 from .dynamics import QUANTILES
 from .frames import FrameGrid
-from .losses import audible_distance, level_distance, spectral_loss
-from .loudness import N_FFT
+from .losses import audible_distance, heard_difference
 from .model import Instrument, TimbreModel
-from .spectral import magnitudes
 from .synth import SynthParams, below_nyquist
 
 DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT = 1.0, 0.5, 0.05
@@ -98,14 +96,18 @@ def likeness_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, la
     -------
     Tensor [shape=()]
     """
-    pair = magnitudes(sound, N_FFT, N_FFT // 4), magnitudes(target, N_FFT, N_FFT // 4)
-    loss = spectral_loss(sound, target, sizes, distance_weight=DISTANCE_WEIGHT, known={N_FFT: pair})
     faintest, floor = (largest * 10.0 ** (-below / 20.0) for below in (AUDIBLE_DB, FLOOR_DB))
-    return (
-        loss
-        + AUDIBLE_WEIGHT * audible_distance(*pair, faintest, floor)
-        + LOUDNESS_WEIGHT * level_distance(*pair, grid.sample_rate, FAINT_DB)
+    loss, _ = heard_difference(
+        sound,
+        target,
+        grid.sample_rate,
+        sizes,
+        distance_weight=DISTANCE_WEIGHT,
+        loudness_weight=LOUDNESS_WEIGHT,
+        faint_db=FAINT_DB,
+        audible=lambda x, y: AUDIBLE_WEIGHT * audible_distance(x, y, faintest, floor),
     )
+    return loss
 
 
 def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tensor, quantiles: torch.Tensor | None) -> TimbreModel:

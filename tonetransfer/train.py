@@ -36,12 +36,11 @@ from .errors import SettingsError
 from .forces import ForceWeights, TimbreForces
 from .frames import FrameGrid
 from .hearings import Hearings, hear_corpus, kinds_of
-from .losses import FFT_SIZES, level_distance, spectral_loss
+from .losses import FFT_SIZES, heard_difference
 from .loudness import N_FFT
 from .metrics import log_spectral_distance_db
 from .model import Instrument, TimbreModel
 from .release import with_release
-from .spectral import magnitudes
 from .synth import render_batch
 from .weights import load_model, read_notes, save_model
 
@@ -125,11 +124,17 @@ class Training(lightning.LightningModule):
             self._follow(batch["timbre"][batch["original"]], encoded[batch["original"]])
         sizes = (N_FFT, int(np.random.default_rng(index).choice([n for n in FFT_SIZES if n != N_FFT])))  # all of them, two at a time
         sound = render_batch(params, self.model.grid)
-        pair = magnitudes(sound, N_FFT, N_FFT // 4), magnitudes(batch["target"], N_FFT, N_FFT // 4)
-        loss = spectral_loss(sound, batch["target"], sizes, distance_weight=settings.log_spectral_weight, known={N_FFT: pair})
-        off_db = level_distance(*pair, self.model.grid.sample_rate, AUDIBLE_DB)
+        loss, off_db = heard_difference(
+            sound,
+            batch["target"],
+            self.model.grid.sample_rate,
+            sizes,
+            distance_weight=settings.log_spectral_weight,
+            loudness_weight=settings.loudness_weight,
+            faint_db=AUDIBLE_DB,
+        )
         drawn = ((encoded.detach() - row).square().mean(-1) * batch["original"]).mean()
-        return loss + settings.loudness_weight * off_db + settings.drawn_weight * drawn, {"loss": loss, "off_db": off_db}
+        return loss + settings.drawn_weight * drawn, {"loss": loss, "off_db": off_db}
 
     @torch.no_grad()
     def _follow(self, timbres: torch.Tensor, encoded: torch.Tensor) -> None:
