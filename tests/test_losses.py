@@ -135,6 +135,17 @@ def test_silence_has_a_gradient_of_nothing() -> None:
     assert audio.grad is not None and bool((audio.grad == 0).all())
 
 
+def test_what_is_almost_silent_has_no_steeper_gradient() -> None:
+    audio = torch.randn(1, 4096, generator=torch.Generator().manual_seed(0))
+
+    def steepest(gain: float) -> float:
+        quiet = (gain * audio).requires_grad_()
+        magnitudes(quiet, 256, 64).sum().backward()
+        return float(quiet.grad.abs().max())
+
+    assert max(steepest(10.0**-power) for power in (18, 20, 22, 26, 32)) <= 1.5 * steepest(1.0)
+
+
 def test_magnitudes_that_are_there_already() -> None:
     other = NOTE.roll(1000)
     pair = [magnitudes(one, 2048, 512) for one in (NOTE, other)]

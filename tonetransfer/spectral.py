@@ -62,15 +62,22 @@ class _Magnitudes(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (spectrum, magnitude, window), hop = ctx.saved_tensors, ctx.hop
         n_fft, n_frames = len(window), spectrum.shape[-2]
-        slope = grads[0].transpose(-1, -2) / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny)
+        smallest = torch.finfo(magnitude.dtype).tiny ** 0.5  # whose square can still be told from nothing
+        slope = grads[0].transpose(-1, -2) / magnitude.clamp(min=smallest)
         slope[..., 1 : -(-n_fft // 2)] *= 0.5  # these bins stand for two
         frames = torch.fft.irfft(spectrum * slope, n_fft, norm="forward") * window
         n_hops = -(-n_fft // hop)
         frames = torch.nn.functional.pad(frames, (0, n_hops * hop - n_fft)).unflatten(-1, (n_hops, hop))
         total = frames.new_zeros(len(frames), max(n_frames + n_hops - 1, -(-ctx.n_samples // hop)), hop)
-        for i in range(n_hops):
-            total[:, i : i + n_frames] += frames[:, :, i]
+        overlap_add(frames, total)
         return total.flatten(1)[:, : ctx.n_samples], None, None
+
+
+def overlap_add(frames: torch.Tensor, total: torch.Tensor) -> None:
+    """Add frames (batch, n_frames, n_hops, hop), each a hop after the one before, to `total` (batch, >= n_frames + n_hops - 1, hop)."""
+    n_frames, n_hops = frames.shape[1:3]
+    for i in range(n_hops):
+        total[:, i : i + n_frames] += frames[:, :, i]
 
 
 def frame_magnitudes(audio: torch.Tensor, grid: FrameGrid, n_fft: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from .frames import FrameGrid
-from .spectral import band_interpolation, hann
+from .spectral import band_interpolation, hann, overlap_add
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
 STRETCH_FRAMES = 192  # rendered at a time: more would leave the processor's cache
@@ -272,17 +272,17 @@ class _FilteredNoise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, magnitudes: torch.Tensor, white: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
         hop, (batch, n_frames, n_bands) = grid.hop_length, magnitudes.shape
-        n_fft, lead = _noise_frame(hop)
+        n_fft, before = _noise_frame(hop)
+        lead = -(-before // hop)  # whole hops before the frame's own two
         bands = band_interpolation(n_bands, n_fft, grid.sample_rate).to(magnitudes)
         n_hops, total = 2 * lead + 2, magnitudes.new_zeros(batch, n_frames + 2 * lead + 1, hop)
-        margin = lead * hop - (n_fft // 2 - hop)
+        margin = lead * hop - before
         for span, _ in _stretches(batch, n_frames, hop):
-            spectrum = _pieces(white, span, hop, n_fft)
+            spectrum = _pieces(white, span, hop)
             spectrum *= magnitudes[:, span] @ bands
             sound = torch.fft.irfft(spectrum, n=n_fft)  # frame t begins at t * hop - n_fft / 2
             sound = torch.nn.functional.pad(sound, (margin, margin)).unflatten(-1, (n_hops, hop))
-            for i in range(n_hops):
-                total[:, span.start + i : span.stop + i] += sound[:, :, i]
+            overlap_add(sound, total[:, span.start :])
         ctx.grid, ctx.n_bands = grid, n_bands
         ctx.save_for_backward(white)
         return total[:, lead : lead + n_frames + 1].flatten(1)
@@ -291,30 +291,29 @@ class _FilteredNoise(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (white,), grid, hop = ctx.saved_tensors, ctx.grid, ctx.grid.hop_length
-        n_frames, (n_fft, _) = white.shape[-1] // hop - 1, _noise_frame(hop)
+        n_frames, (n_fft, before) = white.shape[-1] // hop - 1, _noise_frame(hop)
         bands = band_interpolation(ctx.n_bands, n_fft, grid.sample_rate).to(white) * (2.0 / n_fft)
         bands[:, 0] *= 0.5  # the other bins stand for two
         bands[:, -1] *= 0.5
-        before = n_fft // 2 - hop
         heard = torch.nn.functional.pad(grads[0], (before, before)).unfold(-1, n_fft, hop)
         result = white.new_empty(len(white), n_frames, ctx.n_bands)
         for span, _ in _stretches(len(white), n_frames, hop):
-            piece, wanted = (torch.view_as_real(x) for x in (_pieces(white, span, hop, n_fft), torch.fft.rfft(heard[:, span])))
+            piece, wanted = (torch.view_as_real(x) for x in (_pieces(white, span, hop), torch.fft.rfft(heard[:, span])))
             result[:, span] = (piece[..., 0] * wanted[..., 0]).addcmul_(piece[..., 1], wanted[..., 1]) @ bands.T
         return result, None, None
 
 
 def _noise_frame(hop: int) -> tuple[int, int]:
-    """FFT size of a frame of noise, and how many hops it may ring before and after its own two."""
+    """FFT size of a frame of noise, and for how many samples it may ring before and after its own two hops."""
     n_fft = max(NOISE_FFT, 1 << (4 * hop - 1).bit_length())
-    return n_fft, -(-(n_fft // 2 - hop) // hop)
+    return n_fft, n_fft // 2 - hop
 
 
-def _pieces(white: torch.Tensor, span: slice, hop: int, n_fft: int) -> torch.Tensor:
+def _pieces(white: torch.Tensor, span: slice, hop: int) -> torch.Tensor:
     """Spectra of the noise under the windows of some frames, (batch, n_frames of the span, n_fft // 2 + 1), complex."""
-    before = n_fft // 2 - hop
+    _, before = _noise_frame(hop)
     pieces = white[:, span.start * hop : (span.stop + 1) * hop].unfold(-1, 2 * hop, hop) * hann(2 * hop).to(white)
-    return torch.fft.rfft(torch.nn.functional.pad(pieces, (before, n_fft - 2 * hop - before)))
+    return torch.fft.rfft(torch.nn.functional.pad(pieces, (before, before)))
 
 
 def white_noise(start: int, n_samples: int, seed: int) -> torch.Tensor:
