@@ -172,7 +172,7 @@ def heard_difference(
         pair = magnitudes(one, N_FFT, N_FFT // 4), magnitudes(wanted, N_FFT, N_FFT // 4)
         off_db = level_distance(*pair, sample_rate, faint_db)
         loss = spectral_loss(one, wanted, sizes, distance_weight=distance_weight, known={N_FFT: pair}) + loudness_weight * off_db
-        return (loss if audible is None else loss + audible(*pair)), off_db.detach()
+        return (loss if audible is None else loss + audible(*pair)), off_db
 
     n_pieces = len(sound) if sound.device.type == "cpu" else 1
     return _PieceByPiece.apply(sound, target, compare, n_pieces)
@@ -186,17 +186,17 @@ class _PieceByPiece(torch.autograd.Function):
         ctx: Any, sound: torch.Tensor, target: torch.Tensor, compare: Callable[..., tuple[torch.Tensor, torch.Tensor]], n_pieces: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         total, learned = sound.new_zeros(2), ctx.needs_input_grad[0]
-        slope = torch.empty_like(sound) if learned else None
-        for one, wanted, into in zip(*(x.tensor_split(n_pieces) for x in (sound, target, sound if slope is None else slope)), strict=True):
+        slopes = []
+        for one, wanted in zip(sound.tensor_split(n_pieces), target.tensor_split(n_pieces), strict=True):
             share = len(one) / len(sound)
             with torch.set_grad_enabled(learned):
                 one = one.detach().requires_grad_(learned)
                 found = compare(one, wanted)
             if learned:
-                into.copy_(torch.autograd.grad(found[0], one)[0]).mul_(share)
+                slopes.append(share * torch.autograd.grad(found[0], one)[0])
             total += share * torch.stack(found).detach()
-        if slope is not None:
-            ctx.save_for_backward(slope)
+        if learned:
+            ctx.save_for_backward(torch.cat(slopes))
         loss, figure = total.unbind()
         ctx.mark_non_differentiable(figure)
         return loss, figure
