@@ -25,15 +25,18 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-import gradio as gr
-from gradio import networking, processing_utils
-
 try:
     from . import cards, pictures, studio
+    from .no_stubs import no_stubs
 except ImportError:  # run as a script, as a hosted Space does
     import cards  # type: ignore[no-redef]
     import pictures  # type: ignore[no-redef]
     import studio  # type: ignore[no-redef]
+    from no_stubs import no_stubs  # type: ignore[no-redef]
+
+with no_stubs():
+    import gradio as gr
+    from gradio import networking, processing_utils
 
 HERE = Path(__file__).parent
 FIRST, SECOND = "violin", "flute"

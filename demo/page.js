@@ -262,13 +262,20 @@
       canvas.style.height = `${height}px`; canvas.width = width * ratio; canvas.height = height * ratio; pen.setTransform(ratio, 0, 0, ratio, 0, 0);
       const x = (p) => 26 + (width - 52) * (p.x - x0) / (x1 - x0 || 1), y = (p) => 20 + (height - 40) * (1 - (p.y - y0) / (y1 - y0 || 1));
       pen.clearRect(0, 0, width, height);
-      const font = getComputedStyle(document.body).fontFamily, ink = colour("--tt-ink"), taken = [];
-      const write = (p, text, weight) => {
+      const font = getComputedStyle(document.body).fontFamily, ink = colour("--tt-ink"), taken = [], named = new Set();
+      const write = (p, text, weight, always) => {
         pen.font = `${weight} 11px ${font}`;
-        const wide = pen.measureText(text).width, room = x(p) + 9 + wide < width, left = room ? x(p) + 7 : x(p) - 7 - wide, top = y(p);
-        if (taken.some(([l, t, w]) => Math.abs(t - top) < 12 && left < l + w + 4 && l < left + wide + 4)) return;
-        taken.push([left, top, wide]);
-        pen.fillStyle = ink; pen.textBaseline = "middle"; pen.fillText(text, left, top);
+        if (named.has(text)) return;
+        const wide = pen.measureText(text).width, px = x(p), py = y(p);
+        const free = ([left, top]) => left > 2 && left + wide < width - 2 && top > 6 && top < height - 6
+          && !taken.some(([l, t, w]) => Math.abs(t - top) < 12 && left < l + w + 4 && l < left + wide + 4)
+          && !data.named.some((o) => o !== p && Math.abs(y(o) - top) < 9 && x(o) > left - 4 && x(o) < left + wide + 4);
+        const places = [[px + 7, py], [px - 7 - wide, py], [px - wide / 2, py - 12], [px - wide / 2, py + 12]];
+        const place = places.find(free) || (always && places.find(([left]) => left > 2 && left + wide < width - 2));
+        if (!place) return;
+        taken.push([...place, wide]); named.add(text);
+        pen.textBaseline = "middle"; pen.lineWidth = 3; pen.lineJoin = "round"; pen.strokeStyle = colour("--tt-paper"); pen.strokeText(text, ...place);
+        pen.fillStyle = ink; pen.fillText(text, ...place);
       };
       for (const p of data.named) {
         pen.beginPath(); pen.arc(x(p), y(p), 4, 0, 7); pen.fillStyle = colour(`--tt-c${FAMILY[p.family] ?? 7}`); pen.globalAlpha = 0.85; pen.fill(); pen.globalAlpha = 1;
@@ -277,9 +284,9 @@
         const mine = colour(key === "Your recording" ? "--tt-source" : "--tt-result");
         pen.beginPath(); pen.arc(x(p), y(p), 9, 0, 7); pen.strokeStyle = mine; pen.lineWidth = 3; pen.stroke();
         taken.push([x(p) - 9, y(p), 18]);
-        write({ ...p, x: p.x + (x(p) < width / 2 ? 8 : -8) * (x1 - x0) / (width - 52), y: p.y + 13 * (y1 - y0) / (height - 40) }, key, "700");
+        write({ ...p, x: p.x + (x(p) < width / 2 ? 8 : -8) * (x1 - x0) / (width - 52), y: p.y + 13 * (y1 - y0) / (height - 40) }, key, "700", true);
       }
-      if (hover) write(hover, hover.name, "700");
+      if (hover) write(hover, hover.name, "700", true);
       for (const p of data.named) if (data.nearest.includes(p.name)) write(p, p.name, "600");
       if (width > 420) for (const p of data.named) if (!/ .* /.test(p.name)) write(p, p.name, "400");
       section.ttNear = (px, py) => data.named.map((p) => [Math.hypot(x(p) - px, y(p) - py), p]).sort((a, b) => a[0] - b[0])[0];

@@ -195,7 +195,7 @@ def timbre_map(model: Any, nearest: Sequence[tuple[str, float]], points: Mapping
         if z is not None:
             x, y = (z.double().numpy().reshape(-1, len(mean)).mean(0) - mean) @ axes.T
             data["points"][key] = {"x": round(float(x), 3), "y": round(float(y), 3)}
-    told = ", ".join(f"{name.replace('_', ' ')} ({distance:.2f})" for name, distance in nearest)
+    told = ", ".join(f"{name.replace('_', ' ')} ({abs(distance):.2f})" for name, distance in nearest)  # rounding can leave -0
     return (
         f'<section class="tt-map" aria-label="Map of timbres">{_data(data)}'
         f'<canvas role="img" aria-label="Map of timbres. Nearest: {escape(told)}"></canvas>'

@@ -198,6 +198,25 @@ def test_without_gradio_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPat
     assert main(["demo"]) == 1 and "pip install" in capsys.readouterr().err
 
 
+def test_importing_gradio_for_the_page_writes_no_stubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradio = pytest.importorskip("gradio")
+    from gradio import component_meta
+
+    written: list[str] = []
+    monkeypatch.setattr(component_meta, "create_pyi", lambda *given: written.append("stub") or "")
+    monkeypatch.setattr(component_meta, "extract_class_source_code", lambda *given: ("class Own: ...", 1))
+    monkeypatch.setattr(Path, "write_text", lambda *given, **more: 0)
+
+    def component() -> None:
+        type(gradio.Textbox)("Own", (gradio.Textbox,), {"EVENTS": [], "__module__": __name__})
+
+    with demo.find_part("no_stubs").no_stubs():
+        component()
+        assert written == []
+    component()
+    assert written == ["stub"]  # it is this that is left out
+
+
 # ---- the page, served
 
 
@@ -415,6 +434,9 @@ def test_in_the_browser_upload_choose_run_hear_download(served: Served, browser:
             && !one.title && !one.innerText?.trim() && !one.closest('label')).map((one) => one.outerHTML.slice(0, 120))"""
     )
     assert [one for one in unnamed if "tt-" in one] == []
+    for tab in ("Compare", "Analyze", "Batch", "Play"):  # as wide in each
+        page.get_by_role("tab", name=tab).click()
+        assert page.evaluate("document.querySelector('.tt-main').offsetWidth") >= 1200
     assert strange == []
     page.close()
 
