@@ -23,6 +23,7 @@ from tonetransfer.audio import save_audio
 from tonetransfer.dataset import Prepared
 from tonetransfer.errors import AudioError, SettingsError
 from tonetransfer.likeness import Batch
+from tonetransfer.loudness import loudness_db
 from tonetransfer.model import TimbreModel
 from tonetransfer.solo import Solo, beginning, train_solo
 from tonetransfer.solo_data import Material, SoloBatches
@@ -85,9 +86,32 @@ def test_the_level_is_that_of_the_recordings_a_model_knows(material: Material) -
     peak = max(float(material.sound_of(piece).abs().max()) for piece in material.pieces)
     assert peak == pytest.approx(0.7, abs=1e-3)
     batch = material.batch([(0, 0)], material.white(1, 0))
-    from tonetransfer.loudness import loudness_db
-
     assert float((loudness_db(batch.sound, GRID) - batch.loudness_db)[0, 5:-5].abs().max()) < 0.5
+
+
+def test_excerpts_are_transposed_with_their_controls() -> None:
+    short = Material(toys(), GRID, excerpt_seconds=0.3, transposed_semitones=2.0)
+    piece = short.pieces[0]
+    first = next(int(at) for at in piece.learned if at > 200 and len(set(piece.heard.f0_hz[at - 10 : at + 85].tolist())) == 1)
+    for by in (0.0, 1.5, -1.5):
+        batch = short.batch([(0, first)], short.white(1, 0), [by])
+        assert batch.sound.shape == (1, short.length * GRID.hop_length)
+        assert float(12.0 * torch.log2(batch.f0_hz / piece.heard.f0_hz[first])[0].mean()) == pytest.approx(by, abs=1e-3)
+        spectrum = torch.fft.rfft(batch.sound[0] * torch.hann_window(batch.sound.shape[-1]), n=1 << 19).abs()
+        heard_hz = float(spectrum.argmax()) * SAMPLE_RATE / (1 << 19)
+        assert 1200.0 * abs(float(torch.log2(batch.f0_hz[0, 0] / heard_hz))) < 3.0
+        assert float((loudness_db(batch.sound, GRID) - batch.loudness_db)[0, 6:-6].abs().max()) < 0.05
+    drawn = [short.drawn(step, 8, 0)[1] for step in range(50)]
+    assert 0.3 < sum(int((some == 0.0).sum()) for some in drawn) / 400 < 0.7 and 1.8 < max(abs(some).max() for some in drawn) <= 2.0
+
+
+def test_what_is_held_out_is_not_played_slower_either() -> None:
+    single = Material(toys(splits=("train",) * 3), GRID, excerpt_seconds=0.5, transposed_semitones=3.0)
+    piece = single.pieces[0]
+    held = {frame for first in piece.judged for frame in range(first, first + single.length)}
+    last = next(int(at) for at in piece.learned if int(at) + single.length in held)  # the next frame is held out
+    a, b = (single.batch([(0, last)], single.white(1, 0), [by]) for by in (0.0, 3.0))
+    assert torch.equal(a.sound, b.sound) and torch.equal(a.f0_hz, b.f0_hz)  # played faster it would reach into that: as it is, then
 
 
 def test_too_little_is_refused() -> None:

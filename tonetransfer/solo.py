@@ -299,7 +299,13 @@ def train_solo(settings: SoloSettings, prepared: Callable[[Any], PreparedFolder]
         torch.set_num_threads(train.threads)
     shape = load_start(train.start) if train.start is not None else TimbreModel(settings.model)
     data = settings.data
-    material = Material(prepared(shape.grid), shape.grid, excerpt_seconds=data.excerpt_seconds, lead_seconds=data.lead_seconds)
+    material = Material(
+        prepared(shape.grid),
+        shape.grid,
+        excerpt_seconds=data.excerpt_seconds,
+        lead_seconds=data.lead_seconds,
+        transposed_semitones=data.transposed_semitones,
+    )
     start = beginning(settings, material)
     resumed = resume and (folder / LAST).exists()
     if resumed:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import soxr
 import torch
 from torch.utils.data import IterableDataset
 
@@ -20,6 +21,7 @@ from .controls import Controls
 from .errors import AudioError
 from .frames import FrameGrid
 from .likeness import NOTE_SHARE, Batch, seconds_held_out, white_for
+from .loudness import N_FFT, loudness_db
 from .spectral import magnitudes
 from .synth import highest_around
 from .target import REFERENCE_PEAK
@@ -51,6 +53,11 @@ class _Piece:
     learned: np.ndarray
     judged: np.ndarray
 
+    def is_learned(self, first: int, further: int) -> bool:
+        """Whether so many frames more may be learned from than an excerpt that begins at `first` has."""
+        i = int(np.searchsorted(self.learned, first)) + max(further, 0)
+        return i < len(self.learned) and int(self.learned[i]) == first + max(further, 0)  # they rise: all between are there
+
 
 class Material:
     """A prepared folder at the level that models are trained at.
@@ -63,6 +70,9 @@ class Material:
     grid : FrameGrid
     excerpt_seconds, lead_seconds : float
         An excerpt's length, and what is played before it.
+    transposed_semitones : float, >= 0
+        Half of the excerpts that are learned from sound up to so much higher or lower, played faster or slower: a few recordings hold few
+        pitches.
 
     Raises
     ------
@@ -70,8 +80,16 @@ class Material:
         Silence, or too little of notes.
     """
 
-    def __init__(self, prepared: PreparedFolder, grid: FrameGrid, *, excerpt_seconds: float = 1.0, lead_seconds: float = 0.0) -> None:
-        self.prepared, self.grid = prepared, grid
+    def __init__(
+        self,
+        prepared: PreparedFolder,
+        grid: FrameGrid,
+        *,
+        excerpt_seconds: float = 1.0,
+        lead_seconds: float = 0.0,
+        transposed_semitones: float = 0.0,
+    ) -> None:
+        self.prepared, self.grid, self.transposed_semitones = prepared, grid, transposed_semitones
         self.lead = round(lead_seconds * grid.frame_rate)
         self.length = round(excerpt_seconds * grid.frame_rate)
         recordings = list(prepared.recordings)
@@ -137,29 +155,44 @@ class Material:
         """Noise to render `count` excerpts with."""
         return white_for(count, self.lead + self.length, self.grid, seed)
 
-    def batch(self, chosen: Sequence[tuple[int, int]], white: torch.Tensor) -> Batch:
-        """Excerpts (piece, first frame), lead included."""
-        hop, n = self.grid.hop_length, self.lead + self.length
-        pieces = [(self.pieces[i], first) for i, first in chosen]
-        sound = [self._read(piece.recording, first * hop, n * hop) * self.gain for piece, first in pieces]
-        f0_hz, highest_hz, loudness_db = (
-            torch.stack([track[first : first + n] for track, first in some])
-            for some in (
-                [(piece.heard.f0_hz, first) for piece, first in pieces],
-                [(piece.highest_hz, first) for piece, first in pieces],
-                [(piece.heard.loudness_db, first) for piece, first in pieces],
-            )
-        )
-        return Batch(f0_hz, highest_hz, loudness_db, torch.stack(sound), white)
+    def batch(self, chosen: Sequence[tuple[int, int]], white: torch.Tensor, semitones: Sequence[float] | np.ndarray | None = None) -> Batch:
+        """Excerpts (piece, first frame), lead included, each transposed by so many semitones."""
+        moved = [0.0] * len(chosen) if semitones is None else semitones
+        tracks = [self._excerpt(self.pieces[i], first, by) for (i, first), by in zip(chosen, moved, strict=True)]
+        f0_hz, highest_hz, loudness_db, sound = (torch.stack(some) for some in zip(*tracks, strict=True))
+        return Batch(f0_hz, highest_hz, loudness_db, sound, white)
 
-    def drawn(self, step: int, count: int, seed: int) -> tuple[list[tuple[int, int]], int]:
-        """The excerpts of a step, and the seed of their noise."""
+    def _excerpt(self, piece: _Piece, first: int, semitones: float) -> tuple[torch.Tensor, ...]:
+        """f0, highest f0 around, loudness and sound of an excerpt."""
+        hop, n = self.grid.hop_length, self.lead + self.length
+        ratio = 2.0 ** (semitones / 12.0)
+        further = math.ceil(n * (ratio - 1.0))
+        if semitones == 0.0 or not piece.is_learned(first, further):
+            span = slice(first, first + n)
+            sound = self._read(piece.recording, first * hop, n * hop) * self.gain
+            return piece.heard.f0_hz[span], piece.highest_hz[span], piece.heard.loudness_db[span], sound
+        frames = (first + (torch.arange(n) * ratio).round().long()).clamp(max=piece.heard.n_frames - 1)
+        before = hop * -(-N_FFT // (2 * hop))  # so that loudness is heard at the ends as it would be in the whole
+        start = round(first * hop - before * ratio)
+        wanted = self._read(piece.recording, max(start, 0), round((n * hop + 2 * before) * ratio) + min(start, 0)) * self.gain
+        wanted = torch.nn.functional.pad(wanted, (max(-start, 0), 0))
+        rate = self.grid.sample_rate
+        sound = torch.from_numpy(soxr.resample(wanted.numpy(), ratio * rate, rate))
+        sound = torch.nn.functional.pad(sound, (0, max(n * hop + 2 * before - len(sound), 0)))
+        heard = slice(before // hop, before // hop + n)
+        level = loudness_db(sound, self.grid)[heard]
+        return piece.heard.f0_hz[frames] * ratio, piece.highest_hz[frames] * ratio, level, sound[before : before + n * hop]
+
+    def drawn(self, step: int, count: int, seed: int) -> tuple[list[tuple[int, int]], np.ndarray, int]:
+        """The excerpts of a step, by how many semitones each is transposed, and the seed of their noise."""
         rng = np.random.default_rng([seed, step])
         places = rng.integers(self.counts[-1], size=count)
         owners = np.searchsorted(self.counts, places, side="right")
         before = self.counts - [len(piece.learned) for piece in self.pieces]
         chosen = [(int(i), int(self.pieces[i].learned[place - before[i]])) for i, place in zip(owners, places, strict=True)]
-        return chosen, int(rng.integers(2**31))
+        noise = int(rng.integers(2**31))
+        semitones = rng.uniform(-1.0, 1.0, count) * rng.integers(2, size=count) * self.transposed_semitones
+        return chosen, semitones, noise
 
     def judged(self, count: int) -> list[tuple[int, int]]:
         """At most `count` excerpts to judge by, evenly over all that there are."""
@@ -225,7 +258,7 @@ class SoloBatches(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         step = self.step
         while True:
-            chosen, noise = self.material.drawn(step, self.batch_size, self.seed)
+            chosen, semitones, noise = self.material.drawn(step, self.batch_size, self.seed)
             mine = slice(self.rank, None, self.world)
-            yield self.material.batch(chosen[mine], self.material.white(self.batch_size, noise)[mine])
+            yield self.material.batch(chosen[mine], self.material.white(self.batch_size, noise)[mine], semitones[mine])
             step += 1

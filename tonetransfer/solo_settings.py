@@ -24,6 +24,7 @@ class SoloDataSettings(Section):
     prepared: str = "prepared"  # a folder made by `tonetransfer prepare`
     excerpt_seconds: float = Field(1.0, gt=0)
     lead_seconds: float = Field(0.0, ge=0)  # played before each excerpt and not compared: a room must have rung up
+    transposed_semitones: float = Field(0.0, ge=0, le=3)  # half of the excerpts are played so much faster or slower at most
     batch_size: int = Field(8, gt=0)  # over all devices together
     judged: int = Field(32, gt=0)  # seconds of the validation split that say when to stop
 
