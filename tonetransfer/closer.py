@@ -14,17 +14,17 @@ import torch
 
 from .controls import Controls
 from .likeness import (
-    SHIFT_DB,
     Batch,
     coupling_lost,
     decoded,
+    drawn_shift_db,
     likeness_loss,
     seconds_held_out,
     snapshot,
     warm_cosine,
     white_for,
 )
-from .losses import FFT_SIZES
+from .losses import FFT_SIZES, two_sizes
 from .model import TimbreModel
 from .spectral import magnitudes
 from .synth import highest_around, render_batch
@@ -109,9 +109,9 @@ def bring_closer(
         for value in moved.values():
             value.requires_grad_(True)
         batch = material.at(rng.choice(material.learned, BATCH_SIZE), int(rng.integers(2**31)))
-        sizes = (2048, int(rng.choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
+        sizes = two_sizes(rng)
         optimizer.zero_grad()
-        shift_db = float(rng.choice([-1.0, 1.0]) * rng.uniform(*SHIFT_DB))
+        shift_db = drawn_shift_db(rng)
         params, change = decoded(model.decoder, z, batch, shift_db)
         assert change is not None
         loss = likeness_loss(render_batch(params, model.grid, batch.white), batch.sound, model.grid, material.largest, sizes)

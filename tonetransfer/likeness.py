@@ -149,6 +149,11 @@ def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | N
     return params.map(lambda x: x[:-1]), shares[1] - shares[0]
 
 
+def drawn_shift_db(rng: np.random.Generator) -> float:
+    """By how much louder or softer a step asks."""
+    return float(rng.choice([-1.0, 1.0]) * rng.uniform(*SHIFT_DB))
+
+
 def coupling_lost(change: torch.Tensor, learned: Decoder, start: torch.Tensor, batch: Batch, shift_db: float) -> torch.Tensor:
     """How differently a change of loudness changes the partials: mean [nepers] over those that may sound.
 

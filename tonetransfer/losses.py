@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from .loudness import N_FFT, level_db
@@ -12,6 +13,11 @@ from .spectral import magnitudes
 
 FFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
 FLOOR = 1e-3  # of a magnitude with a Hann window of 2048: the same floor as the log-spectral distance that judges the result
+
+
+def two_sizes(rng: np.random.Generator) -> tuple[int, int]:
+    """FFT sizes of a step: all of them in the long run, two at a time, for a third of the work; that of loudness is always there."""
+    return N_FFT, int(rng.choice([n for n in FFT_SIZES if n != N_FFT]))
 
 
 def spectral_loss(

@@ -31,8 +31,8 @@ from .card import leaves, write_card
 from .decoder import Decoder
 from .errors import MissingDependencyError, SettingsError, WeightsError
 from .frames import FrameGrid
-from .likeness import SHIFT_DB, Batch, coupling_lost, decoded, likeness_loss, warm_cosine
-from .losses import FFT_SIZES
+from .likeness import Batch, coupling_lost, decoded, drawn_shift_db, likeness_loss, warm_cosine
+from .losses import FFT_SIZES, two_sizes
 from .loudness import loudness_db
 from .metrics import log_spectral_distance_db
 from .model import TimbreModel
@@ -117,9 +117,9 @@ class Solo(lightning.LightningModule):
         """Loss of one batch."""
         settings, step = self.settings.train, self.global_step
         rng = np.random.default_rng([settings.seed, step, 1])
-        sizes = (2048, int(rng.choice([n for n in FFT_SIZES if n != 2048])))  # all of them, two at a time
+        sizes = two_sizes(rng)
         kept = settings.coupling_weight > 0 and settings.start is not None
-        shift_db = float(rng.choice([-1.0, 1.0]) * rng.uniform(*SHIFT_DB)) if kept else None
+        shift_db = drawn_shift_db(rng) if kept else None
         params, change = self.voice.params(batch, shift_db, half=self.in_half)
         loss = self._likeness(self.voice.in_room(render_batch(params, self.grid, batch.white)), batch, sizes)
         self.losses.append(float(loss.detach()))

@@ -36,8 +36,7 @@ from .errors import SettingsError
 from .forces import ForceWeights, TimbreForces
 from .frames import FrameGrid
 from .hearings import Hearings, hear_corpus, kinds_of
-from .losses import FFT_SIZES, heard_difference
-from .loudness import N_FFT
+from .losses import heard_difference, two_sizes
 from .metrics import log_spectral_distance_db
 from .model import Instrument, TimbreModel
 from .release import with_release
@@ -122,7 +121,7 @@ class Training(lightning.LightningModule):
             params, _ = self.model.decoder(batch["f0_hz"], batch["loudness_db"], z)
         if not learned:
             self._follow(batch["timbre"][batch["original"]], encoded[batch["original"]])
-        sizes = (N_FFT, int(np.random.default_rng(index).choice([n for n in FFT_SIZES if n != N_FFT])))  # all of them, two at a time
+        sizes = two_sizes(np.random.default_rng(index))
         sound = render_batch(params, self.model.grid)
         loss, off_db = heard_difference(
             sound,
