@@ -105,7 +105,7 @@ def test_excerpts_are_transposed_with_their_controls() -> None:
     assert 0.3 < sum(int((some == 0.0).sum()) for some in drawn) / 400 < 0.7 and 1.8 < max(abs(some).max() for some in drawn) <= 2.0
 
 
-def test_what_is_held_out_is_not_played_slower_either() -> None:
+def test_what_is_held_out_is_not_reached_by_playing_faster() -> None:
     single = Material(toys(splits=("train",) * 3), GRID, excerpt_seconds=0.5, transposed_semitones=3.0)
     piece = single.pieces[0]
     held = {frame for first in piece.judged for frame in range(first, first + single.length)}

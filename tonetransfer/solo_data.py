@@ -159,8 +159,8 @@ class Material:
         """Excerpts (piece, first frame), lead included, each transposed by so many semitones."""
         moved = [0.0] * len(chosen) if semitones is None else semitones
         tracks = [self._excerpt(self.pieces[i], first, by) for (i, first), by in zip(chosen, moved, strict=True)]
-        f0_hz, highest_hz, loudness_db, sound = (torch.stack(some) for some in zip(*tracks, strict=True))
-        return Batch(f0_hz, highest_hz, loudness_db, sound, white)
+        f0_hz, highest_hz, level_db, sound = (torch.stack(some) for some in zip(*tracks, strict=True))
+        return Batch(f0_hz, highest_hz, level_db, sound, white)
 
     def _excerpt(self, piece: _Piece, first: int, semitones: float) -> tuple[torch.Tensor, ...]:
         """f0, highest f0 around, loudness and sound of an excerpt."""
