@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import soxr
 import torch
 from torch.utils.data import IterableDataset
 
+from .audio import resample
 from .controls import Controls
 from .errors import AudioError
 from .frames import FrameGrid
@@ -165,7 +165,9 @@ class Material:
     def _excerpt(self, piece: _Piece, first: int, semitones: float) -> tuple[torch.Tensor, ...]:
         """f0, highest f0 around, loudness and sound of an excerpt."""
         hop, n = self.grid.hop_length, self.lead + self.length
-        ratio = 2.0 ** (semitones / 12.0)
+        rate = self.grid.sample_rate
+        played_at = round(rate * 2.0 ** (semitones / 12.0))
+        ratio = played_at / rate
         further = math.ceil(n * (ratio - 1.0))
         if semitones == 0.0 or not piece.is_learned(first, further):
             span = slice(first, first + n)
@@ -176,8 +178,7 @@ class Material:
         start = round(first * hop - before * ratio)
         wanted = self._read(piece.recording, max(start, 0), round((n * hop + 2 * before) * ratio) + min(start, 0)) * self.gain
         wanted = torch.nn.functional.pad(wanted, (max(-start, 0), 0))
-        rate = self.grid.sample_rate
-        sound = torch.from_numpy(soxr.resample(wanted.numpy(), ratio * rate, rate))
+        sound = resample(wanted, played_at, rate)
         sound = torch.nn.functional.pad(sound, (0, max(n * hop + 2 * before - len(sound), 0)))
         heard = slice(before // hop, before // hop + n)
         level = loudness_db(sound, self.grid)[heard]
