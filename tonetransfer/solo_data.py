@@ -55,8 +55,8 @@ class _Piece:
 
     def is_learned(self, first: int, further: int) -> bool:
         """Whether so many frames more may be learned from than an excerpt that begins at `first` has."""
-        i = int(np.searchsorted(self.learned, first)) + max(further, 0)
-        return i < len(self.learned) and int(self.learned[i]) == first + max(further, 0)  # they rise: all between are there
+        i = int(np.searchsorted(self.learned, first)) + further
+        return i < len(self.learned) and int(self.learned[i]) == first + further  # they rise: all between are there
 
 
 class Material:
@@ -124,9 +124,10 @@ class Material:
         return max((float(piece.abs().max()) for piece in pieces if len(piece)), default=0.0)
 
     def _read(self, recording: Any, first: int, n_samples: int) -> torch.Tensor:
-        """A stretch of a recording; zeros after its end."""
-        sound = torch.as_tensor(np.asarray(self.prepared.audio(recording, first, n_samples)), dtype=torch.float32)
-        return torch.nn.functional.pad(sound, (0, n_samples - len(sound)))
+        """A stretch of a recording; zeros before its beginning and after its end."""
+        before = max(-first, 0)
+        sound = torch.as_tensor(np.asarray(self.prepared.audio(recording, first + before, n_samples - before)), dtype=torch.float32)
+        return torch.nn.functional.pad(sound, (before, n_samples - before - len(sound)))
 
     def _piece(self, recording: Any, heard: Controls, whole: bool) -> _Piece:
         """`whole`: recordings are learned from or judged by as a whole."""
@@ -168,18 +169,15 @@ class Material:
         rate = self.grid.sample_rate
         played_at = round(rate * 2.0 ** (semitones / 12.0))
         ratio = played_at / rate
-        further = math.ceil(n * (ratio - 1.0))
+        further = max(math.ceil(n * (ratio - 1.0)), 0)
         if semitones == 0.0 or not piece.is_learned(first, further):
             span = slice(first, first + n)
             sound = self._read(piece.recording, first * hop, n * hop) * self.gain
             return piece.heard.f0_hz[span], piece.highest_hz[span], piece.heard.loudness_db[span], sound
-        frames = (first + (torch.arange(n) * ratio).round().long()).clamp(max=piece.heard.n_frames - 1)
+        frames = first + (torch.arange(n) * ratio).round().long()
         before = hop * -(-N_FFT // (2 * hop))  # so that loudness is heard at the ends as it would be in the whole
-        start = round(first * hop - before * ratio)
-        wanted = self._read(piece.recording, max(start, 0), round((n * hop + 2 * before) * ratio) + min(start, 0)) * self.gain
-        wanted = torch.nn.functional.pad(wanted, (max(-start, 0), 0))
-        sound = resample(wanted, played_at, rate)
-        sound = torch.nn.functional.pad(sound, (0, max(n * hop + 2 * before - len(sound), 0)))
+        n_samples = -(-(n * hop + 2 * before) * played_at // rate)
+        sound = resample(self._read(piece.recording, round(first * hop - before * ratio), n_samples) * self.gain, played_at, rate)
         heard = slice(before // hop, before // hop + n)
         level = loudness_db(sound, self.grid)[heard]
         return piece.heard.f0_hz[frames] * ratio, piece.highest_hz[frames] * ratio, level, sound[before : before + n * hop]
