@@ -44,56 +44,74 @@ def test_the_gradient_points_to_the_right_level() -> None:
     assert gain.grad is not None and float(gain.grad) < 0
 
 
-def pair_of_magnitudes() -> tuple[torch.Tensor, torch.Tensor]:
+def test_the_audible_distance_hears_what_is_audible_alone() -> None:
     rng = torch.Generator().manual_seed(0)
     x, y = (10.0 ** (6.0 * torch.rand(2, 33, 5, dtype=torch.float64, generator=rng) - 5.0) for _ in range(2))
-    x[0, 3], y[0, 4], y[1, 5] = 0.0, 0.0, x[1, 5]
-    return x.requires_grad_(), y
-
-
-@pytest.mark.parametrize("weight", [0.0, 1.5])
-def test_the_gradient_of_the_difference_is_autograds(weight: float) -> None:
-    x, y = pair_of_magnitudes()
-    found = losses._Difference.apply(x, y, 2.0, 0.5, weight)
-    logs = torch.log(2.0 * x + losses.FLOOR) - torch.log(2.0 * y + losses.FLOOR)
-    wanted = 0.5 * (2.0 * (x - y).abs().mean() + logs.abs().mean()) + weight * (logs.square().mean(dim=-2) + 1e-6).sqrt().mean()
-    torch.testing.assert_close(found, wanted)
-    slope, right = (torch.autograd.grad(3.0 * loss, x)[0] for loss in (found, wanted))
-    torch.testing.assert_close(slope, right)
-
-
-def test_the_gradient_of_the_audible_distance_is_autograds() -> None:
-    x, y = pair_of_magnitudes()
-    found = losses.audible_distance(x, y, 1e-3, 1e-4)
-    audible = ((x > 1e-3) | (y > 1e-3)).double()
+    audible = (x > 1e-3) | (y > 1e-3)
     logs = torch.log(x.clamp(min=1e-4)) - torch.log(y.clamp(min=1e-4))
-    wanted = ((logs.square() * audible).sum((-2, -1)) / audible.sum((-2, -1)) + 1e-6).sqrt().mean()
-    torch.testing.assert_close(found, wanted)
-    torch.testing.assert_close(torch.autograd.grad(found, x)[0], torch.autograd.grad(wanted, x)[0])
+    wanted = torch.stack([one[heard].square().mean() + 1e-6 for one, heard in zip(logs, audible, strict=True)]).sqrt().mean()
+    torch.testing.assert_close(losses.audible_distance(x, y, 1e-3, 1e-4), wanted)
     nothing = torch.zeros(1, 3, 3, requires_grad=True)
     losses.audible_distance(nothing, nothing.detach(), 1e-3, 1e-4).backward()
     assert bool((nothing.grad == 0.0).all())
 
 
+WEIGHTS = {"distance_weight": 1.0, "loudness_weight": 0.05, "faint_db": -60.0}
+
+
+def excerpts() -> tuple[torch.Tensor, torch.Tensor]:
+    """Sounds and targets: one that swells, one that is silent, one whose target begins late."""
+    rng = torch.Generator().manual_seed(0)
+    sound = torch.randn(3, 12000, generator=rng) * torch.linspace(0.0, 0.3, 12000).square()
+    target = 0.02 * torch.randn(3, 12000, generator=rng) + tone(480.0, 0.25, level=0.1)
+    sound[1], target[2, :6000] = 0.0, 0.0
+    return sound, target
+
+
+@pytest.mark.parametrize("audible", [None, losses.Audible(0.5, 0.5, 0.05)])
+@pytest.mark.parametrize("other_size", [4096, 512, 128])
+def test_loops_and_tensors_say_the_same(other_size: int, audible: losses.Audible | None) -> None:
+    sound, target = excerpts()
+    found, slopes = [], []
+    for kind in (torch.float32, torch.float64):  # of which only the first is computed in loops
+        ours = sound.to(kind, copy=True).requires_grad_()
+        loss, off_db = losses.heard_difference(ours, target.to(kind), 48000, (2048, other_size), audible=audible, **WEIGHTS)
+        (3.0 * loss).backward()
+        found.append(torch.stack([loss.detach(), off_db]).double())
+        slopes.append(ours.grad.double())
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(*slopes, strict=True):
+        assert float((ours - theirs).norm()) <= 1e-5 * float(theirs.norm())
+    assert float(slopes[1][0].norm()) > 0.0
+
+
 def test_the_difference_of_a_batch_is_the_mean_over_its_excerpts() -> None:
-    generator = torch.Generator().manual_seed(0)
-    sound, target = (gain * torch.randn(3, 6000, generator=generator, dtype=torch.float64) for gain in (0.1, 0.2))
-    sizes, weights = (2048, 512), {"distance_weight": 1.0, "loudness_weight": 0.05, "faint_db": -60.0}
-    ours, theirs = (sound.clone().requires_grad_() for _ in range(2))
-    loss, off_db = losses.heard_difference(
-        ours, target, 48000, sizes, audible=lambda x, y: losses.audible_distance(x, y, 1e-3, 1e-4), **weights
-    )
-    pair = [magnitudes(one, 2048, 512) for one in (theirs, target)]
-    off = losses.level_distance(*pair, 48000, -60.0)
-    wanted = spectral_loss(theirs, target, sizes, distance_weight=1.0) + 0.05 * off + losses.audible_distance(*pair, 1e-3, 1e-4)
-    torch.testing.assert_close(loss, wanted)
-    torch.testing.assert_close(off_db, off)
-    (2.0 * loss).backward()
-    (2.0 * wanted).backward()
-    torch.testing.assert_close(ours.grad, theirs.grad)
-    with torch.no_grad():
-        alone = [losses.heard_difference(*one, 48000, sizes, **weights)[0] for one in zip(sound.split(1), target.split(1), strict=True)]
-        assert float(losses.heard_difference(sound, target, 48000, sizes, **weights)[0]) == pytest.approx(float(sum(alone)) / 3)
+    sound, target = excerpts()
+    alone = [losses.heard_difference(*one, 48000, (2048, 512), **WEIGHTS)[0] for one in zip(sound.split(1), target.split(1), strict=True)]
+    assert float(losses.heard_difference(sound, target, 48000, (2048, 512), **WEIGHTS)[0]) == pytest.approx(float(sum(alone)) / 3)
+
+
+def test_threads_change_nothing() -> None:
+    sound, target = excerpts()
+    slopes, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            ours = sound.clone().requires_grad_()
+            losses.heard_difference(ours, target, 48000, (2048, 512), **WEIGHTS)[0].backward()
+            assert torch.get_num_threads() == threads
+            slopes.append(ours.grad)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*slopes)
+
+
+def test_what_is_not_a_number_stays_none() -> None:
+    sound, target = excerpts()
+    sound[0, 5000] = torch.nan
+    loss, _ = losses.heard_difference(sound.requires_grad_(), target, 48000, (2048, 512), audible=losses.Audible(0.5, 0.5, 0.05), **WEIGHTS)
+    loss.backward()
+    assert math.isnan(float(loss.detach())) and bool(sound.grad[0].isnan().any()) and bool(sound.grad[1:].isfinite().all())
 
 
 def test_contrast_falls_as_classes_part() -> None:

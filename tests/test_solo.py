@@ -284,8 +284,8 @@ def command(folder: Path, prepared: Path, *changes: str) -> list[str]:
     return [sys.executable, "-m", "tonetransfer", "train", str(TINY), *options, "--json"]
 
 
-def finish(command: list[str]) -> dict[str, Any]:
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+def finish(command: list[str], **more: str) -> dict[str, Any]:
+    done = subprocess.run(command, env=ENVIRONMENT | more, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)  # of several processes one reports
 
@@ -306,6 +306,36 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert found["after"] == notes["after"]
     assert same(load_model(found["weights"]), load_model(whole))
     assert not list(output.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "cores", "wanted"),
+    [
+        (["train.steps=800", "data.batch_size=8"], 2, 2),
+        (["train.steps=800", "data.batch_size=8"], 16, 2),  # four excerpts or more each
+        (["train.steps=800", "data.batch_size=16"], 1, 1),
+        (["train.steps=20", "data.batch_size=16"], 2, 1),  # done before another process had begun
+        (["train.steps=800", "data.batch_size=2"], 2, 1),
+        (["train.steps=800", "data.batch_size=16", "train.threads=2"], 2, 1),
+    ],
+)
+def test_processes_that_a_training_is_worth(
+    changes: list[str], cores: int, wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    assert module.processes_for(settings_for(tmp_path, "train.threads=null", *changes)) == wanted
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert module.processes_for(settings_for(tmp_path, *changes)) == 3
+
+
+@pytest.mark.slow
+def test_a_long_training_takes_all_cores_by_itself(tmp_path: Path) -> None:
+    prepared = write_toys(tmp_path / "prepared")
+    changes = ("train.steps=200", "train.validate_every=100", "data.excerpt_seconds=0.1", "data.batch_size=8", "train.threads=null")
+    found = finish(command(tmp_path / "long", prepared, *changes), OMP_NUM_THREADS="2")
+    assert read_notes(found["weights"])["notes"]["processes"] == 2
 
 
 @pytest.mark.slow

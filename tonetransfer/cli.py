@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         With 2 for a command that was not understood, with 0 after ``--help``.
     """
     arguments = build_parser().parse_args(argv)
+    arguments.is_program = argv is None
     heard: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what other packages say while they are loaded

@@ -414,18 +414,20 @@ def train(arguments: Namespace) -> Report:
     changes += [] if arguments.room else ["room.learn=false"]
     settings = read_settings(arguments.config, arguments.overrides + changes)
     if isinstance(settings, SoloSettings):
-        return _train_solo(settings, resume=arguments.resume)
+        return _train_solo(settings, resume=arguments.resume, alone=arguments.is_program)
     from . import train as training
 
     weights = training.train(settings, resume=arguments.resume)
     return {"weights": str(weights)}, [str(weights)]
 
 
-def _train_solo(settings: Any, *, resume: bool) -> Report:
-    """One instrument: what it is like before and after."""
+def _train_solo(settings: Any, *, resume: bool, alone: bool) -> Report:
+    """One instrument: what it is like before and after. `alone`: this command is the process, and may be begun again beside itself."""
     from .dataset import Prepared
-    from .solo import train_solo
+    from .solo import processes_for, train_solo
 
+    if alone and settings.train.devices == "auto":
+        settings = settings.model_copy(update={"train": settings.train.model_copy(update={"devices": processes_for(settings)})})
     weights, notes = train_solo(settings, lambda grid: Prepared(settings.data.prepared, grid), resume=resume)
     keys = ("steps", "before", "after", "alarms", "minutes", "processor_minutes")
     result = {"weights": str(weights), "card": str(weights.with_suffix(".md"))} | {key: notes[key] for key in keys}

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from .compiling import in_loops
 from .convert import db_to_amplitude, hz_to_midi
 from .loudness import FLOOR_DB
 from .recurrence import follow, learn
@@ -140,12 +141,10 @@ class Decoder(nn.Module):
     def _remember(self, h: torch.Tensor, memory: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """What the GRU makes of (batch, n_frames, width), and its state behind it."""
         learning = torch.is_grad_enabled() and (h.requires_grad or next(self.memory.parameters()).requires_grad)
-        exporting = torch.jit.is_tracing() or torch.compiler.is_compiling()
-        ours = h.device.type == "cpu" and h.dtype == torch.float32 and not torch.is_autocast_enabled("cpu") and not exporting
-        if ours and learning:
-            return learn(self.memory, h, memory)
-        if not ours or len(h) > 1:
+        if not in_loops(h):
             return self.memory(h, memory)
+        if learning or len(h) > 1:
+            return learn(self.memory, h, memory)
         state = h.new_zeros(1, 1, h.shape[-1]) if memory is None else memory
         remembered = torch.from_numpy(follow(self.memory, h[0], state[0, 0]))[None]
         return remembered, remembered[:, -1:]

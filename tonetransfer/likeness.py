@@ -17,7 +17,7 @@ import torch
 from .decoder import Decoder
 from .dynamics import QUANTILES
 from .frames import FrameGrid
-from .losses import audible_distance, heard_difference
+from .losses import Audible, heard_difference
 from .model import Instrument, TimbreModel
 from .synth import SynthParams, below_nyquist
 
@@ -105,7 +105,7 @@ def likeness_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, la
         distance_weight=DISTANCE_WEIGHT,
         loudness_weight=LOUDNESS_WEIGHT,
         faint_db=FAINT_DB,
-        audible=lambda x, y: AUDIBLE_WEIGHT * audible_distance(x, y, faintest, floor),
+        audible=Audible(AUDIBLE_WEIGHT, faintest, floor),
     )
     return loss
 

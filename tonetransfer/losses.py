@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from .loudness import N_FFT, level_db
-from .spectral import magnitudes
+from .compiling import in_loops
+from .loudness import N_FFT, level_db, power_weighting
+from .spectral import hann, magnitudes
+from .threads import side_by_side
 
 FFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
+BLOCK = (
+    1 << 16
+)  # samples under windows that are compared at a time: larger ones leave the cache, with smaller ones threads wait for each other
 FLOOR = 1e-3  # of a magnitude with a Hann window of 2048: the same floor as the log-spectral distance that judges the result
 
 
@@ -50,37 +55,17 @@ def spectral_loss(
     total = audio.new_zeros(())
     for n_fft in sizes:
         x, y = (known or {}).get(n_fft) or [magnitudes(signal, n_fft, n_fft // 4) for signal in (audio, target)]
-        weight = distance_weight if n_fft == (2048 if 2048 in sizes else sizes[0]) else 0.0
-        total = total + _Difference.apply(x, y, (2048 / n_fft) ** 0.5, 1.0 / len(sizes), weight)
+        scale, weight = (2048 / n_fft) ** 0.5, distance_weight if n_fft == _judged(sizes) else 0.0
+        logs = torch.log(x * scale + FLOOR) - torch.log(y * scale + FLOOR)
+        total = total + (scale * (x - y).abs().mean() + logs.abs().mean()) / len(sizes)
+        if weight:
+            total = total + weight * (logs.square().mean(dim=-2) + 1e-6).sqrt().mean()
     return total
 
 
-class _Difference(torch.autograd.Function):
-    """share * (mean |x - y| + mean |log x - log y|) + weight * mean over frames of the RMS of log x - log y, of (batch, n_bins, n_frames).
-
-    The gradient is made on the way, in place: autograd goes over all bins three times as often.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, y: torch.Tensor, scale: float, share: float, weight: float) -> torch.Tensor:
-        floored = x * scale + FLOOR
-        logs = floored.log().sub_((y * scale).add_(FLOOR).log_())
-        plain = (x - y).mul_(scale)
-        total = share * (plain.abs().mean() + logs.abs().mean())
-        if weight:
-            distance = (logs.square().mean(dim=-2, keepdim=True) + 1e-6).sqrt()
-            total = total + weight * distance.mean()
-        if ctx.needs_input_grad[0]:
-            slope = logs.sign().mul_(share / x.numel())
-            if weight:
-                slope.addcmul_(logs, weight / (x.numel() * distance))
-            ctx.save_for_backward(slope.div_(floored).add_(plain.sign_(), alpha=share / x.numel()).mul_(scale))
-        return total
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return ctx.saved_tensors[0] * grads[0], None, None, None, None
+def _judged(sizes: Sequence[int]) -> int:
+    """The FFT size of the log-spectral distance."""
+    return 2048 if 2048 in sizes else sizes[0]
 
 
 def audible_distance(x: torch.Tensor, y: torch.Tensor, faintest: float, floor: float) -> torch.Tensor:
@@ -98,27 +83,10 @@ def audible_distance(x: torch.Tensor, y: torch.Tensor, faintest: float, floor: f
     -------
     Tensor [shape=()]
     """
-    return _AudibleDistance.apply(x, y, faintest, floor)
-
-
-class _AudibleDistance(torch.autograd.Function):
-    """As :class:`_Difference`, the gradient is made on the way."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, y: torch.Tensor, faintest: float, floor: float) -> torch.Tensor:
-        audible = ((x > faintest) | (y > faintest)).to(x)
-        floored = x.clamp(min=floor)
-        logs = floored.log().sub_(y.clamp(min=floor).log_()).mul_(audible)
-        count = audible.sum((-2, -1), keepdim=True).clamp(min=1.0)
-        distance = (logs.square().sum((-2, -1), keepdim=True) / count + 1e-6).sqrt()
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(logs.div_(floored.mul_(len(x) * count * distance)).mul_(x > floor))
-        return distance.mean()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return ctx.saved_tensors[0] * grads[0], None, None, None
+    audible = ((x > faintest) | (y > faintest)).to(x)
+    logs = (torch.log(x.clamp(min=floor)) - torch.log(y.clamp(min=floor))) * audible
+    count = audible.sum((-2, -1)).clamp(min=1.0)
+    return (logs.square().sum((-2, -1)) / count + 1e-6).sqrt().mean()
 
 
 def level_distance(x: torch.Tensor, y: torch.Tensor, sample_rate: int, faintest_db: float) -> torch.Tensor:
@@ -139,6 +107,14 @@ def level_distance(x: torch.Tensor, y: torch.Tensor, sample_rate: int, faintest_
     return ((level - wanted).abs() * (wanted > faintest_db)).mean()
 
 
+class Audible(NamedTuple):
+    """How much :func:`audible_distance` weighs, and between which magnitudes it hears."""
+
+    weight: float
+    faintest: float
+    floor: float
+
+
 def heard_difference(
     sound: torch.Tensor,
     target: torch.Tensor,
@@ -148,11 +124,9 @@ def heard_difference(
     distance_weight: float,
     loudness_weight: float,
     faint_db: float,
-    audible: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    audible: Audible | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """All that training compares sounds by: :func:`spectral_loss` and :func:`level_distance`, and what else is asked of the spectra.
-
-    On a processor excerpt by excerpt, gradient and all, so that spectra stay in its cache.
+    """All that training compares sounds by: :func:`spectral_loss`, :func:`level_distance` and :func:`audible_distance`.
 
     Parameters
     ----------
@@ -160,12 +134,11 @@ def heard_difference(
         The target is given: no gradient goes there.
     sample_rate : int [Hz]
     sizes : sequence of int [samples]
-        Of FFTs.
+        Of FFTs; that of loudness is among them.
     distance_weight, loudness_weight : float, >= 0
     faint_db : float
         Loudness is compared where the target's is above.
-    audible : callable or None
-        What is added, given the magnitudes of both, (batch, 1025, n_frames), as a mean over excerpts.
+    audible : Audible or None
 
     Returns
     -------
@@ -173,44 +146,72 @@ def heard_difference(
     off_db : Tensor [shape=()]
         Mean difference of loudness, for information: it is in the loss.
     """
+    if in_loops(sound):
+        weights = distance_weight, loudness_weight, faint_db, audible
+        return _CompiledDifference.apply(sound, target, sample_rate, tuple(sizes), *weights)
+    pair = [magnitudes(signal, N_FFT, N_FFT // 4) for signal in (sound, target)]
+    off_db = level_distance(pair[0], pair[1], sample_rate, faint_db)
+    loss = spectral_loss(sound, target, sizes, distance_weight=distance_weight, known={N_FFT: pair}) + loudness_weight * off_db
+    if audible is not None:
+        loss = loss + audible.weight * audible_distance(pair[0], pair[1], audible.faintest, audible.floor)
+    return loss, off_db.detach()
 
-    def compare(one: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        pair = magnitudes(one, N_FFT, N_FFT // 4), magnitudes(wanted, N_FFT, N_FFT // 4)
-        off_db = level_distance(*pair, sample_rate, faint_db)
-        loss = spectral_loss(one, wanted, sizes, distance_weight=distance_weight, known={N_FFT: pair}) + loudness_weight * off_db
-        return (loss if audible is None else loss + audible(*pair)), off_db
 
-    n_pieces = len(sound) if sound.device.type == "cpu" else 1
-    return _PieceByPiece.apply(sound, target, compare, n_pieces)
-
-
-class _PieceByPiece(torch.autograd.Function):
-    """Mean over excerpts of (loss, figure) = compare(sound, target), a piece of the batch at a time; the loss can be differentiated."""
+class _CompiledDifference(torch.autograd.Function):
+    """The same, excerpts side by side; their gradients are made on the way, with the sums that they need."""
 
     @staticmethod
     def forward(
-        ctx: Any, sound: torch.Tensor, target: torch.Tensor, compare: Callable[..., tuple[torch.Tensor, torch.Tensor]], n_pieces: int
+        ctx: Any,
+        sound: torch.Tensor,
+        target: torch.Tensor,
+        sample_rate: int,
+        sizes: tuple[int, ...],
+        distance_weight: float,
+        loudness_weight: float,
+        faint_db: float,
+        audible: Audible | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        total, learned = sound.new_zeros(2), ctx.needs_input_grad[0]
-        slopes = []
-        for one, wanted in zip(sound.tensor_split(n_pieces), target.tensor_split(n_pieces), strict=True):
-            share = len(one) / len(sound)
-            with torch.set_grad_enabled(learned):
-                one = one.detach().requires_grad_(learned)
-                found = compare(one, wanted)
-            if learned:
-                slopes.append(share * torch.autograd.grad(found[0], one)[0])
-            total += share * torch.stack(found).detach()
-        if learned:
-            ctx.save_for_backward(torch.cat(slopes))
-        loss, figure = total.unbind()
+        from . import kernels
+
+        pairs = list(zip(*(signal.detach().contiguous().numpy() for signal in (sound, target)), strict=True))
+        weighting, faint_power = power_weighting(sample_rate).numpy(), 10.0 ** (faint_db / 10.0)
+
+        def excerpt(i: int) -> tuple[float, float, np.ndarray]:
+            loss, off_db, slope = 0.0, 0.0, np.zeros_like(pairs[i][0])
+            for n_fft in sizes:
+                hop, window = n_fft // 4, hann(n_fft).numpy()
+                frames = np.empty((2, 1 + len(slope) // hop, n_fft), np.float32)
+                for signal, into in zip(pairs[i], frames, strict=True):
+                    kernels.cut(signal, window, hop, into)
+                spectra = torch.fft.rfft(torch.from_numpy(frames)).numpy()
+                back = np.empty_like(spectra[0])
+                fixed = (2048 / n_fft) ** 0.5, FLOOR, 1.0 / len(sizes), distance_weight if n_fft == _judged(sizes) else 0.0
+                level = weighting if n_fft == N_FFT else weighting[:0], loudness_weight, faint_power
+                found = kernels.difference(spectra[0], spectra[1], *fixed, *level, back)
+                kernels.overlap(_waves(back, n_fft), window, hop, slope)
+                loss, off_db = loss + found[0], off_db + found[1]
+                if n_fft == N_FFT and audible is not None:
+                    distance = kernels.audible_difference(spectra[0], spectra[1], audible.faintest, audible.floor, audible.weight, back)
+                    kernels.overlap(_waves(back, n_fft), window, hop, slope)
+                    loss += audible.weight * distance
+            return loss, off_db, slope
+
+        losses, off_db, slopes = zip(*side_by_side(excerpt, len(pairs)), strict=True)
+        ctx.save_for_backward(torch.from_numpy(np.stack(slopes) / np.float32(len(pairs))))
+        loss, figure = sound.new_tensor(np.mean(losses)), sound.new_tensor(np.mean(off_db))
         ctx.mark_non_differentiable(figure)
         return loss, figure
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return ctx.saved_tensors[0] * grads[0], None, None, None
+        return ctx.saved_tensors[0] * grads[0], *[None] * 7
+
+
+def _waves(spectra: np.ndarray, n_fft: int) -> np.ndarray:
+    """(n_frames, n_bins) to (n_frames, n_fft): the sum of all bins, those that stand for two counted twice."""
+    return torch.fft.irfft(torch.from_numpy(spectra), n_fft, norm="forward").numpy()
 
 
 def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor, temperature: float = 0.15) -> torch.Tensor:

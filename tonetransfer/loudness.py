@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
 from .audio import LongAudio
@@ -60,6 +62,12 @@ def level_db(magnitudes: torch.Tensor, sample_rate: int) -> torch.Tensor:
     -------
     Tensor [shape=(..., n_frames)], dB re full scale, >= -120
     """
-    power = magnitudes.square() @ a_weighting(sample_rate, N_FFT).to(magnitudes)
+    power = magnitudes.square() @ power_weighting(sample_rate).to(magnitudes)
+    return 10.0 * torch.log10(power.clamp(min=10.0 ** (FLOOR_DB / 10.0)))
+
+
+@lru_cache(maxsize=8)
+def power_weighting(sample_rate: int) -> torch.Tensor:
+    """What each squared magnitude adds to the power of a frame, (N_FFT // 2 + 1,); a sine of 1 kHz and amplitude 1 has the power 1."""
     full_scale_sine = N_FFT * float(hann(N_FFT).square().sum()) / 4.0  # Parseval: a sine of amplitude 1, one-sided
-    return 10.0 * torch.log10((power / full_scale_sine).clamp(min=10.0 ** (FLOOR_DB / 10.0)))
+    return a_weighting(sample_rate, N_FFT) / full_scale_sine

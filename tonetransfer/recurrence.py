@@ -44,51 +44,42 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        from . import kernels
+
         n_frames, batch, width = *given.shape[:2], weight.shape[1]
         states = given.new_empty(n_frames + 1, batch, width)
         states[0] = state
         gates, new = given.new_empty(n_frames, batch, 2 * width), given.new_empty(n_frames, batch, width)
         recurrent, turned = given.new_empty(n_frames, batch, 3 * width), weight.t()
-        from_gates, from_new = recurrent[..., : 2 * width], recurrent[..., 2 * width :]
-        into = recurrent, from_gates, from_new, gates, new
-        frames = _by_frame(states[:-1], states[1:], given[..., : 2 * width], given[..., 2 * width :], *into)
-        for now, then, given_gates, given_new, product, of_gates, of_new, gate, fresh in frames:
-            torch.addmm(bias, now, turned, out=product)
-            torch.add(given_gates, of_gates, out=gate).sigmoid_()
-            torch.addcmul(given_new, gate[:, :width], of_new, out=fresh).tanh_()
-            torch.lerp(fresh, now, gate[:, width:], out=then)
-        ctx.save_for_backward(weight, states, gates, new, from_new)
+        products = zip(states[:-1].unbind(), recurrent.unbind(), strict=True)
+        tracks = _arrays(given.contiguous(), recurrent, states[:-1], gates, new, states[1:])
+        for (before, product), track in zip(products, tracks, strict=True):
+            torch.addmm(bias, before, turned, out=product)
+            kernels.remember(*track)
+        ctx.save_for_backward(weight, states, gates, new, recurrent)
         return states[1:]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *asked: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        weight, states, gates, new, from_new = ctx.saved_tensors
-        (wanted,) = asked
+        from . import kernels
+
+        weight, states, gates, new, recurrent = ctx.saved_tensors
         n_frames, batch, width = new.shape
-        reset, keep = gates[..., :width], gates[..., width:]
-        # What does not depend on what comes back from later frames, for all frames at once.
-        to_new = (1.0 - keep) * (1.0 - new.square())
-        to_keep = (states[:-1] - new) * keep * (1.0 - keep)
-        to_reset = from_new * reset * (1.0 - reset)
-        back, d_new = new.new_empty(n_frames, batch, 3 * width), torch.empty_like(new)
-        from_later = _by_frame(wanted, to_new, to_keep, to_reset, reset, keep, d_new, back, *back.split(width, dim=-1))
+        to_state, to_input = (new.new_empty(n_frames, batch, 3 * width) for _ in range(2))
         later = new.new_zeros(batch, width)
-        for of_now, by_new, by_keep, by_reset, r, k, fresh, all_three, d_r, d_k, d_n in reversed(from_later):
-            later += of_now
-            torch.mul(later, by_new, out=fresh)
-            torch.mul(later, by_keep, out=d_k)
-            torch.mul(fresh, by_reset, out=d_r)
-            torch.mul(fresh, r, out=d_n)
-            later.mul_(k).addmm_(all_three, weight)
-        flat = back.flatten(0, 1)
-        d_weight = flat.t() @ states[:-1].flatten(0, 1)
-        return torch.cat([back[..., : 2 * width], d_new], dim=-1), d_weight, flat.sum(0), later
+        into = later.numpy()
+        tracks = _arrays(asked[0].contiguous(), gates, new, states[:-1], recurrent[..., 2 * width :], to_state, to_input)
+        for back, (wanted, *track) in zip(reversed(to_state.unbind()), reversed(tracks), strict=True):
+            kernels.recall(wanted, into, *track)
+            later.addmm_(back, weight)
+        flat = to_state.flatten(0, 1)
+        return to_input, flat.t() @ states[:-1].flatten(0, 1), flat.sum(0), later
 
 
-def _by_frame(*tracks: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
-    """Tensors (n_frames, ...) frame by frame."""
-    return list(zip(*(track.unbind() for track in tracks), strict=True))
+def _arrays(*tracks: torch.Tensor) -> list[tuple[np.ndarray, ...]]:
+    """Tensors (n_frames, ...) frame by frame, as arrays that share their memory."""
+    return list(zip(*(track.numpy() for track in tracks), strict=True))
 
 
 def follow(gru: nn.GRU, h: torch.Tensor, state: torch.Tensor) -> np.ndarray:

@@ -23,6 +23,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -46,6 +47,8 @@ from .train import half_precision
 from .weights import load_model, read_notes, save_model
 
 LAST_LAYERS = ("head.weight", "head.bias", "film_before.bias", "film_after.bias")
+WORTH_STEPS, EXCERPTS_EACH = 200, 4  # of a training for which another process is begun, and of a step for each
+COUPLED_EVERY = 4  # steps; what holds on to dynamics moves slowly, and takes two more passes through the decoder
 BOUND = ("train", "threads"), ("train", "output"), ("train", "devices"), ("train", "accelerator"), ("train", "tensorboard")  # may change
 
 
@@ -118,14 +121,14 @@ class Solo(lightning.LightningModule):
         settings, step = self.settings.train, self.global_step
         rng = np.random.default_rng([settings.seed, step, 1])
         sizes = two_sizes(rng)
-        kept = settings.coupling_weight > 0 and settings.start is not None
+        kept = settings.coupling_weight > 0 and settings.start is not None and step % COUPLED_EVERY == 0
         shift_db = drawn_shift_db(rng) if kept else None
         params, change = self.voice.params(batch, shift_db, half=self.in_half)
         loss = self._likeness(self.voice.in_room(render_batch(params, self.grid, batch.white)), batch, sizes)
         self.losses.append(float(loss.detach()))
         if shift_db is not None and change is not None:
             lost = coupling_lost(change, self.learned.decoder, self.learned.z, batch, shift_db)
-            loss = loss + settings.coupling_weight * lost
+            loss = loss + COUPLED_EVERY * settings.coupling_weight * lost
         return loss
 
     def _likeness(self, sound: torch.Tensor, batch: Batch, sizes: tuple[int, ...]) -> torch.Tensor:
@@ -204,7 +207,7 @@ class Solo(lightning.LightningModule):
             chosen = [value for key, value in self.moved.items() if key.split(".")[0] == part]
             if chosen:
                 groups.append({"params": chosen, "lr": rate, "weight_decay": settings.weight_decay if part == "decoder" else 0.0})
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, settings.steps, settings.warmup_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -283,14 +286,14 @@ def train_solo(settings: SoloSettings, prepared: Callable[[Any], PreparedFolder]
         Of the weights; the model card lies beside them.
     notes : dict
         What they say of their training: ``before`` and ``after`` as :func:`~tonetransfer.solo_measure.measure_solo` finds them, ``alarms``,
-        ``minutes``, ``processor_minutes`` and more.
+        ``minutes``, ``processor_minutes``, ``processes`` and more.
 
     Raises
     ------
     SettingsError, AudioError, WeightsError, MissingDependencyError
     """
     folder, train = settings.output, settings.train
-    if settings.data.batch_size < train.devices:
+    if train.devices != "auto" and settings.data.batch_size < train.devices:
         raise SettingsError(
             f"data.batch_size is {settings.data.batch_size}, train.devices {train.devices}; one excerpt or more each is wanted"
         )
@@ -326,11 +329,24 @@ def train_solo(settings: SoloSettings, prepared: Callable[[Any], PreparedFolder]
     model = solo.finished(start)
     notes = _notes(settings, material, solo, measure_solo(start, material), measure_solo(model, material))
     wall, processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
-    notes |= {"minutes": round(wall / 60.0, 2), "processor_minutes": round(processor / 60.0, 2)}
+    notes |= {"minutes": round(wall / 60.0, 2), "processor_minutes": round(processor / 60.0, 2), "processes": trainer.world_size}
     path = folder / f"{settings.name}.safetensors"
     save_model(path, model, notes=notes, overwrite=True)
     write_card(path, [one.to_dict() for one in model.instruments], notes)
     return path, notes
+
+
+def processes_for(settings: SoloSettings) -> int:
+    """How many processes a training on processors is worth, where it has the machine to itself: each starts with some seconds of its own.
+
+    One thread each: two processes learn from half as much again as two threads of one, which wait for each other.
+    """
+    if (began := os.environ.get("WORLD_SIZE")) is not None:  # a helper of a run that has decided
+        return int(began)
+    train = settings.train
+    if train.threads is not None or train.steps < WORTH_STEPS or train.accelerator == "gpu" or torch.cuda.is_available():
+        return 1
+    return max(min(torch.get_num_threads(), settings.data.batch_size // EXCERPTS_EACH), 1)
 
 
 @contextmanager
@@ -348,7 +364,9 @@ def _stdout_kept_clean() -> Iterator[None]:
 
 def _trainer(settings: SoloSettings, folder: Path) -> lightning.Trainer:
     train = settings.train
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    devices = 1 if train.devices == "auto" else train.devices
+    for talkative in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     loggers: list[Any] = [CSVLogger(folder, name="")]
     callbacks: list[Any] = [Judge(), Bar(), Alarms(), Keep(folder)]
     if train.tensorboard:
@@ -359,8 +377,8 @@ def _trainer(settings: SoloSettings, folder: Path) -> lightning.Trainer:
         limit_val_batches=0,  # Judge does it: after the step that it belongs to, and before the state is kept
         gradient_clip_val=train.gradient_clip,
         accelerator=train.accelerator,
-        devices=train.devices,
-        strategy="ddp" if train.devices > 1 else "auto",
+        devices=devices,
+        strategy=DDPStrategy(gradient_as_bucket_view=True, broadcast_buffers=False) if devices > 1 else "auto",
         use_distributed_sampler=False,
         logger=loggers,
         callbacks=callbacks,

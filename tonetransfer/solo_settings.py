@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -52,7 +52,7 @@ class SoloTrainSettings(Section):
     coupling_weight: float = Field(1.0, ge=0)  # what loudness does to a spectrum stays as it was learned from many instruments
     validate_every: int = Field(50, gt=0)  # steps
     patience: int = Field(6, gt=0)  # validations without a better one, then it ends
-    devices: int = Field(1, gt=0)  # processes or GPUs; more than one: distributed data parallel
+    devices: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"  # processes or GPUs, distributed data parallel; see solo.processes_for
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the networks; spectra and sound stay in float32
     tensorboard: bool = False  # figures, audio and spectrograms; needs the extra `tensorboard`

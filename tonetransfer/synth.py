@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from .compiling import in_loops
 from .frames import FrameGrid
 from .spectral import band_interpolation, hann, overlap_add
+from .threads import side_by_side
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
 STRETCH_FRAMES = 192  # rendered at a time: more would leave the processor's cache
@@ -303,6 +305,14 @@ class _FilteredNoise(torch.autograd.Function):
         return result, None, None
 
 
+@lru_cache(maxsize=8)
+def _between_bands(n_bands: int, n_fft: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """What :func:`~tonetransfer.spectral.band_interpolation` says, bin by bin: the band below, and how far it is to the next."""
+    shares = band_interpolation(n_bands, n_fft, sample_rate).numpy()
+    band = np.minimum((shares > 0).argmax(axis=0), n_bands - 2).astype(np.int32)
+    return band, shares[band + 1, np.arange(len(band))]
+
+
 def _noise_frame(hop: int) -> tuple[int, int]:
     """FFT size of a frame of noise, and for how many samples it may ring before and after its own two hops."""
     n_fft = max(NOISE_FFT, 1 << (4 * hop - 1).bit_length())
@@ -348,12 +358,76 @@ def render_batch(params: SynthParams, grid: FrameGrid, white: torch.Tensor | Non
     Tensor [shape=(..., n_frames * hop_length)]
     """
     hop = grid.hop_length
-    amplitudes = params.amplitude[..., None] * params.harmonic_distribution
-    tonal, _ = harmonic(hold_last(params.f0_hz, -1), hold_last(amplitudes, -2), grid)
+    f0_hz, magnitudes = hold_last(params.f0_hz, -1), hold_last(params.noise_magnitudes, -2)
+    amplitudes = hold_last(params.amplitude[..., None] * params.harmonic_distribution, -2)
     if white is None:
-        white = torch.rand(*params.f0_hz.shape[:-1], (params.n_frames + 2) * hop, device=tonal.device).sub_(0.5).mul_(12.0**0.5)
-    noise = filtered_noise(hold_last(params.noise_magnitudes, -2), white, grid)
-    return tonal + noise[..., hop:-hop]
+        white = torch.rand(*params.f0_hz.shape[:-1], (params.n_frames + 2) * hop, device=f0_hz.device).sub_(0.5).mul_(12.0**0.5)
+    if in_loops(f0_hz):
+        frames = (x.reshape(-1, *x.shape[-2:]) for x in (amplitudes, magnitudes))
+        sound: torch.Tensor = _CompiledRender.apply(f0_hz.reshape(-1, f0_hz.shape[-1]), *frames, white.reshape(-1, white.shape[-1]), grid)
+        return sound.reshape(*params.f0_hz.shape[:-1], -1)
+    tonal, _ = harmonic(f0_hz, amplitudes, grid)
+    return tonal + filtered_noise(magnitudes, white, grid)[..., hop:-hop]
+
+
+class _CompiledRender(torch.autograd.Function):
+    """:func:`harmonic` and :func:`filtered_noise` in one, excerpts side by side.
+
+    f0 (batch, n_frames + 1), amplitudes (..., n_harmonics), magnitudes (..., n_bands), white noise (batch, (n_frames + 2) * hop) -> sound.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, f0_hz: torch.Tensor, amplitudes: torch.Tensor, magnitudes: torch.Tensor, white: torch.Tensor, grid: FrameGrid
+    ) -> torch.Tensor:
+        from . import kernels
+
+        hop, n_hops, n_harmonics = grid.hop_length, f0_hz.shape[1] - 1, amplitudes.shape[-1]
+        n_points, (n_fft, before) = _period_length(n_harmonics), _noise_frame(hop)
+        sines = amplitudes * _unsmoothed(n_harmonics, n_points)
+        f0, a, m, w = (x.detach().contiguous().numpy() for x in (f0_hz.double(), sines, magnitudes, white))
+        window, flat = np.pad(hann(2 * hop).numpy(), before), np.ones(n_fft, np.float32)
+        bands = _between_bands(m.shape[-1], n_fft, grid.sample_rate)
+
+        def excerpt(i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            spectrum = np.zeros((n_hops + 1, n_points // 2 + 1), np.complex64)
+            spectrum.imag[:, 1 : n_harmonics + 1] = a[i]
+            sound, place = (np.empty((n_hops, hop), np.float32) for _ in range(2))
+            kernels.read_periods(torch.fft.irfft(torch.from_numpy(spectrum)).numpy(), f0[i], grid.sample_rate, place, sound)
+            frames = np.empty((n_hops + 2, n_fft), np.float32)
+            kernels.cut(w[i], window, hop, frames)
+            noise = torch.fft.rfft(torch.from_numpy(frames[1:])).numpy()  # the white noise begins one hop early
+            coloured = torch.empty(noise.shape, dtype=torch.complex64)
+            kernels.filtered(noise, m[i], *bands, coloured.numpy())
+            kernels.overlap(torch.fft.irfft(coloured).numpy(), flat, hop, sound.reshape(-1))
+            return sound.reshape(-1), place, noise
+
+        sounds, *ctx.kept = zip(*side_by_side(excerpt, len(f0)), strict=True)
+        ctx.grid, ctx.n_harmonics, ctx.n_bands, ctx.bands = grid, n_harmonics, m.shape[-1], bands
+        return torch.from_numpy(np.stack(sounds))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        from . import kernels
+
+        hop, n_harmonics, (places, noises) = ctx.grid.hop_length, ctx.n_harmonics, ctx.kept
+        slopes = grads[0].contiguous().numpy().reshape(len(places), -1, hop)
+        n_points, (n_fft, _) = _period_length(n_harmonics), _noise_frame(hop)
+        n_hops, flat = slopes.shape[1], np.ones(n_fft, np.float32)
+        unsmoothed = _unsmoothed(n_harmonics, n_points).numpy() * np.float32(2.0 / n_points)
+
+        def excerpt(i: int) -> tuple[np.ndarray, np.ndarray]:
+            periods, frames = torch.zeros(n_hops + 1, n_points), torch.empty(n_hops + 1, n_fft)
+            kernels.write_periods(slopes[i], places[i], periods.numpy())
+            sines = torch.fft.rfft(periods).numpy().imag[:, 1 : n_harmonics + 1] * unsmoothed
+            kernels.cut(slopes[i].reshape(-1), flat, hop, frames.numpy())
+            gains = np.empty((n_hops + 1, ctx.n_bands), np.float32)
+            kernels.gains_asked(noises[i], torch.fft.rfft(frames).numpy(), *ctx.bands, n_fft, gains)
+            return sines, gains
+
+        asked = zip(*side_by_side(excerpt, len(slopes)), strict=True)
+        return None, *(torch.from_numpy(np.stack(rows)) for rows in asked), None, None
 
 
 def render_stream(pieces: Iterable[SynthParams], grid: FrameGrid, *, seed: int = 0) -> Iterator[torch.Tensor]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
+from threading import Barrier
 from typing import TypeVar, cast
 
 import threadpoolctl
@@ -24,6 +27,29 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
         while (item := following.result()) is not end:
             following = worker.submit(next, made, end)
             yield cast(Item, item)
+
+
+def side_by_side(work: Callable[[int], Item], count: int) -> list[Item]:
+    """``[work(0), ..., work(count - 1)]``, in as many threads as torch uses, which divides nothing further there.
+
+    Worth it where `work` seldom holds the interpreter's lock.
+    """
+    n_threads = min(torch.get_num_threads(), count)
+    if n_threads < 2:
+        return [work(i) for i in range(count)]
+    return list(_workers(n_threads, os.getpid()).map(work, range(count)))
+
+
+@lru_cache(maxsize=1)
+def _workers(n_threads: int, _process: int) -> ThreadPoolExecutor:
+    """Threads that are kept, with the memory that they use: a new one would take its pages from the system again."""
+    before, all_there = torch.get_num_threads(), Barrier(n_threads + 1)
+    workers = ThreadPoolExecutor(n_threads, "tonetransfer", torch.set_num_threads, (1,))
+    for _ in range(n_threads):
+        workers.submit(all_there.wait)
+    all_there.wait()
+    torch.set_num_threads(before)  # what threads take that are begun later: each has its own number
+    return workers
 
 
 @contextmanager
