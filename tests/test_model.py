@@ -159,6 +159,14 @@ def test_the_recurrence_learns_as_that_of_torch(n_frames: int) -> None:
         torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_the_recurrence_bears_what_is_large_and_hides_no_nan() -> None:
+    gru = torch.nn.GRU(8, 8, batch_first=True)
+    h = torch.tensor([[[1e4] * 8, [-1e4] * 8], [[0.0] * 8, [torch.nan] + [0.0] * 7]])
+    states, _ = recurrence.learn(gru, h)
+    torch.testing.assert_close(states[0], gru(h[:1])[0][0], rtol=1e-5, atol=1e-6)
+    assert bool(states[1, 0].isfinite().all()) and bool(states[1, 1].isnan().all())
+
+
 def test_one_sound_and_a_batch_are_decoded_alike() -> None:
     """One sound goes through NumPy, two from which is learned through frames of our own; pieces go on from where the last one ended."""
     model = make_model(decoder_width=64)

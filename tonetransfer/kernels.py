@@ -93,7 +93,8 @@ def exponential(x: Any, scales: Any, out: Any) -> None:
     """
     bits = scales.view(np.int32)
     for i in range(len(x)):
-        value = min(max(x[i], -LARGEST), LARGEST)
+        value = -LARGEST if x[i] < -LARGEST else x[i]  # min and max would make a number of what is none
+        value = LARGEST if value > LARGEST else value
         m = np.float32(math.floor(value * (ONE / LOG_2) + HALF))
         r = (value - m * LOG_2_HIGH) - m * LOG_2_LOW
         series = np.float32(1.0 / 720.0) * r + np.float32(1.0 / 120.0)

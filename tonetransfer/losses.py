@@ -14,9 +14,6 @@ from .spectral import hann, magnitudes
 from .threads import side_by_side
 
 FFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
-BLOCK = (
-    1 << 16
-)  # samples under windows that are compared at a time: larger ones leave the cache, with smaller ones threads wait for each other
 FLOOR = 1e-3  # of a magnitude with a Hann window of 2048: the same floor as the log-spectral distance that judges the result
 
 
