@@ -188,7 +188,7 @@ def _training(model: TimbreModel, audio: torch.Tensor, batch: int) -> dict[str, 
     learner.encoder.load_state_dict(model.encoder.state_dict())
     learner.decoder.load_state_dict(model.decoder.state_dict())
     learner.train()
-    optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-5)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-5, fused=True)
     target = torch.stack([looped(audio.roll(-i * rate // 2), rate) for i in range(batch)])
     reference = torch.stack([looped(audio.roll(i * rate // 3), 2 * rate) for i in range(2 * batch)])
     f0_hz, loud = torch.full((batch, grid.n_frames(rate)), 440.0), loudness_db(target, grid)

@@ -206,7 +206,7 @@ class Training(lightning.LightningModule):
                 {"params": self.model.decoder.parameters(), "lr": settings.learning_rate, "weight_decay": 1e-4},
                 {"params": self.table.parameters(), "lr": settings.table_learning_rate, "weight_decay": 0.0},
             ]
-        optimizer = torch.optim.AdamW(networks, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(networks, betas=(0.9, 0.98), fused=True)
         steps = settings.encoder_steps if self.encoder_first else settings.steps
 
         def factor(step: int) -> float:
