@@ -39,12 +39,18 @@ def row(n: int) -> Any:
 
 
 @compiled
+def overlapping(begin: int, n_fft: int, n_samples: int) -> tuple[int, int]:
+    """Which samples of a frame that begins at sample `begin` of a signal lie in the signal: the first, and one past the last."""
+    return min(max(0, -begin), n_fft), max(min(n_fft, n_samples - begin), 0)
+
+
+@compiled
 def cut(signal: Any, window: Any, hop: int, frames: Any) -> None:
     """Frames (n_frames, n_fft) of a signal (n_samples,) under a window; frame t is centred on sample t * hop, zeros beyond the ends."""
     n_frames, n_fft = frames.shape
     for t in range(n_frames):
         begin = t * hop - n_fft // 2
-        low, high = min(max(0, -begin), n_fft), max(min(n_fft, len(signal) - begin), 0)
+        low, high = overlapping(begin, n_fft, len(signal))
         frame = frames[t]
         frame[:low] = ZERO
         frame[high:] = ZERO
@@ -59,7 +65,7 @@ def overlap(frames: Any, window: Any, hop: int, signal: Any) -> None:
     n_frames, n_fft = frames.shape
     for t in range(n_frames):
         begin = t * hop - n_fft // 2
-        low, high = min(max(0, -begin), n_fft), max(min(n_fft, len(signal) - begin), 0)
+        low, high = overlapping(begin, n_fft, len(signal))
         into, part, shape = signal[begin + low : begin + high], frames[t, low:high], window[low:high]
         for i in range(len(into)):
             into[i] += part[i] * shape[i]

@@ -144,8 +144,7 @@ def heard_difference(
         Mean difference of loudness, for information: it is in the loss.
     """
     if in_loops(sound):
-        weights = distance_weight, loudness_weight, faint_db, audible
-        return _CompiledDifference.apply(sound, target, sample_rate, tuple(sizes), *weights)
+        return _CompiledDifference.apply(sound, target, sample_rate, tuple(sizes), distance_weight, loudness_weight, faint_db, audible)
     pair = [magnitudes(signal, N_FFT, N_FFT // 4) for signal in (sound, target)]
     off_db = level_distance(pair[0], pair[1], sample_rate, faint_db)
     loss = spectral_loss(sound, target, sizes, distance_weight=distance_weight, known={N_FFT: pair}) + loudness_weight * off_db
@@ -172,7 +171,7 @@ class _CompiledDifference(torch.autograd.Function):
         from . import kernels
 
         pairs = list(zip(*(signal.detach().contiguous().numpy() for signal in (sound, target)), strict=True))
-        weighting, faint_power = power_weighting(sample_rate).numpy(), 10.0 ** (faint_db / 10.0)
+        weighting, faint_power, learned = power_weighting(sample_rate).numpy(), 10.0 ** (faint_db / 10.0), ctx.needs_input_grad[0]
 
         def excerpt(i: int) -> tuple[float, float, np.ndarray]:
             loss, off_db, slope = 0.0, 0.0, np.zeros_like(pairs[i][0])
@@ -186,16 +185,19 @@ class _CompiledDifference(torch.autograd.Function):
                 fixed = (2048 / n_fft) ** 0.5, FLOOR, 1.0 / len(sizes), distance_weight if n_fft == _judged(sizes) else 0.0
                 level = weighting if n_fft == N_FFT else weighting[:0], loudness_weight, faint_power
                 found = kernels.difference(spectra[0], spectra[1], *fixed, *level, back)
-                kernels.overlap(_waves(back, n_fft), window, hop, slope)
+                if learned:
+                    kernels.overlap(_waves(back, n_fft), window, hop, slope)
                 loss, off_db = loss + found[0], off_db + found[1]
                 if n_fft == N_FFT and audible is not None:
                     distance = kernels.audible_difference(spectra[0], spectra[1], audible.faintest, audible.floor, audible.weight, back)
-                    kernels.overlap(_waves(back, n_fft), window, hop, slope)
+                    if learned:
+                        kernels.overlap(_waves(back, n_fft), window, hop, slope)
                     loss += audible.weight * distance
             return loss, off_db, slope
 
         losses, off_db, slopes = zip(*side_by_side(excerpt, len(pairs)), strict=True)
-        ctx.save_for_backward(torch.from_numpy(np.stack(slopes) / np.float32(len(pairs))))
+        if learned:
+            ctx.save_for_backward(torch.from_numpy(np.stack(slopes) / np.float32(len(pairs))))
         loss, figure = sound.new_tensor(np.mean(losses)), sound.new_tensor(np.mean(off_db))
         ctx.mark_non_differentiable(figure)
         return loss, figure

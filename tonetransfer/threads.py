@@ -34,8 +34,8 @@ def side_by_side(work: Callable[[int], Item], count: int) -> list[Item]:
 
     Worth it where `work` seldom holds the interpreter's lock.
     """
-    n_threads = min(torch.get_num_threads(), count)
-    if n_threads < 2:
+    n_threads = torch.get_num_threads()
+    if min(n_threads, count) < 2:
         return [work(i) for i in range(count)]
     return list(_workers(n_threads, os.getpid()).map(work, range(count)))
 
