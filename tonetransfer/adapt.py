@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from .convert import hz_to_midi
-from .dynamics import QUANTILES, map_loudness
+from .dynamics import QUANTILES, map_levels
 from .f0 import VOICED_OFF, VOICED_ON
 from .fit import GRACE_FRAMES
 from .listen import Heard
@@ -176,8 +176,7 @@ class Adapter:
         played = self._quantiles()
         self._loud_db = float(played[-1])
         if quantiles is not None:
-            levels = torch.from_numpy(self._edges).float()
-            self._wanted_map = map_loudness(levels, torch.from_numpy(played).float(), quantiles).numpy().astype(np.float64)
+            self._wanted_map = map_levels(self._edges, played, quantiles.double().numpy())
             self._map = self._wanted_map.copy() if self._map is None else self._map
 
     def _mapped(self, loudness_db: float) -> float:

@@ -46,9 +46,15 @@ def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.
     -------
     Tensor [shape=(...)], dB
     """
-    mapped = _interpolate(loudness_db, source, target[-1] + torch.maximum(source - source[-1], target - target[-1]))
-    moved = loudness_db + (target[-1] - source[-1])
-    return torch.minimum(torch.maximum(moved, mapped - freedom_db), mapped + freedom_db)
+    levels, played, plays = (x.detach().cpu().numpy() for x in (loudness_db, source, target))
+    return torch.from_numpy(map_levels(levels, played, plays, freedom_db=freedom_db)).to(loudness_db)
+
+
+def map_levels(levels_db: np.ndarray, source: np.ndarray, target: np.ndarray, *, freedom_db: float = FREEDOM_DB) -> np.ndarray:
+    """:func:`map_loudness` of arrays: played live, a mapping is drawn ten times a second."""
+    mapped = _interpolate(levels_db, source, target[-1] + np.maximum(source - source[-1], target - target[-1]))
+    moved = levels_db + (target[-1] - source[-1])
+    return np.minimum(np.maximum(moved, mapped - levels_db.dtype.type(freedom_db)), mapped + levels_db.dtype.type(freedom_db))
 
 
 def scale_dynamics(loudness_db: torch.Tensor, notes: torch.Tensor, amount: float, frame_rate: float) -> torch.Tensor:
@@ -80,10 +86,10 @@ def scale_dynamics(loudness_db: torch.Tensor, notes: torch.Tensor, amount: float
     return loudness_db + torch.from_numpy(gain_db).to(loudness_db)
 
 
-def _interpolate(x: torch.Tensor, knots: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def _interpolate(x: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Piecewise linear through (knots, values); beyond the ends the offset of the end holds."""
-    knots = knots + torch.arange(len(knots)) * 1e-4  # equal quantiles (one long note) must not divide by zero
-    i = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
-    slope = (values[i] - values[i - 1]) / (knots[i] - knots[i - 1])
-    inside = values[i - 1] + slope * (x - knots[i - 1])
-    return torch.where(x < knots[0], x + values[0] - knots[0], torch.where(x > knots[-1], x + values[-1] - knots[-1], inside))
+    knots = knots + np.arange(len(knots), dtype=knots.dtype) * knots.dtype.type(1e-4)  # equal quantiles must not divide by zero
+    i = np.clip(np.searchsorted(knots, x), 1, len(knots) - 1)
+    slope = np.diff(values) / np.diff(knots)
+    inside = values[i - 1] + slope[i - 1] * (x - knots[i - 1])
+    return np.where(x < knots[0], x + values[0] - knots[0], np.where(x > knots[-1], x + values[-1] - knots[-1], inside))

@@ -69,6 +69,8 @@ class Listener:
         self.grid, self.look_ahead, self.path_frames = grid, look_ahead, path_frames
         self._tracker = CausalTracker(grid, look_ahead, path_frames=path_frames)
         self.reset()
+        self.push(np.zeros(look_ahead + grid.hop_length))  # what is loaded at first must not be waited for later
+        self.reset()
 
     @property
     def latency_samples(self) -> int:

@@ -306,7 +306,7 @@ class _FilteredNoise(torch.autograd.Function):
 
 
 @lru_cache(maxsize=8)
-def _between_bands(n_bands: int, n_fft: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+def between_bands(n_bands: int, n_fft: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """What :func:`~tonetransfer.spectral.band_interpolation` says, bin by bin: the band below, and how far it is to the next."""
     shares = band_interpolation(n_bands, n_fft, sample_rate).numpy()
     band = np.minimum((shares > 0).argmax(axis=0), n_bands - 2).astype(np.int32)
@@ -387,7 +387,7 @@ class _CompiledRender(torch.autograd.Function):
         sines = amplitudes * _unsmoothed(n_harmonics, n_points)
         f0, a, m, w = (x.detach().contiguous().numpy() for x in (f0_hz.double(), sines, magnitudes, white))
         window, flat = np.pad(hann(2 * hop).numpy(), before), np.ones(n_fft, np.float32)
-        bands = _between_bands(m.shape[-1], n_fft, grid.sample_rate)
+        bands = between_bands(m.shape[-1], n_fft, grid.sample_rate)
 
         def excerpt(i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             spectrum = np.zeros((n_hops + 1, n_points // 2 + 1), np.complex64)

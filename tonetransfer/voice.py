@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 import scipy.fft
 import torch
-from scipy.special import expit
 from torch import nn
 
 from .convert import db_to_amplitude
@@ -23,8 +22,9 @@ from .decoder import LARGEST_GAIN, SILENT_DB, Decoder
 from .follow import LARGEST_DB, TOLERANCE_DB
 from .frames import FrameGrid
 from .loudness import FLOOR_DB
-from .spectral import a_weighting, band_centres_hz, band_interpolation, hann
-from .synth import NOISE_FFT, SynthParams, white_noise
+from .spectral import a_weighting, band_centres_hz, hann
+from .synth import NOISE_FFT, SynthParams, between_bands, white_noise
+from .voice_kernels import between_rows, decode, harmonics, legal, shaped, sounding_power
 
 Noise = Literal["prompt", "exact"]
 NYQUIST_MARGIN = 2.0 ** (1 / 12)  # f0 may rise by so much until the next frame
@@ -32,7 +32,6 @@ FOLLOW_S = 0.05  # time in which the loudness is brought to what was asked
 QUIETEST_MAGNITUDE = 1e-9
 WHITE_FRAMES = 16  # drawn at a time
 TABLED_MIDI, TABLED_DB = (12.0, 120.0, 16), (-101.0, 1.0, 8)  # first, last, places per semitone and per decibel
-GROUP = 10  # harmonics that share one factor; the square root of their number needs the fewest sines
 
 
 def highest_so_far(f0_hz: torch.Tensor) -> torch.Tensor:
@@ -81,7 +80,7 @@ def prompt_noise(magnitudes: np.ndarray, white: np.ndarray, grid: FrameGrid) -> 
         To be overlap-added; each begins one hop before its frame's instant.
     """
     n_fft = noise_fft(grid)
-    response = np.maximum(magnitudes @ _interpolation(magnitudes.shape[-1], n_fft, grid.sample_rate), np.float32(QUIETEST_MAGNITUDE))
+    response = np.maximum(_responses(magnitudes, n_fft, grid.sample_rate), np.float32(QUIETEST_MAGNITUDE))
     # Minimum phase from the real cepstrum, folded to positive times (Oppenheim and Schafer, Discrete-Time Signal Processing, ch. 13).
     cepstrum = scipy.fft.irfft(np.log(response), n_fft, axis=-1)  # float32 throughout: noise 140 dB down
     cepstrum[:, 1 : n_fft // 2] *= 2.0
@@ -113,16 +112,14 @@ class FrameDecoder:
         of_pitch, of_level, self._of_timbres = (np.ascontiguousarray(part) for part in np.split(before, 3, axis=1))
         self._at_pitch = _Curve(lambda midi: _array(decoder.see_pitch(midi)) @ of_pitch.T, *TABLED_MIDI)
         self._at_level = _Curve(lambda level: _array(decoder.see_level(level)) @ of_level.T, *TABLED_DB)
-        self._after, self._after_bias = _linear(decoder.after)
+        self._after, self._head = _linear(decoder.after), _linear(decoder.head)
         self._film_before, self._film_after = _linear(decoder.film_before), _linear(decoder.film_after)
-        self._head, self._head_bias = _linear(decoder.head)
         self._spectrum = _array(decoder.spectrum.weight)
-        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        self._in, self._hidden, self._in_bias, self._hidden_bias = (_array(getattr(decoder.memory, name)) for name in names)
-        self.width = self._hidden.shape[1]
-        self._given, self._kept = (np.empty(3 * self.width, np.float32) for _ in range(2))
+        names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
+        into, into_bias, of, of_bias = (_array(getattr(decoder.memory, name)) for name in names)
+        self._into_memory, self._of_memory = (into, into_bias), (of, of_bias)
+        self.width = of.shape[1]
         self.n_harmonics, self.n_bands, self.sample_rate = decoder.n_harmonics, decoder.n_bands, decoder.sample_rate
-        self._numbers = np.arange(1, self.n_harmonics + 1)
         self.reset()
 
     def reset(self) -> None:
@@ -141,43 +138,31 @@ class FrameDecoder:
         z : ndarray [shape=(z_dim,)]
         """
         self._take_timbre(z)
-        known = self._at_pitch(12.0 * math.log2(f0_hz / 440.0) + 69.0) + self._at_level(min(max(loudness_db, SILENT_DB), 0.0))
-        h = _film(known + self._of_timbre, self._film_of_before)
-        remembered = self._remember(h)
-        h = _film(self._after @ np.concatenate([remembered, h]) + self._after_bias, self._film_of_after)
-        raw = self._head @ _run(self._last, h) + self._of_spectrum
-        return self._legal(f0_hz, loudness_db, raw)
+        seen = self._at_pitch(12.0 * math.log2(f0_hz / 440.0) + 69.0)
+        seen += self._at_level(min(max(loudness_db, SILENT_DB), 0.0))
+        seen += self._of_timbre
+        raw = np.empty(1 + self.n_harmonics + self.n_bands, np.float32)
+        memory = self._into_memory, self._of_memory
+        decode(seen, self._film, self._memory, *memory, self._after, self._last, self._head, self._of_spectrum, raw)
+        highest_hz = max(self._highest_hz, f0_hz) * NYQUIST_MARGIN
+        self._highest_hz = f0_hz
+        gain = max(db_to_amplitude(loudness_db) - db_to_amplitude(SILENT_DB), 0.0) if loudness_db > FLOOR_DB else 0.0
+        amplitudes, magnitudes = np.empty(self.n_harmonics), np.empty(self.n_bands, np.float32)
+        legal(raw, gain, LARGEST_GAIN, highest_hz, self.sample_rate / 2.0, amplitudes, magnitudes)
+        return amplitudes, magnitudes
 
     def _take_timbre(self, z: np.ndarray) -> None:
         """What depends on z alone, computed when it changes."""
         if self._z is not None and np.array_equal(z, self._z):
             return
         self._z = z = z.astype(np.float32)
-        self._of_timbre = self._of_timbres @ _run(self._timbre, z) + self._before_bias
-        self._film_of_before, self._film_of_after = (weight @ z + bias for weight, bias in (self._film_before, self._film_after))
-        self._of_spectrum = self._spectrum @ z + self._head_bias
-
-    def _remember(self, h: np.ndarray) -> np.ndarray:
-        n, given, kept = self.width, self._given, self._kept
-        np.dot(self._in, h, out=given)
-        np.dot(self._hidden, self._memory, out=kept)
-        given += self._in_bias
-        kept += self._hidden_bias
-        given[: 2 * n] += kept[: 2 * n]
-        gates = expit(given[: 2 * n])
-        new = np.tanh(given[2 * n :] + gates[:n] * kept[2 * n :])
-        self._memory = new + gates[n:] * (self._memory - new)
-        return self._memory
-
-    def _legal(self, f0_hz: float, loudness_db: float, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        highest_hz = max(self._highest_hz, f0_hz) * NYQUIST_MARGIN
-        self._highest_hz = f0_hz
-        gain = max(db_to_amplitude(loudness_db) - db_to_amplitude(SILENT_DB), 0.0) if loudness_db > FLOOR_DB else 0.0
-        shaped = 2.0 * expit(raw) ** np.float32(math.log(10.0)) + np.float32(1e-7)
-        distribution = shaped[1 : 1 + self.n_harmonics] * (highest_hz * self._numbers < self.sample_rate / 2.0)
-        total = float(distribution.sum())
-        amplitude = gain * LARGEST_GAIN / 2 * float(shaped[0]) if total > 0 else 0.0
-        return distribution * (amplitude / max(total, 1e-9)), shaped[1 + self.n_harmonics :] * np.float32(gain)
+        h = z
+        for weight, bias, scale, shift in self._timbre:
+            h = weight @ h + bias
+            shaped(h, scale, shift, np.float32(0.0))
+        self._of_timbre = self._of_timbres @ h + self._before_bias
+        self._film = tuple(weight @ z + bias for weight, bias in (self._film_before, self._film_after))
+        self._of_spectrum = self._spectrum @ z
 
 
 class _Curve:
@@ -193,10 +178,9 @@ class _Curve:
         i = math.floor(place)
         if not 1 <= i < self._n - 2:
             return self._function(torch.tensor([x]))[0]
-        u = place - i  # Lagrange's polynomials of the four points around
-        a, b, c = u * (u - 1.0) / 6.0, (u + 1.0) * (u - 2.0) / 2.0, u * (u + 1.0) / 2.0
-        weights = np.array([-a * (u - 2.0), b * (u - 1.0), -c * (u - 2.0), a * (u + 1.0)], np.float32)
-        return weights @ self._table[i - 1 : i + 3]
+        found = np.empty(self._table.shape[1], np.float32)
+        between_rows(self._table[i - 1 : i + 3], place - i, found)
+        return found
 
 
 class Voice:
@@ -223,8 +207,10 @@ class Voice:
         self.lag_frames = -(-(begins - hop) // hop)  # frames to wait until nothing more is added to a sample
         self._begin = (1 + self.lag_frames) * hop - begins  # of a noise frame, in the sound that is held
         self._hann = hann(2 * hop).numpy()
-        self._n = np.arange(hop)
         self._weighting, self._noise_weight = _weights(grid, self._decoder.n_bands)
+        self.reset()
+        for _ in range(2):  # loops are compiled and read from disk when they are first called, which must not be heard
+            self.frame(440.0, -20.0, np.zeros(decoder.film_before.in_features))
         self.reset()
 
     @property
@@ -264,29 +250,25 @@ class Voice:
         held[:-hop] = held[hop:].copy()
         held[-hop:] = 0.0
         if self._frame > 0:
-            held[self.lag_frames * hop : (self.lag_frames + 1) * hop] += self._tone(f0_hz, amplitudes)
+            self._add_tone(f0_hz, amplitudes, held[self.lag_frames * hop : (self.lag_frames + 1) * hop])
         held[self._begin : self._begin + self._n_fft] += self._hiss(magnitudes)
         self._frame += 1
         self._f0_hz, self._amplitudes = f0_hz, amplitudes
         return held[:hop].astype(np.float32) if self._frame > 1 + self.lag_frames else np.zeros(hop, np.float32)
 
     def _follow(self, f0_hz: float, loudness_db: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> float:
-        place = np.minimum(np.round(f0_hz * np.arange(1, len(amplitudes) + 1)).astype(int), len(self._weighting) - 1)
-        power = float(np.square(amplitudes) @ self._weighting[place] + np.square(magnitudes) @ self._noise_weight)
+        power = sounding_power(f0_hz, amplitudes, magnitudes, self._weighting, self._noise_weight)
         sounds_db = 10.0 * math.log10(max(power, 10.0 ** (FLOOR_DB / 10.0)))
         self._gain_db = follow_gain_db(sounds_db, loudness_db, self._gain_db, self.grid.frame_rate)
         return db_to_amplitude(self._gain_db)
 
-    def _tone(self, f0_hz: float, amplitudes: np.ndarray) -> np.ndarray:
-        """Harmonics from the last frame to this one, (hop_length,); the phase is kept in float64 cycles."""
-        hop, n = self.grid.hop_length, self._n
+    def _add_tone(self, f0_hz: float, amplitudes: np.ndarray, sound: np.ndarray) -> None:
+        """Harmonics from the last frame to this one, added to a hop; the phase is kept in float64 cycles."""
+        hop, rate = self.grid.hop_length, self.grid.sample_rate
         before = self._f0_hz
-        cycles = self._phase + (before * n + (f0_hz - before) * (n * (n - 1) / (2 * hop))) / self.grid.sample_rate
-        end = self._phase + (before * hop + (f0_hz - before) * (hop - 1) / 2) / self.grid.sample_rate
+        harmonics(self._phase, before / rate, f0_hz / rate, self._amplitudes, amplitudes, sound)
+        end = self._phase + (before * hop + (f0_hz - before) * (hop - 1) / 2) / rate
         self._phase = end - round(end)
-        both = _harmonic_sum(cycles, np.stack([self._amplitudes, amplitudes]))
-        u = n / hop
-        return both[0] * (1.0 - u) + both[1] * u
 
     def _hiss(self, magnitudes: np.ndarray) -> np.ndarray:
         hop = self.grid.hop_length
@@ -301,31 +283,8 @@ class Voice:
             return prompt_noise(magnitudes[None], white[None], self.grid)[0]
         piece = np.zeros(self._n_fft, np.float32)
         piece[self._n_fft // 2 - hop : self._n_fft // 2 + hop] = white
-        response = magnitudes @ _interpolation(len(magnitudes), self._n_fft, self.grid.sample_rate)
+        response = _responses(magnitudes, self._n_fft, self.grid.sample_rate)
         return scipy.fft.irfft(scipy.fft.rfft(piece) * response, self._n_fft)
-
-
-def _harmonic_sum(cycles: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
-    """sum_k a_k sin(2 pi k cycles) for rows of amplitudes: (n_samples,), (n_rows, n_harmonics) -> (n_rows, n_samples).
-
-    With k = 10 i + j the sum is one of few powers of e^(2 pi i cycles) times small matrix products: 20 sines instead of 100.
-    """
-    n_groups = -(-amplitudes.shape[1] // GROUP)
-    while n_groups > 1 and not amplitudes[:, (n_groups - 1) * GROUP :].any():
-        n_groups -= 1
-    wanted = np.zeros((len(amplitudes), n_groups * GROUP), np.float32)
-    wanted[:, : amplitudes.shape[1]] = amplitudes[:, : n_groups * GROUP]
-    powers, angle = np.empty((GROUP, len(cycles)), np.complex64), 2.0 * np.pi * cycles  # the phase in double precision: it grows
-    powers[0].real, powers[0].imag = np.cos(angle), np.sin(angle)
-    turn = powers[0]
-    for j in range(1, GROUP):
-        np.multiply(powers[j - 1], turn, out=powers[j])
-    whole = powers[-1]
-    sums = (wanted.reshape(-1, GROUP) @ powers.view(np.float32)).view(np.complex64).reshape(len(amplitudes), n_groups, -1)
-    total = sums[:, -1]
-    for i in range(n_groups - 2, -1, -1):  # Horner's rule in e^(2 pi i 10 cycles)
-        total = total * whole + sums[:, i]
-    return total.imag
 
 
 def _array(tensor: torch.Tensor | nn.Module) -> np.ndarray:
@@ -338,33 +297,17 @@ def _linear(layer: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     return _array(layer.weight), _array(layer.bias)
 
 
-def _dense(layers: nn.Sequential) -> list[tuple[np.ndarray, ...]]:
+def _dense(layers: nn.Sequential) -> tuple[tuple[np.ndarray, ...], ...]:
     """Weights, bias, and scale and shift of the layer norm, of each dense layer."""
     modules = list(layers)
-    return [(*_linear(modules[i]), _array(modules[i + 1].weight), _array(modules[i + 1].bias)) for i in range(0, len(modules), 3)]
+    return tuple((*_linear(modules[i]), _array(modules[i + 1].weight), _array(modules[i + 1].bias)) for i in range(0, len(modules), 3))
 
 
-def _run(layers: list[tuple[np.ndarray, ...]], x: np.ndarray) -> np.ndarray:
-    for weight, bias, scale, shift in layers:
-        x = _normalised(weight @ x + bias) * scale + shift
-        x = x * expit(x)
-    return x
-
-
-def _normalised(x: np.ndarray) -> np.ndarray:
-    x = x - x.sum() / len(x)
-    return x * np.float32(1.0 / math.sqrt(float(x @ x) / len(x) + 1e-5))
-
-
-def _film(h: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-    scale, shift = parameters[: len(h)], parameters[len(h) :]
-    h = _normalised(h) * (1.0 + scale) + shift
-    return h * expit(h)
-
-
-@lru_cache(maxsize=8)
-def _interpolation(n_bands: int, n_fft: int, sample_rate: int) -> np.ndarray:
-    return band_interpolation(n_bands, n_fft, sample_rate).numpy()
+def _responses(magnitudes: np.ndarray, n_fft: int, sample_rate: int) -> np.ndarray:
+    """Magnitudes of bands (..., n_bands) at every bin, (..., n_fft // 2 + 1)."""
+    band, share = between_bands(magnitudes.shape[-1], n_fft, sample_rate)
+    low = magnitudes[..., band]
+    return low + share * (magnitudes[..., band + 1] - low)
 
 
 @lru_cache(maxsize=8)
