@@ -21,7 +21,7 @@ LAYERS = """
     weights dataset data hearings erase soundfont etudes notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
     classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
-    polyphony reference fit follow likeness closer target refine transfer classify
+    polyphony reference fit follow likeness closer target description refine transfer classify
     sources suitability holdout engines prepare defects verdict doctor doctor_plot
     causal listen adapt convolve voice keys stream live score
     alarms card hub solo_data solo_measure solo_callbacks

@@ -21,6 +21,7 @@ from test_cli import Run, as_json, run  # noqa: F401  # a fixture
 from tonetransfer import solo as module
 from tonetransfer.audio import save_audio
 from tonetransfer.dataset import Prepared
+from tonetransfer.decoder import LOWEST_MIDI
 from tonetransfer.errors import AudioError, SettingsError
 from tonetransfer.likeness import Batch
 from tonetransfer.loudness import loudness_db
@@ -177,9 +178,23 @@ def test_only_what_is_to_move_moves(tiny_weights: Path, tmp_path: Path) -> None:
         lambda grid: toys(),
     )
     after, start = load_model(path).state_dict(), before.state_dict()
-    moved = {key for key in after if key.startswith("decoder.") and not torch.equal(after[key], start[key])}
+    moved = {key for key in after if key.startswith("decoder.") and not (key in start and torch.equal(after[key], start[key]))}
     assert moved == {f"decoder.{key}" for key in module.LAST_LAYERS}
     assert read_notes(path)["notes"]["started_from"] == tiny_weights.name
+
+
+def test_a_register_is_learned_where_notes_are(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    register = load_model(trained[0]).decoder.register
+    assert register is not None
+    moved = register.weight.abs().amax(0)
+    midi = torch.arange(len(moved)) + round(LOWEST_MIDI)
+    assert float(moved[(midi >= 60) & (midi <= 69)].min()) > 1e-3 and float(moved[(midi < 48) | (midi > 84)].max()) < 1e-9
+    more = settings_for(tmp_path / "more", f"train.start={trained[0]}", "train.steps=2")
+    further = load_model(train_solo(more, lambda grid: toys())[0]).decoder.register
+    assert further is not None and not torch.equal(further.weight, register.weight)
+    assert float((further.weight - register.weight).abs().max()) < float(register.weight.abs().max())  # from there on
+    none = settings_for(tmp_path / "none", "train.register_learning_rate=0", "train.steps=2")
+    assert load_model(train_solo(none, lambda grid: toys())[0]).decoder.register is None
 
 
 def test_a_room_is_learned_and_left_out(tmp_path: Path, run: Run) -> None:  # noqa: F811
@@ -254,9 +269,8 @@ def test_alarm_overfitting(tmp_path: Path) -> None:
 
 
 def test_early_stopping(tmp_path: Path) -> None:
-    settings = settings_for(
-        tmp_path, "train.steps=60", "train.validate_every=2", "train.learning_rate=1e-12", "train.z_learning_rate=1e-12", "train.patience=2"
-    )
+    still = [f"train.{part}learning_rate=1e-12" for part in ("", "z_", "register_")]
+    settings = settings_for(tmp_path, "train.steps=60", "train.validate_every=2", "train.patience=2", *still)
     train_solo(settings, lambda grid: toys())
     log = next((tmp_path).glob("version_*/metrics.csv")).read_text().splitlines()
     assert int(torch.load(tmp_path / "last.ckpt", weights_only=False)["global_step"]) <= 8, log[-1]

@@ -33,8 +33,13 @@ def decoded(model: TimbreModel, f0_hz: torch.Tensor, loud: torch.Tensor, z: torc
     return params.map(lambda x: x[0])
 
 
-def test_the_decoder_agrees() -> None:
+@pytest.mark.parametrize("register", [False, True])
+def test_the_decoder_agrees(register: bool) -> None:
     model = make_model(decoder_width=64, n_harmonics=100)
+    if register:
+        model.decoder.add_register()
+        assert model.decoder.register is not None
+        torch.nn.init.normal_(model.decoder.register.weight, std=0.3, generator=torch.Generator().manual_seed(0))
     f0_hz, loud = played()
     z = torch.lerp(model.timbre("violin"), model.timbre("tuba"), torch.linspace(0, 1, len(f0_hz))[:, None])
     params = decoded(model, f0_hz, loud, z)

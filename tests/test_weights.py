@@ -12,7 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from tonetransfer import weights
+from tonetransfer.convert import hz_to_midi
+from tonetransfer.decoder import LOWEST_MIDI
 from tonetransfer.errors import WeightsError
+from tonetransfer.likeness import single_instrument
 from tonetransfer.model import TimbreModel
 from tonetransfer.weights import find_weights, load_model, read_notes, save_model
 
@@ -36,6 +39,23 @@ def test_round_trip_is_bit_equal(tiny_model: TimbreModel, tiny_weights: Path) ->
     controls = make_controls([60, 67], [-20.0, -25.0])
     sounds = [model.render(model.decode(controls, model.timbre("violin"))) for model in (tiny_model, loaded)]
     assert torch.equal(*sounds)
+
+
+def test_a_register_belongs_to_one_instrument(tiny_model: TimbreModel, tmp_path: Path) -> None:
+    one = single_instrument(tiny_model, tiny_model.instruments[0], tiny_model.timbres[0], None)
+    plain = one.decode(make_controls([60, 67], [-20.0, -25.0]), one.timbres[0])
+    one.decoder.add_register()
+    assert one.decoder.register is not None
+    unmoved = one.decode(make_controls([60, 67], [-20.0, -25.0]), one.timbres[0])
+    assert torch.equal(plain.harmonic_distribution, unmoved.harmonic_distribution)
+    with torch.no_grad():
+        one.decoder.register.weight[:, 67 - round(LOWEST_MIDI)] = torch.linspace(-1.0, 1.0, one.decoder.head.out_features)
+    save_model(tmp_path / "one.safetensors", one)
+    loaded = load_model(tmp_path / "one.safetensors")
+    found = loaded.decode(make_controls([60, 67], [-20.0, -25.0]), loaded.timbres[0])
+    changed = (found.harmonic_distribution - plain.harmonic_distribution).abs().amax(-1)
+    pitch = hz_to_midi(found.f0_hz).round()
+    assert float(changed[pitch == 60].max()) < 1e-6 < 1e-3 < float(changed[pitch == 67].min())
 
 
 def test_notes_tell_where_weights_come_from(tiny_weights: Path) -> None:

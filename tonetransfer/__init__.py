@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .classify import classify, load_classifier
     from .compare import compare
     from .controls import Controls
+    from .description import describe, describe_frames, describe_notes, find_techniques
     from .edits import Edit, apply_edits
     from .errors import ToneTransferError, ToneTransferWarning
     from .evaluate import evaluate_parallel as evaluate
@@ -45,10 +46,6 @@ if TYPE_CHECKING:
         Arrangement,
         analyze,
         arrange,
-        describe,
-        describe_frames,
-        describe_notes,
-        find_techniques,
         play,
         synthesize,
         transfer,
@@ -65,6 +62,10 @@ _HOMES = {
     "load_classifier": "classify",
     "compare": "compare",
     "Controls": "controls",
+    "describe": "description",
+    "describe_frames": "description",
+    "describe_notes": "description",
+    "find_techniques": "description",
     "Edit": "edits",
     "apply_edits": "edits",
     "ToneTransferError": "errors",
@@ -90,10 +91,6 @@ _HOMES = {
     "Arrangement": "transfer",
     "analyze": "transfer",
     "arrange": "transfer",
-    "describe": "transfer",
-    "describe_frames": "transfer",
-    "describe_notes": "transfer",
-    "find_techniques": "transfer",
     "play": "transfer",
     "synthesize": "transfer",
     "transfer": "transfer",

@@ -14,6 +14,7 @@ from .recurrence import follow, learn
 from .synth import SynthParams, below_nyquist, highest_around
 
 LOWEST_MIDI, HIGHEST_MIDI = 16.0, 112.0  # 20 Hz to 5.3 kHz
+N_REGISTER = 97  # a place for each semitone of them
 LARGEST_GAIN = 40.0  # a tuba's 40 Hz may be 32 dB stronger than the A-weighted loudness says
 SILENT_DB = -100.0  # asked loudness at and below which nothing sounds
 
@@ -51,6 +52,12 @@ class Decoder(nn.Module):
     Parameters
     ----------
     z_dim, width, n_harmonics, n_bands, sample_rate : int
+
+    Attributes
+    ----------
+    register : Linear or None
+        What one instrument does at each semitone beside all that the networks say: a minute of it cannot teach them that. See
+        :meth:`add_register`.
     """
 
     n_pitch, n_loudness = 64, 24
@@ -70,8 +77,14 @@ class Decoder(nn.Module):
         self.last = mlp(width, width, 2)
         self.head = nn.Linear(width, 1 + n_harmonics + n_bands)
         self.spectrum = nn.Linear(z_dim, 1 + n_harmonics + n_bands, bias=False)  # the instrument's mean spectrum, past all layers
+        self.register: nn.Linear | None = None
         nn.init.constant_(self.head.bias[1 + n_harmonics :], -3.0)  # noise starts 50 dB below the tone
         nn.init.constant_(self.head.bias[:1], -1.0)
+
+    def add_register(self) -> None:
+        """Make room for what one instrument does at each semitone; it says nothing yet."""
+        self.register = nn.Linear(N_REGISTER, self.head.out_features, bias=False).to(self.head.weight)
+        nn.init.zeros_(self.register.weight)
 
     def forward(
         self,
@@ -121,6 +134,12 @@ class Decoder(nn.Module):
         """What is known of a loudness from -100 to 0 dB, (...) -> (..., width / 2)."""
         return self.loudness(torch.cat([soft_one_hot(level_db, -92.0, 0.0, self.n_loudness), level_db[..., None] / 40.0 + 1.0], dim=-1))
 
+    def recall_register(self, midi: torch.Tensor) -> torch.Tensor:
+        """What the register says at a pitch [MIDI], (...) -> (..., n_out)."""
+        assert self.register is not None
+        said: torch.Tensor = self.register(soft_one_hot(midi, LOWEST_MIDI, HIGHEST_MIDI, N_REGISTER))
+        return said
+
     def ask(
         self,
         h: torch.Tensor,
@@ -136,7 +155,9 @@ class Decoder(nn.Module):
         highest_hz = highest_around(f0_hz) if highest_hz is None else highest_hz
         audible = below_nyquist(highest_hz, self.n_harmonics, self.sample_rate)
         with torch.autocast(h.device.type, enabled=False):  # 8 bits would put steps of 0.3 dB into the magnitudes
-            return self._legal(f0_hz, loudness_db, audible, self.head(h.float()) + self.spectrum(z.float()))
+            raw = self.head(h.float()) + self.spectrum(z.float())
+            raw = raw if self.register is None else raw + self.recall_register(hz_to_midi(f0_hz))
+            return self._legal(f0_hz, loudness_db, audible, raw)
 
     def _remember(self, h: torch.Tensor, memory: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """What the GRU makes of (batch, n_frames, width), and its state behind it."""

@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.fft import irfft, next_fast_len, rfft
 
 from .audio import AudioLike, LongAudio, check_audio, peak_of, resample
 from .frames import FrameGrid
@@ -31,6 +33,7 @@ SHORTEST_CHUNK_S, CHUNK_S = 8, 12  # even numbers of seconds: whole samples at e
 BEFORE_S, AFTER_S = 2, 1  # heard on either side of a piece
 MOST_THREADS = 4  # pieces at a time: each is held in memory, with its spectra
 RUMBLE_HZ = 20.0
+RUNG_OUT, FORGOTTEN = 3200, 512  # samples after which the filters of rumble and of hum have died away
 HUM_HZ = 150.0  # the level falls by 6 dB per octave below: mains hum is not music
 
 # Of the path. Costs are in natural-log units of the part of the sound that does not repeat.
@@ -282,13 +285,12 @@ def _semitones(frequency_hz: np.ndarray, reference_hz: np.ndarray) -> np.ndarray
 
 def _level_db(audio: np.ndarray, n_frames: int, length: int = 512) -> np.ndarray:
     """RMS level (n_frames,) of 32 ms around each frame's instant, dB re full scale, less what hums."""
-    from scipy.signal import butter, lfilter
-
-    audio = lfilter(*butter(1, HUM_HZ, "highpass", fs=SAMPLE_RATE), audio)
-    energy = np.concatenate([[0.0], np.cumsum(np.square(audio, dtype=np.float64))])
+    n_fft = next_fast_len(len(audio) + FORGOTTEN, real=True)
+    heard = irfft(rfft(audio, n_fft) * _first_order(n_fft), n_fft)[: len(audio)]
+    energy = np.concatenate([[0.0], np.cumsum(np.square(heard, dtype=np.float64))])
     centre = np.arange(n_frames) * HOP_LENGTH
     begin, end = (np.clip(centre + side * length // 2, 0, len(audio)) for side in (-1, 1))
-    return 10.0 * np.log10((energy[end] - energy[begin]) / length + 1e-12)
+    return 10.0 * np.log10(np.maximum((energy[end] - energy[begin]) / length, 1e-12))  # silence is filtered to 1e-15: all alike
 
 
 def _audible(level_db: np.ndarray) -> np.ndarray:
@@ -297,10 +299,27 @@ def _audible(level_db: np.ndarray) -> np.ndarray:
 
 def _without_rumble(audio: np.ndarray) -> np.ndarray:
     """Offset and rumble removed, phase kept: a constant repeats itself at every lag."""
-    from scipy.signal import butter, sosfiltfilt  # half a second to import: those who only play do without
+    beyond = min(len(audio) - 1, RUNG_OUT)  # point reflections of both ends, so that the filter does not meet a step there
+    padded = np.pad(audio, beyond, "reflect", reflect_type="odd")
+    n_fft = next_fast_len(len(padded), real=True)
+    clean = irfft(rfft(padded, n_fft) * _forth_and_back(n_fft), n_fft)
+    return clean[beyond : beyond + len(audio)].astype(np.float32)
 
-    sections = butter(2, RUMBLE_HZ, "highpass", fs=SAMPLE_RATE, output="sos")
-    return sosfiltfilt(sections, audio, padlen=min(len(audio) - 1, 3200)).astype(np.float32)
+
+@lru_cache(maxsize=4)
+def _first_order(n_fft: int) -> np.ndarray:
+    """Frequency response of a Butterworth high-pass of first order at :data:`HUM_HZ`, (n_fft // 2 + 1,)."""
+    bent = math.tan(math.pi * HUM_HZ / SAMPLE_RATE)
+    turn = np.exp(-2j * np.pi * np.arange(n_fft // 2 + 1) / n_fft)
+    return ((1.0 - turn) / (1.0 + bent - (1.0 - bent) * turn)).astype(np.complex64)
+
+
+@lru_cache(maxsize=4)
+def _forth_and_back(n_fft: int) -> np.ndarray:
+    """Response (n_fft // 2 + 1,) of a Butterworth high-pass of second order at :data:`RUMBLE_HZ`, run forwards and backwards."""
+    bent = math.tan(math.pi * RUMBLE_HZ / SAMPLE_RATE) ** 4
+    tangent = np.tan(np.pi * np.arange(n_fft // 2 + 1) / n_fft) ** 4
+    return (tangent / (tangent + bent)).astype(np.float32)
 
 
 def place_f0(f0_hz: np.ndarray, frame_rate: float, grid: FrameGrid, n_frames: int) -> np.ndarray:

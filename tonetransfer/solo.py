@@ -46,7 +46,8 @@ from .synth import SynthParams, render_batch
 from .train import half_precision
 from .weights import load_model, read_notes, save_model
 
-LAST_LAYERS = ("head.weight", "head.bias", "film_before.bias", "film_after.bias")
+REGISTER = "register.weight"
+LAST_LAYERS = ("head.weight", "head.bias", "film_before.bias", "film_after.bias", REGISTER)
 WORTH_STEPS, EXCERPTS_EACH = 200, 4  # of a training for which another process is begun, and of a step for each
 COUPLED_EVERY = 4  # steps; what holds on to dynamics moves slowly, and takes two more passes through the decoder
 BOUND = ("train", "threads"), ("train", "output"), ("train", "devices"), ("train", "accelerator"), ("train", "tensorboard")  # may change
@@ -100,6 +101,8 @@ class Solo(lightning.LightningModule):
         self.settings, self.material, self.grid = settings, material, material.grid
         room = Room(settings.room.seconds, self.grid.sample_rate) if settings.room.learn else None
         self.voice = Voice(deepcopy(start.decoder).train(), start.timbres[0], room)
+        if self.voice.decoder.register is None and settings.train.moves != "z" and settings.train.register_learning_rate > 0.0:
+            self.voice.decoder.add_register()
         self.learned = Voice(deepcopy(start.decoder), start.timbres[0], None).requires_grad_(False)  # from many instruments
         self.mean, self.best = (deepcopy(self.voice).requires_grad_(False) for _ in range(2))
         self.voice.requires_grad_(False)
@@ -202,9 +205,10 @@ class Solo(lightning.LightningModule):
         """AdamW, warmed up, then a cosine down to a twentieth."""
         settings = self.settings.train
         rates = {"z": settings.z_learning_rate, "room": self.settings.room.learning_rate, "decoder": settings.learning_rate}
+        rates["register"] = settings.register_learning_rate
         groups: list[dict[str, Any]] = []
         for part, rate in rates.items():
-            chosen = [value for key, value in self.moved.items() if key.split(".")[0] == part]
+            chosen = [value for key, value in self.moved.items() if part == ("register" if key.endswith(REGISTER) else key.split(".")[0])]
             if chosen:
                 groups.append({"params": chosen, "lr": rate, "weight_decay": settings.weight_decay if part == "decoder" else 0.0})
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
@@ -230,7 +234,7 @@ class Solo(lightning.LightningModule):
     def finished(self, start: TimbreModel) -> TimbreModel:
         """The instrument, as it was best."""
         model = deepcopy(start)
-        model.decoder.load_state_dict(self.best.decoder.state_dict())
+        model.decoder = deepcopy(self.best.decoder)
         model.timbres = self.best.z.detach().cpu()[None].clone()
         model.room = None if self.best.room is None else self.best.room.response().detach().cpu()
         return model.cpu().eval().requires_grad_(False)

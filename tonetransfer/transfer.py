@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import torch
 
-from . import features, techniques
 from .audio import AudioLike, LongAudio, check_audio
 from .controls import Controls, extract
 from .dynamics import scale_dynamics
@@ -18,7 +16,6 @@ from .errors import SettingsError, ToneTransferWarning
 from .fit import fit as fit_controls
 from .fit import octave_shift
 from .follow import follow_stream
-from .frames import FrameGrid
 from .hall import with_hall
 from .loudness import FLOOR_DB
 from .model import TimbreModel
@@ -27,9 +24,7 @@ from .reference import warn_if_same
 from .refine import refine as refine_model
 from .release import find_releases, with_release
 from .scales import CHROMATIC
-from .spectral_shape import ROLLOFF_PERCENT
 from .target import Recording, Target, at_rate, find_target
-from .techniques import Technique
 from .trackers import DEFAULT_TRACKER
 
 SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
@@ -194,65 +189,6 @@ def synthesize(
     """
     arrangement = Arrangement(controls, controls.note_frames(), 0.0)
     return torch.cat(list(play(arrangement, model, z, seed=seed, noise_db=noise_db, hall=hall)))
-
-
-def describe(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER) -> dict[str, float]:
-    """Timbre descriptors of a recording; see :mod:`tonetransfer.features`.
-
-    Parameters
-    ----------
-    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
-    sample_rate : int, > 0 [Hz]
-
-    Raises
-    ------
-    AudioError, InstrumentError
-    """
-    return features.summarize(_analyzed(audio, sample_rate, tracker))
-
-
-def describe_notes(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER) -> list[dict[str, float]]:
-    """Descriptors of each note of a recording, in order: where it is, envelope, vibrato, tremolo, partials, spectrum.
-
-    Arguments and errors as for :func:`describe`; an empty list where no note is heard.
-    """
-    return features.notes_of(_analyzed(audio, sample_rate, tracker))
-
-
-def describe_frames(
-    audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT
-) -> dict[str, np.ndarray]:
-    """Descriptors over time, 100 values a second: `time_s` and all tracks (n_frames,), and the mel spectrogram `mel_db` (n_frames, 96).
-
-    Parameters
-    ----------
-    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
-    sample_rate : int, > 0 [Hz]
-    tracker : str
-    rolloff_percent : sequence of float, between 0 and 100
-        Each has a track of its own, `spectral_rolloff_85_hz`.
-
-    Raises
-    ------
-    AudioError, InstrumentError, SettingsError
-    """
-    grid = FrameGrid()
-    samples = at_rate(audio, sample_rate, grid.sample_rate)
-    return features.describe_frames(samples, extract(samples, grid, tracker=tracker), rolloff_percent=rolloff_percent)
-
-
-def find_techniques(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER) -> list[Technique]:
-    """Playing techniques of a recording as labelled time spans; see :mod:`tonetransfer.techniques`.
-
-    Arguments and errors as for :func:`describe`; an empty list where none is heard.
-    """
-    return techniques.find_techniques(_analyzed(audio, sample_rate, tracker))
-
-
-def _analyzed(audio: AudioLike, sample_rate: int, tracker: str) -> features.Analysis:
-    grid = FrameGrid()
-    samples = at_rate(audio, sample_rate, grid.sample_rate)
-    return features.analyze_timbre(samples, extract(samples, grid, tracker=tracker))
 
 
 def arrange(

@@ -115,6 +115,7 @@ class FrameDecoder:
         self._after, self._head = _linear(decoder.after), _linear(decoder.head)
         self._film_before, self._film_after = _linear(decoder.film_before), _linear(decoder.film_after)
         self._spectrum = _array(decoder.spectrum.weight)
+        self._register = None if decoder.register is None else _Curve(lambda midi: _array(decoder.recall_register(midi)), *TABLED_MIDI)
         names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
         into, into_bias, of, of_bias = (_array(getattr(decoder.memory, name)) for name in names)
         self._into_memory, self._of_memory = (into, into_bias), (of, of_bias)
@@ -138,12 +139,14 @@ class FrameDecoder:
         z : ndarray [shape=(z_dim,)]
         """
         self._take_timbre(z)
-        seen = self._at_pitch(12.0 * math.log2(f0_hz / 440.0) + 69.0)
+        midi = 12.0 * math.log2(f0_hz / 440.0) + 69.0
+        seen = self._at_pitch(midi)
         seen += self._at_level(min(max(loudness_db, SILENT_DB), 0.0))
         seen += self._of_timbre
         raw = np.empty(1 + self.n_harmonics + self.n_bands, np.float32)
-        memory = self._into_memory, self._of_memory
-        decode(seen, self._film, self._memory, *memory, self._after, self._last, self._head, self._of_spectrum, raw)
+        memory, spectrum = (self._into_memory, self._of_memory), self._of_spectrum
+        spectrum = spectrum if self._register is None else spectrum + self._register(midi)
+        decode(seen, self._film, self._memory, *memory, self._after, self._last, self._head, spectrum, raw)
         highest_hz = max(self._highest_hz, f0_hz) * NYQUIST_MARGIN
         self._highest_hz = f0_hz
         gain = max(db_to_amplitude(loudness_db) - db_to_amplitude(SILENT_DB), 0.0) if loudness_db > FLOOR_DB else 0.0
