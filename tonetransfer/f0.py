@@ -290,7 +290,8 @@ def _level_db(audio: np.ndarray, n_frames: int, length: int = 512) -> np.ndarray
     energy = np.concatenate([[0.0], np.cumsum(np.square(heard, dtype=np.float64))])
     centre = np.arange(n_frames) * HOP_LENGTH
     begin, end = (np.clip(centre + side * length // 2, 0, len(audio)) for side in (-1, 1))
-    return 10.0 * np.log10(np.maximum((energy[end] - energy[begin]) / length, 1e-12))  # silence is filtered to 1e-15: all alike
+    mean_square = np.maximum((energy[end] - energy[begin]) / length - 1e-14, 0.0)  # silence, filtered in float32: to be all alike
+    return 10.0 * np.log10(mean_square + 1e-12)
 
 
 def _audible(level_db: np.ndarray) -> np.ndarray:
