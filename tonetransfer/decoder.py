@@ -121,9 +121,12 @@ class Decoder(nn.Module):
         (batch, n_frames, width), and its memory.
         """
         z = _per_frame(z)
-        seen = self.see_pitch(hz_to_midi(f0_hz)), self.see_level(loudness_db.clamp(SILENT_DB, 0.0))
-        h = torch.cat([*seen, self.timbre(z).expand(-1, f0_hz.shape[1], -1)], dim=-1)
-        h = _film(self.before(h), self.film_before(z))
+        seen = torch.cat([self.see_pitch(hz_to_midi(f0_hz)), self.see_level(loudness_db.clamp(SILENT_DB, 0.0))], dim=-1)
+        of_seen, of_timbre = self.before.weight.split([seen.shape[-1], seen.shape[-1] // 2], dim=1)
+        h = nn.functional.linear(seen, of_seen) + nn.functional.linear(
+            self.timbre(z), of_timbre, self.before.bias
+        )  # z: once for all frames
+        h = _film(h, self.film_before(z))
         return (h, *self._remember(h, memory))
 
     def see_pitch(self, midi: torch.Tensor) -> torch.Tensor:

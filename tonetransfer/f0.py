@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.fft import irfft, next_fast_len, rfft
 
 from .audio import AudioLike, LongAudio, check_audio, peak_of, resample
 from .frames import FrameGrid
@@ -141,13 +140,8 @@ def voiced_frames(f0_hz: np.ndarray, periodicity: np.ndarray, support: np.ndarra
 
 def hysteresis(on: np.ndarray, stay: np.ndarray) -> np.ndarray:
     """Runs of `stay` (n_frames,) that hold at least one frame of `on`, bool."""
-    from scipy.ndimage import label
-
-    runs, n_runs = label(stay)
-    started = np.zeros(n_runs + 1, dtype=bool)
-    started[runs[on & stay]] = True
-    started[0] = False
-    return started[runs]
+    run = np.cumsum(np.diff(stay, prepend=False))  # odd where `stay` holds
+    return stay & (np.bincount(run[on & stay], minlength=run[-1] + 1 if len(run) else 0) > 0)[run]
 
 
 def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -> np.ndarray:
@@ -285,6 +279,8 @@ def _semitones(frequency_hz: np.ndarray, reference_hz: np.ndarray) -> np.ndarray
 
 def _level_db(audio: np.ndarray, n_frames: int, length: int = 512) -> np.ndarray:
     """RMS level (n_frames,) of 32 ms around each frame's instant, dB re full scale, less what hums."""
+    from scipy.fft import irfft, next_fast_len, rfft  # as in :mod:`tonetransfer.periodicity`
+
     n_fft = next_fast_len(len(audio) + FORGOTTEN, real=True)
     heard = irfft(rfft(audio, n_fft) * _first_order(n_fft), n_fft)[: len(audio)]
     energy = np.concatenate([[0.0], np.cumsum(np.square(heard, dtype=np.float64))])
@@ -300,6 +296,8 @@ def _audible(level_db: np.ndarray) -> np.ndarray:
 
 def _without_rumble(audio: np.ndarray) -> np.ndarray:
     """Offset and rumble removed, phase kept: a constant repeats itself at every lag."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
     beyond = min(len(audio) - 1, RUNG_OUT)  # point reflections of both ends, so that the filter does not meet a step there
     padded = np.pad(audio, beyond, "reflect", reflect_type="odd")
     n_fft = next_fast_len(len(padded), real=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 
 SAMPLE_RATE = 16000  # Hz
 HOP_LENGTH = 160  # samples: 10 ms
@@ -91,6 +90,8 @@ class Autocorrelation:
 
     def _table(self, padded: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
         """Lags (n_lags,) [samples] and values (n_frames, n_lags), one lag more at either end than the band's."""
+        import scipy.fft  # a third of a second: those who only play do without
+
         length, up = band.frame_length, band.upsampling
         first, last = int(band.lowest_lag * up) - 1, int(band.highest_lag * up) + 2
         lags = np.arange(first, last) / up

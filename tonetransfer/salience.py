@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.fft
 
 from .periodicity import BLOCK_FRAMES, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
 
@@ -52,6 +51,8 @@ def salience(audio: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
 
 def root_spectra(audio: np.ndarray, n_frames: int, length: int) -> np.ndarray:
     """Square roots of magnitudes, Hann window, every 10 ms: (n_frames, length // 2 + 1)."""
+    import scipy.fft  # as in :mod:`tonetransfer.periodicity`
+
     padded = np.zeros(n_frames * HOP_LENGTH + length, dtype=np.float32)
     n_copied = min(len(audio), len(padded) - length // 2)
     padded[length // 2 : length // 2 + n_copied] = audio[:n_copied]

@@ -30,6 +30,7 @@ TRAIN, VALIDATION = "train", "validation"
 SHORTEST_S = 5.0  # of notes: with less there is nothing to learn from, --like --refine does as well
 REFERENCE_S = 60.0  # of the recordings with the most notes: what the encoder hears
 PIECE_S = 30.0  # read at a time where a whole recording is gone through
+HELD_S = 1200.0  # of recordings that are held in memory: a second takes a tenth as long to read as to learn from
 
 
 class PreparedFolder(Protocol):
@@ -93,6 +94,7 @@ class Material:
         self.lead = round(lead_seconds * grid.frame_rate)
         self.length = round(excerpt_seconds * grid.frame_rate)
         recordings = list(prepared.recordings)
+        self._sounds: dict[str, torch.Tensor] | None = {} if sum(r.n_frames for r in recordings) <= HELD_S * grid.frame_rate else None
         heard = [prepared.controls(recording) for recording in recordings]
         learned_s = sum(self._note_seconds(c) for r, c in zip(recordings, heard, strict=True) if r.split != VALIDATION)
         if learned_s < SHORTEST_S:
@@ -126,8 +128,16 @@ class Material:
     def _read(self, recording: Any, first: int, n_samples: int) -> torch.Tensor:
         """A stretch of a recording; zeros before its beginning and after its end."""
         before = max(-first, 0)
-        sound = torch.as_tensor(np.asarray(self.prepared.audio(recording, first + before, n_samples - before)), dtype=torch.float32)
+        if self._sounds is None:
+            sound = self._read_prepared(recording, first + before, n_samples - before)
+        else:
+            if recording.name not in self._sounds:
+                self._sounds[recording.name] = self._read_prepared(recording, 0, self.grid.n_samples(recording.n_frames))
+            sound = self._sounds[recording.name][first + before : first + n_samples]
         return torch.nn.functional.pad(sound, (before, n_samples - before - len(sound)))
+
+    def _read_prepared(self, recording: Any, first: int, n_samples: int) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(self.prepared.audio(recording, first, n_samples)), dtype=torch.float32)
 
     def _piece(self, recording: Any, heard: Controls, whole: bool) -> _Piece:
         """`whole`: recordings are learned from or judged by as a whole."""
