@@ -18,7 +18,7 @@ import torch
 
 from .compiling import in_loops
 from .frames import FrameGrid
-from .spectral import band_interpolation, hann, overlap_add
+from .spectral import band_interpolation, hann
 from .threads import side_by_side
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
@@ -277,14 +277,15 @@ class _FilteredNoise(torch.autograd.Function):
         n_fft, before = _noise_frame(hop)
         lead = -(-before // hop)  # whole hops before the frame's own two
         bands = band_interpolation(n_bands, n_fft, grid.sample_rate).to(magnitudes)
-        n_hops, total = 2 * lead + 2, magnitudes.new_zeros(batch, n_frames + 2 * lead + 1, hop)
-        margin = lead * hop - before
+        total, margin = magnitudes.new_zeros(batch, n_frames + 2 * lead + 1, hop), lead * hop - before
         for span, _ in _stretches(batch, n_frames, hop):
             spectrum = _pieces(white, span, hop)
             spectrum *= magnitudes[:, span] @ bands
             sound = torch.fft.irfft(spectrum, n=n_fft)  # frame t begins at t * hop - n_fft / 2
-            sound = torch.nn.functional.pad(sound, (margin, margin)).unflatten(-1, (n_hops, hop))
-            overlap_add(sound, total[:, span.start :])
+            for i in range(2 * lead + 2):  # hops that a frame reaches into, the outermost ones in part
+                first, last = max(i * hop, margin), min((i + 1) * hop, margin + n_fft)
+                into = total[:, span.start + i : span.stop + i, first - i * hop : last - i * hop]
+                into += sound[..., first - margin : last - margin]
         ctx.grid, ctx.n_bands = grid, n_bands
         ctx.save_for_backward(white)
         return total[:, lead : lead + n_frames + 1].flatten(1)
