@@ -123,10 +123,8 @@ class Decoder(nn.Module):
         z = _per_frame(z)
         seen = torch.cat([self.see_pitch(hz_to_midi(f0_hz)), self.see_level(loudness_db.clamp(SILENT_DB, 0.0))], dim=-1)
         of_seen, of_timbre = self.before.weight.split([seen.shape[-1], seen.shape[-1] // 2], dim=1)
-        h = nn.functional.linear(seen, of_seen) + nn.functional.linear(
-            self.timbre(z), of_timbre, self.before.bias
-        )  # z: once for all frames
-        h = _film(h, self.film_before(z))
+        known = nn.functional.linear(self.timbre(z), of_timbre, self.before.bias)  # one z for all frames goes through once
+        h = _film(nn.functional.linear(seen, of_seen) + known, self.film_before(z))
         return (h, *self._remember(h, memory))
 
     def see_pitch(self, midi: torch.Tensor) -> torch.Tensor:
