@@ -17,6 +17,7 @@ N_FRAMES = 200  # looked at, spread over the recording
 LENGTH_S = 0.17  # of a spectrum: semitones come apart above 100 Hz
 LOUD_DB = 20.0  # below the loud parts, what sounds may be a room
 N_HARMONICS = 16
+HIGHEST_HZ = 8000.0  # looked at
 LARGEST_DRIFT = 1.12  # of f0 while a spectrum lasts; beyond it harmonics blur
 BETWEEN_SHARE = 0.05  # of the power in one peak between the harmonics: 13 dB below the rest
 PRESENT_DB = -30.0  # below the strongest harmonic
@@ -46,14 +47,15 @@ def voices_share(audio: torch.Tensor | LongAudio, controls: Controls) -> float:
         frames = frames[np.linspace(0, len(frames) - 1, N_FRAMES).astype(int)]
     half = round(LENGTH_S * grid.sample_rate / 2.0)
     reach = round(half / grid.hop_length)
-    f0_hz, window, answers = controls.f0_hz.double().numpy(), np.hanning(2 * half), []
+    bin_hz = grid.sample_rate / (2 * half)
+    f0_hz, window, answers, n_bins = controls.f0_hz.double().numpy(), np.hanning(2 * half), [], int(HIGHEST_HZ / bin_hz) + 1
     for frame in frames:
         around = f0_hz[max(frame - reach, 0) : frame + reach + 1]
         middle = frame * grid.hop_length
         if middle < half or middle + half > len(audio) or around.max() > LARGEST_DRIFT * around.min():
             continue
-        power = np.square(np.abs(np.fft.rfft(audio[middle - half : middle + half].numpy() * window)))
-        answer = _second_note(power, around.min(), around.max(), grid.sample_rate / (2 * half))
+        power = np.square(np.abs(np.fft.rfft(audio[middle - half : middle + half].numpy() * window)[:n_bins]))
+        answer = _second_note(power, around.min(), around.max(), bin_hz)
         if answer is not None:
             answers.append(answer)
     return float(np.mean(answers)) if len(answers) > max(FEWEST_SHARE * len(frames), FEWEST) else 0.0
@@ -62,7 +64,7 @@ def voices_share(audio: torch.Tensor | LongAudio, controls: Controls) -> float:
 def _second_note(power: np.ndarray, lowest_hz: float, highest_hz: float, bin_hz: float) -> bool | None:
     """Whether a spectrum (n_bins,) holds more than the harmonics of an f0 that moves from lowest to highest; None: it cannot tell."""
     frequencies = np.arange(len(power)) * bin_hz
-    band = (frequencies > max(40.0, 0.4 * lowest_hz)) & (frequencies < min((N_HARMONICS + 0.5) * highest_hz, 8000.0))
+    band = (frequencies > max(40.0, 0.4 * lowest_hz)) & (frequencies < min((N_HARMONICS + 0.5) * highest_hz, HIGHEST_HZ))
     between, peaks = band.copy(), np.zeros(N_HARMONICS)
     for k in range(1, N_HARMONICS + 1):
         first, last = ((k * f0 * (1.0 + 0.015 * side) + 2.5 * side * bin_hz) / bin_hz for f0, side in ((lowest_hz, -1), (highest_hz, 1)))
