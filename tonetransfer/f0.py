@@ -299,10 +299,10 @@ def _without_rumble(audio: np.ndarray) -> np.ndarray:
     from scipy.fft import irfft, next_fast_len, rfft
 
     beyond = min(len(audio) - 1, RUNG_OUT)  # point reflections of both ends, so that the filter does not meet a step there
-    padded = np.pad(audio, beyond, "reflect", reflect_type="odd")
+    padded = np.pad(np.pad(audio, beyond, "reflect", reflect_type="odd"), RUNG_OUT - beyond, "edge")
     n_fft = next_fast_len(len(padded), real=True)
     clean = irfft(rfft(padded, n_fft) * _forth_and_back(n_fft), n_fft)
-    return clean[beyond : beyond + len(audio)].astype(np.float32)
+    return clean[RUNG_OUT : RUNG_OUT + len(audio)].astype(np.float32)
 
 
 @lru_cache(maxsize=4)
