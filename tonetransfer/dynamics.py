@@ -54,7 +54,7 @@ def map_levels(levels_db: np.ndarray, source: np.ndarray, target: np.ndarray, *,
     """:func:`map_loudness` of arrays: played live, a mapping is drawn ten times a second."""
     mapped = _interpolate(levels_db, source, target[-1] + np.maximum(source - source[-1], target - target[-1]))
     moved = levels_db + (target[-1] - source[-1])
-    return np.minimum(np.maximum(moved, mapped - levels_db.dtype.type(freedom_db)), mapped + levels_db.dtype.type(freedom_db))
+    return np.clip(moved, mapped - freedom_db, mapped + freedom_db)
 
 
 def scale_dynamics(loudness_db: torch.Tensor, notes: torch.Tensor, amount: float, frame_rate: float) -> torch.Tensor:
@@ -88,7 +88,7 @@ def scale_dynamics(loudness_db: torch.Tensor, notes: torch.Tensor, amount: float
 
 def _interpolate(x: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Piecewise linear through (knots, values); beyond the ends the offset of the end holds."""
-    knots = knots + np.arange(len(knots), dtype=knots.dtype) * knots.dtype.type(1e-4)  # equal quantiles must not divide by zero
+    knots = knots + np.arange(len(knots), dtype=knots.dtype) * 1e-4  # equal quantiles must not divide by zero
     i = np.clip(np.searchsorted(knots, x), 1, len(knots) - 1)
     slope = np.diff(values) / np.diff(knots)
     inside = values[i - 1] + slope[i - 1] * (x - knots[i - 1])

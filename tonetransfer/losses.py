@@ -185,14 +185,13 @@ class _CompiledDifference(torch.autograd.Function):
                 fixed = (2048 / n_fft) ** 0.5, FLOOR, 1.0 / len(sizes), distance_weight if n_fft == _judged(sizes) else 0.0
                 level = weighting if n_fft == N_FFT else weighting[:0], loudness_weight, faint_power
                 found = kernels.difference(spectra[0], spectra[1], *fixed, *level, back)
-                if learned:
-                    kernels.overlap(_waves(back, n_fft), window, hop, slope)
                 loss, off_db = loss + found[0], off_db + found[1]
                 if n_fft == N_FFT and audible is not None:
-                    distance = kernels.audible_difference(spectra[0], spectra[1], audible.faintest, audible.floor, audible.weight, back)
-                    if learned:
-                        kernels.overlap(_waves(back, n_fft), window, hop, slope)
-                    loss += audible.weight * distance
+                    more = np.empty_like(back)
+                    distance = kernels.audible_difference(spectra[0], spectra[1], audible.faintest, audible.floor, audible.weight, more)
+                    loss, back = loss + audible.weight * distance, back + more
+                if learned:
+                    kernels.overlap(_waves(back, n_fft), window, hop, slope)
             return loss, off_db, slope
 
         losses, off_db, slopes = zip(*side_by_side(excerpt, len(pairs)), strict=True)

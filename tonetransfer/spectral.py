@@ -66,18 +66,20 @@ class _Magnitudes(torch.autograd.Function):
         slope = grads[0].transpose(-1, -2) / magnitude.clamp(min=smallest)
         slope[..., 1 : -(-n_fft // 2)] *= 0.5  # these bins stand for two
         frames = torch.fft.irfft(spectrum * slope, n_fft, norm="forward") * window
-        n_hops = -(-n_fft // hop)
-        frames = torch.nn.functional.pad(frames, (0, n_hops * hop - n_fft)).unflatten(-1, (n_hops, hop))
-        total = frames.new_zeros(len(frames), max(n_frames + n_hops - 1, -(-ctx.n_samples // hop)), hop)
+        total = frames.new_zeros(len(frames), max(n_frames + -(-n_fft // hop) - 1, -(-ctx.n_samples // hop)), hop)
         overlap_add(frames, total)
         return total.flatten(1)[:, : ctx.n_samples], None, None
 
 
-def overlap_add(frames: torch.Tensor, total: torch.Tensor) -> None:
-    """Add frames (batch, n_frames, n_hops, hop), each a hop after the one before, to `total` (batch, >= n_frames + n_hops - 1, hop)."""
-    n_frames, n_hops = frames.shape[1:3]
-    for i in range(n_hops):
-        total[:, i : i + n_frames] += frames[:, :, i]
+def overlap_add(frames: torch.Tensor, total: torch.Tensor, margin: int = 0) -> None:
+    """Add frames (batch, n_frames, n_fft), each a hop after the one before, to `total` (batch, n_hops, hop), which holds all of them.
+
+    The first one begins `margin` samples after `total` does.
+    """
+    (n_frames, n_fft), hop = frames.shape[1:], total.shape[-1]
+    for i in range(-(-(margin + n_fft) // hop)):  # hops that a frame reaches into, the outermost ones in part
+        first, last = max(i * hop, margin), min((i + 1) * hop, margin + n_fft)
+        total[:, i : i + n_frames, first - i * hop : last - i * hop] += frames[..., first - margin : last - margin]
 
 
 def frame_magnitudes(audio: torch.Tensor, grid: FrameGrid, n_fft: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ import torch
 
 from .compiling import in_loops
 from .frames import FrameGrid
-from .spectral import band_interpolation, hann
+from .spectral import band_interpolation, hann, overlap_add
 from .threads import side_by_side
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
@@ -282,10 +282,7 @@ class _FilteredNoise(torch.autograd.Function):
             spectrum = _pieces(white, span, hop)
             spectrum *= magnitudes[:, span] @ bands
             sound = torch.fft.irfft(spectrum, n=n_fft)  # frame t begins at t * hop - n_fft / 2
-            for i in range(2 * lead + 2):  # hops that a frame reaches into, the outermost ones in part
-                first, last = max(i * hop, margin), min((i + 1) * hop, margin + n_fft)
-                into = total[:, span.start + i : span.stop + i, first - i * hop : last - i * hop]
-                into += sound[..., first - margin : last - margin]
+            overlap_add(sound, total[:, span.start :], margin)
         ctx.grid, ctx.n_bands = grid, n_bands
         ctx.save_for_backward(white)
         return total[:, lead : lead + n_frames + 1].flatten(1)
