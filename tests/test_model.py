@@ -159,6 +159,19 @@ def test_the_recurrence_learns_as_that_of_torch(n_frames: int) -> None:
         torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_the_recurrence_learns_in_halves_nearly_as_in_float32() -> None:
+    gru, rng = torch.nn.GRU(24, 24, batch_first=True), torch.Generator().manual_seed(0)
+    h, weight = torch.randn(3, 40, 24, generator=rng).requires_grad_(), torch.randn(3, 40, 24, generator=rng)
+    found = []
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            states, last = recurrence.learn(gru, h)
+        assert states.dtype == last.dtype == torch.float32
+        found.append([states, *torch.autograd.grad((states * weight).sum(), [h, *gru.parameters()])])
+    for ours, wanted in zip(found[1], found[0], strict=True):
+        assert 0.0 < float((ours - wanted).norm() / wanted.norm()) < 0.02  # halves hold 8 bits
+
+
 def test_the_recurrence_bears_what_is_large_and_hides_no_nan() -> None:
     gru = torch.nn.GRU(8, 8, batch_first=True)
     h = torch.tensor([[[1e4] * 8, [-1e4] * 8], [[0.0] * 8, [torch.nan] + [0.0] * 7]])

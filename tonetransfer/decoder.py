@@ -163,10 +163,10 @@ class Decoder(nn.Module):
     def _remember(self, h: torch.Tensor, memory: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """What the GRU makes of (batch, n_frames, width), and its state behind it."""
         learning = torch.is_grad_enabled() and (h.requires_grad or next(self.memory.parameters()).requires_grad)
+        if (learning or len(h) > 1) and in_loops(h, halves=True):
+            return learn(self.memory, h, memory)
         if not in_loops(h):
             return self.memory(h, memory)
-        if learning or len(h) > 1:
-            return learn(self.memory, h, memory)
         state = h.new_zeros(1, 1, h.shape[-1]) if memory is None else memory
         remembered = torch.from_numpy(follow(self.memory, h[0], state[0, 0]))[None]
         return remembered, remembered[:, -1:]

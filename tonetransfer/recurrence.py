@@ -17,7 +17,7 @@ def learn(gru: nn.GRU, h: torch.Tensor, state: torch.Tensor | None = None) -> tu
     """States of a GRU, to be differentiated.
 
     Autograd takes the gradient of the recurrent weights frame by frame, and adds up as many matrices as there are frames; here it is one
-    product of all frames.
+    product of all frames. Under autocast the input goes through its weights in halves, what is remembered stays in float32.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def learn(gru: nn.GRU, h: torch.Tensor, state: torch.Tensor | None = None) -> tu
     """
     from_input, recurrent, input_bias, bias = gru.all_weights[0]
     given = nn.functional.linear(h.transpose(0, 1), from_input, input_bias)
-    before = h.new_zeros(len(h), gru.hidden_size) if state is None else state[0]
+    before = given.new_zeros(len(h), gru.hidden_size) if state is None else state[0]
     states = _Recurrence.apply(given, recurrent, bias, before)
     return states.transpose(0, 1), states[-1:]
 
@@ -43,6 +43,7 @@ class _Recurrence(torch.autograd.Function):
     """(n_frames, batch, 3 width), (3 width, width), (3 width,), (batch, width) -> (n_frames, batch, width)."""
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx: Any, given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         from . import kernels
 
@@ -61,6 +62,7 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx: Any, *asked: torch.Tensor) -> tuple[torch.Tensor, ...]:
         from . import kernels
 
