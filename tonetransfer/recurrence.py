@@ -61,8 +61,8 @@ class _Recurrence(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     @torch.amp.custom_bwd(device_type="cpu")
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *asked: torch.Tensor) -> tuple[torch.Tensor, ...]:
         from . import kernels
 
