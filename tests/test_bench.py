@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_model, melody
@@ -15,7 +16,7 @@ from tonetransfer.audio import save_audio
 from tonetransfer.bench import BEGIN, END, best_of, looped, table_lines, write_page
 from tonetransfer.cli import main
 from tonetransfer.errors import ToneTransferError
-from tonetransfer.peers import Peer, PlainSynthesis
+from tonetransfer.peers import PEERS, Peer, PlainSynthesis
 
 
 def test_the_best_run_counts() -> None:
@@ -64,6 +65,13 @@ def test_the_command_writes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert all(row["realtime_factor"] > 0 for row in (*result["stages"], *result["batches"]))
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old figures" not in text and "| render |" in text
+
+
+def test_a_talkative_peer_leaves_stdout_to_the_results(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torchfcpe")
+    (fcpe,) = (peer for peer in PEERS if peer.name == "torchfcpe")
+    fcpe.make()(np.sin(np.arange(16000) / 10.0).astype(np.float32))
+    assert capsys.readouterr().out == ""
 
 
 def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

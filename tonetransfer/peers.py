@@ -6,7 +6,9 @@ are imported when they are measured; what is not installed is left out.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -96,7 +98,8 @@ def _pesto() -> Run:
 def _fcpe() -> Run:
     import torchfcpe
 
-    model = torchfcpe.spawn_bundled_infer_model(device="cpu")
+    with contextlib.redirect_stdout(sys.stderr):  # it tells of its settings; stdout is for results
+        model = torchfcpe.spawn_bundled_infer_model(device="cpu")
 
     def run(audio: np.ndarray) -> object:
         with torch.inference_mode():
