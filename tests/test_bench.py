@@ -49,6 +49,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"STAGE_S": 1.0, "STREAM_S": 0.5, "LENGTHS_S": (0.5,), "BATCHES": (1,), "BUDGET_S": 0.0}.items():
         monkeypatch.setattr(benching, name, value)
     monkeypatch.setattr(benching, "_run_command", lambda words: (0.25, 100.0))
+    monkeypatch.setattr(benching, "_whole_training", lambda audio, rate: {"batch": 1, "processes": 1, "realtime_factor": 9.0})
     monkeypatch.setattr(benching, "_start_up", lambda: {"help_seconds": 0.1, "first_sound_seconds": 1.0})
 
 
@@ -63,6 +64,7 @@ def test_the_command_writes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [row["what"] for row in result["peers"]] == ["here"] and result["absent"] == ["gone"]
     assert result["lengths"] == [{"seconds": 0.5, "elapsed_seconds": 0.25, "realtime_factor": 2.0, "peak_memory_mb": 100.0}]
     assert all(row["realtime_factor"] > 0 for row in (*result["stages"], *result["batches"]))
+    assert result["train"] == {"batch": 1, "processes": 1, "realtime_factor": 9.0}
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old figures" not in text and "| render |" in text
 
@@ -72,6 +74,15 @@ def test_a_talkative_peer_leaves_stdout_to_the_results(capsys: pytest.CaptureFix
     (fcpe,) = (peer for peer in PEERS if peer.name == "torchfcpe")
     fcpe.make()(np.sin(np.arange(16000) / 10.0).astype(np.float32))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_a_training_is_measured_as_it_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benching, "TRAINED_S", 12.0)
+    monkeypatch.setattr(benching, "TRAINED_STEPS", (1, 9))
+    monkeypatch.setattr(benching, "BATCHES", (4,))
+    row = benching._whole_training(melody([69.0, 72.0, 76.0]), 48000)
+    assert row["batch"] == 4 and row["processes"] == 1 and 0.5 < row["realtime_factor"] < 500.0
 
 
 def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

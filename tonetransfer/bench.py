@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import nn
 
 from .audio import AudioWriter, load_audio, resample, save_audio
@@ -29,10 +30,13 @@ from .losses import heard_difference
 from .loudness import N_FFT, loudness_db
 from .model import TimbreModel
 from .peers import PEERS, Peer
+from .solo import WORTH_STEPS, processes_for
+from .solo_settings import solo_settings
 from .stream import Stream
 from .synth import render_batch
 from .target import Target, find_target
 from .threads import one_thread
+from .train import half_precision
 from .transfer import arrange, play, transfer
 from .weights import load_model
 
@@ -41,6 +45,7 @@ INSTRUMENT = "violin"
 STAGE_S, STREAM_S = 30.0, 6.0
 LENGTHS_S, HOUR_S = (1.0, 10.0, 60.0, 600.0), 3600.0
 BATCHES = (1, 4, 16)
+TRAINED_S, TRAINED_STEPS = 60.0, (40, 200)  # of a recording, and of two runs
 BUDGET_S, MOST_REPEATS = 5.0, 5  # of a row: it is repeated until either is reached, but at least twice
 BUSY_LOAD = 0.3  # processes waiting, per core, from which on figures are not to be trusted
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -64,8 +69,8 @@ def bench(source: Path | None = None, *, hour: bool = False, peers: bool = True,
     Returns
     -------
     dict
-        ``machine``, ``stages``, ``peers`` (rows), ``absent`` (names), ``lengths``, ``batches``, ``start_up``. Factors are seconds of sound
-        per second: by the clock (``realtime_factor``) and by processor time, of all threads (``realtime_factor_cpu``).
+        ``machine``, ``stages``, ``peers`` (rows), ``absent`` (names), ``lengths``, ``batches``, ``train``, ``start_up``. Factors are
+        seconds of sound per second: by the clock (``realtime_factor``) and by processor time, of all threads (``realtime_factor_cpu``).
     """
     begin, load = time.perf_counter(), os.getloadavg()[0]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -91,6 +96,8 @@ def bench(source: Path | None = None, *, hour: bool = False, peers: bool = True,
     for size in BATCHES:
         report(f"training, batch {size}")
         result["batches"].append({"batch": size, **_training(model, audio, size)})
+    report("training, one instrument")
+    result["train"] = _whole_training(audio, model.sample_rate)
     report("start-up")
     result["start_up"] = _start_up()
     loads = (load, os.getloadavg()[0])
@@ -182,7 +189,7 @@ def _stream(model: TimbreModel, target: Target, sound: torch.Tensor) -> dict[str
 
 
 def _training(model: TimbreModel, audio: torch.Tensor, batch: int) -> dict[str, float]:
-    """One step of what train.py does with a batch of 1 s: encoder, decoder, synthesizer, losses, backward, update; float32."""
+    """One step of what train.py does with a batch of 1 s: encoder, decoder, synthesizer, losses, backward, update."""
     grid, rate = model.grid, model.sample_rate
     learner = TimbreModel(model.settings)
     learner.encoder.load_state_dict(model.encoder.state_dict())
@@ -194,8 +201,9 @@ def _training(model: TimbreModel, audio: torch.Tensor, batch: int) -> dict[str, 
     f0_hz, loud = torch.full((batch, grid.n_frames(rate)), 440.0), loudness_db(target, grid)
 
     def step() -> None:
-        z = learner.encoder(reference)[:batch]
-        params, _ = learner.decoder(f0_hz, loud, z)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_precision(torch.device("cpu"))):
+            z = learner.encoder(reference)[:batch].float()
+            params, _ = learner.decoder(f0_hz, loud, z)
         sound = render_batch(params, grid)
         loss, _ = heard_difference(sound, target, rate, (N_FFT, 512), distance_weight=1.5, loudness_weight=0.05, faint_db=-60.0)
         optimizer.zero_grad()
@@ -204,6 +212,28 @@ def _training(model: TimbreModel, audio: torch.Tensor, batch: int) -> dict[str, 
         optimizer.step()
 
     return best_of(step, float(batch))
+
+
+def _whole_training(audio: torch.Tensor, sample_rate: int) -> dict[str, float]:
+    """`tonetransfer train` of one instrument, processes and all: by how much a run of more steps takes longer, so that neither its start
+    nor its judging counts.
+    """
+    content: dict[str, Any] = {"kind": "solo", "name": "bench", "data": {"batch_size": BATCHES[-1], "transposed_semitones": 1.0}}
+    processes = processes_for(solo_settings({**content, "train": {"steps": WORTH_STEPS}}))
+    elapsed = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "recordings").mkdir()
+        _write_looped(folder / "recordings" / "source.wav", audio, sample_rate, TRAINED_S)
+        _run_command(["prepare", str(folder / "recordings"), str(folder / "prepared")])
+        content["data"]["prepared"] = str(folder / "prepared")
+        for steps in TRAINED_STEPS:
+            run = {"steps": steps, "validate_every": steps, "devices": processes, "output": str(folder / str(steps))}
+            config = folder / f"{steps}.yaml"
+            config.write_text(yaml.safe_dump({**content, "train": run}), encoding="utf-8")
+            elapsed.append(_run_command(["train", str(config)])[0])
+    sound_s = (TRAINED_STEPS[1] - TRAINED_STEPS[0]) * BATCHES[-1] * solo_settings(content).data.excerpt_seconds
+    return {"batch": BATCHES[-1], "processes": processes, "realtime_factor": sound_s / max(elapsed[1] - elapsed[0], 1e-9)}
 
 
 def _whole_command(audio: torch.Tensor, model: TimbreModel, seconds: float) -> dict[str, float]:
@@ -292,8 +322,11 @@ def table_lines(result: dict[str, Any]) -> list[str]:
     lines += [
         f"| {row['batch']} | {_factor(row['realtime_factor'])} | {_factor(row['realtime_factor_cpu'])} |" for row in result["batches"]
     ]
-    start = result["start_up"]
+    start, train = result["start_up"], result["train"]
     lines += [
+        "",
+        f"`tonetransfer train` of one instrument, batch {train['batch']}, processes: {train['processes']}: "
+        f"{_factor(train['realtime_factor'])} s of sound a second, all a run does between its start and its end.",
         "",
         f"Start-up: `--help` {start['help_seconds']:.2f} s; first sound, with imports and weights, {start['first_sound_seconds']:.2f} s.",
     ]
