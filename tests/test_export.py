@@ -137,6 +137,19 @@ def test_the_realtime_call_gives_the_same_sound(tmp_path: Path) -> None:
     assert sound.shape == (1, 1024, 1)
 
 
+@pytest.mark.parametrize("form", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_what_an_instrument_does_in_the_course_of_a_note_is_exported(tmp_path: Path, form: str) -> None:
+    if form == "onnx":
+        pytest.importorskip("onnxscript")
+    model = make_model()
+    model.decoder.add_register()
+    assert model.decoder.register is not None
+    torch.nn.init.normal_(model.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(0))
+    card = export(tmp_path / f"a.{'ts' if form == 'torchscript' else 'onnx'}", model, format=form, instrument="violin")
+    assert max(value for key, value in card["test"].items() if key.endswith("_db")) < -80.0
+    assert form == "torchscript" or "0.75 semitones within 2 frames" in card["signature"]["age"]
+
+
 def test_a_blend_stands_first_in_the_list(tmp_path: Path) -> None:
     model = make_model()
     export(tmp_path / "a.ts", model, format="torchscript", instrument="reed fiddle", z=model.mix({"violin": 1.0, "alto_sax": 1.0}))

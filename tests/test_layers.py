@@ -16,7 +16,7 @@ LAYERS = """
     periodicity salience trackers leaps f0 loudness synth room hall
     modulation envelope dynamics release heterodyne brightness
     controls edits notes partials spectral_shape features techniques readout panels plot
-    encoder recurrence decoder losses forces metrics_pitch metrics_failures metrics_timbre metrics compare probes
+    encoder recurrence register decoder losses forces metrics_pitch metrics_failures metrics_timbre metrics compare probes
     model
     weights dataset data hearings erase soundfont etudes notefolder orchestra corpus excerpts judge
     classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention

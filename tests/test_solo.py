@@ -21,11 +21,11 @@ from test_cli import Run, as_json, run  # noqa: F401  # a fixture
 from tonetransfer import solo as module
 from tonetransfer.audio import save_audio
 from tonetransfer.dataset import Prepared
-from tonetransfer.decoder import LOWEST_MIDI
 from tonetransfer.errors import AudioError, SettingsError
 from tonetransfer.likeness import Batch
 from tonetransfer.loudness import loudness_db
 from tonetransfer.model import TimbreModel
+from tonetransfer.register import LOWEST_MIDI, N_SEMITONES
 from tonetransfer.solo import Solo, beginning, train_solo
 from tonetransfer.solo_data import Material, SoloBatches
 from tonetransfer.solo_settings import SoloSettings, read_settings, solo_settings
@@ -186,13 +186,13 @@ def test_only_what_is_to_move_moves(tiny_weights: Path, tmp_path: Path) -> None:
 def test_a_register_is_learned_where_notes_are(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     register = load_model(trained[0]).decoder.register
     assert register is not None
-    moved = register.weight.abs().amax(0)
-    midi = torch.arange(len(moved)) + round(LOWEST_MIDI)
+    moved = register.table[:N_SEMITONES].abs().amax((1, 2))
+    midi = torch.arange(N_SEMITONES) + round(LOWEST_MIDI)
     assert float(moved[(midi >= 60) & (midi <= 69)].min()) > 1e-3 and float(moved[(midi < 48) | (midi > 84)].max()) < 1e-9
     more = settings_for(tmp_path / "more", f"train.start={trained[0]}", "train.steps=2")
     further = load_model(train_solo(more, lambda grid: toys())[0]).decoder.register
-    assert further is not None and not torch.equal(further.weight, register.weight)
-    assert float((further.weight - register.weight).abs().max()) < float(register.weight.abs().max())  # from there on
+    assert further is not None and not torch.equal(further.table, register.table)
+    assert float((further.table - register.table).abs().max()) < float(register.table.abs().max())  # from there on
     none = settings_for(tmp_path / "none", "train.register_learning_rate=0", "train.steps=2")
     assert load_model(train_solo(none, lambda grid: toys())[0]).decoder.register is None
 

@@ -39,7 +39,7 @@ def test_the_decoder_agrees(register: bool) -> None:
     if register:
         model.decoder.add_register()
         assert model.decoder.register is not None
-        torch.nn.init.normal_(model.decoder.register.weight, std=0.3, generator=torch.Generator().manual_seed(0))
+        torch.nn.init.normal_(model.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(0))
     f0_hz, loud = played()
     z = torch.lerp(model.timbre("violin"), model.timbre("tuba"), torch.linspace(0, 1, len(f0_hz))[:, None])
     params = decoded(model, f0_hz, loud, z)

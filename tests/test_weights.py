@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from tonetransfer import weights
 from tonetransfer.convert import hz_to_midi
-from tonetransfer.decoder import LOWEST_MIDI
 from tonetransfer.errors import WeightsError
 from tonetransfer.likeness import single_instrument
 from tonetransfer.model import TimbreModel
+from tonetransfer.register import LOWEST_MIDI
 from tonetransfer.weights import find_weights, load_model, read_notes, save_model
 
 
@@ -49,7 +49,7 @@ def test_a_register_belongs_to_one_instrument(tiny_model: TimbreModel, tmp_path:
     unmoved = one.decode(make_controls([60, 67], [-20.0, -25.0]), one.timbres[0])
     assert torch.equal(plain.harmonic_distribution, unmoved.harmonic_distribution)
     with torch.no_grad():
-        one.decoder.register.weight[:, 67 - round(LOWEST_MIDI)] = torch.linspace(-1.0, 1.0, one.decoder.head.out_features)
+        one.decoder.register.table[67 - round(LOWEST_MIDI)] = torch.linspace(-1.0, 1.0, one.decoder.head.out_features)
     save_model(tmp_path / "one.safetensors", one)
     loaded = load_model(tmp_path / "one.safetensors")
     found = loaded.decode(make_controls([60, 67], [-20.0, -25.0]), loaded.timbres[0])

@@ -26,6 +26,7 @@ from .likeness import (
 )
 from .losses import FFT_SIZES, two_sizes
 from .model import TimbreModel
+from .register import note_age
 from .spectral import magnitudes
 from .synth import highest_around, render_batch
 
@@ -44,7 +45,7 @@ class Material:
     def __init__(self, sound: torch.Tensor, heard: Controls) -> None:
         self.heard, self.grid = heard, heard.grid
         self.sound = torch.nn.functional.pad(sound, (0, heard.n_samples - len(sound)))
-        self.highest_hz = highest_around(heard.f0_hz)
+        self.highest_hz, self.age = highest_around(heard.f0_hz), note_age(heard.f0_hz, heard.loudness_db)
         self.length = min(round(EXCERPT_S * self.grid.frame_rate), heard.n_frames)
         self.largest = float(magnitudes(sound, 2048, 512).max())
         notes = heard.note_frames().float().numpy()
@@ -65,7 +66,9 @@ class Material:
         frames = torch.from_numpy(firsts)[:, None] + torch.arange(n)
         sound = torch.stack([self.sound[first * hop : (first + n) * hop] for first in firsts.tolist()])
         white = white_for(len(firsts), n, self.grid, seed)
-        return Batch(self.heard.f0_hz[frames], self.highest_hz[frames], self.heard.loudness_db[frames], sound, white)
+        tracks = self.heard.f0_hz, self.highest_hz, self.age, self.heard.loudness_db
+        f0_hz, highest_hz, age, level_db = (track[frames] for track in tracks)
+        return Batch(f0_hz, highest_hz, age, level_db, sound, white)
 
 
 def bring_closer(

@@ -11,10 +11,9 @@ from .compiling import in_loops
 from .convert import db_to_amplitude, hz_to_midi
 from .loudness import FLOOR_DB
 from .recurrence import follow, learn
+from .register import HIGHEST_MIDI, LOWEST_MIDI, Register, note_age, soft_one_hot
 from .synth import SynthParams, below_nyquist, highest_around
 
-LOWEST_MIDI, HIGHEST_MIDI = 16.0, 112.0  # 20 Hz to 5.3 kHz
-N_REGISTER = 97  # a place for each semitone of them
 LARGEST_GAIN = 40.0  # a tuba's 40 Hz may be 32 dB stronger than the A-weighted loudness says
 SILENT_DB = -100.0  # asked loudness at and below which nothing sounds
 
@@ -22,16 +21,6 @@ SILENT_DB = -100.0  # asked loudness at and below which nothing sounds
 def positive(x: torch.Tensor) -> torch.Tensor:
     """2 sigmoid(x)^ln(10) + 1e-7: positive, bounded, and nearly exponential where it is small (Engel et al. 2020)."""
     return 2.0 * torch.sigmoid(x) ** math.log(10.0) + 1e-7
-
-
-def soft_one_hot(x: torch.Tensor, lowest: float, highest: float, n: int) -> torch.Tensor:
-    """`x` as `n` bumps spread over [lowest, highest]: (...) -> (..., n).
-
-    A network sees a semitone in the middle of the range as a change of 1 % of one number, but as quite another set of bumps.
-    """
-    centres = torch.linspace(lowest, highest, n, device=x.device, dtype=x.dtype)
-    width = (highest - lowest) / (n - 1)
-    return torch.exp(-0.5 * ((x[..., None] - centres) / width).square())
 
 
 def mlp(n_in: int, n_out: int, n_layers: int) -> nn.Sequential:
@@ -55,8 +44,8 @@ class Decoder(nn.Module):
 
     Attributes
     ----------
-    register : Linear or None
-        What one instrument does at each semitone beside all that the networks say: a minute of it cannot teach them that. See
+    register : Register or None
+        What one instrument does in the course of a note beside all that the networks say: a minute of it cannot teach them that. See
         :meth:`add_register`.
     """
 
@@ -77,14 +66,13 @@ class Decoder(nn.Module):
         self.last = mlp(width, width, 2)
         self.head = nn.Linear(width, 1 + n_harmonics + n_bands)
         self.spectrum = nn.Linear(z_dim, 1 + n_harmonics + n_bands, bias=False)  # the instrument's mean spectrum, past all layers
-        self.register: nn.Linear | None = None
+        self.register: Register | None = None
         nn.init.constant_(self.head.bias[1 + n_harmonics :], -3.0)  # noise starts 50 dB below the tone
         nn.init.constant_(self.head.bias[:1], -1.0)
 
     def add_register(self) -> None:
-        """Make room for what one instrument does at each semitone; it says nothing yet."""
-        self.register = nn.Linear(N_REGISTER, self.head.out_features, bias=False).to(self.head.weight)
-        nn.init.zeros_(self.register.weight)
+        """Make room for what one instrument does in the course of a note; it says nothing yet."""
+        self.register = Register(self.head.out_features).to(self.head.weight)
 
     def forward(
         self,
@@ -93,6 +81,7 @@ class Decoder(nn.Module):
         z: torch.Tensor,
         memory: torch.Tensor | None = None,
         highest_hz: torch.Tensor | None = None,
+        age: torch.Tensor | None = None,
     ) -> tuple[SynthParams, torch.Tensor]:
         """Decode.
 
@@ -105,6 +94,8 @@ class Decoder(nn.Module):
             What the recurrence remembers from the chunk before.
         highest_hz : Tensor [shape=(batch, n_frames)] or None
             :func:`~tonetransfer.synth.highest_around` of the whole track, where `f0_hz` is a stretch of it.
+        age : Tensor [shape=(batch, n_frames)] or None
+            :func:`~tonetransfer.register.note_age` of the whole tracks, likewise; a decoder without a register does not ask.
 
         Returns
         -------
@@ -112,7 +103,7 @@ class Decoder(nn.Module):
         memory : Tensor [shape=(1, batch, width)]
         """
         h, remembered, memory = self.remember(f0_hz, loudness_db, z, memory)
-        return self.ask(h, remembered, f0_hz, loudness_db, z, highest_hz), memory
+        return self.ask(h, remembered, f0_hz, loudness_db, z, highest_hz, age), memory
 
     def remember(
         self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, z: torch.Tensor, memory: torch.Tensor | None = None
@@ -135,12 +126,6 @@ class Decoder(nn.Module):
         """What is known of a loudness from -100 to 0 dB, (...) -> (..., width / 2)."""
         return self.loudness(torch.cat([soft_one_hot(level_db, -92.0, 0.0, self.n_loudness), level_db[..., None] / 40.0 + 1.0], dim=-1))
 
-    def recall_register(self, midi: torch.Tensor) -> torch.Tensor:
-        """What the register says at a pitch [MIDI], (...) -> (..., n_out)."""
-        assert self.register is not None
-        said: torch.Tensor = self.register(soft_one_hot(midi, LOWEST_MIDI, HIGHEST_MIDI, N_REGISTER))
-        return said
-
     def ask(
         self,
         h: torch.Tensor,
@@ -149,6 +134,7 @@ class Decoder(nn.Module):
         loudness_db: torch.Tensor,
         z: torch.Tensor,
         highest_hz: torch.Tensor | None = None,
+        age: torch.Tensor | None = None,
     ) -> SynthParams:
         """The second half of :meth:`forward`: what the synthesizer is asked for."""
         z = _per_frame(z)
@@ -157,13 +143,14 @@ class Decoder(nn.Module):
         audible = below_nyquist(highest_hz, self.n_harmonics, self.sample_rate)
         with torch.autocast(h.device.type, enabled=False):  # 8 bits would put steps of 0.3 dB into the magnitudes
             raw = self.head(h.float()) + self.spectrum(z.float())
-            raw = raw if self.register is None else raw + self.recall_register(hz_to_midi(f0_hz))
+            if self.register is not None:
+                raw = raw + self.register(hz_to_midi(f0_hz), loudness_db, note_age(f0_hz, loudness_db) if age is None else age)
             return self._legal(f0_hz, loudness_db, audible, raw)
 
     def _remember(self, h: torch.Tensor, memory: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """What the GRU makes of (batch, n_frames, width), and its state behind it."""
         learning = torch.is_grad_enabled() and (h.requires_grad or next(self.memory.parameters()).requires_grad)
-        if (learning or len(h) > 1) and in_loops(h, halves=True):
+        if in_loops(h, halves=True) and (learning or len(h) > 1):
             return learn(self.memory, h, memory)
         if not in_loops(h):
             return self.memory(h, memory)

@@ -27,6 +27,7 @@ from torch import nn
 from .audio import save_audio
 from .errors import ExportError, MissingDependencyError
 from .model import EXCERPT_SECONDS, Instrument, TimbreModel
+from .register import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES, note_age
 from .scripted import FrameDecoder, RealtimeInstrument, ScriptedInstrument, counted_noise
 from .synth import render_batch
 
@@ -271,31 +272,33 @@ def _export_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict
     width = model.decoder.memory.hidden_size
     f0_hz = torch.linspace(200.0, 900.0, 20).reshape(2, 10)
     f0, loud = (track[:: model.grid.hop_length][None] for track in _test_phrase(model))
-    inputs = (f0, loud, f0, z.expand(1, f0.shape[1], -1).contiguous(), torch.zeros(1, 1, width))
+    own = model.decoder.register is not None  # of one instrument, which tells how long a note has sounded
+    names = ["f0_hz", "loudness_db", "highest_hz", "z", "memory", *(["age"] if own else [])]
+    inputs = (f0, loud, f0, z.expand(1, f0.shape[1], -1).contiguous(), torch.zeros(1, 1, width), note_age(f0, loud))[: len(names)]
     n_samples = int(EXCERPT_SECONDS * model.sample_rate)
     audio = 0.1 * torch.randn(2, n_samples, generator=torch.Generator().manual_seed(0))
     # Before anything is traced: windows and filters are kept on first use, and the tracer's are no numbers.
     expected, wanted = FrameDecoder(model)(*inputs), model.encoder(audio[:1]).numpy()
-    example = (f0_hz, -f0_hz / 20.0, f0_hz, z.expand(2, 10, -1).contiguous(), torch.zeros(1, 2, width))
+    example = (f0_hz, -f0_hz / 20.0, f0_hz, z.expand(2, 10, -1).contiguous(), torch.zeros(1, 2, width), torch.ones(2, 10))[: len(names)]
     per_frame = {0: batch, 1: frames}
     _to_onnx(
         FrameDecoder(model),
         example,
         paths[0],
-        ["f0_hz", "loudness_db", "highest_hz", "z", "memory"],
+        names,
         ["harmonic_amplitudes", "noise_magnitudes", "next_memory"],
-        {"f0_hz": per_frame, "loudness_db": per_frame, "highest_hz": per_frame, "z": per_frame, "memory": {1: batch}},
+        {name: {1: batch} if name == "memory" else per_frame for name in names},
     )
     _to_onnx(_Encoder(model), (audio,), paths[1], ["audio"], ["z"], {"audio": {0: batch}})
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     decoder, encoder = (onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]) for path in paths)
-    names = [one.name for one in decoder.get_inputs()]
-    whole = decoder.run(None, dict(zip(names, (x.numpy() for x in inputs), strict=True)))
-    memory, pieces = inputs[4].numpy(), []
+    tracks = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
+    start = {"memory": tracks.pop("memory")}
+    whole = decoder.run(None, tracks | start)
+    memory, pieces = start["memory"], []
     for t in range(0, f0.shape[1], 7):
-        some = [x[:, t : t + 7].numpy() for x in inputs[:4]]
-        *piece, memory = decoder.run(None, dict(zip(names, (*some, memory), strict=True)))
+        *piece, memory = decoder.run(None, {name: x[:, t : t + 7] for name, x in tracks.items()} | {"memory": memory})
         pieces.append(piece)
     streamed = [np.concatenate(part, axis=1) for part in zip(*pieces, strict=True)]
     came = encoder.run(None, {"audio": audio[:1].numpy()})[0]
@@ -306,14 +309,24 @@ def _export_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict
         "noise_streamed_vs_whole_db": level_db(streamed[1] - whole[1], whole[1]),
         "encoder_vs_model_db": level_db(came - wanted, wanted),
     }
-    frame = dict(zip(names, (*(x[:, :1].numpy() for x in inputs[:4]), inputs[4].numpy()), strict=True))
+    frame = {name: x[:, :1] for name, x in tracks.items()} | start
+    counted = (
+        {
+            "age": f"frames since the note began, at most {LONGEST_AGE}: since f0 moved by more than {LEAP_SEMITONES:g} semitones "
+            f"within {LEAP_FRAMES} frames, or loudness_db rose by more than {RISE_DB:g} within {RISE_FRAMES}"
+        }
+        if own
+        else {}
+    )
     return {
         "signature": {
-            "decoder": "f0_hz, loudness_db, highest_hz (batch, n_frames), z (batch, n_frames, z_dim), memory (1, batch, width) -> "
+            "decoder": "f0_hz, loudness_db, highest_hz (batch, n_frames), z (batch, n_frames, z_dim), memory (1, batch, width)"
+            f"{', age (batch, n_frames)' if own else ''} -> "
             "harmonic_amplitudes (batch, n_frames, n_harmonics), noise_magnitudes (batch, n_frames, n_bands), next_memory",
             "encoder": f"audio (batch, {n_samples}) at {model.sample_rate} Hz -> z (batch, z_dim)",
             "highest_hz": "the highest f0 of each frame and its neighbours: harmonics of it above Nyquist are left out",
             "memory": "zeros at first, then next_memory of the frames before",
+            **counted,
         },
         "z": [round(float(number), 6) for number in z],
         "latency_samples": 0,

@@ -36,8 +36,9 @@ class Batch:
 
     Parameters
     ----------
-    f0_hz, highest_hz, loudness_db : Tensor [shape=(batch, n_frames)]
-        `highest_hz` is :func:`~tonetransfer.synth.highest_around` of the whole recording.
+    f0_hz, highest_hz, age, loudness_db : Tensor [shape=(batch, n_frames)]
+        `highest_hz` is :func:`~tonetransfer.synth.highest_around` of the whole recording, `age` its
+        :func:`~tonetransfer.register.note_age`.
     sound : Tensor [shape=(batch, n_frames * hop_length)]
     white : Tensor [shape=(batch, (n_frames + 2) * hop_length)]
         The noise to render them with.
@@ -45,6 +46,7 @@ class Batch:
 
     f0_hz: torch.Tensor
     highest_hz: torch.Tensor
+    age: torch.Tensor
     loudness_db: torch.Tensor
     sound: torch.Tensor
     white: torch.Tensor
@@ -138,11 +140,11 @@ def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | N
     change : Tensor [shape=(n_frames, n_harmonics)] or None, nepers
         Of each partial's share.
     """
-    f0_hz, highest_hz, loudness = batch.f0_hz, batch.highest_hz, batch.loudness_db
+    f0_hz, highest_hz, age, loudness = batch.f0_hz, batch.highest_hz, batch.age, batch.loudness_db
     if shift_db is not None:
-        f0_hz, highest_hz = (torch.cat([track, track[:1]]) for track in (f0_hz, highest_hz))
+        f0_hz, highest_hz, age = (torch.cat([track, track[:1]]) for track in (f0_hz, highest_hz, age))
         loudness = torch.cat([loudness, loudness[:1] + shift_db])
-    params, _ = decoder(f0_hz, loudness, z.expand(len(f0_hz), -1), highest_hz=highest_hz)
+    params, _ = decoder(f0_hz, loudness, z.expand(len(f0_hz), -1), highest_hz=highest_hz, age=age)
     if shift_db is None:
         return params, None
     shares = torch.log(params.harmonic_distribution[[0, -1]] + FAINT)

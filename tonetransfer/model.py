@@ -20,6 +20,7 @@ from .dynamics import QUANTILES
 from .encoder import TimbreEncoder
 from .errors import AudioError, ControlsError, InstrumentError
 from .frames import FrameGrid
+from .register import note_age
 from .release import USUAL_DB_PER_S
 from .room import reverberate, reverberate_stream
 from .synth import PIECE_FRAMES, SynthParams, highest_around
@@ -223,6 +224,7 @@ class TimbreModel(nn.Module):
         """:meth:`decode` in consecutive pieces, so that the parameters of an hour need not be held at once."""
         self._check(controls, z)
         highest, n_frames = highest_around(controls.f0_hz), controls.f0_hz.shape[-1]
+        age = note_age(controls.f0_hz, controls.loudness_db)
 
         @torch.no_grad()  # of each thread by itself
         def remember() -> Iterator[tuple[torch.Tensor, ...]]:
@@ -231,7 +233,7 @@ class TimbreModel(nn.Module):
                 span = slice(first, first + frames_per_piece)
                 heard = controls.f0_hz[None, span], controls.loudness_db[None, span], z[span][None] if z.dim() == 2 else z[None]
                 h, remembered, memory = self.decoder.remember(*heard, memory)
-                yield h, remembered, *heard, highest[None, span]
+                yield h, remembered, *heard, highest[None, span], age[None, span]
 
         for found in ahead(remember()):
             yield self.decoder.ask(*found).map(lambda x: x[0])

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .model import TimbreModel
+from .register import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES
 from .spectral import band_interpolation, hann
 from .synth import NOISE_FFT
 
@@ -35,7 +36,13 @@ class FrameDecoder(nn.Module):
         self.decoder = model.decoder
 
     def forward(
-        self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, highest_hz: torch.Tensor, z: torch.Tensor, memory: torch.Tensor
+        self,
+        f0_hz: torch.Tensor,
+        loudness_db: torch.Tensor,
+        highest_hz: torch.Tensor,
+        z: torch.Tensor,
+        memory: torch.Tensor,
+        age: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Decode frames.
 
@@ -46,6 +53,8 @@ class FrameDecoder(nn.Module):
         z : Tensor [shape=(batch, n_frames, z_dim)]
         memory : Tensor [shape=(1, batch, width)]
             Zeros, or what came back from the frames before.
+        age : Tensor [shape=(batch, n_frames)] or None
+            :func:`~tonetransfer.register.note_age`; only a decoder with a register asks.
 
         Returns
         -------
@@ -53,7 +62,7 @@ class FrameDecoder(nn.Module):
         noise_magnitudes : Tensor [shape=(batch, n_frames, n_bands)]
         memory : Tensor [shape=(1, batch, width)]
         """
-        params, memory = self.decoder(f0_hz, loudness_db, z, memory, highest_hz)
+        params, memory = self.decoder(f0_hz, loudness_db, z, memory, highest_hz, age)
         return params.amplitude[..., None] * params.harmonic_distribution, params.noise_magnitudes, memory
 
 
@@ -86,9 +95,17 @@ class ScriptedInstrument(nn.Module):
     highest_hz: Final[float] = HIGHEST_HZ
     no_pitch_hz: Final[float] = NO_PITCH_HZ
     glide: Final[float] = GLIDE
+    leap_semitones: Final[float] = LEAP_SEMITONES
+    leap_frames: Final[int] = LEAP_FRAMES
+    rise_db: Final[float] = RISE_DB
+    rise_frames: Final[int] = RISE_FRAMES
+    longest_age: Final[int] = LONGEST_AGE
     timbres: torch.Tensor
     z: torch.Tensor
     memory: torch.Tensor
+    age: torch.Tensor
+    midi_before: torch.Tensor
+    level_before: torch.Tensor
     phase: torch.Tensor
     last_f0_hz: torch.Tensor
     last_amplitudes: torch.Tensor
@@ -122,6 +139,8 @@ class ScriptedInstrument(nn.Module):
         self.register_buffer("bands", band_interpolation(settings.n_bands, self.n_fft, self.sample_rate).clone())
         self.register_buffer("z", torch.empty(0))
         self.register_buffer("memory", torch.zeros(1, 1, settings.decoder_width))
+        for name in ("age", "midi_before", "level_before"):
+            self.register_buffer(name, torch.empty(0))
         self.register_buffer("phase", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("last_f0_hz", torch.zeros(1))
         self.register_buffer("last_amplitudes", torch.zeros(1, 1, settings.n_harmonics))
@@ -135,7 +154,7 @@ class ScriptedInstrument(nn.Module):
             self.register_buffer(f"{name}_params", torch.tensor([KINDS[kind] for kind in kinds]))
         width = settings.decoder_width
         f0_hz = torch.tensor([[220.0, 230.0, 240.0], [440.0, 450.0, 430.0]])
-        example = (f0_hz, f0_hz / -10.0, f0_hz, torch.randn(2, 3, settings.z_dim), torch.zeros(1, 2, width))
+        example = (f0_hz, f0_hz / -10.0, f0_hz, torch.randn(2, 3, settings.z_dim), torch.zeros(1, 2, width), torch.ones(2, 3))
         with torch.no_grad():
             self.decode = torch.jit.trace(FrameDecoder(model), example, check_trace=False)
         self.reset(1)
@@ -147,6 +166,7 @@ class ScriptedInstrument(nn.Module):
         self.count, self.frames = 0, 0
         self.z = self._wanted()
         self.memory = torch.zeros(1, n_batches, self.memory.shape[2], device=device)
+        self.age = torch.full((n_batches,), -1.0, device=device)
         self.phase = torch.zeros(n_batches, dtype=torch.float64, device=device)
         self.last_f0_hz = torch.full((n_batches,), 220.0, device=device)
         self.last_amplitudes = torch.zeros(n_batches, 1, self.last_amplitudes.shape[2], device=device)
@@ -174,8 +194,8 @@ class ScriptedInstrument(nn.Module):
         f0_hz, loud = self._understood(pitch_hz, loudness_db)
         before = self.last_f0_hz if self.frames > 0 else f0_hz[:, 0]
         track = torch.cat([before.unsqueeze(1), f0_hz], dim=1)
-        z = self._timbre(n_frames).unsqueeze(0).expand(n_batches, -1, -1)
-        amplitudes, magnitudes, self.memory = self.decode(f0_hz, loud, torch.maximum(track[:, 1:], track[:, :-1]), z, self.memory)
+        z, age = self._timbre(n_frames).unsqueeze(0).expand(n_batches, -1, -1), self._ages(f0_hz, loud)
+        amplitudes, magnitudes, self.memory = self.decode(f0_hz, loud, torch.maximum(track[:, 1:], track[:, :-1]), z, self.memory, age)
         tonal = self._harmonics(track, torch.cat([self.last_amplitudes, amplitudes], dim=1))
         tonal = torch.cat([self.late, tonal], dim=1)
         noise = self._noise(magnitudes)
@@ -194,6 +214,22 @@ class ScriptedInstrument(nn.Module):
             rows.append(held)
         f0_hz = (torch.stack(rows, dim=1) * 2.0 ** (self.transpose / 12.0)).clamp(self.lowest_hz, self.highest_hz)
         return f0_hz, torch.where(pitch_hz > self.no_pitch_hz, loud, torch.full_like(loud, -120.0)).clamp(-120.0, 20.0)
+
+    def _ages(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor) -> torch.Tensor:
+        """As :func:`~tonetransfer.register.note_age`, (batch, n_frames), across blocks."""
+        midi = 12.0 * torch.log2(f0_hz.double())
+        if self.frames == 0:
+            self.midi_before = midi[:, :1].expand(-1, self.leap_frames)
+            self.level_before = loudness_db[:, :1].expand(-1, self.rise_frames)
+        midi, level = torch.cat([self.midi_before, midi], dim=1), torch.cat([self.level_before, loudness_db], dim=1)
+        begins = (midi[:, self.leap_frames :] - midi[:, : -self.leap_frames]).abs() > self.leap_semitones
+        begins = begins | (level[:, self.rise_frames :] - level[:, : -self.rise_frames] > self.rise_db)
+        ages: list[torch.Tensor] = []
+        for t in range(f0_hz.shape[1]):
+            self.age = torch.where(begins[:, t], torch.zeros_like(self.age), (self.age + 1.0).clamp(max=self.longest_age))
+            ages.append(self.age)
+        self.midi_before, self.level_before = midi[:, -self.leap_frames :], level[:, -self.rise_frames :]
+        return torch.stack(ages, dim=1)
 
     def _wanted(self) -> torch.Tensor:
         return torch.lerp(self.timbres[self.row], self.timbres[self.other], self.blend)

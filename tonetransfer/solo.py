@@ -46,7 +46,7 @@ from .synth import SynthParams, render_batch
 from .train import half_precision
 from .weights import load_model, read_notes, save_model
 
-REGISTER = "register.weight"
+REGISTER = "register.table"
 LAST_LAYERS = ("head.weight", "head.bias", "film_before.bias", "film_after.bias", REGISTER)
 WORTH_STEPS, EXCERPTS_EACH = 200, 4  # of a training for which another process is begun, and of a step for each
 COUPLED_EVERY = 4  # steps; what holds on to dynamics moves slowly, and takes two more passes through the decoder

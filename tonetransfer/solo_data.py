@@ -22,6 +22,7 @@ from .errors import AudioError
 from .frames import FrameGrid
 from .likeness import NOTE_SHARE, Batch, seconds_held_out, white_for
 from .loudness import N_FFT, loudness_db
+from .register import note_age
 from .spectral import magnitudes
 from .synth import highest_around
 from .target import REFERENCE_PEAK
@@ -51,6 +52,7 @@ class _Piece:
     recording: Any
     heard: Controls
     highest_hz: torch.Tensor
+    age: torch.Tensor
     learned: np.ndarray
     judged: np.ndarray
 
@@ -160,7 +162,7 @@ class Material:
             begin = np.arange(heard.n_frames - span + 1)
             enough = sums[begin + span] - sums[begin + self.lead] >= NOTE_SHARE * n
             learned = begin[enough & np.lib.stride_tricks.sliding_window_view(free, span).all(axis=-1)]
-        return _Piece(recording, heard, highest_around(heard.f0_hz), learned, judged)
+        return _Piece(recording, heard, highest_around(heard.f0_hz), note_age(heard.f0_hz, heard.loudness_db), learned, judged)
 
     def white(self, count: int, seed: int) -> torch.Tensor:
         """Noise to render `count` excerpts with."""
@@ -170,11 +172,11 @@ class Material:
         """Excerpts (piece, first frame), lead included, each transposed by so many semitones."""
         moved = [0.0] * len(chosen) if semitones is None else semitones
         tracks = [self._excerpt(self.pieces[i], first, by) for (i, first), by in zip(chosen, moved, strict=True)]
-        f0_hz, highest_hz, level_db, sound = (torch.stack(some) for some in zip(*tracks, strict=True))
-        return Batch(f0_hz, highest_hz, level_db, sound, white)
+        f0_hz, highest_hz, age, level_db, sound = (torch.stack(some) for some in zip(*tracks, strict=True))
+        return Batch(f0_hz, highest_hz, age, level_db, sound, white)
 
     def _excerpt(self, piece: _Piece, first: int, semitones: float) -> tuple[torch.Tensor, ...]:
-        """f0, highest f0 around, loudness and sound of an excerpt."""
+        """f0, highest f0 around, age of the note, loudness and sound of an excerpt."""
         hop, n = self.grid.hop_length, self.lead + self.length
         rate = self.grid.sample_rate
         played_at = round(rate * 2.0 ** (semitones / 12.0))
@@ -183,14 +185,15 @@ class Material:
         if semitones == 0.0 or not piece.is_learned(first, further):
             span = slice(first, first + n)
             sound = self._read(piece.recording, first * hop, n * hop) * self.gain
-            return piece.heard.f0_hz[span], piece.highest_hz[span], piece.heard.loudness_db[span], sound
+            return piece.heard.f0_hz[span], piece.highest_hz[span], piece.age[span], piece.heard.loudness_db[span], sound
         frames = first + (torch.arange(n) * ratio).round().long()
         before = hop * -(-N_FFT // (2 * hop))  # so that loudness is heard at the ends as it would be in the whole
         n_samples = -(-(n * hop + 2 * before) * played_at // rate)
         sound = resample(self._read(piece.recording, round(first * hop - before * ratio), n_samples) * self.gain, played_at, rate)
         heard = slice(before // hop, before // hop + n)
         level = loudness_db(sound, self.grid)[heard]
-        return piece.heard.f0_hz[frames] * ratio, piece.highest_hz[frames] * ratio, level, sound[before : before + n * hop]
+        played = piece.heard.f0_hz[frames] * ratio, piece.highest_hz[frames] * ratio, piece.age[frames]
+        return *played, level, sound[before : before + n * hop]
 
     def drawn(self, step: int, count: int, seed: int) -> tuple[list[tuple[int, int]], np.ndarray, int]:
         """The excerpts of a step, by how many semitones each is transposed, and the seed of their noise."""

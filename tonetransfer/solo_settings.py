@@ -45,7 +45,7 @@ class SoloTrainSettings(Section):
     steps: int = Field(800, gt=0)  # eight excerpts each: five minutes of recordings some twenty times over
     learning_rate: float = Field(7e-4, gt=0)  # of the networks; warmed up, then a cosine down to a twentieth
     z_learning_rate: float = Field(2e-2, gt=0)
-    register_learning_rate: float = Field(4e-3, ge=0)  # of what the instrument does at each semitone; 0: nothing of its own. Not for `z`
+    register_learning_rate: float = Field(4e-3, ge=0)  # of what it does in the course of a note; 0: nothing of its own. Not for `z`
     warmup_steps: int = Field(20, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     gradient_clip: float = Field(1.0, gt=0)

@@ -22,6 +22,7 @@ from .decoder import LARGEST_GAIN, SILENT_DB, Decoder
 from .follow import LARGEST_DB, TOLERANCE_DB
 from .frames import FrameGrid
 from .loudness import FLOOR_DB
+from .register import LONGEST_AGE, NoteClock, Register, age_shares
 from .spectral import a_weighting, band_centres_hz, hann
 from .synth import NOISE_FFT, SynthParams, between_bands, white_noise
 from .voice_kernels import between_rows, decode, harmonics, legal, shaped, sounding_power
@@ -115,18 +116,20 @@ class FrameDecoder:
         self._after, self._head = _linear(decoder.after), _linear(decoder.head)
         self._film_before, self._film_after = _linear(decoder.film_before), _linear(decoder.film_after)
         self._spectrum = _array(decoder.spectrum.weight)
-        self._register = None if decoder.register is None else _Curve(lambda midi: _array(decoder.recall_register(midi)), *TABLED_MIDI)
+        self._register = None if decoder.register is None else _FrameRegister(decoder.register)
         names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
         into, into_bias, of, of_bias = (_array(getattr(decoder.memory, name)) for name in names)
         self._into_memory, self._of_memory = (into, into_bias), (of, of_bias)
         self.width = of.shape[1]
         self.n_harmonics, self.n_bands, self.sample_rate = decoder.n_harmonics, decoder.n_bands, decoder.sample_rate
+        self._clock = NoteClock()
         self.reset()
 
     def reset(self) -> None:
         """Forget what was played."""
         self._memory = np.zeros(self.width, np.float32)
         self._highest_hz = 0.0
+        self._clock.reset()
         self._z: np.ndarray | None = None
 
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +148,8 @@ class FrameDecoder:
         seen += self._of_timbre
         raw = np.empty(1 + self.n_harmonics + self.n_bands, np.float32)
         memory, spectrum = (self._into_memory, self._of_memory), self._of_spectrum
-        spectrum = spectrum if self._register is None else spectrum + self._register(midi)
+        if self._register is not None:
+            spectrum = spectrum + self._register(midi, loudness_db, self._clock.next(midi, loudness_db))
         decode(seen, self._film, self._memory, *memory, self._after, self._last, self._head, spectrum, raw)
         highest_hz = max(self._highest_hz, f0_hz) * NYQUIST_MARGIN
         self._highest_hz = f0_hz
@@ -166,6 +170,20 @@ class FrameDecoder:
         self._of_timbre = self._of_timbres @ h + self._before_bias
         self._film = tuple(weight @ z + bias for weight, bias in (self._film_before, self._film_after))
         self._of_spectrum = self._spectrum @ z
+
+
+class _FrameRegister:
+    """A :class:`~tonetransfer.register.Register` read off tables."""
+
+    def __init__(self, register: Register) -> None:
+        self._at_pitch = _Curve(lambda midi: _array(register.at_pitch(midi)), *TABLED_MIDI)
+        self._at_level = _Curve(lambda level: _array(register.at_level(level)), *TABLED_DB)
+        self._shares = _array(age_shares(torch.arange(LONGEST_AGE + 1)))
+
+    def __call__(self, midi: float, level_db: float, age: int) -> np.ndarray:
+        shares = self._shares[age]
+        said = self._at_pitch(midi) + self._at_level(min(max(level_db, SILENT_DB), 0.0))
+        return shares @ said.reshape(len(shares), -1)
 
 
 class _Curve:

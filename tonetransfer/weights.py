@@ -119,7 +119,7 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
     model = TimbreModel(settings, instruments)
     if len(instruments) == 1 and "room" in tensors and tensors["room"].dim() == 1:
         model.room = torch.zeros_like(tensors["room"])  # of any length, and files without one stay as they are
-    if len(instruments) == 1 and "decoder.register.weight" in tensors:
+    if len(instruments) == 1 and "decoder.register.table" in tensors:
         model.decoder.add_register()
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     came = {name: tuple(tensor.shape) for name, tensor in tensors.items()}

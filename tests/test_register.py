@@ -1,0 +1,81 @@
+"""The age of notes, and the table of what an instrument does in their course."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_model
+
+from tonetransfer.controls import Controls
+from tonetransfer.convert import midi_to_hz
+from tonetransfer.register import LONGEST_AGE, LOWEST_MIDI, N_SEMITONES, NoteClock, Register, note_age, soft_one_hot
+
+RNG = np.random.default_rng(0)
+
+
+def notes(*parts: tuple[float, float, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """f0 and loudness of (midi, dB, frames)."""
+    midi, level = (
+        torch.cat([torch.full((n,), value) for value, n in zip(values, [p[2] for p in parts], strict=True)])
+        for values in ([p[0] for p in parts], [p[1] for p in parts])
+    )
+    return midi_to_hz(midi), level
+
+
+def test_a_note_begins_where_pitch_leaps_or_loudness_rises() -> None:
+    f0_hz, level = notes((60.0, -20.0, 40), (62.0, -20.0, 30), (62.0, -80.0, 10), (62.0, -20.0, 30), (62.0, -15.0, 30))
+    age = note_age(f0_hz, level)
+    begins = (age == 0).nonzero()[:, 0].tolist()
+    assert begins == [0, 40, 41, 80, 81, 82]  # legato, and after a rest; 5 dB more is the same note
+    assert age[39] == 39 and age[79] == 38 and age[-1] == 57
+
+
+def test_vibrato_and_swells_begin_no_note() -> None:
+    t = torch.arange(400) / 100.0
+    f0_hz = midi_to_hz(69.0 + 0.95 * torch.sin(2 * math.pi * 6.0 * t))
+    level = -30.0 + 12.0 * torch.sin(2 * math.pi * 1.5 * t)
+    assert note_age(f0_hz, level).tolist() == [min(i, LONGEST_AGE) for i in range(400)]
+
+
+def test_it_can_be_told_frame_by_frame() -> None:
+    midi = np.float32(60.0 + 7.0 * np.repeat(RNG.random(60), RNG.integers(1, 40, 60)))
+    level = np.float32(np.repeat(-20.0 - 60.0 * (RNG.random(80) < 0.3), 30))[: len(midi)]
+    midi = midi[: len(level)]
+    f0_hz = midi_to_hz(torch.from_numpy(midi))
+    clock = NoteClock()
+    for _ in range(2):
+        clock.reset()
+        ages = [clock.next(12.0 * math.log2(f / 440.0) + 69.0, float(db)) for f, db in zip(f0_hz.tolist(), level, strict=True)]
+        assert ages == note_age(f0_hz, torch.from_numpy(level)).tolist()
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 5)])
+def test_pitch_and_level_add_up_at_an_age(shape: tuple[int, ...]) -> None:
+    register = Register(7)
+    torch.nn.init.normal_(register.table, generator=torch.Generator().manual_seed(0))
+    midi, level, age = torch.full(shape, 64.0), torch.full(shape, -30.0), torch.full(shape, 7.0)
+    both = (register.at_pitch(midi) + register.at_level(level)).unflatten(-1, (8, 7))
+    shares = soft_one_hot(torch.tensor(3.0), 0.0, 7.0, 8)  # 7 frames: place 3
+    torch.testing.assert_close(register(midi, level, age), (shares[:, None] * both).sum(-2))
+
+
+def test_an_attack_of_its_own_is_played_in_whatever_pieces() -> None:
+    """What stands at age 0 is heard where notes begin and nowhere else, and pieces of a track know when their note began."""
+    model = make_model()
+    f0_hz, level = notes((60.0, -20.0, 50), (64.0, -20.0, 50))
+    controls = Controls(f0_hz, torch.ones(100), level, model.grid)
+    plain = model.decode(controls, model.timbre("violin"))
+    model.decoder.add_register()
+    register = model.decoder.register
+    assert register is not None
+    with torch.no_grad():
+        register.table[:N_SEMITONES, 0, 1 + model.decoder.n_harmonics :] = 1.0  # noise
+    own = model.decode(controls, model.timbre("violin"))
+    louder = (own.noise_magnitudes / plain.noise_magnitudes).log().mean(-1)
+    assert float(louder[[0, 50, 51]].min()) > 1.0 and float(louder[[20, 49, 80]].max()) < 0.01
+    pieces = list(model.decode_stream(controls, model.timbre("violin"), frames_per_piece=37))
+    torch.testing.assert_close(torch.cat([piece.noise_magnitudes for piece in pieces]), own.noise_magnitudes, rtol=1e-4, atol=1e-7)
+    assert round(LOWEST_MIDI) == 16
