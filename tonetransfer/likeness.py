@@ -132,7 +132,8 @@ def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tenso
 def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | None = None) -> tuple[SynthParams, torch.Tensor | None]:
     """What a decoder asks for with timbre z (z_dim,), and how it changes the spectrum if the first excerpt is `shift_db` louder.
 
-    The louder excerpt rides along as one more row: most of a decoder's time goes into its recurrence, whatever the number of rows.
+    The louder excerpt rides along as one more row: most of a decoder's time goes into its recurrence, whatever the number of rows. A register
+    is asked for the level of the recording in either: it holds what was heard, and how that changes with the level is not held against it.
 
     Returns
     -------
@@ -141,10 +142,13 @@ def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | N
         Of each partial's share.
     """
     f0_hz, highest_hz, age, loudness = batch.f0_hz, batch.highest_hz, batch.age, batch.loudness_db
+    asked = loudness
     if shift_db is not None:
         f0_hz, highest_hz, age = (torch.cat([track, track[:1]]) for track in (f0_hz, highest_hz, age))
-        loudness = torch.cat([loudness, loudness[:1] + shift_db])
-    params, _ = decoder(f0_hz, loudness, z.expand(len(f0_hz), -1), highest_hz=highest_hz, age=age)
+        loudness, asked = (torch.cat([loudness, loudness[:1] + by_db]) for by_db in (0.0, shift_db))
+    z = z.expand(len(f0_hz), -1)
+    h, remembered, _ = decoder.remember(f0_hz, asked, z)
+    params = decoder.ask(h, remembered, f0_hz, loudness, z, highest_hz, age)
     if shift_db is None:
         return params, None
     shares = torch.log(params.harmonic_distribution[[0, -1]] + FAINT)
