@@ -132,8 +132,8 @@ def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tenso
 def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | None = None) -> tuple[SynthParams, torch.Tensor | None]:
     """What a decoder asks for with timbre z (z_dim,), and how it changes the spectrum if the first excerpt is `shift_db` louder.
 
-    The louder excerpt rides along as one more row: most of a decoder's time goes into its recurrence, whatever the number of rows. A register
-    is asked for the level of the recording in either: it holds what was heard, and how that changes with the level is not held against it.
+    The louder excerpt rides along as one more row: most of a decoder's time goes into its recurrence, whatever the number of rows. A
+    register is asked for the level of the recording in either: it holds what was heard, and is not held to other instruments' dynamics.
 
     Returns
     -------
