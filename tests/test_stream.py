@@ -64,6 +64,17 @@ def test_streamed_is_offline_with_other_settings(
     assert error_db(expected[name], expected["default"]) > -60.0  # the settings do something
 
 
+def test_what_an_instrument_does_in_the_course_of_a_note_is_streamed_alike(violin: Target) -> None:
+    own = make_model()
+    plain = stream_at_once(PLAYED, own, violin).numpy()
+    own.decoder.add_register()
+    assert own.decoder.register is not None
+    torch.nn.init.normal_(own.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(0))
+    expected = stream_at_once(PLAYED, own, violin).numpy()
+    assert error_db(streamed(Stream(own, violin), PLAYED, [700]), expected) < -80.0
+    assert error_db(expected, plain) > -20.0
+
+
 def test_a_room_is_streamed_alike(tiny_model: TimbreModel, violin: Target, expected: dict[str, np.ndarray]) -> None:
     room = np.exp(-np.arange(9000) / 2000.0) * np.random.default_rng(0).normal(0, 0.1, 9000)
     wet = stream_at_once(PLAYED, tiny_model, violin, room=room).numpy()
