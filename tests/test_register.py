@@ -11,7 +11,8 @@ from conftest import make_model
 
 from tonetransfer.controls import Controls
 from tonetransfer.convert import midi_to_hz
-from tonetransfer.register import LONGEST_AGE, LOWEST_MIDI, N_SEMITONES, NoteClock, Register, note_age, soft_one_hot
+from tonetransfer.likeness import Batch, decoded
+from tonetransfer.register import LONGEST_AGE, N_SEMITONES, NoteClock, Register, note_age, soft_one_hot
 
 RNG = np.random.default_rng(0)
 
@@ -78,4 +79,22 @@ def test_an_attack_of_its_own_is_played_in_whatever_pieces() -> None:
     assert float(louder[[0, 50, 51]].min()) > 1.0 and float(louder[[20, 49, 80]].max()) < 0.01
     pieces = list(model.decode_stream(controls, model.timbre("violin"), frames_per_piece=37))
     torch.testing.assert_close(torch.cat([piece.noise_magnitudes for piece in pieces]), own.noise_magnitudes, rtol=1e-4, atol=1e-7)
-    assert round(LOWEST_MIDI) == 16
+
+
+def test_what_it_holds_at_another_level_is_not_held_to_the_dynamics_of_many_instruments() -> None:
+    model = make_model()
+    f0_hz, level = notes((60.0, -50.0, 20))
+    tracks = f0_hz[None], f0_hz[None], note_age(f0_hz, level)[None], level[None]
+    batch = Batch(*tracks, torch.zeros(1, 9600), torch.zeros(1, 10560))
+    _, plain = decoded(model.decoder, model.timbre("violin"), batch, 40.0)
+    model.decoder.add_register()
+    assert model.decoder.register is not None
+    with torch.no_grad():
+        model.decoder.register.table[N_SEMITONES + 10] = torch.randn(8, model.decoder.head.out_features)  # around -9 dB
+        _, own = decoded(model.decoder, model.timbre("violin"), batch, 40.0)
+        louder = model.decode(Controls(f0_hz, torch.ones(20), level + 40.0, model.grid), model.timbre("violin"))
+        model.decoder.register.table.zero_()
+        before = model.decode(Controls(f0_hz, torch.ones(20), level + 40.0, model.grid), model.timbre("violin"))
+    assert plain is not None and own is not None
+    torch.testing.assert_close(own, plain.detach(), rtol=0, atol=1e-5)
+    assert float((louder.harmonic_distribution - before.harmonic_distribution).abs().max()) > 0.01  # it is played, though
