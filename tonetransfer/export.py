@@ -310,24 +310,21 @@ def _export_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict
         "encoder_vs_model_db": level_db(came - wanted, wanted),
     }
     frame = {name: x[:, :1] for name, x in tracks.items()} | start
-    counted = (
-        {
-            "age": f"frames since the note began, at most {LONGEST_AGE}: since f0 moved by more than {LEAP_SEMITONES:g} semitones "
+    signature = {
+        "decoder": "f0_hz, loudness_db, highest_hz (batch, n_frames), z (batch, n_frames, z_dim), memory (1, batch, width)"
+        f"{', age (batch, n_frames)' if own else ''} -> "
+        "harmonic_amplitudes (batch, n_frames, n_harmonics), noise_magnitudes (batch, n_frames, n_bands), next_memory",
+        "encoder": f"audio (batch, {n_samples}) at {model.sample_rate} Hz -> z (batch, z_dim)",
+        "highest_hz": "the highest f0 of each frame and its neighbours: harmonics of it above Nyquist are left out",
+        "memory": "zeros at first, then next_memory of the frames before",
+    }
+    if own:
+        signature["age"] = (
+            f"frames since the note began, at most {LONGEST_AGE}: since f0 moved by more than {LEAP_SEMITONES:g} semitones "
             f"within {LEAP_FRAMES} frames, or loudness_db rose by more than {RISE_DB:g} within {RISE_FRAMES}"
-        }
-        if own
-        else {}
-    )
+        )
     return {
-        "signature": {
-            "decoder": "f0_hz, loudness_db, highest_hz (batch, n_frames), z (batch, n_frames, z_dim), memory (1, batch, width)"
-            f"{', age (batch, n_frames)' if own else ''} -> "
-            "harmonic_amplitudes (batch, n_frames, n_harmonics), noise_magnitudes (batch, n_frames, n_bands), next_memory",
-            "encoder": f"audio (batch, {n_samples}) at {model.sample_rate} Hz -> z (batch, z_dim)",
-            "highest_hz": "the highest f0 of each frame and its neighbours: harmonics of it above Nyquist are left out",
-            "memory": "zeros at first, then next_memory of the frames before",
-            **counted,
-        },
+        "signature": signature,
         "z": [round(float(number), 6) for number in z],
         "latency_samples": 0,
         "test": _check(figures),

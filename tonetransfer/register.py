@@ -44,7 +44,7 @@ def note_age(f0_hz: torch.Tensor, loudness_db: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor [shape=(..., n_frames)], float32, from 0 to 127
-        Of a frame it depends on frames before it only.
+        It depends on a frame and those before it only.
     """
     midi = hz_to_midi(f0_hz.double())
     begins = (midi - _earlier(midi, LEAP_FRAMES)).abs() > LEAP_SEMITONES

@@ -127,6 +127,7 @@ class ScriptedInstrument(nn.Module):
         self.sample_rate, self.hop = grid.sample_rate, grid.hop_length
         self.n_fft = max(NOISE_FFT, 1 << (4 * self.hop - 1).bit_length())
         self.latency = self.n_fft // 2
+        self.counts_ages = model.decoder.register is not None
         names, timbres = list(model.names), model.timbres
         if z is not None:
             names, timbres = [instrument, *names], torch.cat([z[None], timbres])
@@ -194,7 +195,8 @@ class ScriptedInstrument(nn.Module):
         f0_hz, loud = self._understood(pitch_hz, loudness_db)
         before = self.last_f0_hz if self.frames > 0 else f0_hz[:, 0]
         track = torch.cat([before.unsqueeze(1), f0_hz], dim=1)
-        z, age = self._timbre(n_frames).unsqueeze(0).expand(n_batches, -1, -1), self._ages(f0_hz, loud)
+        z = self._timbre(n_frames).unsqueeze(0).expand(n_batches, -1, -1)
+        age = self._ages(f0_hz, loud) if self.counts_ages else torch.zeros_like(f0_hz)
         amplitudes, magnitudes, self.memory = self.decode(f0_hz, loud, torch.maximum(track[:, 1:], track[:, :-1]), z, self.memory, age)
         tonal = self._harmonics(track, torch.cat([self.last_amplitudes, amplitudes], dim=1))
         tonal = torch.cat([self.late, tonal], dim=1)

@@ -144,12 +144,13 @@ class FrameDecoder:
         self._take_timbre(z)
         midi = 12.0 * math.log2(f0_hz / 440.0) + 69.0
         seen = self._at_pitch(midi)
-        seen += self._at_level(min(max(loudness_db, SILENT_DB), 0.0))
+        level_db = min(max(loudness_db, SILENT_DB), 0.0)
+        seen += self._at_level(level_db)
         seen += self._of_timbre
         raw = np.empty(1 + self.n_harmonics + self.n_bands, np.float32)
         memory, spectrum = (self._into_memory, self._of_memory), self._of_spectrum
         if self._register is not None:
-            spectrum = spectrum + self._register(midi, loudness_db, self._clock.next(midi, loudness_db))
+            spectrum = spectrum + self._register(midi, level_db, self._clock.next(midi, loudness_db))
         decode(seen, self._film, self._memory, *memory, self._after, self._last, self._head, spectrum, raw)
         highest_hz = max(self._highest_hz, f0_hz) * NYQUIST_MARGIN
         self._highest_hz = f0_hz
@@ -182,7 +183,7 @@ class _FrameRegister:
 
     def __call__(self, midi: float, level_db: float, age: int) -> np.ndarray:
         shares = self._shares[age]
-        said = self._at_pitch(midi) + self._at_level(min(max(level_db, SILENT_DB), 0.0))
+        said = self._at_pitch(midi) + self._at_level(level_db)
         return shares @ said.reshape(len(shares), -1)
 
 
