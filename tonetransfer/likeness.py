@@ -21,7 +21,7 @@ from .losses import Audible, heard_difference
 from .model import Instrument, TimbreModel
 from .synth import SynthParams, below_nyquist
 
-DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT = 1.0, 0.5, 0.05
+DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT = 2.0, 0.5, 0.05
 SHIFT_DB = 4.0, 12.0  # louder or softer than the recording: what was learned of dynamics from many instruments is to last
 FAINT = 1e-4  # of the sum of all harmonics: fainter ones do not count
 AUDIBLE_DB, FLOOR_DB = 60.0, 80.0  # below the recording's largest magnitude: a real one has a room and a microphone further down

@@ -7,6 +7,7 @@ counted, and what belongs to it stands in a table.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import torch
@@ -17,8 +18,9 @@ from .convert import hz_to_midi
 LOWEST_MIDI, HIGHEST_MIDI = 16.0, 112.0  # 20 Hz to 5.3 kHz
 N_SEMITONES = 97
 SOFTEST_DB, LOUDEST_DB, N_LEVELS = -59.0, -4.0, 12
-N_AGES = 8
-LONGEST_AGE = 2 ** (N_AGES - 1) - 1  # frames; an older note is as old as that
+N_AGES = 15  # half an octave apart
+LONGEST_AGE = 127  # frames; an older note is as old as that
+FAR = 1e-7  # share of a place that changes nothing in 32 bits
 LEAP_SEMITONES, LEAP_FRAMES = 0.75, 2  # a vibrato of a semitone up and down at 6 Hz goes no faster
 RISE_DB, RISE_FRAMES = 8.0, 3
 
@@ -82,8 +84,8 @@ class NoteClock:
 
 
 def age_shares(age: torch.Tensor) -> torch.Tensor:
-    """Ages [frames] as bumps on a logarithmic scale, (...) -> (..., 8)."""
-    return soft_one_hot(torch.log2(age + 1.0), 0.0, N_AGES - 1.0, N_AGES)
+    """Ages [frames] as bumps on a logarithmic scale, (...) -> (..., 15)."""
+    return soft_one_hot(torch.log2(age + 1.0), 0.0, math.log2(LONGEST_AGE + 1.0), N_AGES)
 
 
 class Register(nn.Module):
@@ -101,16 +103,19 @@ class Register(nn.Module):
 
     def forward(self, midi: torch.Tensor, level_db: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
         """What stands at a pitch [MIDI], a level [dB] and an age [frames], each (...) -> (..., n_out)."""
-        places = torch.cat([_semitones(midi), _levels(level_db)], dim=-1)
-        said: torch.Tensor = (places[..., None] * age_shares(age)[..., None, :]).flatten(-2) @ self.table.flatten(0, 1)
+        places, table = torch.cat([_semitones(midi), _levels(level_db)], dim=-1), self.table
+        if table.requires_grad:  # a batch spans a few octaves: what is far from all of it need not be gone through
+            near = places.reshape(-1, places.shape[-1]).amax(dim=0) > FAR
+            places, table = places[..., near], table[near]
+        said: torch.Tensor = (places[..., None] * age_shares(age)[..., None, :]).flatten(-2) @ table.flatten(0, 1)
         return said
 
     def at_pitch(self, midi: torch.Tensor) -> torch.Tensor:
-        """What stands at a pitch for each age, (...) -> (..., 8 * n_out)."""
+        """What stands at a pitch for each age, (...) -> (..., 15 * n_out)."""
         return _semitones(midi) @ self.table[:N_SEMITONES].flatten(1)
 
     def at_level(self, level_db: torch.Tensor) -> torch.Tensor:
-        """What stands at a level for each age, (...) -> (..., 8 * n_out)."""
+        """What stands at a level for each age, (...) -> (..., 15 * n_out)."""
         return _levels(level_db) @ self.table[N_SEMITONES:].flatten(1)
 
 
