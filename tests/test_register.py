@@ -12,7 +12,7 @@ from conftest import make_model
 from tonetransfer.controls import Controls
 from tonetransfer.convert import midi_to_hz
 from tonetransfer.likeness import Batch, decoded
-from tonetransfer.register import LONGEST_AGE, N_SEMITONES, NoteClock, Register, note_age, soft_one_hot
+from tonetransfer.register import LONGEST_AGE, N_AGES, N_SEMITONES, NoteClock, Register, note_age, soft_one_hot
 
 RNG = np.random.default_rng(0)
 
@@ -53,13 +53,14 @@ def test_it_can_be_told_frame_by_frame() -> None:
         assert ages == note_age(f0_hz, torch.from_numpy(level)).tolist()
 
 
+@pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5)])
-def test_pitch_and_level_add_up_at_an_age(shape: tuple[int, ...]) -> None:
-    register = Register(7)
+def test_pitch_and_level_add_up_at_an_age(shape: tuple[int, ...], learning: bool) -> None:
+    register = Register(7).requires_grad_(learning)
     torch.nn.init.normal_(register.table, generator=torch.Generator().manual_seed(0))
     midi, level, age = torch.full(shape, 64.0), torch.full(shape, -30.0), torch.full(shape, 7.0)
-    both = (register.at_pitch(midi) + register.at_level(level)).unflatten(-1, (8, 7))
-    shares = soft_one_hot(torch.tensor(3.0), 0.0, 7.0, 8)  # 7 frames: place 3
+    both = (register.at_pitch(midi) + register.at_level(level)).unflatten(-1, (N_AGES, 7))
+    shares = soft_one_hot(torch.tensor(6.0), 0.0, 14.0, 15)  # 7 frames: place 6
     torch.testing.assert_close(register(midi, level, age), (shares[:, None] * both).sum(-2))
 
 
@@ -76,7 +77,7 @@ def test_an_attack_of_its_own_is_played_in_whatever_pieces() -> None:
         register.table[:N_SEMITONES, 0, 1 + model.decoder.n_harmonics :] = 1.0  # noise
     own = model.decode(controls, model.timbre("violin"))
     louder = (own.noise_magnitudes / plain.noise_magnitudes).log().mean(-1)
-    assert float(louder[[0, 50, 51]].min()) > 1.0 and float(louder[[20, 49, 80]].max()) < 0.01
+    assert float(louder[[0, 50]].min()) > 1.0 and float(louder[[20, 49, 80]].max()) < 0.01
     pieces = list(model.decode_stream(controls, model.timbre("violin"), frames_per_piece=37))
     torch.testing.assert_close(torch.cat([piece.noise_magnitudes for piece in pieces]), own.noise_magnitudes, rtol=1e-4, atol=1e-7)
 
@@ -90,7 +91,7 @@ def test_what_it_holds_at_another_level_is_not_held_to_the_dynamics_of_many_inst
     model.decoder.add_register()
     assert model.decoder.register is not None
     with torch.no_grad():
-        model.decoder.register.table[N_SEMITONES + 10] = torch.randn(8, model.decoder.head.out_features)  # around -9 dB
+        model.decoder.register.table[N_SEMITONES + 10] = torch.randn(N_AGES, model.decoder.head.out_features)  # around -9 dB
         _, own = decoded(model.decoder, model.timbre("violin"), batch, 40.0)
         louder = model.decode(Controls(f0_hz, torch.ones(20), level + 40.0, model.grid), model.timbre("violin"))
         model.decoder.register.table.zero_()
