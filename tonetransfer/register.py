@@ -103,7 +103,8 @@ class Register(nn.Module):
 
     def forward(self, midi: torch.Tensor, level_db: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
         """What stands at a pitch [MIDI], a level [dB] and an age [frames], each (...) -> (..., n_out)."""
-        places, table = torch.cat([_semitones(midi), _levels(level_db)], dim=-1), self.table
+        places = torch.cat([_semitones(midi), _levels(level_db)], dim=-1)
+        table: torch.Tensor = self.table
         if table.requires_grad:  # a batch spans a few octaves: what is far from all of it need not be gone through
             near = places.reshape(-1, places.shape[-1]).amax(dim=0) > FAR
             places, table = places[..., near], table[near]
