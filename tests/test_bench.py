@@ -79,10 +79,10 @@ def test_a_talkative_peer_leaves_stdout_to_the_results(capsys: pytest.CaptureFix
 @pytest.mark.slow
 def test_a_training_is_measured_as_it_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benching, "TRAINED_S", 12.0)
-    monkeypatch.setattr(benching, "TRAINED_STEPS", (1, 9))
+    monkeypatch.setattr(benching, "TRAINED_STEPS", (1, 41))  # two starts differ by as much as eight steps take
     monkeypatch.setattr(benching, "BATCHES", (4,))
     row = benching._whole_training(melody([69.0, 72.0, 76.0]), 48000)
-    assert row["batch"] == 4 and row["processes"] == 1 and row["realtime_factor"] > 0.5  # eight steps: two starts differ by as much
+    assert row["batch"] == 4 and row["processes"] == 1 and 0.5 < row["realtime_factor"] < 500.0
 
 
 def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
