@@ -20,7 +20,7 @@ N_SEMITONES = 97
 SOFTEST_DB, LOUDEST_DB, N_LEVELS = -59.0, -4.0, 12
 N_AGES = 15  # half an octave apart
 LONGEST_AGE = 2 ** (N_AGES // 2) - 1  # frames; an older note is as old as that
-FAR = 1e-7  # share of a place that changes nothing in 32 bits
+FAR = 1e-7  # what is less of a bump than this is nothing: in 32 bits it changes nothing, but numbers near the least there are cost time
 LEAP_SEMITONES, LEAP_FRAMES = 0.75, 2  # a vibrato of a semitone up and down at 6 Hz goes no faster
 RISE_DB, RISE_FRAMES = 8.0, 3
 
@@ -32,7 +32,8 @@ def soft_one_hot(x: torch.Tensor, lowest: float, highest: float, n: int) -> torc
     """
     centres = torch.linspace(lowest, highest, n, device=x.device, dtype=x.dtype)
     width = (highest - lowest) / (n - 1)
-    return torch.exp(-0.5 * ((x[..., None] - centres) / width).square())
+    bumps = torch.exp(-0.5 * ((x[..., None] - centres) / width).square())
+    return nn.functional.threshold(bumps, FAR, 0.0)
 
 
 def note_age(f0_hz: torch.Tensor, loudness_db: torch.Tensor) -> torch.Tensor:
@@ -106,7 +107,7 @@ class Register(nn.Module):
         places = torch.cat([_semitones(midi), _levels(level_db)], dim=-1)
         table: torch.Tensor = self.table
         if table.requires_grad:  # a batch spans a few octaves: what is far from all of it need not be gone through
-            near = places.reshape(-1, places.shape[-1]).amax(dim=0) > FAR
+            near = places.reshape(-1, places.shape[-1]).amax(dim=0) > 0.0
             places, table = places[..., near], table[near]
         said: torch.Tensor = (places[..., None] * age_shares(age)[..., None, :]).flatten(-2) @ table.flatten(0, 1)
         return said
