@@ -12,7 +12,7 @@ from conftest import make_model
 from tonetransfer.controls import Controls
 from tonetransfer.convert import midi_to_hz
 from tonetransfer.likeness import Batch, decoded
-from tonetransfer.register import LONGEST_AGE, N_AGES, N_SEMITONES, NoteClock, Register, note_age, soft_one_hot
+from tonetransfer.register import LONGEST_AGE, N_AGES, N_SEMITONES, NoteClock, Register, age_shares, note_age, soft_one_hot
 
 RNG = np.random.default_rng(0)
 
@@ -51,6 +51,16 @@ def test_it_can_be_told_frame_by_frame() -> None:
         clock.reset()
         ages = [clock.next(12.0 * math.log2(f / 440.0) + 69.0, float(db)) for f, db in zip(f0_hz.tolist(), level, strict=True)]
         assert ages == note_age(f0_hz, torch.from_numpy(level)).tolist()
+
+
+def test_bumps_end_before_numbers_become_too_small_to_be_quick() -> None:
+    """Products with numbers below 1e-38 take several times as long; an age and a semitone are multiplied."""
+    midi, age = torch.linspace(10.0, 120.0, 1101), torch.arange(LONGEST_AGE + 1.0)
+    pitch, ages = soft_one_hot(midi, 16.0, 112.0, 97), age_shares(age)
+    products = pitch[:, None, :, None] * ages[:, None]
+    assert float(products[products > 0.0].min()) > 1e-14
+    exact = torch.exp(-0.5 * (midi.double()[:, None] - torch.arange(16.0, 113.0)).square())
+    torch.testing.assert_close(pitch.double(), exact, rtol=0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("learning", [True, False])
