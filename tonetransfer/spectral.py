@@ -34,12 +34,19 @@ def magnitudes(audio: torch.Tensor, n_fft: int, hop_length: int, *, center: bool
     """
     flat = audio.reshape(-1, audio.shape[-1])
     window = hann(n_fft).to(flat)
+    padded = torch.nn.functional.pad(flat, (n_fft // 2, n_fft // 2)) if center else flat
     if torch.is_grad_enabled() and flat.requires_grad:
-        padded = torch.nn.functional.pad(flat, (n_fft // 2, n_fft // 2)) if center else flat
         found: torch.Tensor = _Magnitudes.apply(padded, window, hop_length)
     else:
-        found = torch.stft(flat, n_fft, hop_length, window=window, center=center, pad_mode="constant", return_complex=True).abs()
+        found = _spectra(padded, window, hop_length)[1].transpose(-1, -2)
     return found.reshape(*audio.shape[:-1], *found.shape[-2:])
+
+
+def _spectra(audio: torch.Tensor, window: torch.Tensor, hop: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Spectra and magnitudes of audio (batch, n_samples), (batch, n_frames, n_bins)."""
+    spectrum = torch.fft.rfft(audio.unfold(-1, len(window), hop) * window)
+    parts = torch.view_as_real(spectrum)
+    return spectrum, parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1]).sqrt_()  # twice as fast as abs
 
 
 class _Magnitudes(torch.autograd.Function):
@@ -51,9 +58,7 @@ class _Magnitudes(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, audio: torch.Tensor, window: torch.Tensor, hop: int) -> torch.Tensor:
-        spectrum = torch.fft.rfft(audio.unfold(-1, len(window), hop) * window)
-        parts = torch.view_as_real(spectrum)
-        magnitude = parts[..., 0].square().addcmul_(parts[..., 1], parts[..., 1]).sqrt_()  # twice as fast as abs
+        spectrum, magnitude = _spectra(audio, window, hop)
         ctx.hop, ctx.n_samples = hop, audio.shape[-1]
         ctx.save_for_backward(spectrum, magnitude, window)
         return magnitude.transpose(-1, -2)
