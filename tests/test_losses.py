@@ -164,6 +164,17 @@ def test_what_is_almost_silent_has_no_steeper_gradient() -> None:
     assert max(steepest(10.0**-power) for power in (18, 20, 22, 26, 32)) <= 1.5 * steepest(1.0)
 
 
+@pytest.mark.parametrize("n_fft, hop, center", [(256, 64, True), (2048, 480, True), (2048, 512, False)])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
+def test_magnitudes_that_nobody_learns_from_are_torchs(shape: tuple[int, ...], n_fft: int, hop: int, center: bool) -> None:
+    """Three seconds: more frames than are gone through at a time."""
+    audio = torch.randn(*shape, 3 * 48000, generator=torch.Generator().manual_seed(0))
+    found = magnitudes(audio, n_fft, hop, center=center)
+    window, flat = torch.hann_window(n_fft), audio.reshape(-1, audio.shape[-1])
+    wanted = torch.stft(flat, n_fft, hop, window=window, center=center, pad_mode="constant", return_complex=True).abs()
+    torch.testing.assert_close(found, wanted.reshape(*shape, *wanted.shape[-2:]), rtol=1e-4, atol=1e-4)
+
+
 def test_magnitudes_that_are_there_already() -> None:
     other = NOTE.roll(1000)
     pair = [magnitudes(one, 2048, 512) for one in (NOTE, other)]
