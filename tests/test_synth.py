@@ -10,11 +10,12 @@ from tonetransfer.frames import FrameGrid
 from tonetransfer.synth import (
     SynthParams,
     below_nyquist,
+    cycles_along,
     filtered_noise,
     harmonic,
     highest_around,
     hold_last,
-    phase_cycles,
+    phase_lines,
     render,
     render_batch,
     render_stream,
@@ -48,6 +49,12 @@ def direct_sum(f0_hz: torch.Tensor, amplitudes: torch.Tensor) -> np.ndarray:
     phase = np.concatenate([[0.0], np.cumsum(frequency / RATE)[:-1]])
     rows = [np.interp(position, frames, a[:, k]) * np.sin(2 * np.pi * (k + 1) * phase) for k in range(a.shape[1])]
     return np.sum(rows, axis=0)
+
+
+def phase_cycles(f0_hz: torch.Tensor, grid: FrameGrid) -> tuple[torch.Tensor, torch.Tensor]:
+    """Running phase, sample by sample, and where it ends."""
+    lines, end = phase_lines(f0_hz, grid)
+    return cycles_along(lines, grid.hop_length).flatten(-2), end
 
 
 def level_db(error: np.ndarray | torch.Tensor, reference: np.ndarray | torch.Tensor) -> float:

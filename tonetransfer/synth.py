@@ -6,8 +6,9 @@ and the plain forward pass serves rendering. Long sound is rendered in chunks wh
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import chain, pairwise
@@ -22,7 +23,9 @@ from .spectral import band_interpolation, hann, overlap_add
 from .threads import side_by_side
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
-STRETCH_FRAMES = 192  # rendered at a time: more would leave the processor's cache
+PIECES_AT_ONCE = 2  # that are rendered side by side
+STRETCH_FRAMES = 192
+BINS_AT_A_TIME = 205  # that noise bands are spread over: a fifth of them, so that most bands have no part in it
 NOISE_FFT = 2048  # room for a frame pair (2 hops) and for the ringing of the narrowest noise band
 
 
@@ -69,8 +72,8 @@ def below_nyquist(highest_hz: torch.Tensor, n_harmonics: int, sample_rate: int) 
     return highest_hz[..., None] * numbers < sample_rate / 2.0
 
 
-def phase_cycles(f0_hz: torch.Tensor, grid: FrameGrid, start: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Running phase in cycles, wrapped to [-0.5, 0.5].
+def phase_lines(f0_hz: torch.Tensor, grid: FrameGrid, start: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Running phase in cycles, hop by hop: what :func:`cycles_along` makes sample by sample.
 
     Summed in float64: in float32 radians the 40th harmonic is off by more than it can bear after half a minute.
 
@@ -83,19 +86,24 @@ def phase_cycles(f0_hz: torch.Tensor, grid: FrameGrid, start: torch.Tensor | flo
 
     Returns
     -------
-    phase : Tensor [shape=(..., n_frames * hop_length)], float32
+    lines : Tensor [shape=(..., n_frames, 3)], float64
+        Phase c of the hop's first sample, in [0, 1), and how it goes on: c + a n + b n (n - 1) cycles after n samples.
     end : Tensor [shape=(...)], float64
-        Phase of the sample after the last: the next chunk's start.
+        Phase of the sample after the last, in [-0.5, 0.5]: the next chunk's start.
     """
-    hop, f0 = grid.hop_length, f0_hz.double()
-    here, following = f0[..., :-1], f0[..., 1:]
-    n = torch.arange(hop, device=f0.device, dtype=torch.float64)
-    # The sum of a line: n samples into a hop that glides from f to g, n f + (g - f) n (n - 1) / (2 hop), over the sample rate.
-    within = (here[..., None] * n + (following - here)[..., None] * (n * (n - 1) / (2 * hop))) / grid.sample_rate
-    whole = (here * hop + (following - here) * (hop - 1) / 2) / grid.sample_rate
-    total = torch.cumsum(whole, dim=-1) + torch.as_tensor(start, dtype=torch.float64, device=f0.device)[..., None]
-    phase = ((total - whole)[..., None] + within).flatten(-2)
-    return (phase - phase.round()).float(), total[..., -1] - total[..., -1].round()
+    hop, turns = grid.hop_length, f0_hz.double() / grid.sample_rate
+    here = turns[..., :-1]
+    bend = (turns[..., 1:] - here) / (2 * hop)  # the sum of a line that glides from f to g: n f + (g - f) n (n - 1) / (2 hop)
+    whole = here * hop + bend * (hop * (hop - 1))
+    total = torch.cumsum(whole, dim=-1) + torch.as_tensor(start, dtype=torch.float64, device=turns.device)[..., None]
+    first = total - whole
+    return torch.stack([first - first.floor(), here, bend], dim=-1), total[..., -1] - total[..., -1].round()
+
+
+def cycles_along(lines: torch.Tensor, hop: int) -> torch.Tensor:
+    """What :func:`phase_lines` says, sample by sample: (..., n_frames, 3) to (..., n_frames, hop), cycles, not wrapped."""
+    n = torch.arange(hop, dtype=lines.dtype, device=lines.device)
+    return lines @ torch.stack([torch.ones_like(n), n, n * (n - 1)])
 
 
 class _HarmonicSum(torch.autograd.Function):
@@ -108,50 +116,41 @@ class _HarmonicSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, amplitudes: torch.Tensor, phase: torch.Tensor, hop: int) -> torch.Tensor:
-        # amplitudes (batch, n_frames + 1, n_harmonics), phase (batch, n_frames * hop)
+    def forward(ctx: Any, amplitudes: torch.Tensor, lines: torch.Tensor, hop: int) -> torch.Tensor:
+        # amplitudes (batch, n_frames + 1, n_harmonics), lines (batch, n_frames, 3) -> (batch, n_frames, hop)
         ctx.shape, ctx.hop = amplitudes.shape, hop
-        ctx.save_for_backward(phase)
-        n_points = _period_length(amplitudes.shape[-1])
-        audio = torch.empty_like(phase)
-        for span, samples in _stretches(phase.shape[0], amplitudes.shape[1] - 1, hop):
-            periods = _periods(amplitudes[:, span.start : span.stop + 1], n_points)
-            here, following = (_flat(periods[:, side : side + span.stop - span.start]) for side in (0, 1))
-            index, weights = _read_points(phase[:, samples], n_points, hop)
-            first, last = (torch.zeros_like(weights[0]) for _ in range(2))
-            for offset, weight in enumerate(weights):
-                at = index + offset
-                first.addcmul_(weight, here.take(at))
-                last.addcmul_(weight, following.take(at))
-            audio[:, samples] = torch.lerp(first, last, _ramp(hop, phase)).flatten(1)
-        return audio
+        ctx.save_for_backward(lines)
+        n_points, sound = _period_length(amplitudes.shape[-1]), amplitudes.new_empty(*lines.shape[:2], hop)
+        for span, index, weights in _read_points(lines, n_points, amplitudes, hop):
+            periods = _periods(amplitudes[:, span.start : span.stop + 1], n_points).flatten()
+            ends, found = torch.zeros(2, *weights.shape[1:], dtype=sound.dtype, device=sound.device), torch.empty_like(weights[0])
+            for row, end in enumerate(ends):
+                for offset, weight in enumerate(weights):
+                    torch.index_select(periods[row * (n_points + 3) + offset :], 0, index.flatten(), out=found.view(-1))
+                    end.addcmul_(weight, found)
+            sound[:, span] = ends[0].lerp_(ends[1], _ramp(hop, sound))
+        return sound
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        grad, hop, (phase,) = grads[0], ctx.hop, ctx.saved_tensors
+        grad, hop, (lines,) = grads[0], ctx.hop, ctx.saved_tensors
         n_points, result = _period_length(ctx.shape[-1]), grad.new_zeros(ctx.shape)
-        for span, samples in _stretches(phase.shape[0], ctx.shape[1] - 1, hop):
-            index, weights = _read_points(phase[:, samples], n_points, hop)
+        for span, index, weights in _read_points(lines, n_points, grad, hop):
             n_frames = span.stop - span.start
-            periods = grad.new_zeros(2, len(phase) * n_frames * (n_points + 3))
-            g = grad[:, samples].unflatten(1, (n_frames, hop))
-            last = g * _ramp(hop, phase)
-            for offset, weight in enumerate(weights):
-                at = (index + offset).flatten()
-                periods[0].index_add_(0, at, ((g - last) * weight).flatten())
-                periods[1].index_add_(0, at, (last * weight).flatten())
-            both = _amplitudes_of(periods.view(2, len(phase), n_frames, n_points + 3), ctx.shape[-1])
-            result[:, span] += both[0]
-            result[:, span.start + 1 : span.stop + 1] += both[1]
+            periods = grad.new_zeros(len(lines) * (n_frames + 1) * (n_points + 3))
+            last = grad[:, span] * _ramp(hop, grad)
+            for row, part in enumerate((grad[:, span] - last, last)):
+                for offset, weight in enumerate(weights):
+                    periods[row * (n_points + 3) + offset :].index_add_(0, index.flatten(), (part * weight).flatten())
+            result[:, span.start : span.stop + 1] += _amplitudes_of(periods.view(len(lines), n_frames + 1, -1), ctx.shape[-1])
         return result, None, None
 
 
-def _stretches(batch: int, n_frames: int, hop: int) -> Iterator[tuple[slice, slice]]:
-    """Frames, and their samples, that are worked on at a time, so that everything stays in the processor's cache."""
+def _stretches(batch: int, n_frames: int) -> Iterator[slice]:
+    """Frames that are worked on at a time, so that everything stays in the processor's cache."""
     step = max(STRETCH_FRAMES // batch, 1)
     for first in range(0, n_frames, step):
-        last = min(first + step, n_frames)
-        yield slice(first, last), slice(first * hop, last * hop)
+        yield slice(first, min(first + step, n_frames))
 
 
 def _period_length(n_harmonics: int) -> int:
@@ -185,26 +184,35 @@ def _amplitudes_of(periods: torch.Tensor, n_harmonics: int) -> torch.Tensor:
     return spectrum * (_unsmoothed(n_harmonics, n_points).to(spectrum) * (2.0 / n_points))
 
 
-def _flat(periods: torch.Tensor) -> torch.Tensor:
-    return periods.reshape(-1)
+def _read_points(lines: torch.Tensor, n_points: int, like: torch.Tensor, hop: int) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Where samples read their frame's period, for a stretch of frames at a time.
 
-
-def _read_points(phase: torch.Tensor, n_points: int, hop: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Where samples read their frame's period: index of the first of four points in the flat periods, and the points' weights.
-
-    phase (batch, n_frames * hop) in [-0.5, 0.5], cycles -> index, int, and four weights, each (batch, n_frames, hop).
+    Yields the stretch; the index, in the flattened periods of its frames and the one behind them, of the first of the four points that a
+    sample reads, int32, (batch, n_frames, hop); and the points' weights, of the type of `like`, (4, batch, n_frames, hop). Both are
+    written over by the next.
     """
-    position = torch.where(phase < 0, phase + 1, phase).mul_(n_points).unflatten(1, (-1, hop))
-    point = position.floor().clamp_(max=n_points - 1)  # 1 - 1e-9 is 1 in float32
-    x = position.sub_(point)
-    rows = torch.arange(phase.shape[0] * point.shape[1], device=phase.device).view(point.shape[:2])
-    index = point.long().add_((rows * (n_points + 3))[..., None])
-    square = x * x
-    last = square * x / 6  # B-splines: x^3 / 6 and its neighbours
-    third = (square + x).mul_(0.5).add_(1 / 6).sub_(last, alpha=3)
-    second = (last * 3).sub_(square).add_(2 / 3)
-    first = 1 - second - third - last
-    return index, [first, second, third, last]
+    batch, n_frames = lines.shape[:2]
+    indices, weights = (lines.new_empty(0, dtype=kind) for kind in (torch.int32, like.dtype))
+    for span in _stretches(batch, n_frames):
+        shape = (batch, span.stop - span.start, hop)
+        position = cycles_along(lines[:, span] * n_points, hop)
+        point = position.floor()
+        index, weight = indices.resize_(shape).copy_(point), weights.resize_(4, *shape)
+        rows = torch.arange(batch * (shape[1] + 1), dtype=torch.int32, device=lines.device).view(batch, -1)[:, :-1, None] * (n_points + 3)
+        index.bitwise_and_(n_points - 1).add_(rows)
+        _spline_weights(position.sub_(point), weight)
+        yield span, index, weight
+
+
+def _spline_weights(place: torch.Tensor, weights: torch.Tensor) -> None:
+    """Cubic B-splines at places (...) in [0, 1) between the second and the third of four points, into (4, ...)."""
+    first, second, third, last = weights
+    x = first.copy_(place)
+    square = torch.mul(x, x, out=third)
+    torch.mul(square, x, out=last).mul_(1 / 6)
+    torch.mul(last, 3.0, out=second).sub_(square).add_(2 / 3)
+    third.add_(x).mul_(0.5).add_(1 / 6).sub_(last, alpha=3.0)
+    torch.add(second, third, out=first).add_(last).neg_().add_(1.0)
 
 
 @lru_cache(maxsize=8)
@@ -235,12 +243,17 @@ def harmonic(
     end : Tensor [shape=(...)], cycles
         Phase with which the next chunk starts.
     """
-    phase, end = phase_cycles(f0_hz, grid, start)
+    lines, end = phase_lines(f0_hz, grid, start)
+    return _harmonics(lines, amplitudes, grid.hop_length), end
+
+
+def _harmonics(lines: torch.Tensor, amplitudes: torch.Tensor, hop: int) -> torch.Tensor:
+    """:func:`harmonic`, its phase given by :func:`phase_lines`."""
     flat = amplitudes.reshape(-1, *amplitudes.shape[-2:])
     in_use = (flat.detach() > 0).flatten(0, 1).any(dim=0).nonzero()
     highest = int(in_use[-1]) + 1 if len(in_use) else 1
-    audio = _HarmonicSum.apply(flat[..., :highest], phase.reshape(-1, phase.shape[-1]), grid.hop_length)
-    return audio.reshape(phase.shape), end
+    sound: torch.Tensor = _HarmonicSum.apply(flat[..., :highest], lines.reshape(-1, *lines.shape[-2:]), hop)
+    return sound.reshape(*lines.shape[:-2], -1)
 
 
 def filtered_noise(magnitudes: torch.Tensor, white: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
@@ -276,11 +289,11 @@ class _FilteredNoise(torch.autograd.Function):
         hop, (batch, n_frames, n_bands) = grid.hop_length, magnitudes.shape
         n_fft, before = _noise_frame(hop)
         lead = -(-before // hop)  # whole hops before the frame's own two
-        bands = band_interpolation(n_bands, n_fft, grid.sample_rate).to(magnitudes)
         total, margin = magnitudes.new_zeros(batch, n_frames + 2 * lead + 1, hop), lead * hop - before
-        for span, _ in _stretches(batch, n_frames, hop):
-            spectrum = _pieces(white, span, hop)
-            spectrum *= magnitudes[:, span] @ bands
+        gains = magnitudes.new_empty(0)
+        for span, spectrum in _pieces(white, hop):
+            _gains(magnitudes[:, span], n_fft, grid.sample_rate, gains)
+            torch.view_as_real(spectrum).mul_(gains)
             sound = torch.fft.irfft(spectrum, n=n_fft)  # frame t begins at t * hop - n_fft / 2
             overlap_add(sound, total[:, span.start :], margin)
         ctx.grid, ctx.n_bands = grid, n_bands
@@ -297,10 +310,32 @@ class _FilteredNoise(torch.autograd.Function):
         bands[:, -1] *= 0.5
         heard = torch.nn.functional.pad(grads[0], (before, before)).unfold(-1, n_fft, hop)
         result = white.new_empty(len(white), n_frames, ctx.n_bands)
-        for span, _ in _stretches(len(white), n_frames, hop):
-            piece, wanted = (torch.view_as_real(x) for x in (_pieces(white, span, hop), torch.fft.rfft(heard[:, span])))
+        for span, spectrum in _pieces(white, hop):
+            piece, wanted = (torch.view_as_real(x) for x in (spectrum, torch.fft.rfft(heard[:, span])))
             result[:, span] = (piece[..., 0] * wanted[..., 0]).addcmul_(piece[..., 1], wanted[..., 1]) @ bands.T
         return result, None, None
+
+
+def _gains(magnitudes: torch.Tensor, n_fft: int, sample_rate: int, gains: torch.Tensor) -> None:
+    """Magnitudes (batch, n_frames, n_bands) to gains of the real and the imaginary part of each bin, (batch, n_frames, n_bins, 2)."""
+    shape, rows = magnitudes.shape[:-1], magnitudes.flatten(0, -2)
+    flat = gains.resize_(len(rows), n_fft + 2)
+    for bands, parts, shares in _shares_of_bands(magnitudes.shape[-1], n_fft, sample_rate):
+        torch.mm(rows[:, bands], shares.to(rows), out=flat[:, parts])
+    gains.resize_(*shape, n_fft // 2 + 1, 2)
+
+
+@lru_cache(maxsize=8)
+def _shares_of_bands(n_bands: int, n_fft: int, sample_rate: int) -> list[tuple[slice, slice, torch.Tensor]]:
+    """:func:`~tonetransfer.spectral.band_interpolation`, each bin twice, some bins and the few bands in them at a time."""
+    shares = band_interpolation(n_bands, n_fft, sample_rate).repeat_interleave(2, dim=1)
+    blocks = []
+    for first in range(0, n_fft + 2, BINS_AT_A_TIME * 2):
+        parts = slice(first, min(first + BINS_AT_A_TIME * 2, n_fft + 2))
+        used = shares[:, parts].any(dim=1).nonzero()
+        bands = slice(int(used[0]), int(used[-1]) + 1)
+        blocks.append((bands, parts, shares[bands, parts].contiguous()))
+    return blocks
 
 
 @lru_cache(maxsize=8)
@@ -317,11 +352,17 @@ def _noise_frame(hop: int) -> tuple[int, int]:
     return n_fft, n_fft // 2 - hop
 
 
-def _pieces(white: torch.Tensor, span: slice, hop: int) -> torch.Tensor:
-    """Spectra of the noise under the windows of some frames, (batch, n_frames of the span, n_fft // 2 + 1), complex."""
-    _, before = _noise_frame(hop)
-    pieces = white[:, span.start * hop : (span.stop + 1) * hop].unfold(-1, 2 * hop, hop) * hann(2 * hop).to(white)
-    return torch.fft.rfft(torch.nn.functional.pad(pieces, (before, before)))
+def _pieces(white: torch.Tensor, hop: int) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Spectra of the noise under the frames' windows, a stretch of frames at a time, (batch, n_frames, n_fft // 2 + 1), complex."""
+    n_fft, before = _noise_frame(hop)
+    pieces, window = white.unfold(-1, 2 * hop, hop), hann(2 * hop).to(white)
+    frames = white.new_zeros(0)
+    for span in _stretches(*pieces.shape[:2]):
+        part = pieces[:, span]
+        if part.shape[:2] != frames.shape[:2]:
+            frames = white.new_zeros(*part.shape[:2], n_fft)
+        torch.mul(part, window, out=frames[..., before : before + 2 * hop])
+        yield span, torch.fft.rfft(frames)
 
 
 def white_noise(start: int, n_samples: int, seed: int) -> torch.Tensor:
@@ -332,9 +373,9 @@ def white_noise(start: int, n_samples: int, seed: int) -> torch.Tensor:
     first = start + (1 << 40)  # stretches before sample 0 are asked for, too
     skip = first % 8
     n_words = -(-(skip + n_samples) // 8) * 4  # one counter step gives four 64-bit words: eight samples
-    words = np.random.Philox(key=seed).advance(first // 8).random_raw(n_words).view(np.uint32)
-    uniform = words[skip : skip + n_samples].astype(np.float32)
-    return torch.from_numpy(uniform * np.float32(2.0 * np.sqrt(3.0) / 2**32) - np.float32(np.sqrt(3.0)))
+    words = np.random.Philox(key=seed).advance(first // 8).random_raw(n_words).view(np.uint32)[skip : skip + n_samples]
+    words ^= np.uint32(1 << 31)  # as numbers with a sign: around 0
+    return torch.from_numpy(words.view(np.int32)).float().mul_(2.0 * 3.0**0.5 / 2**32)
 
 
 def hold_last(values: torch.Tensor, dim: int) -> torch.Tensor:
@@ -442,38 +483,44 @@ def render_stream(pieces: Iterable[SynthParams], grid: FrameGrid, *, seed: int =
     ------
     Tensor [shape=(n_frames * hop_length,)], one for each piece
     """
-    reach = -(-max(NOISE_FFT, 4 * grid.hop_length) // (2 * grid.hop_length))  # frames whose noise rings into a sample
-    first, phase = 0, torch.zeros((), dtype=torch.float64)
-    before: SynthParams | None = None
-    with ThreadPoolExecutor(1) as worker:
+    hop, first, phase = grid.hop_length, 0, torch.zeros((), dtype=torch.float64)
+    reach = -(-max(NOISE_FFT, 4 * hop) // (2 * hop))  # frames whose noise rings into a sample
+    at_work: deque[Future[torch.Tensor]] = deque()
+    with ThreadPoolExecutor(PIECES_AT_ONCE) as workers:
+        before: SynthParams | None = None
         for here, after in pairwise(chain(pieces, [None])):
             assert here is not None
-            left = 0 if before is None else min(reach, before.n_frames)
-            window = here if before is None else _join(before.map(lambda x, n=left: x[x.shape[0] - n :]), here)
-            window = _join(window, (here.map(lambda x: x[-1:]) if after is None else after.map(lambda x: x[:reach])))
-            noise = worker.submit(_noise_of, window.noise_magnitudes, first - left, grid, seed)
-            with torch.no_grad():
-                span = slice(left, left + here.n_frames + 1)
-                amplitudes = window.amplitude[span, None] * window.harmonic_distribution[span]
-                tonal, phase = harmonic(window.f0_hz[span], amplitudes, grid, phase)
-                sound = tonal.add_(noise.result()[(left + 1) * grid.hop_length :][: len(tonal)])
-            yield sound
-            first += here.n_frames
-            before = here
+            following = here.map(lambda x: x[-1:]) if after is None else after.map(lambda x: x[:reach])
+            earlier = here.noise_magnitudes[:0] if before is None else before.noise_magnitudes[-reach:]
+            lines, phase = phase_lines(torch.cat([here.f0_hz, following.f0_hz[:1]]), grid, phase)
+            at_work.append(workers.submit(_render_piece, lines, earlier, here, following, first - len(earlier), grid, seed))
+            if len(at_work) > PIECES_AT_ONCE:
+                yield at_work.popleft().result()
+            first, before = first + here.n_frames, here
+        for piece in at_work:
+            yield piece.result()
 
 
-@torch.no_grad()
-def _noise_of(magnitudes: torch.Tensor, first: int, grid: FrameGrid, seed: int) -> torch.Tensor:
-    """Filtered noise from one hop before frame `first` of a sound on."""
-    white = white_noise((first - 1) * grid.hop_length, (len(magnitudes) + 1) * grid.hop_length, seed).to(magnitudes)
-    return filtered_noise(magnitudes, white, grid)
-
-
-def _join(a: SynthParams, b: SynthParams) -> SynthParams:
-    return SynthParams(*(torch.cat([getattr(a, f.name), getattr(b, f.name)]) for f in fields(SynthParams)))
+@torch.no_grad()  # of each thread by itself
+def _render_piece(
+    lines: torch.Tensor, earlier: torch.Tensor, here: SynthParams, following: SynthParams, first: int, grid: FrameGrid, seed: int
+) -> torch.Tensor:
+    """A stretch of a sound, given its phase, the noise magnitudes before it (`first` is their first frame), and what comes after it."""
+    hop = grid.hop_length
+    amplitudes = torch.cat(
+        [here.amplitude[:, None] * here.harmonic_distribution, following.amplitude[:1, None] * following.harmonic_distribution[:1]]
+    )
+    magnitudes = torch.cat([earlier, here.noise_magnitudes, following.noise_magnitudes])
+    white = white_noise((first - 1) * hop, (len(magnitudes) + 1) * hop, seed).to(magnitudes)
+    tonal = _harmonics(lines, amplitudes, hop)
+    return tonal.add_(filtered_noise(magnitudes, white, grid)[(len(earlier) + 1) * hop :][: len(tonal)])
 
 
 def render(params: SynthParams, grid: FrameGrid, *, seed: int = 0) -> torch.Tensor:
     """Render one sound: SynthParams with tensors (n_frames, ...) to audio (n_frames * hop_length,)."""
     pieces = (params.map(lambda x, t=t: x[t : t + PIECE_FRAMES]) for t in range(0, params.n_frames, PIECE_FRAMES))
-    return torch.cat(list(render_stream(pieces, grid, seed=seed)))
+    sound, end = params.f0_hz.new_empty(params.n_frames * grid.hop_length), 0
+    for piece in render_stream(pieces, grid, seed=seed):
+        begin, end = end, end + len(piece)
+        sound[begin:end] = piece
+    return sound
