@@ -102,21 +102,17 @@ class Decoder(nn.Module):
         params : SynthParams
         memory : Tensor [shape=(1, batch, width)]
         """
-        h, remembered, memory = self.remember(f0_hz, loudness_db, z, memory)
+        h = self.see(f0_hz, loudness_db, z)
+        remembered, memory = self.remember(h, memory)
         return self.ask(h, remembered, f0_hz, loudness_db, z, highest_hz, age), memory
 
-    def remember(
-        self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, z: torch.Tensor, memory: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The first half of :meth:`forward`, which alone depends on the chunk before: what goes into the recurrence, what comes out of it
-        (batch, n_frames, width), and its memory.
-        """
+    def see(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """The first third of :meth:`forward`: what goes into the recurrence, (batch, n_frames, width)."""
         z = _per_frame(z)
         seen = torch.cat([self.see_pitch(hz_to_midi(f0_hz)), self.see_level(loudness_db.clamp(SILENT_DB, 0.0))], dim=-1)
         of_seen, of_timbre = self.before.weight.split([seen.shape[-1], seen.shape[-1] // 2], dim=1)
         known = nn.functional.linear(self.timbre(z), of_timbre, self.before.bias)  # one z for all frames goes through once
-        h = _film(nn.functional.linear(seen, of_seen) + known, self.film_before(z))
-        return (h, *self._remember(h, memory))
+        return _film(nn.functional.linear(seen, of_seen) + known, self.film_before(z))
 
     def see_pitch(self, midi: torch.Tensor) -> torch.Tensor:
         """What is known of a pitch [MIDI], (...) -> (..., width / 2)."""
@@ -125,6 +121,17 @@ class Decoder(nn.Module):
     def see_level(self, level_db: torch.Tensor) -> torch.Tensor:
         """What is known of a loudness from -100 to 0 dB, (...) -> (..., width / 2)."""
         return self.loudness(torch.cat([soft_one_hot(level_db, -92.0, 0.0, self.n_loudness), level_db[..., None] / 40.0 + 1.0], dim=-1))
+
+    def remember(self, h: torch.Tensor, memory: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The second, which alone depends on the chunk before: what the recurrence makes of (batch, n_frames, width), and its memory."""
+        learning = torch.is_grad_enabled() and (h.requires_grad or next(self.memory.parameters()).requires_grad)
+        if in_loops(h, halves=True) and (learning or len(h) > 1):
+            return learn(self.memory, h, memory)
+        if not in_loops(h):
+            return self.memory(h, memory)
+        state = h.new_zeros(1, 1, h.shape[-1]) if memory is None else memory
+        remembered = torch.from_numpy(follow(self.memory, h[0], state[0, 0]))[None]
+        return remembered, remembered[:, -1:]
 
     def ask(
         self,
@@ -136,7 +143,7 @@ class Decoder(nn.Module):
         highest_hz: torch.Tensor | None = None,
         age: torch.Tensor | None = None,
     ) -> SynthParams:
-        """The second half of :meth:`forward`: what the synthesizer is asked for."""
+        """The last: what the synthesizer is asked for."""
         z = _per_frame(z)
         h = self.last(_film(self.after(torch.cat([remembered, h], dim=-1)), self.film_after(z)))
         highest_hz = highest_around(f0_hz) if highest_hz is None else highest_hz
@@ -146,17 +153,6 @@ class Decoder(nn.Module):
             if self.register is not None:
                 raw = raw + self.register(hz_to_midi(f0_hz), loudness_db, note_age(f0_hz, loudness_db) if age is None else age)
             return self._legal(f0_hz, loudness_db, audible, raw)
-
-    def _remember(self, h: torch.Tensor, memory: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the GRU makes of (batch, n_frames, width), and its state behind it."""
-        learning = torch.is_grad_enabled() and (h.requires_grad or next(self.memory.parameters()).requires_grad)
-        if in_loops(h, halves=True) and (learning or len(h) > 1):
-            return learn(self.memory, h, memory)
-        if not in_loops(h):
-            return self.memory(h, memory)
-        state = h.new_zeros(1, 1, h.shape[-1]) if memory is None else memory
-        remembered = torch.from_numpy(follow(self.memory, h[0], state[0, 0]))[None]
-        return remembered, remembered[:, -1:]
 
     def _legal(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, audible: torch.Tensor, raw: torch.Tensor) -> SynthParams:
         """Unbounded network outputs to parameters that the synthesizer can trust."""

@@ -147,7 +147,8 @@ def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | N
         f0_hz, highest_hz, age = (torch.cat([track, track[:1]]) for track in (f0_hz, highest_hz, age))
         loudness, asked = (torch.cat([loudness, loudness[:1] + by_db]) for by_db in (0.0, shift_db))
     z = z.expand(len(f0_hz), -1)
-    h, remembered, _ = decoder.remember(f0_hz, asked, z)
+    h = decoder.see(f0_hz, asked, z)
+    remembered, _ = decoder.remember(h)
     params = decoder.ask(h, remembered, f0_hz, loudness, z, highest_hz, age)
     if shift_db is None:
         return params, None

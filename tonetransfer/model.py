@@ -226,16 +226,21 @@ class TimbreModel(nn.Module):
         highest, n_frames = highest_around(controls.f0_hz), controls.f0_hz.shape[-1]
         age = note_age(controls.f0_hz, controls.loudness_db)
 
+        memory: torch.Tensor | None = None
+
         @torch.no_grad()  # of each thread by itself
-        def remember() -> Iterator[tuple[torch.Tensor, ...]]:
-            memory = None
+        def remember(piece: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            nonlocal memory
+            remembered, memory = self.decoder.remember(piece[0], memory)
+            return piece[0], remembered, *piece[1:]
+
+        def see() -> Iterator[tuple[torch.Tensor, ...]]:
             for first in range(0, n_frames, frames_per_piece):
                 span = slice(first, first + frames_per_piece)
                 heard = controls.f0_hz[None, span], controls.loudness_db[None, span], z[span][None] if z.dim() == 2 else z[None]
-                h, remembered, memory = self.decoder.remember(*heard, memory)
-                yield h, remembered, *heard, highest[None, span], age[None, span]
+                yield self.decoder.see(*heard), *heard, highest[None, span], age[None, span]
 
-        for found in ahead(remember()):
+        for found in ahead(remember, see()):
             yield self.decoder.ask(*found).map(lambda x: x[0])
 
     def render(self, params: SynthParams, *, seed: int = 0) -> torch.Tensor:

@@ -6,9 +6,7 @@ and the plain forward pass serves rendering. Long sound is rendered in chunks wh
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import chain, pairwise
@@ -20,7 +18,7 @@ import torch
 from .compiling import in_loops
 from .frames import FrameGrid
 from .spectral import band_interpolation, hann, overlap_add
-from .threads import side_by_side
+from .threads import ahead, side_by_side
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
 PIECES_AT_ONCE = 2  # that are rendered side by side
@@ -483,22 +481,19 @@ def render_stream(pieces: Iterable[SynthParams], grid: FrameGrid, *, seed: int =
     ------
     Tensor [shape=(n_frames * hop_length,)], one for each piece
     """
-    hop, first, phase = grid.hop_length, 0, torch.zeros((), dtype=torch.float64)
-    reach = -(-max(NOISE_FFT, 4 * hop) // (2 * hop))  # frames whose noise rings into a sample
-    at_work: deque[Future[torch.Tensor]] = deque()
-    with ThreadPoolExecutor(PIECES_AT_ONCE) as workers:
-        before: SynthParams | None = None
+    reach = -(-max(NOISE_FFT, 4 * grid.hop_length) // (2 * grid.hop_length))  # frames whose noise rings into a sample
+
+    def with_neighbours() -> Iterator[tuple[torch.Tensor, torch.Tensor, SynthParams, SynthParams, int]]:
+        first, phase, before = 0, torch.zeros((), dtype=torch.float64), None
         for here, after in pairwise(chain(pieces, [None])):
             assert here is not None
             following = here.map(lambda x: x[-1:]) if after is None else after.map(lambda x: x[:reach])
             earlier = here.noise_magnitudes[:0] if before is None else before.noise_magnitudes[-reach:]
             lines, phase = phase_lines(torch.cat([here.f0_hz, following.f0_hz[:1]]), grid, phase)
-            at_work.append(workers.submit(_render_piece, lines, earlier, here, following, first - len(earlier), grid, seed))
-            if len(at_work) > PIECES_AT_ONCE:
-                yield at_work.popleft().result()
+            yield lines, earlier, here, following, first - len(earlier)
             first, before = first + here.n_frames, here
-        for piece in at_work:
-            yield piece.result()
+
+    return ahead(lambda piece: _render_piece(*piece, grid, seed), with_neighbours(), PIECES_AT_ONCE)
 
 
 @torch.no_grad()  # of each thread by itself
@@ -507,12 +502,10 @@ def _render_piece(
 ) -> torch.Tensor:
     """A stretch of a sound, given its phase, the noise magnitudes before it (`first` is their first frame), and what comes after it."""
     hop = grid.hop_length
-    amplitudes = torch.cat(
-        [here.amplitude[:, None] * here.harmonic_distribution, following.amplitude[:1, None] * following.harmonic_distribution[:1]]
-    )
+    levels = [piece.amplitude[:n, None] * piece.harmonic_distribution[:n] for piece, n in ((here, here.n_frames), (following, 1))]
     magnitudes = torch.cat([earlier, here.noise_magnitudes, following.noise_magnitudes])
     white = white_noise((first - 1) * hop, (len(magnitudes) + 1) * hop, seed).to(magnitudes)
-    tonal = _harmonics(lines, amplitudes, hop)
+    tonal = _harmonics(lines, torch.cat(levels), hop)
     return tonal.add_(filtered_noise(magnitudes, white, grid)[(len(earlier) + 1) * hop :][: len(tonal)])
 
 

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Barrier
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import threadpoolctl
 import torch
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items; while one is worked with, the next is made in another thread.
+def ahead(work: Callable[[Item], Result], items: Iterable[Item], n_threads: int = 1) -> Iterator[Result]:
+    """``map(work, items)``, in threads that are `n_threads` items ahead of what is asked for.
 
-    What making them raises is raised here. At most one item more than was asked for is made.
+    One thread takes the items in their order, one after the other. What the work raises is raised here.
     """
-    made, end = iter(items), object()
-    with ThreadPoolExecutor(1) as worker:
-        following = worker.submit(next, made, end)
-        while (item := following.result()) is not end:
-            following = worker.submit(next, made, end)
-            yield cast(Item, item)
+    at_work: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(n_threads) as workers:
+        for item in items:
+            at_work.append(workers.submit(work, item))
+            if len(at_work) > n_threads:
+                yield at_work.popleft().result()
+        for done in at_work:
+            yield done.result()
 
 
 def side_by_side(work: Callable[[int], Item], count: int) -> list[Item]:
