@@ -6,6 +6,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -257,9 +258,10 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
         The audio is not audio; there is no such tracker.
     """
     samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, grid.sample_rate)
-    f0_hz, periodicity = track_f0(samples, grid.sample_rate, grid, tracker=tracker)
-    with torch.no_grad():
-        return Controls(f0_hz, periodicity, loudness_db(samples, grid), grid)
+    with ThreadPoolExecutor(1) as worker:
+        loudness = worker.submit(torch.no_grad()(loudness_db), samples, grid)
+        f0_hz, periodicity = track_f0(samples, grid.sample_rate, grid, tracker=tracker)
+        return Controls(f0_hz, periodicity, loudness.result(), grid)
 
 
 def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: float, degrees: tuple[int, ...]) -> np.ndarray:

@@ -23,13 +23,13 @@ from .frames import FrameGrid
 from .leaps import step_at_leaps
 from .periodicity import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, N_PEAKS, SAMPLE_RATE, Autocorrelation
 from .salience import salience
+from .spectral import fast_length
 from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 
 F0_VERSION = 2
 """Changes whenever the numbers change; stored in prepared datasets and compared on loading."""
 
-SHORTEST_CHUNK_S, CHUNK_S = 8, 12  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
-BEFORE_S, AFTER_S = 2, 1  # heard on either side of a piece
+SHORTEST_CHUNK_S, CHUNK_S = 8, 16  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
 MOST_THREADS = 4  # pieces at a time: each is held in memory, with its spectra
 RUMBLE_HZ = 20.0
 RUNG_OUT, FORGOTTEN = 3200, 512  # samples after which the filters of rumble and of hum have died away
@@ -41,6 +41,7 @@ SALIENCE_WEIGHT = 8.0
 OCTAVE_PRIOR = 0.1  # per octave, in favour of high: a sound of period T also repeats at 2T
 LEAP_COST, LEAP_HIGHEST = 0.5, 4.0  # per semitone between frames; a leap of 8 semitones or more costs all alike
 AGREE_SEMITONES = 0.7
+PATH_FRAMES = 1000  # whose steps are held at a time
 OWN_RATIOS = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0)  # how one-value trackers err
 
 # Of voicing.
@@ -72,7 +73,7 @@ def track_f0(
 
     Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms; across longer ones the last
     note is held until the sound is weakest, the next one taken from there on, so that an attack's noise belongs to the note
-    that it begins. Memory stays bounded: the recording is worked through in pieces of 12 s, the path runs over the whole.
+    that it begins. Memory stays bounded: the recording is worked through in pieces of up to 16 s, the path runs over the whole.
 
     Parameters
     ----------
@@ -182,16 +183,18 @@ def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -
 def _listen(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracker, gain: float) -> _Evidence:
     """Evidence for the whole recording, gathered in pieces that overlap by more than anything reaches, several at a time."""
     n_frames = int(len(samples) / sample_rate * FRAME_RATE) + 1
-    piece_s = max(SHORTEST_CHUNK_S, min(CHUNK_S, 2 * math.ceil(len(samples) / sample_rate / 4)))  # two for a short recording
+    length_s, at_once_s = len(samples) / sample_rate, MOST_THREADS * CHUNK_S
+    n_pieces = MOST_THREADS * max(math.ceil(length_s / at_once_s), 1)  # all threads end at about the same time
+    piece_s = max(SHORTEST_CHUNK_S, 2 * math.ceil(length_s / n_pieces / 2))
     n_candidates = len(OWN_RATIOS) if tracker.own_octaves else N_PEAKS + 1
     whole = _Evidence(*(np.empty((n_frames, *shape), np.float32) for shape in 4 * [(n_candidates,)] + [()]))
 
     def listen_from(start: int) -> None:
         end = min(start + int(piece_s * FRAME_RATE), n_frames)
-        from_s = max(0, int(start / FRAME_RATE) - BEFORE_S)
-        to_s = int(start / FRAME_RATE) + piece_s + AFTER_S
-        audio = resample(samples[from_s * sample_rate : to_s * sample_rate] * gain, sample_rate, SAMPLE_RATE).numpy()
-        first = start - int(from_s * FRAME_RATE)
+        from_s, to_s = max(0.0, start / FRAME_RATE - tracker.reach_s), start / FRAME_RATE + piece_s + tracker.reach_s
+        piece = samples[round(from_s * sample_rate) : round(to_s * sample_rate)]
+        audio = resample(piece * gain, sample_rate, SAMPLE_RATE).numpy()
+        first = start - round(from_s * FRAME_RATE)
         for part, destination in zip(_listen_once(_without_rumble(audio), first, first + end - start, tracker), whole, strict=True):
             destination[start:end] = part
 
@@ -258,14 +261,17 @@ def _viterbi(cost: np.ndarray, semitones: np.ndarray) -> np.ndarray:
     """Columns (n_frames,) of the path of least cost; a step between frames costs by its semitones."""
     n_frames, n_candidates = cost.shape
     back = np.zeros((n_frames, n_candidates), dtype=np.int8)
-    columns = np.arange(n_candidates)
+    best, rows = np.empty(n_candidates, dtype=np.intp), n_candidates * np.arange(n_candidates)
     total = cost[0].copy()
-    for t in range(1, n_frames):
-        leap = np.abs(semitones[t][:, None] - semitones[t - 1])
-        reached = np.minimum(LEAP_COST * leap, LEAP_HIGHEST) + total  # (to, from)
-        back[t] = reached.argmin(axis=1)
-        total = reached[columns, back[t]] + cost[t]
-        total -= total.min()
+    for begin in range(1, n_frames, PATH_FRAMES):
+        here = slice(begin, min(begin + PATH_FRAMES, n_frames))
+        leaps = np.abs(semitones[here, :, None] - semitones[here.start - 1 : here.stop - 1, None])  # (n_frames, to, from)
+        for leap, came_from, costs in zip(np.minimum(LEAP_COST * leaps, LEAP_HIGHEST), back[here], cost[here], strict=True):
+            leap += total
+            came_from[:] = leap.argmin(1, best)
+            total = leap.take(rows + best)
+            total += costs
+            total -= total.min()
     path = np.empty(n_frames, dtype=np.int64)
     path[-1] = total.argmin()
     for t in range(n_frames - 1, 0, -1):
@@ -279,10 +285,7 @@ def _semitones(frequency_hz: np.ndarray, reference_hz: np.ndarray) -> np.ndarray
 
 def _level_db(audio: np.ndarray, n_frames: int, length: int = 512) -> np.ndarray:
     """RMS level (n_frames,) of 32 ms around each frame's instant, dB re full scale, less what hums."""
-    from scipy.fft import irfft, next_fast_len, rfft  # as in :mod:`tonetransfer.periodicity`
-
-    n_fft = next_fast_len(len(audio) + FORGOTTEN, real=True)
-    heard = irfft(rfft(audio, n_fft) * _first_order(n_fft), n_fft)[: len(audio)]
+    heard = _filtered(audio, _first_order(fast_length(len(audio) + FORGOTTEN)))
     energy = np.concatenate([[0.0], np.cumsum(np.square(heard, dtype=np.float64))])
     centre = np.arange(n_frames) * HOP_LENGTH
     begin, end = (np.clip(centre + side * length // 2, 0, len(audio)) for side in (-1, 1))
@@ -296,13 +299,16 @@ def _audible(level_db: np.ndarray) -> np.ndarray:
 
 def _without_rumble(audio: np.ndarray) -> np.ndarray:
     """Offset and rumble removed, phase kept: a constant repeats itself at every lag."""
-    from scipy.fft import irfft, next_fast_len, rfft
-
     beyond = min(len(audio) - 1, RUNG_OUT)  # point reflections of both ends, so that the filter does not meet a step there
     padded = np.pad(np.pad(audio, beyond, "reflect", reflect_type="odd"), RUNG_OUT - beyond, "edge")
-    n_fft = next_fast_len(len(padded), real=True)
-    clean = irfft(rfft(padded, n_fft) * _forth_and_back(n_fft), n_fft)
-    return clean[RUNG_OUT : RUNG_OUT + len(audio)].astype(np.float32)
+    return _filtered(padded, _forth_and_back(fast_length(len(padded))))[RUNG_OUT : RUNG_OUT + len(audio)]
+
+
+def _filtered(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Audio (n_samples,), zeros behind it, through a filter whose response (n_fft // 2 + 1,) is given; float32."""
+    n_fft = 2 * (len(response) - 1)
+    filtered = np.fft.irfft(np.fft.rfft(audio, n_fft) * response, n_fft)
+    return filtered[: len(audio)].astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=4)

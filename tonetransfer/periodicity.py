@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import torch
+
+from .spectral import fast_length
 
 SAMPLE_RATE = 16000  # Hz
 HOP_LENGTH = 160  # samples: 10 ms
@@ -29,6 +33,7 @@ BANDS = (Band(512, 4, SAMPLE_RATE / HIGHEST_HZ, 42.0, 4), Band(1024, 1, 42.0, 16
 COHERENT_LAG = 41.0  # samples, 2.6 ms: shorter lags must repeat up to there, too; hissing consonants do not
 COHERENCE_SLACK = 0.4  # what a high note may lose on the way, in vibrato or while another note rings
 BLOCK_FRAMES = 256  # at a time, so that the spectra stay in the processor's cache
+MOST_WAVES = 200  # lags from which on an inverse FFT takes less time
 N_PEAKS = sum(band.n_peaks for band in BANDS)
 LAG_PRIOR = 0.02  # per octave: of two lags at which a sound repeats itself alike, the shorter one is the period
 
@@ -90,29 +95,43 @@ class Autocorrelation:
 
     def _table(self, padded: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray]:
         """Lags (n_lags,) [samples] and values (n_frames, n_lags), one lag more at either end than the band's."""
-        import scipy.fft  # a third of a second: those who only play do without
-
         length, up = band.frame_length, band.upsampling
         first, last = int(band.lowest_lag * up) - 1, int(band.highest_lag * up) + 2
         lags = np.arange(first, last) / up
         # Energy of both halves, from running sums over the whole piece: sum over [0, length - lag) and over [lag, length).
         running = np.concatenate([[0.0], np.cumsum(np.square(padded, dtype=np.float64))])
-        whole = np.arange(first // up, last // up + 2)
-        below, share = (np.floor(lags) - whole[0]).astype(int), (lags % 1.0).astype(np.float32)
-        frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::HOP_LENGTH]
+        whole = slice(first // up, last // up + 2)
+        below, share = (np.floor(lags) - whole.start).astype(int), (lags % 1.0).astype(np.float32)
+        frames = torch.from_numpy(padded).unfold(0, length, HOP_LENGTH)
         all_sums = np.lib.stride_tricks.sliding_window_view(running, length + 1)[::HOP_LENGTH]
-        n_fft = scipy.fft.next_fast_len(length + last // up + 1, real=True)
+        n_fft = fast_length(length + last // up + 1)
+        waves = _waves(n_fft, first, last, up) if len(lags) <= MOST_WAVES else None
         values = np.empty((self.n_frames, len(lags)), dtype=np.float32)
         for begin in range(0, self.n_frames, BLOCK_FRAMES):
             block = slice(begin, min(begin + BLOCK_FRAMES, self.n_frames))
-            spectrum = scipy.fft.rfft(frames[block], n_fft, axis=1)
-            power = np.square(spectrum.real) + np.square(spectrum.imag)
-            products = scipy.fft.irfft(power, n_fft * up, axis=1)[:, first:last] * up  # zeros above Nyquist interpolate
+            parts = torch.view_as_real(torch.fft.rfft(frames[block], n_fft)).square_()
+            power = parts[..., 0] + parts[..., 1]
+            # Zeros above Nyquist interpolate.
+            products = power @ waves if waves is not None else torch.fft.irfft(power, n_fft * up)[:, first:last].mul_(2.0 * up)
             sums = all_sums[block]
-            both = (sums[:, length - whole] - sums[:, :1] + sums[:, -1:] - sums[:, whole]).astype(np.float32)
-            total = both[:, below] * (1.0 - share) + both[:, below + 1] * share
-            values[block] = 2.0 * products / (total + 2.0 * FLOOR * length)
+            energy = np.empty((len(sums), whole.stop - whole.start), dtype=np.float32)
+            both_ends = sums[:, -1:] - sums[:, :1] + 2.0 * FLOOR * length
+            np.add(sums[:, ::-1][:, whole] - sums[:, whole], both_ends, out=energy, casting="same_kind")
+            if up > 1:
+                energy = energy[:, below] * (1.0 - share) + energy[:, below + 1] * share
+            np.divide(products.numpy(), energy[:, : len(lags)], out=values[block])
         return lags, values
+
+
+@lru_cache(maxsize=4)
+def _waves(n_fft: int, first: int, last: int, up: int) -> torch.Tensor:
+    """Cosines that sum the bins of a power spectrum to twice the autocorrelation at some lags, (n_fft // 2 + 1, last - first).
+
+    Lags count in parts of a sample, `up` to each. Where they are few, a product takes less time than an inverse FFT, which gives all.
+    """
+    bins = np.arange(n_fft // 2 + 1)[:, None]
+    weight = np.where((bins == 0) | (2 * bins == n_fft * up), 2.0, 4.0) / n_fft
+    return torch.from_numpy((weight * np.cos(2.0 * np.pi / (n_fft * up) * bins * np.arange(first, last))).astype(np.float32))
 
 
 def _read(table: tuple[np.ndarray, np.ndarray], lag: np.ndarray) -> np.ndarray:

@@ -12,8 +12,10 @@ import torch
 
 from .audio import LongAudio
 from .controls import Controls
+from .spectral import hann
 
 N_FRAMES = 200  # looked at, spread over the recording
+AT_ONCE = 40
 LENGTH_S = 0.17  # of a spectrum: semitones come apart above 100 Hz
 LOUD_DB = 20.0  # below the loud parts, what sounds may be a room
 N_HARMONICS = 16
@@ -45,39 +47,47 @@ def voices_share(audio: torch.Tensor | LongAudio, controls: Controls) -> float:
     frames = np.flatnonzero(loud > np.percentile(loud, 95.0) - LOUD_DB)
     if len(frames) > N_FRAMES:
         frames = frames[np.linspace(0, len(frames) - 1, N_FRAMES).astype(int)]
+    n_frames = len(frames)
     half = round(LENGTH_S * grid.sample_rate / 2.0)
     reach = round(half / grid.hop_length)
     bin_hz = grid.sample_rate / (2 * half)
-    f0_hz, window, answers, n_bins = controls.f0_hz.double().numpy(), np.hanning(2 * half), [], int(HIGHEST_HZ / bin_hz) + 1
-    for frame in frames:
-        around = f0_hz[max(frame - reach, 0) : frame + reach + 1]
-        middle = frame * grid.hop_length
-        if middle < half or middle + half > len(audio) or around.max() > LARGEST_DRIFT * around.min():
-            continue
-        power = np.square(np.abs(np.fft.rfft(audio[middle - half : middle + half].numpy() * window)[:n_bins]))
-        answer = _second_note(power, around.min(), around.max(), bin_hz)
-        if answer is not None:
-            answers.append(answer)
-    return float(np.mean(answers)) if len(answers) > max(FEWEST_SHARE * len(frames), FEWEST) else 0.0
+    f0_hz = controls.f0_hz.double().numpy()
+    middles = frames * grid.hop_length
+    inside = (middles >= half) & (middles + half <= len(audio))
+    frames, middles = frames[inside], middles[inside]
+    around = f0_hz[np.clip(frames[:, None] + np.arange(-reach, reach + 1), 0, len(f0_hz) - 1)]
+    lowest_hz, highest_hz = around.min(axis=1), around.max(axis=1)
+    steady = np.flatnonzero(highest_hz <= LARGEST_DRIFT * lowest_hz)
+    answers = []
+    for some in np.array_split(steady, -(-len(steady) // AT_ONCE)) if len(steady) else []:
+        sound = torch.stack([audio[middle - half : middle + half] for middle in middles[some].tolist()])
+        spectra = torch.fft.rfft(sound * hann(2 * half))[:, : int(HIGHEST_HZ / bin_hz) + 1]
+        answers.append(_second_notes(spectra.abs().square().numpy(), lowest_hz[some], highest_hz[some], bin_hz))
+    told = np.concatenate(answers) if answers else np.zeros(0)
+    told = told[~np.isnan(told)]
+    return float(np.mean(told)) if len(told) > max(FEWEST_SHARE * n_frames, FEWEST) else 0.0
 
 
-def _second_note(power: np.ndarray, lowest_hz: float, highest_hz: float, bin_hz: float) -> bool | None:
-    """Whether a spectrum (n_bins,) holds more than the harmonics of an f0 that moves from lowest to highest; None: it cannot tell."""
-    frequencies = np.arange(len(power)) * bin_hz
-    band = (frequencies > max(40.0, 0.4 * lowest_hz)) & (frequencies < min((N_HARMONICS + 0.5) * highest_hz, HIGHEST_HZ))
-    between, peaks = band.copy(), np.zeros(N_HARMONICS)
-    for k in range(1, N_HARMONICS + 1):
-        first, last = ((k * f0 * (1.0 + 0.015 * side) + 2.5 * side * bin_hz) / bin_hz for f0, side in ((lowest_hz, -1), (highest_hz, 1)))
-        near = slice(max(int(np.ceil(first)), 0), int(last) + 1)
-        between[near] = False
-        peaks[k - 1] = np.max(power[near] * band[near], initial=0.0)
-    if not peaks.max():
-        return None
-    resolved = lowest_hz > 4.5 * bin_hz
-    open_enough = between.sum() > 0.3 * band.sum()
-    if not resolved and not open_enough:
-        return None
-    return (resolved and _has_gaps(peaks)) or (open_enough and _peak_between(power, between, band))
+def _second_notes(power: np.ndarray, lowest_hz: np.ndarray, highest_hz: np.ndarray, bin_hz: float) -> np.ndarray:
+    """Whether spectra (n, n_bins) hold more than the harmonics of an f0 that moves from lowest to highest (n,): 1, 0, or NaN, it cannot
+    be told.
+    """
+    lowest, highest, bins = lowest_hz[:, None] / bin_hz, highest_hz[:, None] / bin_hz, np.arange(power.shape[1])
+    band = (bins > np.maximum(40.0 / bin_hz, 0.4 * lowest)) & (bins < np.minimum((N_HARMONICS + 0.5) * highest, HIGHEST_HZ / bin_hz))
+    # Near harmonic k lies what is within 1.5 % and 2.5 bins of it.
+    from_k, to_k = np.ceil((bins - 2.5) / (1.015 * highest)), np.floor((bins + 2.5) / (0.985 * lowest))
+    between = band & (np.minimum(to_k, N_HARMONICS) < np.maximum(from_k, 1))
+    numbers = np.arange(1, N_HARMONICS + 1)
+    first = np.clip(np.ceil(0.985 * numbers * lowest - 2.5), 0, power.shape[1]).astype(int)
+    end = np.clip(np.floor(1.015 * numbers * highest + 2.5) + 1, 0, power.shape[1]).astype(int)
+    heard = np.where(band, power, 0.0)
+    peaks = np.array(
+        [[row[i:j].max(initial=0.0) for i, j in zip(*ends, strict=True)] for row, *ends in zip(heard, first, end, strict=True)]
+    )
+    resolved, open_enough = lowest[:, 0] > 4.5, between.sum(axis=1) > 0.3 * band.sum(axis=1)
+    gaps, more = np.array([_has_gaps(row) if row.any() else False for row in peaks]), _peak_between(heard, between)
+    told = peaks.any(axis=1) & (resolved | open_enough)
+    return np.where(told, (resolved & gaps) | (open_enough & more), np.nan)
 
 
 def _has_gaps(peaks: np.ndarray) -> bool:
@@ -88,7 +98,9 @@ def _has_gaps(peaks: np.ndarray) -> bool:
     return bool(lowest >= 4 or (lowest >= 2 and missing >= 2))
 
 
-def _peak_between(power: np.ndarray, between: np.ndarray, band: np.ndarray) -> bool:
+def _peak_between(power: np.ndarray, between: np.ndarray) -> np.ndarray:
+    """Whether one peak (n,) between the harmonics has a share in the power (n, n_bins)."""
     rest = np.where(between, power, 0.0)
-    top = int(rest.argmax())
-    return bool(rest[max(top - 2, 0) : top + 3].sum() > BETWEEN_SHARE * power[band].sum())
+    five = rest.argmax(axis=1)[:, None] + np.arange(5)
+    peak = np.take_along_axis(np.pad(rest, ((0, 0), (2, 2))), five, axis=1).sum(axis=1)
+    return peak > BETWEEN_SHARE * power.sum(axis=1)

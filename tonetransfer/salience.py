@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from .periodicity import BLOCK_FRAMES, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
+from .periodicity import HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
+from .spectral import magnitudes
 
 # Only prime partials count (Camacho and Harris, 2008, "A sawtooth waveform inspired pitch estimator", SWIPE'): all partials of a
 # note at f are partials of f/2, too, but few of them are prime ones.
@@ -27,17 +29,17 @@ def salience(audio: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
     audio : ndarray [shape=(n_samples,)], float32
         At 16 kHz.
     frequency_hz : ndarray [shape=(n_frames, n_candidates)]
-        Frame t is centred on sample ``t * 160``.
+        Frame t is centred on sample ``t * 160``. 0: none.
 
     Returns
     -------
     ndarray [shape=(n_frames, n_candidates)]
-        About 0.9 for a rich tone at its f0, 0.65 for a sine, below 0.5 at a subharmonic, 0 in silence.
+        About 0.9 for a rich tone at its f0, 0.65 for a sine, below 0.5 at a subharmonic, 0 in silence and where there is none.
     """
-    frequency_hz = np.clip(frequency_hz, LOWEST_HZ, HIGHEST_HZ)
+    there, frequency_hz = frequency_hz > 0.0, np.clip(frequency_hz, LOWEST_HZ, HIGHEST_HZ)
     result = np.zeros(frequency_hz.shape, dtype=np.float32)
     for low, length in LENGTHS.items():
-        rows, columns = np.nonzero((frequency_hz < SPLIT_HZ) == low)
+        rows, columns = np.nonzero(there & ((frequency_hz < SPLIT_HZ) == low))
         spectrum = root_spectra(audio, len(frequency_hz), length)
         norm = np.sqrt(np.square(spectrum[:, int(NORM_FROM_HZ * length / SAMPLE_RATE) :]).sum(axis=1) / PEAK_BINS) + 1e-6
         f0_hz = frequency_hz[rows, columns]
@@ -51,18 +53,10 @@ def salience(audio: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
 
 def root_spectra(audio: np.ndarray, n_frames: int, length: int) -> np.ndarray:
     """Square roots of magnitudes, Hann window, every 10 ms: (n_frames, length // 2 + 1)."""
-    import scipy.fft  # as in :mod:`tonetransfer.periodicity`
-
     padded = np.zeros(n_frames * HOP_LENGTH + length, dtype=np.float32)
     n_copied = min(len(audio), len(padded) - length // 2)
     padded[length // 2 : length // 2 + n_copied] = audio[:n_copied]
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::HOP_LENGTH][:n_frames]
-    window = np.hanning(length + 1)[:-1].astype(np.float32)
-    spectra = np.empty((n_frames, length // 2 + 1), dtype=np.float32)
-    for begin in range(0, n_frames, BLOCK_FRAMES):
-        block = slice(begin, begin + BLOCK_FRAMES)
-        spectra[block] = np.sqrt(np.abs(scipy.fft.rfft(frames[block] * window, axis=1)))
-    return spectra
+    return magnitudes(torch.from_numpy(padded), length, HOP_LENGTH, center=False).T[:n_frames].sqrt().numpy()
 
 
 def read_spectra(spectra: np.ndarray, rows: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:

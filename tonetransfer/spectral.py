@@ -20,6 +20,12 @@ def hann(length: int) -> torch.Tensor:
     return torch.hann_window(length)
 
 
+@lru_cache(maxsize=32)
+def fast_length(n: int) -> int:
+    """The shortest length of at least `n` that an FFT is fast for: a power of two, or a small odd number of them."""
+    return min(odd << (-(-n // odd) - 1).bit_length() for odd in (1, 3, 5, 7, 9, 15, 21, 25, 27, 45, 75))
+
+
 def magnitudes(audio: torch.Tensor, n_fft: int, hop_length: int, *, center: bool = True) -> torch.Tensor:
     """Magnitude spectrogram with a Hann window, not normalised.
 

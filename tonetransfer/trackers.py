@@ -21,7 +21,8 @@ from .periodicity import FRAME_RATE, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
 Estimate = tuple[np.ndarray, np.ndarray]  # f0 [Hz] and confidence [0, 1], each (n_frames,)
 
 SWIFT_FRAME_S = 0.016
-SWIFT_HOP, SWIFT_WINDOW, SWIFT_MARGIN = 256, 256, 16  # samples; values at a time, and those around them that it hears
+SWIFT_REACH_S, PATH_REACH_S = 0.48, 2.0  # beyond which nothing is heard; after which a path no longer depends on where it began
+SWIFT_HOP, SWIFT_WINDOW, SWIFT_MARGIN = 256, 400, 16  # samples; most values at a time, and those around them that it hears
 YIN_FRAME_LENGTH = 2048  # samples, 128 ms: 3.4 periods of the lowest note
 YIN_HIGHEST_HZ = 2200.0
 CREPE_HIGHEST_HZ = 1980.0  # above 1990, Viterbi decoding settles in the top bin
@@ -36,6 +37,7 @@ class Tracker(NamedTuple):
     estimate: Callable[[np.ndarray, int], Estimate]
     own_octaves: bool  # True: only its own f0 and octaves of it are considered; False: all autocorrelation peaks, too
     trust: float  # weight of its confidence
+    reach_s: float  # heard on either side of a piece of a long recording; whole frames of swift-f0, and whole samples at every usual rate
 
 
 def swift(audio: np.ndarray, n_frames: int) -> Estimate:
@@ -55,8 +57,9 @@ def swift(audio: np.ndarray, n_frames: int) -> Estimate:
 def _swift_in_windows(audio: np.ndarray) -> Estimate:
     """f0 and confidence, one each 256 samples: the same as for the whole at once, in windows, which hold less memory."""
     n_values, found = max(len(audio) // SWIFT_HOP, 1), []
-    for first in range(0, n_values, SWIFT_WINDOW):
-        last = min(first + SWIFT_WINDOW, n_values)
+    at_once = -(-n_values // -(-n_values // SWIFT_WINDOW))
+    for first in range(0, n_values, at_once):
+        last = min(first + at_once, n_values)
         begin = max(first - SWIFT_MARGIN, 0)
         end = len(audio) if last == n_values else (last + SWIFT_MARGIN) * SWIFT_HOP
         result = _swift_network().detect(audio[begin * SWIFT_HOP : end], SAMPLE_RATE)
@@ -124,12 +127,12 @@ def yin(audio: np.ndarray, n_frames: int) -> Estimate:
 
 # Found on half of the real notes and on rendered phrases, dry, with reverberation and in noise; flat around these values.
 TRACKERS: dict[str, Tracker] = {
-    "joint": Tracker(swift, own_octaves=False, trust=1.0),
-    "swift": Tracker(swift, own_octaves=True, trust=3.0),
-    "crepe": Tracker(crepe, own_octaves=True, trust=3.0),
-    "crepe-full": Tracker(crepe_full, own_octaves=True, trust=3.0),
-    "pyin": Tracker(pyin, own_octaves=True, trust=3.0),
-    "yin": Tracker(yin, own_octaves=True, trust=3.0),
+    "joint": Tracker(swift, own_octaves=False, trust=1.0, reach_s=SWIFT_REACH_S),
+    "swift": Tracker(swift, own_octaves=True, trust=3.0, reach_s=SWIFT_REACH_S),
+    "crepe": Tracker(crepe, own_octaves=True, trust=3.0, reach_s=PATH_REACH_S),
+    "crepe-full": Tracker(crepe_full, own_octaves=True, trust=3.0, reach_s=PATH_REACH_S),
+    "pyin": Tracker(pyin, own_octaves=True, trust=3.0, reach_s=PATH_REACH_S),
+    "yin": Tracker(yin, own_octaves=True, trust=3.0, reach_s=PATH_REACH_S),
 }
 DEFAULT_TRACKER = "joint"
 
