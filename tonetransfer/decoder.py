@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,12 +16,33 @@ from .register import HIGHEST_MIDI, LOWEST_MIDI, Register, note_age, soft_one_ho
 from .synth import SynthParams, below_nyquist, highest_around
 
 LARGEST_GAIN = 40.0  # a tuba's 40 Hz may be 32 dB stronger than the A-weighted loudness says
+EXPONENT = math.log(10.0)
 SILENT_DB = -100.0  # asked loudness at and below which nothing sounds
 
 
 def positive(x: torch.Tensor) -> torch.Tensor:
     """2 sigmoid(x)^ln(10) + 1e-7: positive, bounded, and nearly exponential where it is small (Engel et al. 2020)."""
-    return 2.0 * torch.sigmoid(x) ** math.log(10.0) + 1e-7
+    if torch.is_grad_enabled() and x.requires_grad:
+        learned: torch.Tensor = _Positive.apply(x)
+        return learned
+    return 2.0 * torch.sigmoid(x) ** EXPONENT + 1e-7
+
+
+class _Positive(torch.autograd.Function):
+    """The same; its slope is made of what is there already, without another power."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        share = torch.sigmoid(x)
+        power = share.pow(EXPONENT).mul_(2.0)
+        ctx.save_for_backward(share, power)
+        return power + 1e-7
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        share, power = ctx.saved_tensors
+        return torch.addcmul(power, share, power, value=-1.0).mul_(grads[0]).mul_(EXPONENT)
 
 
 def mlp(n_in: int, n_out: int, n_layers: int) -> nn.Sequential:
