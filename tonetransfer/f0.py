@@ -29,7 +29,7 @@ from .trackers import DEFAULT_TRACKER, Tracker, find_tracker
 F0_VERSION = 2
 """Changes whenever the numbers change; stored in prepared datasets and compared on loading."""
 
-SHORTEST_CHUNK_S, CHUNK_S = 8, 16  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
+SHORTEST_CHUNK_S, CHUNK_S = 8, 12  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
 MOST_THREADS = 4  # pieces at a time: each is held in memory, with its spectra
 RUMBLE_HZ = 20.0
 RUNG_OUT, FORGOTTEN = 3200, 512  # samples after which the filters of rumble and of hum have died away
@@ -73,7 +73,7 @@ def track_f0(
 
     Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms; across longer ones the last
     note is held until the sound is weakest, the next one taken from there on, so that an attack's noise belongs to the note
-    that it begins. Memory stays bounded: the recording is worked through in pieces of up to 16 s, the path runs over the whole.
+    that it begins. Memory stays bounded: the recording is worked through in pieces of 12 s, the path runs over the whole.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ Estimate = tuple[np.ndarray, np.ndarray]  # f0 [Hz] and confidence [0, 1], each 
 
 SWIFT_FRAME_S = 0.016
 SWIFT_REACH_S, PATH_REACH_S = 0.48, 2.0  # beyond which nothing is heard; after which a path no longer depends on where it began
-SWIFT_HOP, SWIFT_WINDOW, SWIFT_MARGIN = 256, 400, 16  # samples; most values at a time, and those around them that it hears
+SWIFT_HOP, SWIFT_WINDOW, SWIFT_MARGIN = 256, 256, 16  # samples; most values at a time, and those around them that it hears
 YIN_FRAME_LENGTH = 2048  # samples, 128 ms: 3.4 periods of the lowest note
 YIN_HIGHEST_HZ = 2200.0
 CREPE_HIGHEST_HZ = 1980.0  # above 1990, Viterbi decoding settles in the top bin
