@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "tonetransfer"
 
 # From the ground up: a module imports only from lines above its own, or from what stands left of it in its line.
 LAYERS = """
-    errors convert frames scales threads compiling kernels causal_kernels voice_kernels
+    errors convert frames scales threads memory compiling kernels causal_kernels voice_kernels
     audio spectral capture config solo_settings settings performance
     periodicity salience trackers leaps f0 loudness synth room hall
     modulation envelope dynamics release heterodyne brightness

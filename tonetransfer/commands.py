@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from .audio import AudioWriter, check_output, load_audio, open_audio
+from .audio import AudioWriter, LongAudio, check_output, load_audio, open_audio
 from .controls import Controls, extract
 from .errors import AudioError, ControlsError, InstrumentError, MissingDependencyError, SettingsError, ToneTransferWarning
 from .frames import FrameGrid
 from .hub import fetch, is_address, parse_address
+from .memory import give_back
 from .model import TimbreModel
 from .reference import warn_if_same
 from .refine import refine
@@ -53,6 +54,8 @@ def transfer(arguments: Namespace) -> Report:
     begin = time.perf_counter()
     with one_thread():
         audio, _ = open_audio(arguments.source, model.sample_rate)
+        if isinstance(audio, LongAudio):
+            give_back()
         heard = extract(audio, model.grid, tracker=_tracker(arguments))
         warn_about(audio, heard)
         if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):

@@ -258,10 +258,12 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
         The audio is not audio; there is no such tracker.
     """
     samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, grid.sample_rate)
+    level = torch.no_grad()(loudness_db)
+    if isinstance(samples, LongAudio):  # one after the other: what either holds is then not held twice
+        return Controls(*track_f0(samples, grid.sample_rate, grid, tracker=tracker), level(samples, grid), grid)
     with ThreadPoolExecutor(1) as worker:
-        loudness = worker.submit(torch.no_grad()(loudness_db), samples, grid)
-        f0_hz, periodicity = track_f0(samples, grid.sample_rate, grid, tracker=tracker)
-        return Controls(f0_hz, periodicity, loudness.result(), grid)
+        loudness = worker.submit(level, samples, grid)
+        return Controls(*track_f0(samples, grid.sample_rate, grid, tracker=tracker), loudness.result(), grid)
 
 
 def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: float, degrees: tuple[int, ...]) -> np.ndarray:

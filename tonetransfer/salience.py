@@ -56,7 +56,7 @@ def root_spectra(audio: np.ndarray, n_frames: int, length: int) -> np.ndarray:
     padded = np.zeros(n_frames * HOP_LENGTH + length, dtype=np.float32)
     n_copied = min(len(audio), len(padded) - length // 2)
     padded[length // 2 : length // 2 + n_copied] = audio[:n_copied]
-    return magnitudes(torch.from_numpy(padded), length, HOP_LENGTH, center=False).T[:n_frames].sqrt().numpy()
+    return magnitudes(torch.from_numpy(padded), length, HOP_LENGTH, center=False).T[:n_frames].sqrt_().numpy()
 
 
 def read_spectra(spectra: np.ndarray, rows: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
