@@ -22,7 +22,7 @@ from .threads import ahead, side_by_side
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
 PIECES_AT_ONCE = 2  # that are rendered side by side
-STRETCH_FRAMES = 192
+STRETCH_FRAMES = 192  # rendered at a time: more would leave the processor's cache
 BINS_AT_A_TIME = 205  # that noise bands are spread over: a fifth of them, so that most bands have no part in it
 NOISE_FFT = 2048  # room for a frame pair (2 hops) and for the ringing of the narrowest noise band
 
@@ -118,10 +118,10 @@ class _HarmonicSum(torch.autograd.Function):
         # amplitudes (batch, n_frames + 1, n_harmonics), lines (batch, n_frames, 3) -> (batch, n_frames, hop)
         ctx.shape, ctx.hop = amplitudes.shape, hop
         ctx.save_for_backward(lines)
-        n_points, sound = _period_length(amplitudes.shape[-1]), amplitudes.new_empty(*lines.shape[:2], hop)
-        for span, index, weights in _read_points(lines, n_points, amplitudes, hop):
+        n_points, sound = _period_length(amplitudes.shape[-1]), lines.new_empty(*lines.shape[:2], hop, dtype=torch.float32)
+        for span, index, weights in _read_points(lines, n_points, hop):
             periods = _periods(amplitudes[:, span.start : span.stop + 1], n_points).flatten()
-            ends, found = torch.zeros(2, *weights.shape[1:], dtype=sound.dtype, device=sound.device), torch.empty_like(weights[0])
+            ends, found = torch.zeros_like(weights[:2]), torch.empty_like(weights[0])
             for row, end in enumerate(ends):
                 for offset, weight in enumerate(weights):
                     torch.index_select(periods[row * (n_points + 3) + offset :], 0, index.flatten(), out=found.view(-1))
@@ -133,7 +133,7 @@ class _HarmonicSum(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         grad, hop, (lines,) = grads[0], ctx.hop, ctx.saved_tensors
         n_points, result = _period_length(ctx.shape[-1]), grad.new_zeros(ctx.shape)
-        for span, index, weights in _read_points(lines, n_points, grad, hop):
+        for span, index, weights in _read_points(lines, n_points, hop):
             n_frames = span.stop - span.start
             periods = grad.new_zeros(len(lines) * (n_frames + 1) * (n_points + 3))
             last = grad[:, span] * _ramp(hop, grad)
@@ -182,15 +182,15 @@ def _amplitudes_of(periods: torch.Tensor, n_harmonics: int) -> torch.Tensor:
     return spectrum * (_unsmoothed(n_harmonics, n_points).to(spectrum) * (2.0 / n_points))
 
 
-def _read_points(lines: torch.Tensor, n_points: int, like: torch.Tensor, hop: int) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+def _read_points(lines: torch.Tensor, n_points: int, hop: int) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
     """Where samples read their frame's period, for a stretch of frames at a time.
 
     Yields the stretch; the index, in the flattened periods of its frames and the one behind them, of the first of the four points that a
-    sample reads, int32, (batch, n_frames, hop); and the points' weights, of the type of `like`, (4, batch, n_frames, hop). Both are
-    written over by the next.
+    sample reads, int32, (batch, n_frames, hop); and the points' weights, float32, (4, batch, n_frames, hop). Both are written over by
+    the next.
     """
     batch, n_frames = lines.shape[:2]
-    indices, weights = (lines.new_empty(0, dtype=kind) for kind in (torch.int32, like.dtype))
+    indices, weights = (lines.new_empty(0, dtype=kind) for kind in (torch.int32, torch.float32))
     for span in _stretches(batch, n_frames):
         shape = (batch, span.stop - span.start, hop)
         position = cycles_along(lines[:, span] * n_points, hop)
@@ -288,10 +288,14 @@ class _FilteredNoise(torch.autograd.Function):
         n_fft, before = _noise_frame(hop)
         lead = -(-before // hop)  # whole hops before the frame's own two
         total, margin = magnitudes.new_zeros(batch, n_frames + 2 * lead + 1, hop), lead * hop - before
+        blocks = [(bands, parts, x.to(magnitudes)) for bands, parts, x in _shares_of_bands(n_bands, n_fft, grid.sample_rate)]
         gains = magnitudes.new_empty(0)
         for span, spectrum in _pieces(white, hop):
-            _gains(magnitudes[:, span], n_fft, grid.sample_rate, gains)
-            torch.view_as_real(spectrum).mul_(gains)
+            rows = magnitudes[:, span].flatten(0, 1)
+            gains.resize_(len(rows), n_fft + 2)  # of the real and the imaginary part of each bin
+            for bands, parts, shares in blocks:
+                torch.mm(rows[:, bands], shares, out=gains[:, parts])
+            torch.view_as_real(spectrum).mul_(gains.view(*spectrum.shape, 2))
             sound = torch.fft.irfft(spectrum, n=n_fft)  # frame t begins at t * hop - n_fft / 2
             overlap_add(sound, total[:, span.start :], margin)
         ctx.grid, ctx.n_bands = grid, n_bands
@@ -312,15 +316,6 @@ class _FilteredNoise(torch.autograd.Function):
             piece, wanted = (torch.view_as_real(x) for x in (spectrum, torch.fft.rfft(heard[:, span])))
             result[:, span] = (piece[..., 0] * wanted[..., 0]).addcmul_(piece[..., 1], wanted[..., 1]) @ bands.T
         return result, None, None
-
-
-def _gains(magnitudes: torch.Tensor, n_fft: int, sample_rate: int, gains: torch.Tensor) -> None:
-    """Magnitudes (batch, n_frames, n_bands) to gains of the real and the imaginary part of each bin, (batch, n_frames, n_bins, 2)."""
-    shape, rows = magnitudes.shape[:-1], magnitudes.flatten(0, -2)
-    flat = gains.resize_(len(rows), n_fft + 2)
-    for bands, parts, shares in _shares_of_bands(magnitudes.shape[-1], n_fft, sample_rate):
-        torch.mm(rows[:, bands], shares.to(rows), out=flat[:, parts])
-    gains.resize_(*shape, n_fft // 2 + 1, 2)
 
 
 @lru_cache(maxsize=8)
