@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tonetransfer.commands import note_name
-from tonetransfer.weights import read_notes
+from tonetransfer.cli.commands import note_name
+from tonetransfer.models.weights import read_notes
 
 DOCS = Path(__file__).parent
 README, CREDITS, EVALUATION, TIMBRE = DOCS.parent / "README.md", DOCS / "credits.md", DOCS / "evaluation.json", DOCS / "timbre.json"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tonetransfer.audio import save_audio
-from tonetransfer.classify_settings import ClassifierSettings, classifier_settings
+from tonetransfer.audio.files import save_audio
+from tonetransfer.classification.settings import ClassifierSettings, classifier_settings
 
 RATE = 8000
 OFF = {f"{name}_share": 0.0 for name in ("pitch", "stretch", "equalise", "filter", "distort", "room", "noise", "gap")}

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import Result, Run
 
-from tonetransfer import target
-from tonetransfer.config import ModelSettings
-from tonetransfer.controls import Controls
-from tonetransfer.frames import FrameGrid
-from tonetransfer.model import Instrument, TimbreModel
-from tonetransfer.weights import save_model
+from tonetransfer.audio.frames import FrameGrid
+from tonetransfer.cli.main import main
+from tonetransfer.controls.controls import Controls
+from tonetransfer.models.timbre_model import Instrument, TimbreModel
+from tonetransfer.models.weights import save_model
+from tonetransfer.pipeline import target
+from tonetransfer.training.settings import ModelSettings
 
 SAMPLE_RATE = 48000
 
@@ -47,6 +49,22 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, tiny_model: TimbreMod
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_model(path, tiny_model, notes={"steps": 0})
     return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run a command line in an empty folder; gives exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_it(*arguments: object) -> Result:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else 1
+        return code, *capsys.readouterr()
+
+    return run_it
 
 
 def tone(f0_hz: float, seconds: float, *, sample_rate: int = SAMPLE_RATE, n_harmonics: int = 8, level: float = 0.3) -> torch.Tensor:

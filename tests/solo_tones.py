@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from conftest import SAMPLE_RATE, tone
 
-from tonetransfer.controls import Controls
-from tonetransfer.convert import midi_to_hz
-from tonetransfer.frames import FrameGrid
-from tonetransfer.loudness import loudness_db
+from tonetransfer.audio.frames import FrameGrid
+from tonetransfer.audio.loudness import loudness_db
+from tonetransfer.audio.units import midi_to_hz
+from tonetransfer.controls.controls import Controls
 
 GRID = FrameGrid()
 MELODIES = ([60, 64, 67, 65], [62, 65, 69, 64], [60, 62, 64, 67])
@@ -63,7 +63,7 @@ def toys(*, n_harmonics: tuple[int, ...] = (8, 8, 8), splits: tuple[str, ...] = 
 
 def write_toys(folder: Path) -> Path:
     """The same as a prepared folder on disk."""
-    from tonetransfer.dataset import PreparedRecording, RecordingWriter, write_index
+    from tonetransfer.data.dataset import PreparedRecording, RecordingWriter, write_index
 
     made, recordings = toys(), []
     for recording in made.recordings:

@@ -27,7 +27,7 @@ def test_the_six_lines_of_python_run(tmp_path: Path) -> None:
 
 
 def test_every_command_in_the_readme_parses() -> None:
-    from tonetransfer.cli import build_parser
+    from tonetransfer.cli.main import build_parser
 
     parser = build_parser()
     commands = re.findall(

@@ -3,66 +3,71 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "tonetransfer"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "tonetransfer"
 
-# From the ground up: a module imports only from lines above its own, or from what stands left of it in its line.
+# From the ground up: a folder imports only from lines above its own, and those of one line import nothing of each other.
 LAYERS = """
-    errors convert frames scales threads memory compiling kernels causal_kernels voice_kernels
-    audio spectral capture config solo_settings settings performance
-    periodicity salience trackers leaps f0 loudness synth room hall
-    modulation envelope dynamics release heterodyne brightness
-    controls edits notes partials spectral_shape features techniques readout panels plot
-    encoder recurrence register decoder losses forces metrics_pitch metrics_failures metrics_timbre metrics compare probes
-    model
-    weights dataset data hearings erase soundfont etudes notefolder orchestra corpus excerpts judge
-    classify_settings classify_data classify_augment classify_windows classify_frontends classify_networks classify_attention
-    classify_estimators classify_embeddings classify_fit classify_prediction classify_registry classifier
-    polyphony reference fit follow likeness closer target description refine transfer classify
-    sources suitability holdout engines prepare defects verdict doctor doctor_plot
-    causal listen adapt convolve voice keys stream live score
-    alarms card hub solo_data solo_measure solo_callbacks
-    train solo evaluate evaluate_finetune swaps resynthesis disentangle technique_measure classify_measure classify_table
-    scripted export foreign peers bench
-    bootstrap report_media report_sets report_measure report_page report
-    commands demo
-    cli __main__
+    errors
+    memory threads compiled
+    audio
+    synthesis
+    pitch
+    controls
+    models
+    training
+    pipeline export
+    analysis
+    data
+    realtime classification
+    evaluation
+    benchmarks
+    cli
+    __main__
 """
-ORDER = {name: place for place, name in enumerate(LAYERS.split())}
+ORDER = {name: place for place, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
+DATA_FOLDERS = {"classifiers", "instruments"}
 HOMES = {  # third-party packages that one module alone may import
-    "lightning": {"train", "solo", "solo_callbacks"},
-    "huggingface_hub": {"hub"},
+    "lightning": {"training.pretraining", "training.finetuning", "training.callbacks"},
+    "huggingface_hub": {"models.hub"},
     "gradio": set(),
-    "audiomentations": {"classify_augment"},
-    "pyroomacoustics": {"classify_augment"},
-    "mirdata": {"classify_data"},
-    "transformers": {"classify_embeddings"},
-    "soundfile": {"audio"},
-    "soxr": {"audio"},
-    "zarr": {"dataset"},
-    "numba": {"kernels"},
-    "dask": {"engines"},
-    "matplotlib": {"plot", "panels", "doctor_plot"},
-    "argparse": {"cli", "commands", "demo"},
-    "sounddevice": {"live"},
-    "onnxruntime": {"export"},
-    "onnxscript": {"export"},
-    "pyworld": {"peers"},
-    "pesto": {"peers"},
-    "torchfcpe": {"peers"},
-    "mido": {"score"},
+    "audiomentations": {"classification.augmentation"},
+    "pyroomacoustics": {"classification.augmentation"},
+    "mirdata": {"classification.clips"},
+    "transformers": {"classification.embeddings"},
+    "soundfile": {"audio.files"},
+    "soxr": {"audio.files"},
+    "zarr": {"data.dataset"},
+    "numba": {"synthesis.kernels"},
+    "dask": {"data.jobs"},
+    "matplotlib": {"analysis.plots", "analysis.plot_panels", "data.doctor_plot"},
+    "argparse": {"cli.main", "cli.commands", "cli.demo"},
+    "sounddevice": {"realtime.devices"},
+    "onnxruntime": {"export.export"},
+    "onnxscript": {"export.export"},
+    "pyworld": {"benchmarks.baselines"},
+    "pesto": {"benchmarks.baselines"},
+    "torchfcpe": {"benchmarks.baselines"},
+    "mido": {"realtime.midi_files"},
 }
 
 
-def imports(source: str) -> tuple[set[str], set[str]]:
-    """Names of our own modules and of other packages that a source imports, lazily or not."""
+def imports(name: str, source: str) -> tuple[set[str], set[str]]:
+    """Our own modules (``folder.module``) and other packages that a module imports, lazily or not."""
     ours, others = set(), set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            ours |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = name.split(".")[: -node.level]
+            ours |= {".".join([*base, node.module])} if node.module and "." in node.module else set()
+            if not (node.module and "." in node.module):
+                place = [*base, *([node.module] if node.module else [])]
+                ours |= {".".join(place)} | {".".join([*place, alias.name]) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             others.add(node.module.split(".")[0])
         elif isinstance(node, ast.Import):
@@ -72,20 +77,35 @@ def imports(source: str) -> tuple[set[str], set[str]]:
 
 def violations(sources: dict[str, str]) -> list[str]:
     """What is wrong with modules, given as name and source."""
-    found = []
+    found, graph = [], {}
     for name, source in sources.items():
-        ours, others = imports(source)
-        if name not in ORDER:
+        ours, others = imports(name, source)
+        folder = name.split(".")[0]
+        if folder not in ORDER:
             found.append(f"{name} has no place in the order")
             continue
-        found += [f"{name} imports {other}, which stands above it" for other in ours if ORDER.get(other, len(ORDER)) >= ORDER[name]]
+        ours = {other for other in ours if other in sources or other.split(".")[0] not in ORDER}
+        graph[name] = ours
+        above = [other for other in ours if other.split(".")[0] != folder and ORDER.get(other.split(".")[0], len(ORDER)) >= ORDER[folder]]
+        found += [f"{name} imports {other}, which stands above it" for other in above]
         found += [f"{name} imports {package}" for package in others & HOMES.keys() if name not in HOMES[package]]
         found += [f"{name} imports the package by its full name" for package in others & {"tonetransfer"}]
+    if not found:
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            found.append(f"{error.args[1][0]} is in a circle: {' <- '.join(error.args[1])}")
     return found
 
 
 def read_package() -> dict[str, str]:
-    return {path.stem: path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+    """Every module but the package's own front door, as its dotted name within the package and its source."""
+    paths = {path.relative_to(PACKAGE).with_suffix(""): path for path in PACKAGE.rglob("*.py")}
+    return {
+        ".".join(place.parts): path.read_text(encoding="utf-8")
+        for place, path in paths.items()
+        if str(place) != "__init__" and place.parts[0] not in DATA_FOLDERS
+    }
 
 
 def test_imports_point_one_way() -> None:
@@ -95,15 +115,39 @@ def test_imports_point_one_way() -> None:
 def test_a_planted_violation_is_found() -> None:
     sources = read_package()
     for name, line in {
-        "frames": "from .model import TimbreModel",
-        "synth": "def f():\n    from . import transfer",
-        "model": "import lightning.pytorch",
-        "transfer": "import soundfile as sf",
+        "audio.frames": "from ..models.timbre_model import TimbreModel",
+        "synthesis.render": "def f():\n    from ..pipeline import transfer",
+        "controls.edits": "from .. import training",
+        "export.export": "from ..pipeline.target import find_target",
+        "realtime.stream": "from ..classification.classifier import Classifier",
+        "models.timbre_model": "import lightning.pytorch",
+        "pipeline.transfer": "import soundfile as sf",
         "newcomer": "",
-        "cli": "from tonetransfer.audio import load_audio",
+        "utils.text": "",
+        "cli.main": "from tonetransfer.audio.files import load_audio",
+        "evaluation.report.page": "from ...benchmarks.swaps import choose_swaps",
     }.items():
         found = violations(sources | {name: sources.get(name, "") + "\n" + line + "\n"})
         assert len(found) == 1 and found[0].startswith(name), (name, found)
+
+
+def test_a_planted_circle_is_found() -> None:
+    sources = read_package()
+    for name, line in {"audio.units": "from .stft import hann", "pitch.salience": "def f():\n    from . import tracking"}.items():
+        found = violations(sources | {name: sources[name] + "\n" + line + "\n"})
+        assert len(found) == 1 and "circle" in found[0] and name in found[0], (name, found)
+
+
+def test_every_folder_is_installed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {".".join(("tonetransfer", *path.parent.relative_to(PACKAGE).parts)) for path in PACKAGE.rglob("*.py")}
+    assert set(listed) == folders | {"tonetransfer_demo"}
+
+
+def test_what_a_folder_says_of_itself_costs_nothing() -> None:
+    for path in PACKAGE.rglob("*/__init__.py"):
+        (only,) = ast.parse(path.read_text(encoding="utf-8")).body
+        assert isinstance(only, ast.Expr), path
 
 
 def run(code: str) -> str:
@@ -113,7 +157,7 @@ def run(code: str) -> str:
 def test_importing_the_package_imports_nothing_heavy() -> None:
     heavy = "[name for name in ('torch', 'numpy', 'librosa', 'lightning', 'soundfile', 'matplotlib') if name in sys.modules]"
     assert run(f"import sys, tonetransfer; print({heavy})") == "[]"
-    assert run(f"import sys\nfrom tonetransfer.cli import build_parser\nbuild_parser().format_help()\nprint({heavy})") == "[]"
+    assert run(f"import sys\nfrom tonetransfer.cli.main import build_parser\nbuild_parser().format_help()\nprint({heavy})") == "[]"
 
 
 def test_help_imports_no_torch() -> None:
@@ -123,7 +167,7 @@ def test_help_imports_no_torch() -> None:
 
 
 def test_transferring_needs_no_training_stack_and_submodules_hide_no_functions() -> None:
-    code = "import sys\nimport tonetransfer.transfer, tonetransfer as tt\nfrom tonetransfer import commands\n"
+    code = "import sys\nimport tonetransfer.pipeline.transfer, tonetransfer as tt\nfrom tonetransfer.cli import commands\n"
     assert run(code + "print('lightning' in sys.modules, 'matplotlib' in sys.modules, callable(tt.transfer))") == "False False True"
 
 

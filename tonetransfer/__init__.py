@@ -12,37 +12,34 @@ Names are loaded when they are first used (PEP 562), so that importing the packa
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime, which runs the tracker, else reports to its makers: nothing leaves here
 
 if TYPE_CHECKING:
-    from .audio import load_audio, save_audio
-    from .bootstrap import bootstrap_interval
-    from .classifier import Classifier
-    from .classify import classify, load_classifier
-    from .compare import compare
-    from .controls import Controls
-    from .description import describe, describe_frames, describe_notes, find_techniques
-    from .edits import Edit, apply_edits
+    from .analysis.describe import describe, describe_frames, describe_notes, find_techniques
+    from .analysis.descriptors import describe_controls, descriptor_tracks
+    from .analysis.notes import find_notes
+    from .analysis.techniques import Technique
+    from .audio.files import load_audio, save_audio
+    from .audio.frames import FrameGrid
+    from .classification.classifier import Classifier
+    from .classification.classify import classify, load_classifier
+    from .controls.controls import Controls
+    from .controls.edits import Edit, apply_edits
+    from .controls.profile import Target
     from .errors import ToneTransferError, ToneTransferWarning
-    from .evaluate import evaluate_parallel as evaluate
-    from .features import describe_controls, descriptor_tracks
-    from .frames import FrameGrid
-    from .metrics import frechet_distance
-    from .model import Instrument, TimbreModel
-    from .notes import find_notes
-    from .refine import refine
-    from .report import write_report
-    from .stream import Stream, StreamSettings
-    from .synth import SynthParams
-    from .target import Target, find_target, nearest_timbres
-    from .techniques import Technique
-    from .threads import one_thread
-    from .transfer import (
+    from .evaluation.bootstrap import bootstrap_interval
+    from .evaluation.compare import compare
+    from .evaluation.metrics import frechet_distance
+    from .evaluation.report.build import write_report
+    from .evaluation.transfer_quality import evaluate_parallel as evaluate
+    from .models.timbre_model import Instrument, TimbreModel
+    from .models.weights import load_model, save_model
+    from .pipeline.refine import refine
+    from .pipeline.target import find_target, nearest_timbres
+    from .pipeline.transfer import (
         Arrangement,
         analyze,
         arrange,
@@ -51,52 +48,54 @@ if TYPE_CHECKING:
         transfer,
         warn_about,
     )
-    from .weights import load_model, save_model
+    from .realtime.stream import Stream, StreamSettings
+    from .synthesis.render import SynthParams
+    from .threads import one_thread
 
 _HOMES = {
-    "load_audio": "audio",
-    "save_audio": "audio",
-    "bootstrap_interval": "bootstrap",
-    "Classifier": "classifier",
-    "classify": "classify",
-    "load_classifier": "classify",
-    "compare": "compare",
-    "Controls": "controls",
-    "describe": "description",
-    "describe_frames": "description",
-    "describe_notes": "description",
-    "find_techniques": "description",
-    "Edit": "edits",
-    "apply_edits": "edits",
+    "load_audio": "audio.files",
+    "save_audio": "audio.files",
+    "bootstrap_interval": "evaluation.bootstrap",
+    "Classifier": "classification.classifier",
+    "classify": "classification.classify",
+    "load_classifier": "classification.classify",
+    "compare": "evaluation.compare",
+    "Controls": "controls.controls",
+    "describe": "analysis.describe",
+    "describe_frames": "analysis.describe",
+    "describe_notes": "analysis.describe",
+    "find_techniques": "analysis.describe",
+    "Edit": "controls.edits",
+    "apply_edits": "controls.edits",
     "ToneTransferError": "errors",
     "ToneTransferWarning": "errors",
-    "evaluate": "evaluate",
-    "describe_controls": "features",
-    "descriptor_tracks": "features",
-    "FrameGrid": "frames",
-    "frechet_distance": "metrics",
-    "Instrument": "model",
-    "TimbreModel": "model",
-    "find_notes": "notes",
-    "refine": "refine",
-    "Stream": "stream",
-    "StreamSettings": "stream",
-    "write_report": "report",
-    "SynthParams": "synth",
-    "Technique": "techniques",
-    "Target": "target",
-    "find_target": "target",
-    "nearest_timbres": "target",
+    "evaluate": "evaluation.transfer_quality",
+    "describe_controls": "analysis.descriptors",
+    "descriptor_tracks": "analysis.descriptors",
+    "FrameGrid": "audio.frames",
+    "frechet_distance": "evaluation.metrics",
+    "Instrument": "models.timbre_model",
+    "TimbreModel": "models.timbre_model",
+    "find_notes": "analysis.notes",
+    "refine": "pipeline.refine",
+    "Stream": "realtime.stream",
+    "StreamSettings": "realtime.stream",
+    "write_report": "evaluation.report.build",
+    "SynthParams": "synthesis.render",
+    "Technique": "analysis.techniques",
+    "Target": "controls.profile",
+    "find_target": "pipeline.target",
+    "nearest_timbres": "pipeline.target",
     "one_thread": "threads",
-    "Arrangement": "transfer",
-    "analyze": "transfer",
-    "arrange": "transfer",
-    "play": "transfer",
-    "synthesize": "transfer",
-    "transfer": "transfer",
-    "warn_about": "transfer",
-    "load_model": "weights",
-    "save_model": "weights",
+    "Arrangement": "pipeline.transfer",
+    "analyze": "pipeline.transfer",
+    "arrange": "pipeline.transfer",
+    "play": "pipeline.transfer",
+    "synthesize": "pipeline.transfer",
+    "transfer": "pipeline.transfer",
+    "warn_about": "pipeline.transfer",
+    "load_model": "models.weights",
+    "save_model": "models.weights",
 }
 
 _ALIASES = {"evaluate": "evaluate_parallel"}
@@ -162,14 +161,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Importing a submodule must not put it in the place of the function of the same name."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from tonetransfer.config import DataSettings, ModelSettings
-from tonetransfer.data import Corpus, Excerpts
-from tonetransfer.frames import FrameGrid
-from tonetransfer.losses import FFT_SIZES, spectral_loss
-from tonetransfer.model import TimbreModel
-from tonetransfer.synth import render_batch
-from tonetransfer.weights import save_model
+from tonetransfer.audio.frames import FrameGrid
+from tonetransfer.models.timbre_model import TimbreModel
+from tonetransfer.models.weights import save_model
+from tonetransfer.synthesis.render import render_batch
+from tonetransfer.training.batches import Corpus, Excerpts
+from tonetransfer.training.losses import FFT_SIZES, spectral_loss
+from tonetransfer.training.settings import DataSettings, ModelSettings
 
 LEARNING_RATE, WARMUP = 2e-3, 100
 AS_THEY_ARE = {"parallel_share": 0.0, "equalise_share": 0.0, "rescale_share": 0.0, "capture_share": 0.0}

@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tonetransfer.config import DataSettings
-from tonetransfer.data import Corpus
-from tonetransfer.encoder import TimbreEncoder
-from tonetransfer.erase import erase_played
-from tonetransfer.excerpts import COMMON, ORCHESTRA, Excerpt, cut, read_recording
-from tonetransfer.forces import ForceWeights, TimbreForces
-from tonetransfer.frames import FrameGrid
-from tonetransfer.hearings import HeardCorpus, Hearings, hear_corpus, kinds_of
-from tonetransfer.model import TimbreModel
-from tonetransfer.probes import instrument_accuracy, transferred_accuracy, within_instrument_r2
-from tonetransfer.weights import load_model
+from tonetransfer.audio.frames import FrameGrid
+from tonetransfer.benchmarks.excerpts import COMMON, ORCHESTRA, Excerpt, cut, read_recording
+from tonetransfer.benchmarks.probes import instrument_accuracy, transferred_accuracy, within_instrument_r2
+from tonetransfer.models.encoder import TimbreEncoder
+from tonetransfer.models.timbre_model import TimbreModel
+from tonetransfer.models.weights import load_model
+from tonetransfer.training.batches import Corpus
+from tonetransfer.training.concept_erasure import erase_played
+from tonetransfer.training.encoder_batches import HeardCorpus, Hearings, hear_corpus, kinds_of
+from tonetransfer.training.settings import DataSettings
+from tonetransfer.training.timbre_losses import ForceWeights, TimbreForces
 
 ALL = ForceWeights(alignment=1.0, kind=1.0, consistency=0.5, contrast=0.3)
 LEARNING_RATE, WARMUP = 2e-3, 40

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from solo_tones import GRID, toys  # the tests' recordings
 
-from tonetransfer.solo import Solo, beginning
-from tonetransfer.solo_data import Material, SoloBatches
-from tonetransfer.solo_settings import SoloSettings, read_settings
+from tonetransfer.training.finetuning import Solo, beginning
+from tonetransfer.training.finetuning_data import Material, SoloBatches
+from tonetransfer.training.finetuning_settings import SoloSettings, read_settings
 
 ROUND = 8  # steps: no two need be the same
 

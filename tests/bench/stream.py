@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tonetransfer.audio import load_audio
-from tonetransfer.causal import track_causal
-from tonetransfer.controls import extract
-from tonetransfer.f0 import VOICED_OFF
-from tonetransfer.frames import FrameGrid
-from tonetransfer.live import undisturbed
-from tonetransfer.stream import Stream, StreamSettings
-from tonetransfer.target import find_target
-from tonetransfer.weights import load_model
+from tonetransfer.audio.files import load_audio
+from tonetransfer.audio.frames import FrameGrid
+from tonetransfer.controls.controls import extract
+from tonetransfer.models.weights import load_model
+from tonetransfer.pipeline.target import find_target
+from tonetransfer.pitch.causal import track_causal
+from tonetransfer.pitch.tracking import VOICED_OFF
+from tonetransfer.realtime.devices import undisturbed
+from tonetransfer.realtime.stream import Stream, StreamSettings
 
 SETTLED_FRAMES = 6  # from 60 ms after an onset or leap, as docs/trackers.md counts
 

@@ -25,13 +25,13 @@ import mir_eval  # noqa: E402 (the number of threads is read on import)
 import numpy as np  # noqa: E402
 import scipy.signal  # noqa: E402
 
-from tonetransfer.audio import load_audio, resample  # noqa: E402
-from tonetransfer.convert import midi_to_hz  # noqa: E402
-from tonetransfer.f0 import VOICED_ON, track_f0  # noqa: E402
-from tonetransfer.frames import FrameGrid  # noqa: E402
-from tonetransfer.notefolder import note_of_name  # noqa: E402
-from tonetransfer.periodicity import SAMPLE_RATE  # noqa: E402
-from tonetransfer.trackers import TRACKERS  # noqa: E402
+from tonetransfer.audio.files import load_audio, resample  # noqa: E402
+from tonetransfer.audio.frames import FrameGrid  # noqa: E402
+from tonetransfer.audio.units import midi_to_hz  # noqa: E402
+from tonetransfer.data.sample_folder import note_of_name  # noqa: E402
+from tonetransfer.pitch.autocorrelation import SAMPLE_RATE  # noqa: E402
+from tonetransfer.pitch.estimators import TRACKERS  # noqa: E402
+from tonetransfer.pitch.tracking import VOICED_ON, track_f0  # noqa: E402
 
 GRID = FrameGrid()
 TOLERANCE_CENTS = 50.0

@@ -1,0 +1,62 @@
+"""Ends of notes: found where they are, measured, and given another instrument's release."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tonetransfer.controls.release import find_releases, release_rate, with_release
+
+RATE = 100.0
+
+
+def played(*parts: tuple[float, int] | torch.Tensor) -> torch.Tensor:
+    """Loudness from parts: (dB, frames) holds a level, a tensor is taken as it is."""
+    return torch.cat([part if isinstance(part, torch.Tensor) else torch.full((part[1],), part[0]) for part in parts])
+
+
+def fall(start_db: float, rate_db_per_s: float, n_frames: int) -> torch.Tensor:
+    return (start_db - rate_db_per_s / RATE * torch.arange(1, n_frames + 1)).clamp(min=-120.0)
+
+
+TWO_NOTES = played((-120.0, 10), (-20.0, 50), fall(-20.0, 300.0, 20), (-25.0, 40), fall(-25.0, 300.0, 60))
+
+
+def test_ends_are_found_where_they_are() -> None:
+    assert find_releases(TWO_NOTES, RATE) == [(59, 79), (119, 179)]
+
+
+@pytest.mark.parametrize(
+    "loudness",
+    [
+        played((-120.0, 20), (-20.0, 100)),
+        played((-20.0, 40), fall(-20.0, 50.0, 100)),  # diminuendo
+        played((-14.0, 30), fall(-14.0, 250.0, 10), (-39.0, 80)),  # fortepiano: the note is held on
+        played((-20.0, 50)) + 6.0 * torch.sin(torch.arange(50) * 6.28 * 6.0 / RATE),  # tremolo
+    ],
+)
+def test_what_is_no_end(loudness: torch.Tensor) -> None:
+    assert find_releases(loudness, RATE) == []
+    assert torch.equal(with_release(loudness, 200.0, RATE), loudness)
+
+
+@pytest.mark.parametrize("rate_db_per_s", [110.0, 150.0, 300.0, 800.0])
+def test_a_rate_is_measured_and_given(rate_db_per_s: float) -> None:
+    changed = with_release(TWO_NOTES, rate_db_per_s, RATE)
+    last = changed[119:]
+    assert torch.allclose(last[: min(len(last), 9)], -25.0 - rate_db_per_s / RATE * torch.arange(min(len(last), 9)), atol=1e-4)
+    if rate_db_per_s > 130.0:  # in the 0.2 s between the notes a slower fall is not deep enough to be measured there
+        assert release_rate(changed, RATE) == pytest.approx(rate_db_per_s, rel=0.02)
+    assert torch.equal(with_release(changed, rate_db_per_s, RATE), changed)  # idempotent
+    held = torch.ones(len(changed), dtype=torch.bool)
+    held[60:80] = held[120:] = False
+    assert torch.equal(changed[held], TWO_NOTES[held])
+
+
+def test_nothing_to_measure_is_no_rate() -> None:
+    assert release_rate(torch.full((100,), -20.0), RATE) is None
+    assert release_rate(torch.full((100,), -120.0), RATE) is None
+
+
+def test_the_level_of_a_recording_does_not_matter() -> None:
+    assert release_rate(TWO_NOTES - 20.0, RATE) == pytest.approx(release_rate(TWO_NOTES, RATE), rel=1e-3)

@@ -1,0 +1,219 @@
+"""What is exported does what the model does, in blocks of any size, and speaks its hosts' conventions."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import make_model
+
+from tonetransfer.audio.stft import hann, mel_filters
+from tonetransfer.cli.main import main
+from tonetransfer.errors import ExportError, InstrumentError
+from tonetransfer.export import export as exporting
+from tonetransfer.export.export import export, level_db
+from tonetransfer.export.torchscript import counted_noise
+from tonetransfer.models.timbre_model import TimbreModel
+from tonetransfer.models.weights import save_model
+
+HOP = 480
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any], TimbreModel]:
+    path, model = tmp_path_factory.mktemp("export") / "three.ts", make_model()
+    card = export(path, model, format="torchscript", instrument="alto sax")
+    return load(path), card, model
+
+
+def load(path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.load(str(path)).eval()
+
+
+def phrase(n_samples: int, f0_hz: float = 300.0, loudness_db: float = -20.0) -> torch.Tensor:
+    n = torch.arange(n_samples) / 48000
+    return torch.stack([f0_hz * 2 ** (0.1 * torch.sin(12 * n)), loudness_db + 6.0 * torch.sin(20 * n)])[None]
+
+
+def test_the_host_reads_what_it_needs(script: tuple[Any, dict[str, Any], TimbreModel]) -> None:
+    """As the host does it: parameters of methods and attributes as tensors, getters and setters by name."""
+    module, card, model = script
+    for method in module.get_methods():
+        channels_in, ratio_in, channels_out, ratio_out = getattr(module, f"{method}_params").tolist()
+        assert len(getattr(module, f"{method}_input_labels")) == channels_in
+        assert len(getattr(module, f"{method}_output_labels")) == channels_out
+        for n_voices, n_samples in ((1, 2048), (4, 512)):
+            sound = getattr(module, method)(torch.zeros(n_voices, channels_in, n_samples // ratio_in))
+            assert sound.shape == (n_voices, channels_out, n_samples // ratio_out) and sound.dtype == torch.float32
+    kinds = {0: bool, 1: int, 2: float, 3: str}
+    for name in module.get_attributes():
+        values = getattr(module, f"get_{name}")()
+        wanted = [kinds[kind] for kind in getattr(module, f"{name}_params").tolist()]
+        assert [type(value) for value in values] == wanted
+        assert getattr(module, f"set_{name}")(*values) == 0
+    assert module.get_instrument() == ["alto_sax"] and module.get_instruments() == model.names
+    assert module.set_instrument("kazoo") == -1 and module.set_blend("tuba", 2.0) == -1 and module.set_transpose(1000.0) == -1
+    assert card["latency_samples"] == 1024 and card["licence"] == "CC0-1.0" and card["test"]["streamed_vs_whole_db"] < -80.0
+
+
+@pytest.mark.parametrize("size", [1, 64, 480, 1000])
+def test_blocks_do_not_show(script: tuple[Any, dict[str, Any], TimbreModel], size: int) -> None:
+    module, x = script[0], phrase(4800 if size > 1 else 1500)
+    with torch.inference_mode():  # as hosts do
+        module.reset(1)
+        whole = module(x)
+        module.reset(1)
+        pieces = torch.cat([module(piece) for piece in x.split(size, dim=-1)], dim=-1)
+    assert whole.abs().max() > 1e-3
+    assert level_db(pieces - whole, whole) < -100.0
+
+
+def test_latency_is_what_the_card_says(script: tuple[Any, dict[str, Any], TimbreModel]) -> None:
+    module, card, _ = script
+    module.reset(1)
+    x = phrase(9600)
+    x[:, 1, :4800] = -120.0
+    level = module(x)[0, 0].abs()
+    onset = int((level > 0.02 * level.max()).nonzero()[0])
+    assert 0 <= onset - (4800 - HOP) - card["latency_samples"] < HOP + 200  # the sound rises from the frame before
+
+
+def test_voices_are_independent(script: tuple[Any, dict[str, Any], TimbreModel]) -> None:
+    module, x, y = script[0], phrase(4800), phrase(4800, 440.0, -30.0)
+    module.reset(1)
+    alone = module(x)
+    module.reset(2)
+    both = module(torch.cat([x, y]))
+    assert level_db(both[:1] - alone, alone) < -100.0
+
+
+def test_no_pitch_is_silence_and_the_last_pitch_is_held(script: tuple[Any, dict[str, Any], TimbreModel]) -> None:
+    module = script[0]
+    module.reset(1)
+    x = phrase(14400)
+    x[:, 0, 4800:] = 0.0
+    x[:, 1, 9600:] = torch.nan
+    sound = module(x)[0, 0]
+    assert torch.isfinite(sound).all() and sound[:4800].abs().max() > 1e-3
+    assert sound[4800 + 3 * HOP + 1024 :].abs().max() < 1e-4
+
+
+def test_attributes_change_the_sound(script: tuple[Any, dict[str, Any], TimbreModel]) -> None:
+    module, x = script[0], phrase(9600)
+
+    def play() -> torch.Tensor:
+        module.reset(1)
+        return module(x)
+
+    plain = play()
+    module.set_transpose(12.0)
+    octave = play()
+    module.set_transpose(0.0)
+    module.set_gain(-12.0)
+    softer = play()
+    module.set_gain(0.0)
+    module.set_instrument("tuba")
+    other = play()
+    module.set_instrument("alto_sax")
+    assert level_db(softer, plain) == pytest.approx(-12.0, abs=3.0)
+    for changed in (octave, other):
+        assert level_db(changed - plain, plain) > -30.0
+    assert level_db(play() - plain, plain) < -100.0
+
+
+def test_the_realtime_call_gives_the_same_sound(tmp_path: Path) -> None:
+    model = make_model()
+    card = export(tmp_path / "a.ts", model, format="realtime", instrument="violin")
+    assert card["test"]["exported_vs_model_db"] < -80.0
+    sound = load(tmp_path / "a.ts")(torch.full((1, 1024, 1), 440.0), torch.full((1, 1024, 1), -20.0))
+    assert sound.shape == (1, 1024, 1)
+
+
+@pytest.mark.parametrize("form", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_what_an_instrument_does_in_the_course_of_a_note_is_exported(tmp_path: Path, form: str) -> None:
+    if form == "onnx":
+        pytest.importorskip("onnxscript")
+    model = make_model()
+    model.decoder.add_register()
+    assert model.decoder.register is not None
+    torch.nn.init.normal_(model.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(0))
+    card = export(tmp_path / f"a.{'ts' if form == 'torchscript' else 'onnx'}", model, format=form, instrument="violin")
+    assert max(value for key, value in card["test"].items() if key.endswith("_db")) < -80.0
+    assert form == "torchscript" or "0.75 semitones within 2 frames" in card["signature"]["age"]
+
+
+def test_a_blend_stands_first_in_the_list(tmp_path: Path) -> None:
+    model = make_model()
+    export(tmp_path / "a.ts", model, format="torchscript", instrument="reed fiddle", z=model.mix({"violin": 1.0, "alto_sax": 1.0}))
+    assert load(tmp_path / "a.ts").get_instruments()[0] == "reed fiddle"
+
+
+def test_a_broken_export_is_told_and_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "counted_noise", lambda start, n: counted_noise(start + 1, n))  # the model hears other noise
+    model = make_model()
+    model.decoder.head.bias.data[-12:] = 2.0
+    with pytest.raises(ExportError, match="failed its own test"):
+        export(tmp_path / "a.ts", model, format="torchscript")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_onnx_is_the_model(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    model = make_model()
+    hann.cache_clear()  # as in a new process: nothing of the tracer's may stay in what is kept
+    mel_filters.cache_clear()
+    card = export(tmp_path / "a.onnx", model, format="onnx", instrument="violin")
+    assert set(card["files"]) == {"a.decoder.onnx", "a.encoder.onnx"} and max(card["test"].values()) < -80.0
+    assert json.loads((tmp_path / "a.json").read_text())["z"] == pytest.approx(model.timbre("violin").tolist(), abs=1e-5)
+
+
+def test_a_room_is_written_and_none_is_said(tmp_path: Path) -> None:
+    model = make_model()
+    with pytest.raises(ExportError, match="hold no room"):
+        export(tmp_path / "a.wav", model, format="ir")
+    room = torch.zeros(4800)
+    room[480:] = 0.01 * torch.exp(-torch.arange(4320) / 500)
+    model.room = room
+    export(tmp_path / "a.wav", model, format="ir")
+    written, rate = soundfile.read(tmp_path / "a.wav")
+    assert rate == 48000 and written[480] / written[0] == pytest.approx(0.01, rel=1e-3) and room[0] == 0.0
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_model(tmp_path / "m.safetensors", make_model(), notes={"sources": [{"source": "a test", "licence": "CC0-1.0"}]})
+    words = ["export", str(tmp_path / "a.ts"), "--format", "torchscript", "--to", f"{tmp_path}/m.safetensors:tuba", "--json"]
+    assert main(words) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["instrument"] == "tuba" and card["weights_sources"][0]["licence"] == "CC0-1.0"
+    assert main(words) == 1 and "exists" in capsys.readouterr().err
+    for wrong, said in (
+        (["a.wav", "--format", "onnx"], "ending in .onnx"),
+        (["nowhere/a.ts", "--format", "torchscript"], "no folder"),
+        (["b.ts", "--format", "torchscript", "--to", "kazoo"], "no instrument"),
+    ):
+        assert main(["export", str(tmp_path / wrong[0]), *wrong[1:], "--weights", str(tmp_path / "m.safetensors")]) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_unknown_things_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="choose one of"):
+        export(tmp_path / "a.ts", make_model(), format="vst")
+    with pytest.raises(InstrumentError):
+        export(tmp_path / "a.ts", make_model(), format="torchscript", instrument="kazoo")
+
+
+def test_counted_noise_is_white_and_can_be_had_again() -> None:
+    noise = counted_noise(-1000, 48000)
+    assert torch.equal(noise[500:900], counted_noise(-500, 400))
+    assert abs(float(noise.mean())) < 0.02 and float(noise.std()) == pytest.approx(1.0, abs=0.01)
+    power = np.abs(np.fft.rfft(noise.numpy().reshape(-1, 480))) ** 2
+    assert np.ptp(10 * np.log10(power.mean(0)[1:-1])) < 6.0

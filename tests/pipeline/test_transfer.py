@@ -1,0 +1,318 @@
+"""The main job from end to end, on a model that is small and untrained: everything that does not need a good ear."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import SAMPLE_RATE, make_controls, melody, tone
+
+import tonetransfer as tt
+from tonetransfer.audio.frames import FrameGrid
+from tonetransfer.audio.loudness import loudness_db
+from tonetransfer.controls.controls import Controls
+from tonetransfer.errors import AudioError, ControlsError, InstrumentError, SettingsError, ToneTransferWarning
+from tonetransfer.models.timbre_model import TimbreModel
+from tonetransfer.pipeline.target import find_target, nearest_timbres
+from tonetransfer.pipeline.transfer import arrange, play
+
+
+@pytest.fixture(scope="module")
+def phrase() -> torch.Tensor:
+    return melody([69, 72, 76, 74])
+
+
+@pytest.fixture(scope="module")
+def heard(phrase: torch.Tensor, tiny_model: TimbreModel) -> Controls:
+    return tt.analyze(phrase, SAMPLE_RATE, tiny_model)
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("n_samples", [40000, 33333])
+def test_the_result_lasts_as_long_as_the_source(tiny_model: TimbreModel, sample_rate: int, n_samples: int) -> None:
+    out = tt.transfer(tone(330.0, 5.0, sample_rate=sample_rate)[:n_samples], sample_rate, tiny_model, to="violin")
+    assert out.shape == (math.ceil(n_samples * SAMPLE_RATE / sample_rate),)
+    assert bool(torch.isfinite(out).all()) and float(out.abs().max()) > 0
+
+
+def test_arrays_and_tensors_are_alike_and_left_alone(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    before = phrase.clone()
+    out = tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", autotune=0.5)
+    assert torch.equal(out, tt.transfer(phrase.numpy(), SAMPLE_RATE, tiny_model, to="violin", autotune=0.5))
+    assert torch.equal(phrase, before)
+
+
+def test_the_seed_decides(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    one, again, two = (tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one, again) and not torch.equal(one, two)
+
+
+def test_streamed_equals_whole(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    long = torch.cat([phrase] * 6)  # more frames than one piece
+    target = find_target(tiny_model, SAMPLE_RATE, to="violin")
+    arrangement = arrange(tt.analyze(long, SAMPLE_RATE, tiny_model), target)
+    pieces = list(play(arrangement, tiny_model, target.z, n_samples=len(long)))
+    assert len(pieces) > 1
+    assert torch.equal(torch.cat(pieces), tt.transfer(long, SAMPLE_RATE, tiny_model, to="violin"))
+
+
+def test_the_melody_is_kept(tiny_model: TimbreModel, heard: Controls, phrase: torch.Tensor) -> None:
+    out = tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", transpose=0)
+    found = tt.analyze(out, SAMPLE_RATE, tiny_model)
+    sure = heard.note_frames() & (found.periodicity > 0.9)
+    assert int(sure.sum()) > 150
+    octaves = torch.log2(found.f0_hz / heard.f0_hz)[sure]
+    assert float((octaves - octaves.round()).abs().mul(1200).lt(50).float().mean()) > 0.95
+
+
+@pytest.mark.parametrize("transpose", [-12, 0, 7.5])
+def test_transposition(tiny_model: TimbreModel, heard: Controls, transpose: float) -> None:
+    for fit in (True, False):
+        arrangement = arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="tuba"), transpose=transpose, fit=fit)
+        assert arrangement.transposed == transpose
+        notes = arrangement.notes
+        assert torch.allclose(arrangement.asked.f0_hz[notes], heard.f0_hz[notes] * 2.0 ** (transpose / 12), rtol=1e-5)
+
+
+def test_auto_goes_where_the_instrument_plays(tiny_model: TimbreModel, heard: Controls) -> None:
+    assert arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="tuba")).transposed == -36  # mean 72.75 to mean 42
+    assert arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="violin")).transposed == 0
+    unfitted = arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="tuba"), fit=False)
+    assert unfitted.transposed == 0 and torch.equal(unfitted.asked.loudness_db, heard.loudness_db)
+
+
+def test_the_asked_loudness_is_met(tiny_model: TimbreModel, phrase: torch.Tensor, heard: Controls) -> None:
+    target = find_target(tiny_model, SAMPLE_RATE, to="violin")
+    arrangement = arrange(heard, target)
+    raw = loudness_db(torch.cat(list(tiny_model.play(arrangement.asked, target.z))), tiny_model.grid)
+    met = loudness_db(torch.cat(list(play(arrangement, tiny_model, target.z))), tiny_model.grid)
+    errors = [(sound - arrangement.asked.loudness_db)[arrangement.notes].abs().mean() for sound in (raw, met)]
+    assert float(errors[1]) < 1.5 < float(errors[0])  # an untrained decoder is far off
+
+
+def test_louder_by_so_much(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    plain, louder = (tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", loudness_db=gain) for gain in (0.0, 6.0))
+    notes = tt.analyze(phrase, SAMPLE_RATE, tiny_model).note_frames()
+    change = (loudness_db(louder, tiny_model.grid) - loudness_db(plain, tiny_model.grid))[notes]
+    assert float(change.mean()) == pytest.approx(6.0, abs=2.0)  # each may be 1 dB off what was asked
+
+
+@pytest.mark.parametrize("options", [{}, {"loudness_db": 40.0}, {"fit": False}, {"autotune": 1.0}])
+def test_silence_in_silence_out(tiny_model: TimbreModel, options: dict) -> None:
+    with pytest.warns(ToneTransferWarning, match="silent"):
+        out = tt.transfer(torch.zeros(50000), SAMPLE_RATE, tiny_model, to="violin", **options)
+    assert out.shape == (50000,) and bool((out == 0).all())
+
+
+def test_rests_are_silent(tiny_model: TimbreModel) -> None:
+    audio = torch.cat([tone(440.0, 1.0), torch.zeros(2 * SAMPLE_RATE), tone(440.0, 1.0)])
+    out = tt.transfer(audio, SAMPLE_RATE, tiny_model, to="violin")
+    assert float(out[int(1.7 * SAMPLE_RATE) : int(2.5 * SAMPLE_RATE)].abs().max()) < 1e-4
+
+
+def test_hiss_between_notes_is_not_played(tiny_model: TimbreModel) -> None:
+    hiss = 0.02 * torch.randn(4 * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    audio = torch.cat([tone(440.0, 1.0), torch.zeros(2 * SAMPLE_RATE), tone(440.0, 1.0)]) + hiss
+    out = tt.transfer(audio, SAMPLE_RATE, tiny_model, to="violin")
+    assert float(out[int(1.8 * SAMPLE_RATE) : int(2.2 * SAMPLE_RATE)].abs().max()) < 1e-3
+
+
+def noise(seconds: float = 2.0) -> torch.Tensor:
+    return 0.1 * torch.randn(round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0))
+
+
+def click() -> torch.Tensor:
+    return torch.nn.functional.one_hot(torch.tensor(20000), 48000).float()
+
+
+@pytest.mark.parametrize(
+    "audio", [noise(), click(), torch.full((48000,), 0.5), torch.ones(1), torch.zeros(1)], ids=["noise", "click", "DC", "1", "0"]
+)
+def test_what_is_no_music_gives_sound_or_silence(tiny_model: TimbreModel, audio: torch.Tensor) -> None:
+    with pytest.warns(ToneTransferWarning):
+        out = tt.transfer(audio, SAMPLE_RATE, tiny_model, to="violin")
+    assert out.shape == audio.shape and bool(torch.isfinite(out).all())
+
+
+def test_a_chord_is_told(tiny_model: TimbreModel) -> None:
+    chord = sum(tone(f0, 1.5, level=0.15) for f0 in (261.6, 329.6, 392.0))
+    with pytest.warns(ToneTransferWarning, match="one note at a time"):
+        tt.transfer(chord, SAMPLE_RATE, tiny_model, to="violin")
+
+
+def test_good_sources_bring_no_warning(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ToneTransferWarning)
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin")
+
+
+@pytest.mark.parametrize(
+    ("audio", "sample_rate"),
+    [
+        (torch.tensor([0.0, math.nan]), 48000),
+        (torch.tensor([0.0, math.inf]), 48000),
+        (torch.zeros(0), 48000),
+        (torch.zeros(2, 100), 48000),
+        (torch.zeros(100), 0),
+        (torch.zeros(100), 44100.5),
+        ([0.0, 0.1], 48000),
+        (np.array(["a"]), 48000),
+    ],
+)
+def test_what_is_no_audio(tiny_model: TimbreModel, audio: object, sample_rate: int) -> None:
+    for function in (lambda: tt.transfer(audio, sample_rate, tiny_model, to="violin"), lambda: tt.analyze(audio, sample_rate, tiny_model)):
+        with pytest.raises(AudioError):
+            function()
+
+
+def test_exactly_one_target(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    with pytest.raises(InstrumentError, match="none"):
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model)
+    with pytest.raises(InstrumentError, match="to and mix"):
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", mix={"tuba": 1.0})
+
+
+def test_all_ways_to_a_timbre(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    z = tiny_model.timbre("tuba")
+    expected = tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="tuba")
+    assert torch.equal(tt.transfer(phrase, SAMPLE_RATE, tiny_model, mix={"tuba": 0.3}), expected)
+    assert torch.equal(tt.transfer(phrase, SAMPLE_RATE, tiny_model, timbre=z), expected)  # nearest named: itself
+    reference = melody([40, 43, 45])
+    liked = tt.transfer(phrase, SAMPLE_RATE, tiny_model, like=reference)
+    assert torch.equal(tt.transfer(phrase, SAMPLE_RATE, tiny_model, like=(reference, SAMPLE_RATE)), liked)
+    assert not torch.equal(liked, expected)
+
+
+def test_a_blend_lies_between(tiny_model: TimbreModel) -> None:
+    blend = find_target(tiny_model, SAMPLE_RATE, mix={"violin": 3.0, "tuba": 1.0})
+    assert blend.mean_midi == pytest.approx(0.75 * 76 + 0.25 * 42)
+    assert torch.allclose(blend.z, 0.75 * tiny_model.timbre("violin") + 0.25 * tiny_model.timbre("tuba"))
+
+
+def test_a_reference_brings_its_register_and_timbre(tiny_model: TimbreModel) -> None:
+    low, quiet = (find_target(tiny_model, SAMPLE_RATE, like=melody([40, 43, 45], level=level)) for level in (0.3, 0.003))
+    assert low.mean_midi == pytest.approx(42.67, abs=0.3)
+    assert low.quantiles is not None and quiet.quantiles is not None
+    assert torch.allclose(low.quantiles, quiet.quantiles, atol=0.5)  # how loud it was recorded is not how it plays
+    assert float(low.quantiles[-1] - low.quantiles[0]) >= 27.0  # a short reference does not take the dynamics away
+
+
+@pytest.mark.parametrize(
+    ("reference", "says"),
+    [
+        (tone(220.0, 0.4), "0.. s of notes"),
+        (noise(), "s of notes"),
+        (tone(261.6, 2.0) + tone(329.6, 2.0) + tone(392.0, 2.0), "several notes"),
+    ],
+    ids=["short", "noise", "chord"],
+)
+def test_doubtful_references(tiny_model: TimbreModel, phrase: torch.Tensor, reference: torch.Tensor, says: str) -> None:
+    with pytest.warns(ToneTransferWarning, match=says):
+        assert bool(torch.isfinite(tt.transfer(phrase, SAMPLE_RATE, tiny_model, like=reference)).all())
+
+
+def test_a_silent_reference(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    with pytest.raises(AudioError, match="silent"):
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model, like=torch.zeros(48000))
+
+
+def test_a_timbre_of_another_model(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    with pytest.raises(InstrumentError, match="64 numbers"):
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model, timbre=torch.zeros(64))
+
+
+def test_an_unknown_instrument(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
+    with pytest.raises(InstrumentError, match="violin"):
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violine")
+    with pytest.raises(InstrumentError, match="tracker"):
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", tracker="guess")
+
+
+@pytest.mark.parametrize("options", [{"transpose": "up"}, {"transpose": math.nan}, {"autotune": 2.0}, {"loudness_db": math.inf}])
+def test_settings_out_of_range(tiny_model: TimbreModel, phrase: torch.Tensor, options: dict) -> None:
+    with pytest.raises(SettingsError):
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", **options)
+
+
+def test_analyze_and_synthesize(tiny_model: TimbreModel, heard: Controls) -> None:
+    z = tiny_model.timbre("violin")
+    out = tt.synthesize(heard.transpose(12), tiny_model, z)
+    assert out.shape == (heard.n_samples,)
+    met = loudness_db(out, tiny_model.grid)
+    assert float((met - heard.loudness_db)[heard.note_frames()].abs().mean()) < 1.5
+    with pytest.raises(ControlsError):
+        tt.synthesize(heard.resample(FrameGrid(44100, 441)), tiny_model, z)
+
+
+def test_analyze_is_on_the_model_s_grid(tiny_model: TimbreModel) -> None:
+    controls = tt.analyze(tone(220.0, 1.0, sample_rate=44100), 44100, tiny_model)
+    assert controls.grid == tiny_model.grid and controls.n_frames == 100
+    assert float(controls.f0_hz.median()) == pytest.approx(220.0, rel=0.002)
+
+
+def test_describe() -> None:
+    described = tt.describe(melody([69, 72]), SAMPLE_RATE)
+    assert {"vibrato_rate_hz", "vibrato_extent_cents", "tremolo_rate_hz", "tremolo_depth_db"} <= described.keys()
+    assert all(isinstance(value, (int, float)) and math.isfinite(value) for value in described.values())
+
+
+def test_nearest_timbres(tiny_model: TimbreModel) -> None:
+    near = nearest_timbres(tiny_model, tiny_model.timbre("tuba"))
+    assert near[0][0] == "tuba" and near[0][1] == pytest.approx(0.0, abs=1e-5)
+    assert [distance for _, distance in near] == sorted(distance for _, distance in near)
+
+
+def test_a_moving_timbre(tiny_model: TimbreModel) -> None:
+    controls = make_controls([60, 64], [-20.0, -20.0])
+    share = torch.linspace(0, 1, controls.n_frames)[:, None]
+    z = (1 - share) * tiny_model.timbre("violin") + share * tiny_model.timbre("tuba")
+    assert tt.synthesize(controls, tiny_model, z).shape == (controls.n_samples,)
+
+
+def test_a_note_rings_on_at_its_own_pitch(tiny_model: TimbreModel) -> None:
+    heard = make_controls([76, 64], [-20.0, -20.0], rest=0.3)
+    target = replace(find_target(tiny_model, SAMPLE_RATE, to="violin"), release_db_per_s=120.0)
+    asked = arrange(heard, target, transpose=0.0).asked
+    notes = heard.note_frames()
+    end = int((~notes & (torch.arange(len(notes)) > int(notes.int().argmax()))).int().argmax())  # first frame behind the first note
+    ringing = slice(end, end + 20)
+    assert float(asked.loudness_db[ringing].min()) > float(heard.loudness_db[ringing].min()) + 20.0
+    torch.testing.assert_close(asked.f0_hz[ringing], heard.f0_hz[end - 5].expand(20), rtol=1e-3, atol=0.0)
+
+
+def test_noise_is_changed_alone(tiny_model: TimbreModel, heard: Controls) -> None:
+    z = tiny_model.timbre("violin")
+    none, plain, more = (torch.cat(list(tiny_model.play(heard, z, noise_db=change))) for change in (-60.0, 0.0, 6.0))
+    noise = plain - none  # linear: the tonal part cancels
+    assert float(noise.abs().max()) > 0
+    wanted = (10.0 ** (6.0 / 20.0) - 1e-3) / (1.0 - 1e-3)
+    assert torch.allclose(more - none, wanted * noise, atol=1e-5)
+
+
+def test_dynamics_of_a_transfer(tiny_model: TimbreModel) -> None:
+    target = find_target(tiny_model, SAMPLE_RATE, to="violin")
+    controls = make_controls([69, 71, 72], [-30.0, -24.0, -18.0])
+    spreads = []
+    for amount in (0.0, 1.0, 1.5):
+        asked = arrange(controls, target, dynamics=amount).asked.loudness_db
+        spreads.append(float(asked[165] - asked[25]))
+    assert abs(spreads[0]) < 1.0 < spreads[1] < spreads[2]
+
+
+def test_the_hall_rings_and_the_length_stays(tiny_model: TimbreModel) -> None:
+    audio = torch.cat([tone(440.0, 1.0), torch.zeros(SAMPLE_RATE)])
+    dry, wet = (tt.transfer(audio, SAMPLE_RATE, tiny_model, to="violin", hall=amount) for amount in (0.0, 0.6))
+    late = slice(round(1.4 * SAMPLE_RATE), round(1.6 * SAMPLE_RATE))
+    assert dry.shape == wet.shape and float(dry[late].abs().max()) < 1e-4 < 1e-3 < float(wet[late].abs().max())
+
+
+@pytest.mark.parametrize(
+    "options", [{"dynamics": -0.1}, {"dynamics": 2.5}, {"noise_db": 40.0}, {"noise_db": math.nan}, {"hall": 1.5}, {"scale": "H major"}]
+)
+def test_musical_settings_out_of_range(tiny_model: TimbreModel, phrase: torch.Tensor, options: dict) -> None:
+    with pytest.raises(SettingsError):
+        tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", autotune=0.5, **options)

@@ -1,0 +1,1 @@
+"""Timbre in numbers and pictures. Open :mod:`~tonetransfer.analysis.describe` first."""

@@ -1,0 +1,138 @@
+"""The shape of the spectrum, frame by frame, for any sound, pitched or not.
+
+Windows are those of the loudness: Hann, 2048 samples, centred on the frame's instant, zeros beyond the ends. Definitions are
+librosa's where librosa has one; flux (of spectra scaled to an L2 norm of 1), skewness and kurtosis follow Peeters et al.,
+"The Timbre Toolbox", JASA 130(5), 2011.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import librosa
+import numpy as np
+import torch
+
+from ..audio.frames import FrameGrid
+from ..audio.loudness import N_FFT
+from ..audio.stft import magnitudes
+from ..audio.units import amplitude_to_db
+
+ROLLOFF_PERCENT = (50, 85, 95)
+N_MFCC, N_MELS = 13, 96
+_PIECE_FRAMES = 1000
+
+
+def spectral_tracks(audio: np.ndarray, grid: FrameGrid, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> dict[str, np.ndarray]:
+    """Descriptors of the spectrum on the grid, each (n_frames,), float64, finite.
+
+    Parameters
+    ----------
+    audio : ndarray [shape=(n_samples,)]
+        A piece at a time is looked at, so memory stays small however long it is.
+    grid : FrameGrid
+    rolloff_percent : sequence of float, between 0 and 100
+        Shares of the magnitude below the roll-off frequency; each has a track, `spectral_rolloff_85_hz`.
+    """
+    parts = [_tracks(piece, grid, rolloff_percent) for piece in _pieces(audio, grid)]
+    tracks = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return tracks | {"spectral_flux": np.concatenate([[0.0], tracks["spectral_flux"][1:]])}  # nothing comes before the first frame
+
+
+def mel_tracks(audio: np.ndarray, grid: FrameGrid) -> dict[str, np.ndarray]:
+    """librosa's mel spectrogram, and its onset strength: the mean rise of the mel bands from frame to frame.
+
+    Parameters
+    ----------
+    audio : ndarray [shape=(n_samples,)]
+    grid : FrameGrid
+
+    Returns
+    -------
+    dict
+        `mel_db` (n_frames, 96) [dB], the power of each band, not below -100; `onset_strength_db` (n_frames,), >= 0.
+    """
+    parts = []
+    for piece in _pieces(audio, grid):
+        spectrum = magnitudes(torch.from_numpy(piece), N_FFT, grid.hop_length, center=False).numpy()
+        mel_db = _mel_db(spectrum, grid.sample_rate)  # (n_mels, 1 + n_frames)
+        rise = np.maximum(np.diff(mel_db, axis=1), 0.0).mean(0)
+        parts.append((mel_db[:, 1:].T, rise))
+    mel, onset = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
+    return {"mel_db": mel, "onset_strength_db": np.concatenate([[0.0], onset[1:]])}
+
+
+def _pieces(audio: np.ndarray, grid: FrameGrid) -> Iterator[np.ndarray]:
+    """Pieces of audio that hold the windows of 2000 frames each, and of the frame before them."""
+    n_frames = grid.n_frames(len(audio))
+    before = N_FFT // 2 + grid.hop_length
+    for start in range(0, n_frames, _PIECE_FRAMES):
+        stop = min(start + _PIECE_FRAMES, n_frames)
+        first, last = grid.n_samples(start) - before, grid.n_samples(stop) + N_FFT - before
+        piece = audio[max(first, 0) : last]
+        yield np.pad(piece, (max(-first, 0), last - max(first, 0) - len(piece)))
+
+
+def _tracks(audio: np.ndarray, grid: FrameGrid, rolloff_percent: Sequence[float]) -> dict[str, np.ndarray]:
+    """All spectral tracks of a piece from :func:`_pieces`, without its first frame."""
+    rate, hop = grid.sample_rate, grid.hop_length
+    every = magnitudes(torch.from_numpy(audio), N_FFT, hop, center=False).numpy()  # (n_bins, 1 + n_frames)
+    spectrum, audio = every[:, 1:], audio[hop:]
+    frames: Any = {"frame_length": N_FFT, "hop_length": hop, "center": False}
+    centroid = librosa.feature.spectral_centroid(S=spectrum, sr=rate)
+    skewness, kurtosis = _skewness_and_kurtosis(spectrum, rate)
+    tracks = {
+        "rms_db": amplitude_to_db(librosa.feature.rms(y=audio, **frames)[0].astype(np.float64)),
+        "zero_crossing_rate_hz": rate * librosa.feature.zero_crossing_rate(audio, **frames)[0],
+        "spectral_centroid_hz": centroid[0],
+        "spectral_bandwidth_hz": librosa.feature.spectral_bandwidth(S=spectrum, sr=rate, centroid=centroid)[0],
+        "spectral_skewness": skewness,
+        "spectral_kurtosis": kurtosis,
+        "spectral_flatness": librosa.feature.spectral_flatness(S=spectrum)[0],
+        "spectral_flux": spectral_flux(every),
+    }
+    for percent in rolloff_percent:
+        tracks[f"spectral_rolloff_{percent:g}_hz"] = librosa.feature.spectral_rolloff(S=spectrum, sr=rate, roll_percent=percent / 100)[0]
+    n_octaves = min(6, int(math.log2(rate / 2 / 200.0)))
+    contrast = librosa.feature.spectral_contrast(S=spectrum, sr=rate, n_bands=n_octaves)
+    tracks |= {f"spectral_contrast_{band}_db": values for band, values in enumerate(contrast)}
+    mfcc = librosa.feature.mfcc(S=_mel_db(spectrum, rate), n_mfcc=N_MFCC)
+    tracks |= {f"mfcc_{k + 1:02d}_db": values for k, values in enumerate(mfcc)}
+    return {key: np.asarray(values, np.float64) for key, values in tracks.items()}
+
+
+def _mel_db(spectrum: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Power of mel bands [dB], (n_mels, n_frames), of magnitudes (n_bins, n_frames)."""
+    mel = librosa.feature.melspectrogram(S=spectrum**2, sr=sample_rate, n_mels=N_MELS)
+    return np.asarray(librosa.power_to_db(mel, amin=1e-10, top_db=None))
+
+
+def spectral_flux(spectrum: np.ndarray) -> np.ndarray:
+    """How much a spectrum changes from frame to frame: distance of the spectra scaled to an L2 norm of 1.
+
+    Parameters
+    ----------
+    spectrum : ndarray [shape=(n_bins, 1 + n_frames)], >= 0
+
+    Returns
+    -------
+    ndarray [shape=(n_frames,)], in [0, sqrt(2)]
+        0 where one of the two is silent. A change of level alone is no flux.
+    """
+    norm = np.sqrt((spectrum.astype(np.float64) ** 2).sum(0))
+    both = (norm[1:] > 1e-4) & (norm[:-1] > 1e-4)
+    unit = spectrum / np.maximum(norm, 1e-4)
+    return np.where(both, np.sqrt((np.diff(unit, axis=1) ** 2).sum(0)), 0.0)
+
+
+def _skewness_and_kurtosis(spectrum: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Third and fourth standardised moment of magnitudes (n_bins, n_frames) as a distribution over frequency; 0 in silence."""
+    frequency = np.linspace(0.0, sample_rate / 2.0, len(spectrum), dtype=np.float32)
+    share = spectrum / np.maximum(spectrum.sum(0), 1e-9)
+    distance = frequency[:, None] - frequency @ share
+    square = distance * distance
+    spread = np.maximum(np.sqrt(np.einsum("ft,ft->t", share, square)), 1.0)
+    weighted = share * square
+    return np.einsum("ft,ft->t", weighted, distance) / spread**3, np.einsum("ft,ft->t", weighted, square) / spread**4

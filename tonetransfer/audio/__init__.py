@@ -1,0 +1,1 @@
+"""Sound files, sample rates, the frame grid, spectra and loudness. Open :mod:`~tonetransfer.audio.files` first."""

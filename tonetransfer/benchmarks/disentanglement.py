@@ -1,0 +1,201 @@
+"""Does z say who plays, and nothing else?
+
+Asked of excerpts of known content (:mod:`tonetransfer.benchmarks.excerpts`) with probes and neighbours
+(:mod:`tonetransfer.benchmarks.probes`), side by side for z, for the mean and deviation of MFCC, and where given for the z of another model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..models.timbre_model import TimbreModel
+from .excerpts import COMMON, ORCHESTRA, TRAINED, UNSEEN, Excerpts, read_excerpts
+from .probes import REGISTER_SEMITONES, instrument_accuracy, nearest_is_same, shuffled_within, transferred_accuracy, within_instrument_r2
+from .reference_classifier import ForestJudge, judge_accuracy
+from .swaps import choose_swaps, evaluate_blends, evaluate_swaps
+
+COLUMNS = ("z", "baseline", "mfcc")
+LABELS = {"pitch": "pitch_midi", "pitch_range": "pitch_range_semitones", "loudness": "loudness_db"}
+
+Progress = Callable[[int, int], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Excerpts of the sources that were trained on, and of one that was not."""
+
+    trained: Excerpts
+    unseen: Excerpts | None
+
+
+class Map(NamedTuple):
+    """Places (n, 2) of excerpts; their instruments and mean pitches (n,); all instruments, families together; those to be named."""
+
+    points: np.ndarray
+    instruments: np.ndarray
+    pitch_midi: np.ndarray
+    order: list[str]
+    named: list[str]
+
+
+def read_material(folder: Path, model: TimbreModel, baseline: TimbreModel | None = None, *, progress: Progress | None = None) -> Material:
+    """Excerpts of what :func:`~tonetransfer.benchmarks.excerpts.render_material` made, encoded.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds `trained` and perhaps `unseen`.
+    model : TimbreModel
+        Only instruments that it names are looked at.
+    baseline : TimbreModel or None
+        Another model to compare with.
+    progress : callable or None
+    """
+    encoders = {"z": model} | ({"baseline": baseline} if baseline else {})
+    trained = read_excerpts(folder / TRAINED, encoders, names=model.names, progress=progress)
+    if not (folder / UNSEEN / "manifest.json").is_file():
+        return Material(trained, None)
+    return Material(trained, read_excerpts(folder / UNSEEN, encoders, names=model.names, progress=progress))
+
+
+def evaluate_timbre(material: Material, *, say: Say = lambda _: None) -> dict[str, float]:
+    """What probes and neighbours find.
+
+    Parameters
+    ----------
+    material : Material
+    say : callable
+        Told what is being done.
+
+    Returns
+    -------
+    dict
+        Keys begin with what is examined (``z``, ``mfcc``, ``baseline``, ``chance``). Accuracies are shares, R2 as
+        :func:`~tonetransfer.benchmarks.probes.within_instrument_r2` defines it.
+    """
+    trained, unseen = material.trained, material.unseen
+    figures: dict[str, float] = {"n_excerpts": len(trained.rows), "n_instruments": len(set(trained.instruments))}
+    figures["common_n_instruments"] = len(set(trained.instruments) & set(COMMON))
+    if unseen is not None:
+        figures |= {"unseen_n_excerpts": len(unseen.rows), "unseen_n_instruments": len(set(unseen.instruments))}
+    for name, vectors in trained.features.items():
+        begin = time.perf_counter()
+        found = _read_trained(trained, vectors) | _retrieve_trained(trained, vectors)
+        if unseen is not None:
+            found |= _read_unseen(trained, unseen, vectors, unseen.features[name])
+        figures |= {f"{name}_{key}": value for key, value in found.items()}
+        say(f"{name}: {time.perf_counter() - begin:.0f} s")
+    return {key: round(value, 4) for key, value in (figures | _chance(trained)).items()}
+
+
+def _read_trained(trained: Excerpts, vectors: np.ndarray) -> dict[str, float]:
+    who = instrument_accuracy(vectors, trained.instruments, trained.performances)
+    figures = {"instrument_linear_accuracy": who.linear, "instrument_mlp_accuracy": who.mlp}
+    common = np.isin(trained.instruments, COMMON)
+    if len(set(trained.instruments[common])) > 1:
+        who = instrument_accuracy(vectors[common], trained.instruments[common], trained.performances[common])
+        figures |= {"common_instrument_linear_accuracy": who.linear, "common_instrument_mlp_accuracy": who.mlp}
+    for label, key in LABELS.items():
+        what = within_instrument_r2(vectors, trained.label(key), trained.instruments, trained.performances)
+        figures |= {f"{label}_linear_r2": what.linear, f"{label}_mlp_r2": what.mlp}
+    return figures
+
+
+def _retrieve_trained(trained: Excerpts, vectors: np.ndarray) -> dict[str, float]:
+    """Neighbours among other performances, in another register, and with the same performance on other instruments as decoys."""
+    names, performances, pitch = trained.instruments, trained.performances, trained.label("pitch_midi")
+    elsewhere = performances[:, None] != performances[None]
+    far = np.abs(pitch[:, None] - pitch[None]) >= REGISTER_SEMITONES
+    decoys = elsewhere | (names[:, None] != names[None])
+    sets = {"": elsewhere, "_across_registers": elsewhere & far, "_among_decoys": decoys}
+    return {f"retrieval{key}_accuracy": nearest_is_same(vectors, names, vectors, names, allowed) for key, allowed in sets.items()}
+
+
+def _read_unseen(trained: Excerpts, unseen: Excerpts, vectors: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Probes and neighbours from the trained sources, asked about the unseen one: all instruments of it, and the orchestra's twelve."""
+    figures: dict[str, float] = {}
+    for prefix, names in (("unseen", set(unseen.instruments)), ("unseen_orchestra", set(unseen.instruments) & set(ORCHESTRA))):
+        known, asked = np.isin(trained.kinds, list(names)), np.isin(unseen.instruments, list(names))
+        if len(names) < 2:
+            continue
+        who = transferred_accuracy(vectors[known], trained.kinds[known], other[asked], unseen.instruments[asked])
+        figures |= {f"{prefix}_instrument_linear_accuracy": who.linear, f"{prefix}_instrument_mlp_accuracy": who.mlp}
+        figures[f"{prefix}_retrieval_accuracy"] = nearest_is_same(
+            other[asked], unseen.instruments[asked], vectors[known], trained.kinds[known]
+        )
+    return figures
+
+
+def _chance(trained: Excerpts) -> dict[str, float]:
+    """The same probes of z with labels dealt anew: what luck looks like."""
+    rng, vectors = np.random.default_rng(0), trained.features["z"]
+    dealt = trained.instruments[rng.permutation(len(trained.rows))]
+    who = instrument_accuracy(vectors, dealt, trained.performances)
+    pitch = shuffled_within(trained.label("pitch_midi"), trained.instruments)
+    what = within_instrument_r2(vectors, pitch, trained.instruments, trained.performances)
+    return {
+        "chance_instrument_linear_accuracy": who.linear,
+        "chance_instrument_mlp_accuracy": who.mlp,
+        "chance_pitch_linear_r2": what.linear,
+        "chance_pitch_mlp_r2": what.mlp,
+    }
+
+
+def evaluate_exchange(material: Material, model: TimbreModel, *, progress: Progress | None = None) -> dict[str, float]:
+    """Swaps and blends of common instruments, heard by a judge who was fitted on the excerpts of both sources.
+
+    Returns
+    -------
+    dict
+        ``judge_accuracy`` on performances that the judge does not know; ``swap_*``, with references from the trained sources;
+        ``unseen_swap_*``, with references from the other; ``blend_*``. See :mod:`tonetransfer.benchmarks.swaps`.
+    """
+    heard = [excerpts for excerpts in (material.trained, material.unseen) if excerpts is not None]
+    mfcc, kinds, groups = (
+        np.concatenate(x) for x in zip(*((one.features["mfcc"], one.kinds, one.performances) for one in heard), strict=True)
+    )
+    common = np.isin(kinds, COMMON)
+    figures = {"judge_accuracy": round(judge_accuracy(mfcc[common], kinds[common], groups[common]), 4)}
+    judge = ForestJudge(mfcc[common], kinds[common])
+    for prefix, references in zip(("swap", "unseen_swap"), heard, strict=False):
+        swaps = choose_swaps(material.trained, references, judge.names)
+        figures |= {f"{prefix}_{key}": value for key, value in evaluate_swaps(model, swaps, judge, progress=progress).items()}
+    blends = evaluate_blends(model, material.trained, judge, progress=progress)
+    return figures | {f"blend_{key}": value for key, value in blends.items()}
+
+
+def map_of(excerpts: Excerpts, model: TimbreModel, *, most: int = 1500) -> Map:
+    """Excerpts on a map of their z (t-SNE: neighbours stay neighbours), for :func:`~tonetransfer.analysis.plots.plot_timbre_map`."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    rows = np.sort(np.random.default_rng(0).permutation(len(excerpts.rows))[:most])
+    z = excerpts.features["z"][rows]
+    compact = PCA(min(30, *z.shape), random_state=0).fit_transform(z)
+    points = TSNE(perplexity=min(30.0, (len(rows) - 1) / 3), init="pca", random_state=0).fit_transform(compact)
+    order = sorted(set(excerpts.instruments), key=lambda name: (model.instrument(name).family, name))
+    return Map(points, excerpts.instruments[rows], excerpts.label("pitch_midi")[rows], order, [name for name in order if name in COMMON])
+
+
+def table_rows(figures: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The figures for people: a line each question, a column each thing examined."""
+    columns = [name for name in (*COLUMNS, "chance") if any(key.startswith(f"{name}_") for key in figures)]
+    questions = list(dict.fromkeys(key.split("_", 1)[1] for key in figures if key.split("_", 1)[0] in columns))
+    rows: list[tuple[str, ...]] = [("", *columns)]
+    for question in questions:
+        found = [figures.get(f"{name}_{question}") for name in columns]
+        rows.append((question, *("" if value is None else f"{value:.3f}" for value in found)))
+    rest = [(key, value) for key, value in figures.items() if key.split("_", 1)[0] not in columns]
+    empty = [""] * (len(columns) - 1)
+    rows += [(key, f"{value:.4g}", *empty) for key, value in rest if not isinstance(value, dict)]
+    for key, found in figures.items():
+        for recording, one in found.items() if isinstance(found, dict) else ():
+            rows.append((f"{key} lsd60_db, {recording}", f"{one['lsd60_db']:.2f}" + ("" if one["counts"] else " (not solo)"), *empty))
+    return rows

@@ -1,0 +1,223 @@
+"""Is fine-tuning worth it? An instrument that no training heard, learned from a minute of it, against the same minute heard once.
+
+Performances are rendered with a soundfont that the bundled model never saw. From some of them an instrument is trained as a user would do
+it; others, with other seeds, are then played: from the instrument's own controls, and from those of other instruments playing the
+same. Both are compared with the instrument's true recording, beside what the model makes of the same minute as ``--like``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+import yaml
+
+from ..audio.files import load_audio
+from ..audio.frames import FrameGrid
+from ..controls.controls import Controls, extract
+from ..controls.profile import Target
+from ..data.corpus_config import load_config
+from ..data.render_corpus import render_parallel
+from ..errors import InstrumentError
+from ..evaluation.metrics import log_spectral_distance_db, raw_pitch_accuracy
+from ..evaluation.transfer_quality import PEAK, Progress
+from ..models.timbre_model import TimbreModel
+from ..models.weights import load_model
+from ..pipeline.target import find_target
+from ..pipeline.transfer import arrange, play
+from ..training.finetuning import train_solo
+from ..training.finetuning_data import TRAIN, VALIDATION
+from ..training.finetuning_settings import SoloSettings
+from .finetuning_measure import measure_solo
+
+LEARNED, TESTED = "learned", "tested"
+SEEDS = {LEARNED: 2001, TESTED: 0}  # no performance of one is in the other
+PERFORMANCES = {LEARNED: 25, TESTED: 6}  # of 12 s: five minutes to learn from
+FONT = "generaluser"
+HELD_OUT = 5  # one performance of so many is validation
+METHODS = ("encoded", "one_shot", "finetuned")
+
+
+def render_material(config: Path, out: Path, *, soundfont_folders: Sequence[Path] = (), progress: Progress | None = None) -> None:
+    """Render what is not there yet: performances of the unseen soundfont, to learn from and to test with.
+
+    Parameters
+    ----------
+    config : Path
+        Of the training corpus.
+    out : Path
+        Gets the folders `learned` and `tested`, each with the configuration that made it.
+    soundfont_folders, progress
+        As for :func:`~tonetransfer.data.render_corpus.render_parallel`.
+
+    Raises
+    ------
+    SettingsError, MissingDependencyError
+    """
+    for name, seed in SEEDS.items():
+        folder = out / name
+        if (folder / "manifest.json").is_file():
+            continue
+        described = load_config(config)
+        parallel = described.parallel.model_copy(update={"performances": PERFORMANCES[name], "reference_duration_s": 2.0})
+        folder.mkdir(parents=True, exist_ok=True)
+        written = folder / "corpus.yaml"
+        content = described.model_copy(update={"parallel": parallel}).model_dump(mode="json")
+        written.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        render_parallel(written, folder, soundfont=FONT, soundfont_folders=soundfont_folders, seed=seed, progress=progress)
+
+
+@dataclass(frozen=True)
+class HeldRecording:
+    """One recording that is held in memory."""
+
+    name: str
+    n_frames: int
+    split: str
+
+
+class HeldRecordings:
+    """Recordings as :class:`~tonetransfer.training.finetuning_data.PreparedFolder`, in memory: what ``prepare`` would make of these files.
+
+    Parameters
+    ----------
+    sounds : sequence of Tensor [shape=(n_samples,)]
+        One of every five is held out for validation.
+    grid : FrameGrid
+    """
+
+    def __init__(self, sounds: Sequence[torch.Tensor], grid: FrameGrid) -> None:
+        self.manifest: dict[str, Any] = {}
+        self._sounds = {str(i): sound for i, sound in enumerate(sounds)}
+        self._heard = {name: extract(sound, grid) for name, sound in self._sounds.items()}
+        self.recordings = [
+            HeldRecording(name, heard.n_frames, VALIDATION if i % HELD_OUT == HELD_OUT // 2 else TRAIN)
+            for i, (name, heard) in enumerate(self._heard.items())
+        ]
+
+    def audio(self, recording: HeldRecording, first_sample: int, n_samples: int) -> torch.Tensor:
+        """A stretch of a recording."""
+        return self._sounds[recording.name][first_sample : first_sample + n_samples]
+
+    def controls(self, recording: HeldRecording) -> Controls:
+        """What is played in a recording."""
+        return self._heard[recording.name]
+
+
+def evaluate_finetune(
+    folder: Path,
+    settings: SoloSettings,
+    *,
+    seconds: float = 60.0,
+    performances: int = 3,
+    only: Sequence[str] | None = None,
+    weights: Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Fine-tuning against hearing once, on instruments of a soundfont that no training saw.
+
+    Parameters
+    ----------
+    folder : Path
+        Made by :func:`render_material`.
+    settings : SoloSettings
+        How to train; name and output are set here.
+    seconds : float, > 0
+        Of each instrument that are learned from: whole performances of 12 s.
+    performances : int, > 0
+        That are tested.
+    only : sequence of str or None
+        These instruments; None: all.
+    weights : Path or None
+        What training and hearing go out from; None: the bundled weights.
+    report : callable
+        Told of each instrument that is done.
+
+    Returns
+    -------
+    dict
+        ``encoded_*`` (z as the encoder guesses it), ``one_shot_*`` (the guess checked, as ``--like`` does it) and ``finetuned_*``:
+        ``resynthesis_lsd_db`` (own controls), ``transfer_lsd_db`` (others' controls), both against the true recording;
+        ``loudness_error_db`` over note frames; ``raw_pitch_accuracy`` (50 cents) of transfers. ``*_gain_db``: by how much the distance
+        falls from one-shot to fine-tuned. ``training_minutes``, ``training_processor_minutes``: the longest. ``instruments``: the same
+        for each.
+    """
+    model = load_model(weights)
+    names = sorted(path.name for path in (folder / TESTED).iterdir() if path.is_dir())
+    if unknown := sorted(set(only or ()) - set(names)):
+        raise InstrumentError(f"{folder}: holds no {', '.join(unknown)}; it has {', '.join(names)}")
+    tested = _Tested(folder / TESTED, names, performances, model)
+    found: dict[str, dict[str, float]] = {}
+    for name in only or names:
+        found[name] = figures = _one(folder / LEARNED / name, name, settings, seconds, weights, model, tested)
+        report(f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in figures.items()))
+    keys = next(iter(found.values()))
+    means = {key: round(fmean(one[key] for one in found.values()), 4) for key in keys if "minutes" not in key}
+    longest = {key: max(one[key] for one in found.values()) for key in keys if "minutes" in key}
+    return {"seconds": seconds, **means, **longest, "instruments": found}
+
+
+def _one(
+    folder: Path, name: str, settings: SoloSettings, seconds: float, weights: Path | None, model: TimbreModel, tested: _Tested
+) -> dict[str, float]:
+    sounds, total = [], 0.0
+    for path in sorted(folder.glob("parallel-*.flac"), key=lambda path: int(path.stem.rpartition("-")[2])):
+        if total >= seconds:
+            break
+        sounds.append(load_audio(path, model.sample_rate)[0])
+        total += len(sounds[-1]) / model.sample_rate
+    begin = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as output:
+        start = settings.train.start if weights is None else str(weights)
+        train = settings.train.model_copy(update={"output": output, "start": start})
+        prepared = HeldRecordings(sounds, model.grid)
+        path, _ = train_solo(settings.model_copy(update={"name": name, "train": train}), lambda grid: prepared, measure_solo)
+        tuned = load_model(path)
+    wall, processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    together = torch.cat(sounds)
+    heard = find_target(model, model.sample_rate, like=together)
+    encoded = model.encode(together, weight=extract(together, model.grid).note_frames())
+    targets = {
+        "encoded": (model, replace(heard, z=encoded)),
+        "one_shot": (model, heard),
+        "finetuned": (tuned, find_target(tuned, tuned.sample_rate, to=name)),
+    }
+    figures = {f"{method}_{key}": value for method in METHODS for key, value in tested.measure(name, *targets[method]).items()}
+    for kind in ("resynthesis", "transfer"):
+        figures[f"{kind}_gain_db"] = round(figures[f"one_shot_{kind}_lsd_db"] - figures[f"finetuned_{kind}_lsd_db"], 4)
+    return figures | {"training_minutes": round(wall / 60.0, 2), "training_processor_minutes": round(processor / 60.0, 2)}
+
+
+class _Tested:
+    """Performances to test with: each instrument's recording at peak 0.7, and what is played in it."""
+
+    def __init__(self, folder: Path, names: Sequence[str], performances: int, model: TimbreModel) -> None:
+        self.names = names
+        self.audio: dict[tuple[int, str], torch.Tensor] = {}
+        for number in range(min(performances, PERFORMANCES[TESTED])):
+            for name in names:
+                audio, _ = load_audio(folder / name / f"parallel-{number}.flac", model.sample_rate)
+                self.audio[number, name] = audio * (PEAK / audio.abs().max().clamp(min=1e-9))
+        self.heard = {key: extract(audio, model.grid) for key, audio in self.audio.items()}
+
+    def measure(self, name: str, model: TimbreModel, target: Target) -> dict[str, float]:
+        """How well a target plays an instrument's performances."""
+        found: dict[str, list[float]] = {}
+        for (number, source), heard in self.heard.items():
+            truth, own = self.audio[number, name], source == name
+            arrangement = arrange(heard, target, transpose=0.0, fit=not own)
+            sound = torch.cat(list(play(arrangement, model, target.z)))
+            found.setdefault("resynthesis_lsd_db" if own else "transfer_lsd_db", []).append(log_spectral_distance_db(truth, sound))
+            notes = arrangement.notes
+            if not own and bool(notes.any()):
+                again, asked = extract(sound, model.grid), arrangement.asked
+                found.setdefault("loudness_error_db", []).append(float((again.loudness_db - asked.loudness_db)[notes].abs().mean()))
+                audible = notes & (asked.loudness_db > -60.0)
+                found.setdefault("raw_pitch_accuracy", []).append(raw_pitch_accuracy(asked.f0_hz[audible], again.f0_hz[audible]))
+        return {key: round(fmean(values), 4) for key, values in found.items()}

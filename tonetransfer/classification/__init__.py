@@ -1,0 +1,2 @@
+"""Which instrument plays: networks, forests and embeddings, their training and their evaluation. Open
+:mod:`~tonetransfer.classification.classifier` first."""

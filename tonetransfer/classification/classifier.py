@@ -1,0 +1,279 @@
+"""Classifiers, all with one interface: fit on clips, predict a recording as a whole and over time, save and load.
+
+A classifier is a frontend, which has nothing to learn, and a model that turns its features into a score a class;
+:data:`~tonetransfer.classification.registry.REGISTRY` names the pairs, and ``configs/classify`` has a file for each. A saved classifier is
+one safetensors file: tensors, and settings and class names as JSON. No pickle: opening a stranger's classifier must not run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from ..audio.files import AudioLike, resample
+from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
+from .clips import Clip
+from .estimators import Estimator, VectorHead
+from .fitting import batches_from, fit_network
+from .frontends import as_float, features_of
+from .prediction import Prediction, pool
+from .registry import build, find_kind
+from .settings import ClassifierSettings, classifier_settings
+from .windows import Progress, Windows, cut, prepare, sounding
+
+FORMAT = 1
+SHORTEST_S = 0.1  # of a recording; below it is no sound to be named
+
+
+class Classifier:
+    """One interface over the whole registry.
+
+    Parameters
+    ----------
+    settings : ClassifierSettings
+    classes : sequence of str or None
+        None: those of the clips it is fitted on.
+
+    Raises
+    ------
+    SettingsError
+        No such classifier, or an option that it does not have.
+    """
+
+    def __init__(self, settings: ClassifierSettings, classes: Sequence[str] | None = None) -> None:
+        self.settings, self.kind = settings, find_kind(settings.classifier)
+        self.frontend = build(self.kind.frontend, settings.frontend, "frontend", settings.sample_rate, self.n_samples)
+        self.frontend.eval()
+        self.classes: tuple[str, ...] = ()
+        self.notes: dict[str, Any] = {}
+        if classes is not None:
+            self._build_model(classes)
+
+    @property
+    def n_samples(self) -> int:
+        """Of a window, at the settings' sample rate."""
+        return round(self.settings.window_seconds * self.settings.sample_rate)
+
+    @property
+    def multi(self) -> bool:
+        """Whether several classes can hold at once."""
+        return self.settings.task == "multi"
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that were learned."""
+        return sum(tensor.numel() for tensor in self.model.state_dict().values() if tensor.dtype != torch.int64)
+
+    def fit(self, clips: Sequence[Clip], *, progress: Progress | None = None) -> dict[str, float]:
+        """Learn from clips, a share of which is held out to validate on.
+
+        Returns
+        -------
+        dict of float
+            ``validation_accuracy`` (of windows; multi label: mean average precision) and ``loss``.
+
+        Raises
+        ------
+        SettingsError
+            Fewer than two classes, a class with one file, or nothing that can be read.
+        """
+        windows, validation, classes = prepare(clips, self.settings, progress=progress)
+        return self.fit_windows(windows, validation, classes, progress=progress)
+
+    def fit_windows(
+        self, windows: Windows, validation: Windows, classes: Sequence[str], *, progress: Progress | None = None
+    ) -> dict[str, float]:
+        """:meth:`fit` on windows that have been made."""
+        seed = self.settings.fit.seed
+        if self.settings.fit.threads:
+            torch.set_num_threads(self.settings.fit.threads)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._build_model(classes)
+            cached = self.frontend.cached or isinstance(self.model, Estimator)
+            features = features_of(self.frontend, windows.audio) if cached else None
+            targets = torch.from_numpy(windows.targets)
+            loss = 0.0
+            if isinstance(self.model, Estimator):
+                assert features is not None  # estimators want them all at once
+                self.model.learn(features, targets, seed=seed)
+            else:
+                if isinstance(self.model, VectorHead):
+                    assert features is not None
+                    self.model.adapt(features)
+                batch_of = batches_from(self.frontend, windows.audio, features)
+                loss = fit_network(self.model, self.frontend, batch_of, targets, self.settings.fit, multi=self.multi, progress=progress)
+        self.model.eval().requires_grad_(False)
+        measured = {"validation_accuracy": window_accuracy(self.scores(validation.audio), validation.targets), "loss": loss}
+        self.notes = {
+            **measured,
+            "windows": len(windows.audio),
+            "files": int(len(np.unique(windows.clips))),
+            "files_left_out": len(windows.skipped) + len(validation.skipped),
+        }
+        return measured
+
+    def scores(self, audio: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+        """Probabilities (n_windows, n_classes) of windows (n_windows, n_samples), int16 or float."""
+        if not self.classes:
+            raise SettingsError("this classifier has learned nothing yet; fit it, or load one that has")
+        parts = []
+        with torch.inference_mode():
+            for first in range(0, len(audio), batch_size):
+                scores = self.model(self.frontend(as_float(audio[first : first + batch_size])).float()).float()
+                parts.append(torch.sigmoid(scores) if self.multi else torch.softmax(scores, dim=-1))
+        return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)), np.float32)
+
+    def predict(self, audio: AudioLike, sample_rate: int, *, step_seconds: float | None = None) -> Prediction:
+        """What sounds in a recording, as a whole and in every step of time.
+
+        Parameters
+        ----------
+        audio : Tensor or ndarray [shape=(n_samples,)]
+        sample_rate : int [Hz]
+        step_seconds : float or None
+            None: as in the settings.
+
+        Raises
+        ------
+        AudioError
+            Silence, or less than a tenth of a second.
+        """
+        samples = resample(audio, sample_rate, self.settings.sample_rate).numpy()
+        seconds = len(samples) / self.settings.sample_rate
+        if seconds < SHORTEST_S:
+            raise AudioError(f"the recording lasts {seconds:.3f} s; at least {SHORTEST_S} s are wanted: give more of it")
+        step = step_seconds or self.settings.step_seconds
+        windows, levels = cut(samples, self.settings, step)
+        heard = sounding(levels)
+        if not heard.any():
+            raise AudioError("the recording is silent; something has to sound in it: check how it was recorded or exported")
+        if seconds < self.settings.window_seconds / 4:
+            message = (
+                f"the recording lasts {seconds:.2f} s, the classifier looks at {self.settings.window_seconds:g} s; its word counts less"
+            )
+            warnings.warn(message, ToneTransferWarning, stacklevel=2)
+        steps = np.zeros((len(windows), len(self.classes)), np.float32)
+        rows = np.flatnonzero(heard)
+        for some in np.array_split(rows, -(-len(rows) // 64)):
+            steps[some] = self.scores(_normalised(windows[some]))
+        whole = pool(steps[heard], levels[heard], multi=self.multi)
+        return Prediction(self.classes, whole, steps, heard, step, self.multi)
+
+    def save(self, path: str | Path, *, notes: dict[str, Any] | None = None, overwrite: bool = False) -> None:
+        """Write one safetensors file, whole or not at all.
+
+        Raises
+        ------
+        WeightsError
+            It exists, or cannot be written.
+        """
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise WeightsError(f"{path}: a classifier is written as .safetensors; choose such a name")
+        if path.exists() and not overwrite:
+            raise WeightsError(f"{path}: exists already; choose another name, or replace it with --overwrite (overwrite=True)")
+        private = {"corpora", "folder", "csv", "mirdata_home"}  # where things lie on one computer
+        text = {
+            "classifier_format": str(FORMAT),
+            "settings": self.settings.model_dump_json(exclude={"data": private}),
+            "classes": json.dumps(self.classes),
+            "package_version": metadata.version("tonetransfer"),
+            "notes": json.dumps(self.notes | (notes or {}) | self.frontend.describe()),
+        }
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+                file.write(to_bytes(tensors, metadata=text))
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be written ({error.strerror}); choose a folder that can") from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Classifier:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        WeightsError
+            Missing, damaged, of another kind or version; or its embedding's weights are not those it was fitted on.
+        """
+        path = Path(path)
+        text, tensors = _read(path)
+        try:
+            settings = classifier_settings(json.loads(text["settings"]), where=path.name)
+            classes, notes = json.loads(text["classes"]), json.loads(text["notes"])
+            classifier = cls(settings, [str(name) for name in classes])
+        except (KeyError, ValueError, TypeError) as error:
+            raise WeightsError(f"{path.name}: its description does not fit this version ({error!r}); train it again") from None
+        for key, value in classifier.frontend.describe().items():
+            if notes.get(key) != value:
+                raise WeightsError(f"{path.name}: was fitted on other embedding weights ({key} differs); give those, or train it again")
+        try:
+            classifier.model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise WeightsError(f"{path.name}: does not hold the tensors it should ({' '.join(str(error).split())[:160]})") from None
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise WeightsError(f"{path.name}: holds numbers that are not finite; the file is damaged or its training failed")
+        if isinstance(classifier.model, Estimator) and not classifier.model.sound():
+            raise WeightsError(f"{path.name}: its trees do not hang together; the file is damaged")
+        classifier.model.eval().requires_grad_(False)
+        classifier.notes = notes
+        return classifier
+
+    def _build_model(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        options = dict(self.settings.options) | dict(self.kind.fixed)
+        if issubclass(self.kind.model, Estimator):
+            options["multi"] = self.multi
+        if self.settings.classifier == "harmonic_cnn":
+            options.setdefault("highest_hz", float(self.settings.frontend.get("highest_hz", 8000.0)))
+        self.model = build(self.kind.model, options, "options", self.frontend.shape, len(self.classes))
+        self.model.eval()
+
+
+def window_accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
+    """Share of windows whose best class is right; with several labels at once, the mean average precision."""
+    if (targets.sum(1) == 1).all():
+        return float((scores.argmax(1) == targets.argmax(1)).mean())
+    from sklearn.metrics import average_precision_score
+
+    known = [row for row, column in enumerate(targets.T) if 0 < column.sum() < len(column)]
+    return float(np.mean([average_precision_score(targets[:, row], scores[:, row]) for row in known])) if known else 0.0
+
+
+def _normalised(windows: np.ndarray) -> np.ndarray:
+    """Peak at full scale, as the windows it learned from."""
+    return windows / np.maximum(np.abs(windows).max(-1, keepdims=True), 1e-5)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such classifier; give a file made by `tonetransfer classifier train`")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path}: is not a readable classifier ({' '.join(str(error).split())}); it may be truncated or of another kind"
+        ) from None
+    if "classifier_format" not in text:
+        raise WeightsError(f"{path.name}: is a safetensors file, but no classifier; give one made by `tonetransfer classifier train`")
+    if text["classifier_format"] != str(FORMAT):
+        raise WeightsError(
+            f"{path.name}: has format {text['classifier_format']}, this version reads {FORMAT}; install the version that wrote it"
+        )
+    return text, tensors

@@ -1,0 +1,292 @@
+"""What a classifier learns from and is tested on: files with labels, from a corpus, folders, a CSV file or a mirdata dataset."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MissingDependencyError, SettingsError
+from .settings import DataSettings
+
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus", ".caf", ".m4a")
+LABELS_OF = {  # mirdata datasets: the attribute of a track that holds its label, or the label itself
+    "tinysol": ".instrument_full",
+    "good_sounds": ".instrument",
+    "medley_solos_db": ".instrument",
+    "irmas": ".instrument",
+    "vocadito": "singing",
+    "guitarset": "guitar",
+    "maestro": "piano",
+    "filosax": "saxophone",
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A label that holds for a part of a recording."""
+
+    label: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording and what sounds in it.
+
+    Parameters
+    ----------
+    path : Path
+    labels : tuple of str
+        All that sound in it.
+    spans : tuple of Span
+        When they do; empty where the labels hold throughout.
+    source : str
+        Timbre or collection, so that files can be chosen evenly.
+    """
+
+    path: Path
+    labels: tuple[str, ...]
+    spans: tuple[Span, ...] = ()
+    source: str = ""
+
+
+def read_clips(settings: DataSettings) -> list[Clip]:
+    """The clips that settings name, with labels renamed to classes.
+
+    Raises
+    ------
+    SettingsError
+        Nothing there, or not what was described.
+    MissingDependencyError
+        mirdata is wanted and not installed.
+    """
+    if settings.mirdata:
+        return rename(read_mirdata(settings.mirdata, settings.mirdata_home), settings.classes)
+    if settings.csv:
+        return rename(read_csv(settings.csv), settings.classes)
+    if settings.folder:
+        return rename(read_folder(settings.folder), settings.classes)
+    return [clip for corpus in settings.corpora for clip in read_corpus(corpus, settings.classes)]
+
+
+def find_clips(place: str | Path, classes: dict[str, tuple[str, ...]]) -> list[Clip]:
+    """Clips of a corpus folder, of a folder of folders, or of a CSV file, whichever `place` is."""
+    place = Path(place)
+    if place.suffix.lower() == ".csv":
+        return rename(read_csv(place), classes)
+    if (place / "manifest.json").exists():
+        return read_corpus(place, classes)
+    return rename(read_folder(place), classes)
+
+
+def read_corpus(folder: str | Path, classes: dict[str, tuple[str, ...]]) -> list[Clip]:
+    """Files of a corpus whose timbre belongs to a class; other timbres are left out."""
+    folder = Path(folder)
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        files = [(str(file["timbre"]), str(file["performance"])) for file in manifest["files"]]
+    except OSError:
+        raise SettingsError(f"{folder}: holds no manifest.json; make a corpus with `tonetransfer corpus render`") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{folder}/manifest.json: is damaged ({error!r}); render the corpus again") from None
+    found = [(file, class_of(file[0], classes)) for file in files]
+    clips = [
+        Clip(folder / timbre / f"{performance}.flac", (label,), source=f"{folder.name}/{timbre}")
+        for (timbre, performance), label in found
+        if label
+    ]
+    if not clips:
+        raise SettingsError(f"{folder}: none of its timbres belongs to a class; it has {_some({timbre for timbre, _ in files})}")
+    return clips
+
+
+def read_folder(folder: str | Path) -> list[Clip]:
+    """Sounds of a folder that has one folder for each class, at any depth."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SettingsError(f"{folder}: is no folder; one with a folder of sounds for each class was wanted")
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    clips = [Clip(path, (one.name,), source=one.name) for one in inside for path in sorted(one.rglob("*")) if path.suffix.lower() in SOUNDS]
+    empty = [one.name for one in inside if not any(clip.source == one.name for clip in clips)]
+    if not clips:
+        raise SettingsError(
+            f"{folder}: holds no sounds in folders; wanted is a folder of sounds for each class, such as {folder}/violin/a.wav"
+        )
+    if empty:
+        raise SettingsError(f"{folder}: no sounds in {_some(empty)}; put some there, or remove the folder")
+    return clips
+
+
+def read_csv(path: str | Path) -> list[Clip]:
+    """Clips of a CSV file: ``file`` (relative to it), ``label`` (several with | between), and optionally ``start_s`` and ``end_s``."""
+    path = Path(path)
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); a CSV file with the columns file and label was wanted") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is no CSV file ({error}); one with the columns file and label was wanted") from None
+    if not rows or not {"file", "label"} <= rows[0].keys():
+        came = ", ".join(str(key) for key in rows[0]) if rows else "no rows"
+        raise SettingsError(f"{path}: the columns file and label were wanted (start_s and end_s may follow); came: {came}")
+    clips: dict[str, Clip] = {}
+    for number, row in enumerate(rows, start=2):
+        labels = tuple(label.strip() for label in (row["label"] or "").split("|") if label.strip())
+        spans = tuple(_spans(row, labels, f"{path}, line {number}"))
+        known = clips.get(row["file"], Clip(path.parent / row["file"], ()))
+        clips[row["file"]] = replace(known, labels=tuple(dict.fromkeys(known.labels + labels)), spans=known.spans + spans)
+    return list(clips.values())
+
+
+def _spans(row: dict[str, str], labels: Sequence[str], where: str) -> Iterator[Span]:
+    if not row.get("start_s") and not row.get("end_s"):
+        return
+    try:
+        start_s, end_s = float(row["start_s"]), float(row["end_s"])
+    except (KeyError, ValueError, TypeError):
+        raise SettingsError(f"{where}: start_s and end_s are to be numbers; came {row.get('start_s')!r} and {row.get('end_s')!r}") from None
+    if not 0.0 <= start_s < end_s:
+        raise SettingsError(f"{where}: start_s {start_s:g} and end_s {end_s:g} are no stretch of time; 0 <= start_s < end_s was wanted")
+    yield from (Span(label, start_s, end_s) for label in labels)
+
+
+def read_mirdata(name: str, home: str | None = None) -> list[Clip]:
+    """Clips of a dataset that the user has and mirdata knows. Nothing is downloaded."""
+    if name not in LABELS_OF:
+        near = difflib.get_close_matches(name, LABELS_OF, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise SettingsError(f"mirdata dataset {name!r}: its labels are not known here; {hint}choose one of {', '.join(LABELS_OF)}")
+    try:
+        import mirdata
+
+        dataset = mirdata.initialize(name, data_home=home)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"mirdata datasets need mirdata ({error.name} is missing); install it with `pip install tonetransfer[datasets]`"
+        ) from None
+    return clips_of(dataset, LABELS_OF[name])
+
+
+def clips_of(dataset: Any, label: str) -> list[Clip]:
+    """Clips of an open mirdata dataset; `label` is a label, or with a dot before it the attribute of the tracks that holds theirs."""
+    clips, name = [], dataset.name
+    try:
+        for track in dataset.load_tracks().values():
+            path = getattr(track, "audio_path", None) or getattr(track, "audio_mic_path", None)
+            value = getattr(track, label[1:]) if label.startswith(".") else label
+            labels = tuple(value) if isinstance(value, list | tuple) else (value,)
+            if path and all(labels) and Path(path).exists():
+                clips.append(Clip(Path(path), tuple(str(one).strip().lower().replace(" ", "_") for one in labels), source=name))
+    except OSError as error:
+        problem = " ".join(str(error).split())
+        raise SettingsError(f"mirdata dataset {name}: cannot be opened in {dataset.data_home} ({problem}); fetch it with mirdata") from None
+    if not clips:
+        raise SettingsError(
+            f"mirdata dataset {name}: no recordings with a label in {dataset.data_home}; fetch it with mirdata, or say where it is"
+        )
+    return clips
+
+
+def class_of(label: str, classes: dict[str, tuple[str, ...]]) -> str | None:
+    """The class that a label or timbre belongs to. An exact name goes before a pattern, so that `horn_*` takes nothing from others."""
+    exact = [name for name, members in classes.items() if label == name or label in members]
+    return next(iter(exact or [name for name, members in classes.items() if any(fnmatchcase(label, member) for member in members)]), None)
+
+
+def rename(clips: Iterable[Clip], classes: dict[str, tuple[str, ...]]) -> list[Clip]:
+    """Clips with their labels merged into classes; a label that is in none keeps its name."""
+    merge = {label: class_of(label, classes) or label for clip in clips for label in clip.labels} if (clips := list(clips)) else {}
+    return [
+        replace(
+            clip,
+            labels=tuple(dict.fromkeys(merge[label] for label in clip.labels)),
+            spans=tuple(replace(span, label=merge[span.label]) for span in clip.spans),
+        )
+        for clip in clips
+    ]
+
+
+def check_labels(clips: Sequence[Clip], classes: Sequence[str]) -> None:
+    """Refuse labels that a classifier does not know.
+
+    Raises
+    ------
+    SettingsError
+        Names them, and the nearest class.
+    """
+    unknown = sorted({label for clip in clips for label in clip.labels} - set(classes))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], classes, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise SettingsError(f"labels that this classifier does not know: {_some(unknown)}; {hint}it knows {_some(classes, 40)}")
+
+
+def classes_of(clips: Sequence[Clip], *, fewest: int = 2) -> tuple[str, ...]:
+    """Names of the classes, sorted.
+
+    Raises
+    ------
+    SettingsError
+        Fewer than `fewest` classes, or a class with a single file, of which nothing can be kept for validation.
+    """
+    counts: dict[str, int] = {}
+    for label in (label for clip in clips for label in clip.labels):
+        counts[label] = counts.get(label, 0) + 1
+    if len(counts) < fewest:
+        raise SettingsError(f"{len(counts)} class(es) came ({_some(counts)}); at least {fewest} are wanted to tell apart")
+    if alone := sorted(label for label, count in counts.items() if count < 2):
+        raise SettingsError(
+            f"one file only in {_some(alone)}; two are wanted, one to learn from and one to validate: add some, or leave it out"
+        )
+    return tuple(sorted(counts))
+
+
+def choose(clips: Sequence[Clip], per_class: int) -> list[Clip]:
+    """At most so many clips of each class, shared fairly by its sources and, within one, taken evenly over its files."""
+    chosen: dict[Path, Clip] = {}
+    for label in sorted({label for clip in clips for label in clip.labels}):
+        by_source: dict[str, list[Clip]] = {}
+        for clip in sorted((clip for clip in clips if label in clip.labels), key=lambda clip: str(clip.path)):
+            by_source.setdefault(clip.source, []).append(clip)
+        share = _fair_shares({source: len(some) for source, some in by_source.items()}, per_class)
+        for source, some in by_source.items():
+            keep = np.linspace(0, len(some) - 1, share[source]).round().astype(int)
+            chosen |= {some[i].path: some[i] for i in keep}
+    return list(chosen.values())
+
+
+def _fair_shares(sizes: dict[str, int], total: int) -> dict[str, int]:
+    """As many as there are of each, but no more than `total` together, the small ones whole."""
+    shares, left = {}, total
+    for place, (source, size) in enumerate(sorted(sizes.items(), key=lambda item: (item[1], item[0]))):
+        shares[source] = min(size, -(-left // (len(sizes) - place)))
+        left -= shares[source]
+    return shares
+
+
+def split(clips: Sequence[Clip], share: float, *, seed: int = 0) -> tuple[list[Clip], list[Clip]]:
+    """Clips to learn from and clips to validate on: of every class at least one of each."""
+    rng = np.random.default_rng(seed)
+    held_out: set[Path] = set()
+    for label in sorted({label for clip in clips for label in clip.labels}):
+        paths = [clip.path for clip in clips if label in clip.labels]
+        free = [path for path in paths if path not in held_out]
+        missing = max(1, round(share * len(paths))) - (len(paths) - len(free))
+        if missing > 0 and len(free) > 1:
+            held_out |= {free[i] for i in rng.permutation(len(free))[: min(missing, len(free) - 1)]}
+    return [clip for clip in clips if clip.path not in held_out], [clip for clip in clips if clip.path in held_out]
+
+
+def _some(names: Iterable[str], most: int = 8) -> str:
+    names = sorted(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

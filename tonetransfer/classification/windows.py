@@ -1,0 +1,221 @@
+"""Clips in, windows with targets out: what every classifier is fitted on."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..audio.files import load_audio
+from ..errors import AudioError, SettingsError, ToneTransferWarning
+from .augmentation import Augment, augmenter, needs_library
+from .clips import Clip, choose, classes_of, split
+from .settings import AugmentSettings, ClassifierSettings
+
+QUIET_DB = -70.0  # RMS of a window: nothing sounds in it
+BELOW_DB = 35.0  # the loudest window of its recording: a pause or a tail
+LARGEST_INT = 32767.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Excerpts of one length.
+
+    Parameters
+    ----------
+    audio : ndarray [shape=(n_windows, n_samples)], int16
+        Peak at full scale: level says nothing of who plays.
+    targets : ndarray [shape=(n_windows, n_classes)], float32, 0 or 1
+    clips : ndarray [shape=(n_windows,)], int
+        Which clip each comes from.
+    skipped : tuple of str
+        Files that could not be used, with the reason.
+    """
+
+    audio: np.ndarray
+    targets: np.ndarray
+    clips: np.ndarray
+    skipped: tuple[str, ...] = ()
+
+
+def to_int16(window: np.ndarray) -> np.ndarray:
+    """A window with its peak at full scale; silence stays silence."""
+    return (window * (LARGEST_INT / max(float(np.abs(window).max()), 1e-5))).astype(np.int16)
+
+
+def level_db(windows: np.ndarray) -> np.ndarray:
+    """RMS [dB re full scale] of windows (..., n_samples)."""
+    return 10.0 * np.log10(np.maximum(np.square(windows, dtype=np.float32).mean(-1), 1e-12))
+
+
+def sounding(levels_db: np.ndarray) -> np.ndarray:
+    """In which of a recording's windows something sounds."""
+    return (levels_db > QUIET_DB) & (levels_db > levels_db.max(initial=-np.inf) - BELOW_DB)
+
+
+def cut(audio: np.ndarray, settings: ClassifierSettings, step_seconds: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """A view of windows around the middle of each step of a recording, and their levels.
+
+    Parameters
+    ----------
+    audio : ndarray [shape=(n_samples,)], at the settings' sample rate
+    settings : ClassifierSettings
+    step_seconds : float or None
+        None: the settings'.
+
+    Returns
+    -------
+    windows : ndarray [shape=(n_steps, n_samples)], read-only
+        Zeros beyond the ends.
+    levels_db : ndarray [shape=(n_steps,)]
+        Of the step itself: a second of silence between two notes is silent.
+    """
+    length = round(settings.window_seconds * settings.sample_rate)
+    step = round((step_seconds or settings.step_seconds) * settings.sample_rate)
+    n_steps = max(-(-len(audio) // step), 1)
+    before, inside = max((length - step) // 2, 0), max((step - length) // 2, 0)
+    padded = np.pad(audio, (before, n_steps * step + max(length, step) - len(audio)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[inside::step][:n_steps]
+    own = np.pad(audio, (0, n_steps * step - len(audio))).reshape(n_steps, step)
+    return windows, level_db(own)
+
+
+def make_windows(
+    clips: Sequence[Clip],
+    classes: Sequence[str],
+    settings: ClassifierSettings,
+    *,
+    augmented: bool,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Windows:
+    """Windows of clips, where something sounds, with augmented copies.
+
+    Files that cannot be read are named in a warning, counted and left out.
+
+    Raises
+    ------
+    SettingsError
+        Nothing is left, or nothing of some class; a clip has several labels where one is wanted.
+    """
+    _check_task(clips, settings)
+    rng = np.random.default_rng(seed)
+    length = round(settings.window_seconds * settings.sample_rate)
+    audio, targets, origin, skipped = [], [], [], []
+    with _augmenter(settings.augment if augmented else None, settings.sample_rate, seed) as augment:
+        for number, clip in enumerate(clips):
+            try:
+                sound = load_audio(clip.path, settings.sample_rate)[0].numpy()
+                starts = _starts(sound, clip, settings, length, rng)
+            except AudioError as error:
+                skipped.append(str(error))
+                starts = []
+            for start in starts:
+                window = _slice(sound, start, length)
+                for copy in range(settings.data.copies if augmented else 1):
+                    changed = augment(window) if copy or rng.random() < 0.8 else window
+                    audio.append(to_int16(changed))
+                    targets.append(_target(clip, classes, start, settings))
+                    origin.append(number)
+            if progress:
+                progress(number + 1, len(clips))
+    if skipped:
+        warnings.warn(f"{len(skipped)} of {len(clips)} files left out: {'; '.join(skipped[:3])}", ToneTransferWarning, stacklevel=2)
+    if not audio:
+        raise SettingsError(f"none of the {len(clips)} files could be used" + (f": {skipped[0]}" if skipped else ""))
+    windows = Windows(np.stack(audio), np.stack(targets), np.array(origin), tuple(skipped))
+    if missing := [name for name, count in zip(classes, windows.targets.sum(0), strict=True) if not count]:
+        raise SettingsError(f"nothing usable is left of {', '.join(missing[:8])}; see the files left out, or take the class out")
+    return mix(windows, settings.data.mixture_share, rng) if augmented else windows
+
+
+def prepare(
+    clips: Sequence[Clip], settings: ClassifierSettings, *, progress: Progress | None = None
+) -> tuple[Windows, Windows, tuple[str, ...]]:
+    """Windows to learn from, windows to validate on, and the names of the classes.
+
+    Raises
+    ------
+    SettingsError
+        Fewer than two classes, a class with one file, or nothing that can be read.
+    """
+    classes = classes_of(clips, fewest=1 if settings.task == "multi" else 2)
+    learned, held_out = split(choose(clips, settings.data.files_per_class), settings.data.validation_share)
+    windows = make_windows(learned, classes, settings, augmented=True, seed=settings.fit.seed, progress=progress)
+    return windows, make_windows(held_out, classes, settings, augmented=False), classes
+
+
+def mix(windows: Windows, share: float, rng: np.random.Generator) -> Windows:
+    """A share of the windows with another one added, 0 to 10 dB softer; both labels then hold."""
+    count = round(share * len(windows.audio))
+    if not count:
+        return windows
+    audio, targets = windows.audio.copy(), windows.targets.copy()
+    for place in rng.permutation(len(audio))[:count]:
+        other = int(rng.integers(len(audio)))
+        softer = 10.0 ** (-rng.uniform(0.0, 10.0) / 20.0)
+        audio[place] = to_int16(windows.audio[place].astype(np.float32) + softer * windows.audio[other].astype(np.float32))
+        targets[place] = np.maximum(windows.targets[place], windows.targets[other])
+    return Windows(audio, targets, windows.clips, windows.skipped)
+
+
+@contextlib.contextmanager
+def _augmenter(settings: AugmentSettings | None, sample_rate: int, seed: int) -> Iterator[Augment]:
+    if settings is None or not needs_library(settings):
+        yield lambda window: window
+    else:
+        with augmenter(settings, sample_rate, seed=seed) as augment:
+            yield augment
+
+
+def _check_task(clips: Sequence[Clip], settings: ClassifierSettings) -> None:
+    if settings.task == "single" and (several := [clip for clip in clips if len(clip.labels) > 1 and not clip.spans]):
+        raise SettingsError(
+            f"{len(several)} files have several labels, for example {several[0].path.name} ({' and '.join(several[0].labels)}); "
+            "set task: multi, or give each file one"
+        )
+
+
+def _starts(sound: np.ndarray, clip: Clip, settings: ClassifierSettings, length: int, rng: np.random.Generator) -> list[int]:
+    """Where windows begin: spread over the recording with some chance, where something sounds; clips with spans also where nothing does."""
+    room = max(len(sound) - length, 0)
+    count = min(settings.data.windows_per_file, 1 + 4 * room // length)
+    edges = np.linspace(0, room + 1, count + 1)
+    candidates = [int(rng.uniform(low, high)) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    levels = np.array([float(level_db(_slice(sound, start, length))) for start in candidates])
+    if not clip.spans and not (levels > QUIET_DB).any():
+        raise AudioError(f"{clip.path} is silent; a recording with sound in it is wanted")
+    heard = sounding(levels)
+    labelled = settings.task == "multi" or not clip.spans
+    return [
+        start
+        for start, loud in zip(candidates, heard, strict=True)
+        if (loud or clip.spans) and (labelled or len(_active(clip, start, settings)) == 1)
+    ]
+
+
+def _slice(sound: np.ndarray, start: int, length: int) -> np.ndarray:
+    piece = sound[start : start + length]
+    return np.pad(piece, (0, length - len(piece)))
+
+
+def _active(clip: Clip, start: int, settings: ClassifierSettings) -> set[str]:
+    """Labels that hold during at least half of the step in the middle of a window."""
+    if not clip.spans:
+        return set(clip.labels)
+    step_s = min(settings.step_seconds, settings.window_seconds)
+    first_s = start / settings.sample_rate + (settings.window_seconds - step_s) / 2.0
+    time_s: dict[str, float] = {}
+    for span in clip.spans:
+        time_s[span.label] = time_s.get(span.label, 0.0) + max(min(span.end_s, first_s + step_s) - max(span.start_s, first_s), 0.0)
+    return {label for label, seconds in time_s.items() if seconds >= step_s / 2.0}
+
+
+def _target(clip: Clip, classes: Sequence[str], start: int, settings: ClassifierSettings) -> np.ndarray:
+    active = _active(clip, start, settings)
+    return np.array([name in active for name in classes], np.float32)

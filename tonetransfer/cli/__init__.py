@@ -1,0 +1,1 @@
+"""The command line. Open :mod:`~tonetransfer.cli.main` first."""

@@ -1,0 +1,117 @@
+"""A player's controls made playable for an instrument: its octave, its dynamics, and silence where no note is played."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+import torch
+
+from ..audio.loudness import FLOOR_DB
+from ..audio.units import hz_to_midi
+from ..pitch.tracking import VOICED_OFF
+from .controls import Controls
+from .dynamics import loudness_quantiles, map_loudness
+
+STRAY_SHARE = 0.05  # of the melody may lie outside the instrument's range before another octave is considered
+GRACE_FRAMES = 3  # beyond a note, its level may be held so long: consonants, and flicker of the voicing decision
+FADE_DB_PER_S = 200.0  # how fast what is not a note sinks; a small room dies away as fast
+DOUBT_DB_PER_S = 40.0  # where it is loud and nearly periodic: a note that the tracker lost in the room's sound of the one before
+NOTHING, DOUBTFUL = 0.3, VOICED_OFF - 0.05  # periodicity
+LOUD_QUANTILE, LOUD_MARGIN_DB = 1, 6.0  # of the notes' loudness (10 %), and how far below it is still loud
+
+
+def fit(
+    controls: Controls,
+    mean_midi: float,
+    lowest_midi: float,
+    highest_midi: float,
+    quantiles: torch.Tensor,
+    *,
+    transpose: float | Literal["auto"] = "auto",
+) -> Controls:
+    """Fit a performance to an instrument.
+
+    Only note frames count. "auto" moves the melody by whole octaves; the loudness of the notes is moved towards that of the
+    instrument's own (:func:`~tonetransfer.controls.dynamics.map_loudness`); what is not a note (hiss, breath, a room) fades out.
+    Fitting twice is fitting once.
+
+    Parameters
+    ----------
+    controls : Controls, tensors (n_frames,)
+    mean_midi, lowest_midi, highest_midi : float
+        Mean and range of the notes that the instrument plays.
+    quantiles : Tensor [shape=(13,)], dB
+        Of the loudness of the instrument's notes.
+    transpose : float [semitones] or "auto"
+
+    Returns
+    -------
+    Controls
+    """
+    if transpose == "auto":
+        transpose = octave_shift(controls, mean_midi, lowest_midi, highest_midi)
+    notes = controls.note_frames()
+    periodicity = torch.where(notes, controls.periodicity, controls.periodicity.clamp(max=DOUBTFUL))  # what was no note stays none
+    loud = map_loudness(controls.loudness_db, loudness_quantiles(controls.loudness_db, notes), quantiles)
+    loud = fade_out(loud, notes, periodicity, controls.grid.frame_rate)
+    loud = torch.where(controls.loudness_db > FLOOR_DB, loud, FLOOR_DB)
+    return replace(controls.transpose(transpose), loudness_db=loud, periodicity=periodicity)
+
+
+def octave_shift(controls: Controls, mean_midi: float, lowest_midi: float, highest_midi: float) -> int:
+    """Semitones, a multiple of 12, that bring a melody nearest to the mean of an instrument's notes.
+
+    0 if the difference is under half an octave, or if there are no notes. If more than a twentieth of the melody then lies outside the
+    range, the octave is taken that leaves the least outside, provided that this is less than half as much.
+    """
+    midi = hz_to_midi(controls.f0_hz[controls.note_frames()].double())
+    if not len(midi):
+        return 0
+    nearest = 12 * round((mean_midi - float(midi.mean())) / 12.0)
+
+    def stray(shift: int) -> float:
+        moved = midi + shift
+        return float(((moved < lowest_midi - 0.5) | (moved > highest_midi + 0.5)).double().mean())
+
+    best = min((nearest + 12 * k for k in range(-4, 5)), key=lambda shift: (stray(shift), abs(shift - nearest)))
+    return best if stray(nearest) > STRAY_SHARE and stray(best) < 0.5 * stray(nearest) else nearest
+
+
+def fade_out(loudness_db: torch.Tensor, notes: torch.Tensor, periodicity: torch.Tensor, frame_rate: float) -> torch.Tensor:
+    """Loudness with everything faded that is not a note.
+
+    Ceilings, not attenuations, because a ceiling that is applied twice changes nothing: the level of the nearest notes is held for
+    3 frames and then sinks by 200 dB a second on both sides; more slowly where it is as loud as notes and nearly periodic.
+
+    Parameters
+    ----------
+    loudness_db : Tensor [shape=(n_frames,)]
+    notes : Tensor [shape=(n_frames,)], bool
+    periodicity : Tensor [shape=(n_frames,)], in [0, 1]
+    frame_rate : float, > 0 [Hz]
+
+    Returns
+    -------
+    Tensor [shape=(n_frames,)], dB, >= -120
+    """
+    if not bool(notes.any()):
+        return torch.full_like(loudness_db, FLOOR_DB)
+    sureness = ((periodicity - NOTHING) / (DOUBTFUL - NOTHING)).clamp(0.0, 1.0)
+    slope = FADE_DB_PER_S + (DOUBT_DB_PER_S - FADE_DB_PER_S) * sureness
+    patient = torch.minimum(loudness_db, _ceiling(loudness_db, notes, slope / frame_rate))
+    floor = loudness_quantiles(loudness_db, notes)[LOUD_QUANTILE] - LOUD_MARGIN_DB
+    played = notes | (patient >= floor)
+    fast = torch.full_like(loudness_db, FADE_DB_PER_S / frame_rate)
+    return torch.minimum(patient, _ceiling(patient, played, fast)).clamp(min=FLOOR_DB)
+
+
+def _ceiling(loudness_db: torch.Tensor, anchors: torch.Tensor, slope_db: torch.Tensor) -> torch.Tensor:
+    """The level of the nearest anchors, held a little and then sinking by `slope_db` a frame; all (n_frames,)."""
+    level = torch.where(anchors, loudness_db, -math.inf).double()
+    level = torch.nn.functional.max_pool1d(level[None, None], 2 * GRACE_FRAMES + 1, 1, padding=GRACE_FRAMES)[0, 0]
+    fallen = slope_db.double().cumsum(0)
+    after = torch.cummax(level + fallen, dim=0).values - fallen
+    before = torch.cummax((level - fallen).flip(0), dim=0).values.flip(0) + fallen
+    return torch.maximum(after, before).to(loudness_db)

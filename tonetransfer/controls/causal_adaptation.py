@@ -1,0 +1,187 @@
+"""A player's controls made playable for an instrument while they come in: what :mod:`.adaptation` does with a whole recording.
+
+Nothing of what comes later is known, so octave and dynamics are estimated as the player goes on, from what was played up to now:
+
+* The octave is decided by the first note and reconsidered, by the median of the last half minute, whenever a note begins; never within
+  a note, but for its first 50 ms, in which a tracker may still hear the attack.
+* Dynamics are mapped by quantiles, as for recordings, but of a running histogram of note loudness with a memory of half a minute. It starts
+  out as the instrument's own distribution, put where `loudest_db` says, and the player's notes take its place within some seconds.
+* A note ends when the sound stops being periodic; from there, and wherever the player's sound falls faster, it sinks as the instrument's
+  own notes do and keeps its pitch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from ..audio.loudness import FLOOR_DB
+from ..audio.units import hz_to_midi
+from ..pitch.tracking import VOICED_OFF, VOICED_ON
+from .adaptation import GRACE_FRAMES
+from .causal_extraction import Heard
+from .dynamics import QUANTILES, map_levels
+from .profile import Target
+from .release import FASTEST_DB_PER_S, SLOWEST_DB_PER_S
+
+USUAL_LOUDEST_DB = -16.0  # of a player at a microphone that is set well
+MEMORY_S = 30.0
+PRIOR_S = 2.0  # what the assumption about the player's dynamics weighs
+FAINTEST_NOTE_DB = -75.0  # a live input hums and hisses more than a recording's rests do
+START_BELOW_DB, STAY_BELOW_DB = 40.0, 50.0  # re the loud notes, as for recordings
+OTHER_OCTAVE_SEMITONES = 7.5  # from the instrument's mean, before another octave is taken than the one that is played
+LEAP_SEMITONES = 1.0
+FALLING_DB = 2.0  # per frame: a sound that dies away; its last periods are often taken for a subharmonic
+UNSURE_FRAMES = 5  # at the beginning of a note
+BIN_DB = 1.0
+RENEW_FRAMES = 10  # of notes, after which the mapping of loudness is drawn anew
+MAP_MOVES = 0.2  # share of the way to the new one in each frame: no steps
+
+
+class Asked(NamedTuple):
+    """One frame of what the instrument is to play."""
+
+    f0_hz: float
+    loudness_db: float
+    is_note: bool
+
+
+class Adapter:
+    """Frame by frame, what a player does to what an instrument is asked for.
+
+    Parameters
+    ----------
+    target : Target
+    frame_rate : float, > 0 [Hz]
+    transpose : float [semitones] or "auto"
+    loudness_db : float
+        Added to what is asked.
+    loudest_db : float or None
+        How loud the player's loud notes are; None: learned as they come.
+    fit : bool
+        False: octave, dynamics and sounds between notes stay the player's.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        frame_rate: float,
+        *,
+        transpose: float | Literal["auto"] = "auto",
+        loudness_db: float = 0.0,
+        loudest_db: float | None = None,
+        fit: bool = True,
+    ) -> None:
+        self.frame_rate, self.transpose, self.loudness_db, self.loudest_db = frame_rate, transpose, loudness_db, loudest_db
+        self.fit = fit and target.quantiles is not None
+        self.target = target
+        self._edges = np.arange(-120.0, 1.0, BIN_DB)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the player."""
+        loudest = USUAL_LOUDEST_DB if self.loudest_db is None else self.loudest_db
+        self._counts = np.zeros(len(self._edges) - 1)
+        if self.target.quantiles is not None:
+            usual = (self.target.quantiles - self.target.quantiles[-1]).numpy() + loudest
+            self._counts += np.histogram(np.clip(usual, -119.0, -1.0), self._edges)[0] * (PRIOR_S * self.frame_rate / len(usual))
+        self._map: np.ndarray | None = None  # (n_edges,), dB: where each level goes
+        self._note_frames = 0
+        self._renew(self.target.quantiles)
+        self._midi_counts = np.zeros(128)
+        self._frames_played = 0  # of this note
+        self.semitones = 0.0 if self.transpose == "auto" else float(self.transpose)
+        self._octave_known = False
+        self._playing, self._frames_since = False, GRACE_FRAMES + 1
+        self._f0_hz, self._heard_hz, self._heard_db = 0.0, 0.0, FLOOR_DB
+        self._level_db = FLOOR_DB
+
+    def frame(self, heard: Heard, quantiles: torch.Tensor | None = None, release_db_per_s: float | None = None) -> Asked:
+        """What the instrument is to play in the next frame.
+
+        Parameters
+        ----------
+        heard : Heard
+        quantiles : Tensor [shape=(13,)] or None, dB
+        release_db_per_s : float or None
+            Of the instrument while it changes; None: the target's.
+        """
+        was_playing, leap = self._playing, self._leaps(heard.f0_hz)
+        self._playing = self._is_note(heard, leap)
+        self._heard_hz, self._heard_db = heard.f0_hz, heard.loudness_db
+        if self._playing:
+            self._learn(heard)
+            self._note_frames += 1
+            if self._note_frames % RENEW_FRAMES == 0:
+                self._renew(self.target.quantiles if quantiles is None else quantiles)
+        if not self.fit:
+            level = heard.loudness_db + self.loudness_db if heard.loudness_db > FLOOR_DB else FLOOR_DB
+            return Asked(heard.f0_hz * 2.0 ** (self.semitones / 12.0), level, self._playing)
+        self._frames_played = 0 if not was_playing or leap else self._frames_played + 1
+        if self._playing and self._frames_played <= UNSURE_FRAMES:
+            self._choose_octave()
+        self._frames_since = 0 if self._playing else self._frames_since + 1
+        if self._playing or not self._f0_hz:
+            self._f0_hz = heard.f0_hz * 2.0 ** (self.semitones / 12.0)
+        rate = self.target.release_db_per_s if release_db_per_s is None else release_db_per_s
+        sinking = self._level_db - min(max(rate, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / self.frame_rate
+        mapped = FLOOR_DB
+        if self._frames_since <= GRACE_FRAMES and heard.loudness_db > FLOOR_DB:
+            mapped = self._mapped(heard.loudness_db)
+            mapped = mapped if self._playing else min(mapped, self._level_db)
+        self._level_db = max(mapped, sinking, FLOOR_DB)
+        asked = self._level_db + self.loudness_db if self._level_db > FLOOR_DB else FLOOR_DB
+        return Asked(self._f0_hz, asked, self._playing)
+
+    def _leaps(self, f0_hz: float) -> bool:
+        return self._heard_hz > 0.0 and abs(12.0 * math.log2(f0_hz / self._heard_hz)) > LEAP_SEMITONES
+
+    def _is_note(self, heard: Heard, leap: bool) -> bool:
+        """Whether a note goes on; or, after a rest or a leap, begins: no note does while the sound dies away."""
+        goes_on = self._playing and not leap
+        if not goes_on and heard.loudness_db < self._heard_db - FALLING_DB:
+            return False
+        periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if goes_on else (VOICED_ON, START_BELOW_DB)
+        return heard.periodicity >= periodicity and heard.loudness_db > max(FAINTEST_NOTE_DB, self._loud_db - below)
+
+    def _learn(self, heard: Heard) -> None:
+        kept = 1.0 - 1.0 / (MEMORY_S * self.frame_rate)
+        if self.loudest_db is None:
+            self._counts *= kept
+            self._counts[int(min(max((heard.loudness_db + 120.0) / BIN_DB, 0.0), len(self._counts) - 1))] += 1.0
+        self._midi_counts *= kept
+        self._midi_counts[int(min(max(hz_to_midi(heard.f0_hz) + 0.5, 0.0), 127.0))] += 1.0
+
+    def _choose_octave(self) -> None:
+        if self.transpose != "auto":
+            return
+        total = np.cumsum(self._midi_counts)
+        away = self.target.mean_midi - float(np.searchsorted(total, 0.5 * total[-1]))
+        if not self._octave_known or abs(away - self.semitones) > OTHER_OCTAVE_SEMITONES:
+            self.semitones = 12.0 * round(away / 12.0)
+            self._octave_known = True
+
+    def _quantiles(self) -> np.ndarray:
+        """Of the loudness of the player's notes, (13,)."""
+        if self.loudest_db is not None and self.target.quantiles is not None:
+            return (self.target.quantiles - self.target.quantiles[-1]).numpy() + self.loudest_db
+        total = np.concatenate([[0.0], np.cumsum(self._counts)])
+        return np.interp(np.array(QUANTILES) * total[-1], total, self._edges) if total[-1] else np.full(len(QUANTILES), USUAL_LOUDEST_DB)
+
+    def _renew(self, quantiles: torch.Tensor | None) -> None:
+        """Draw the mapping of loudness from what is known of the player now."""
+        played = self._quantiles()
+        self._loud_db = float(played[-1])
+        if quantiles is not None:
+            self._wanted_map = map_levels(self._edges, played, quantiles.double().numpy())
+            self._map = self._wanted_map.copy() if self._map is None else self._map
+
+    def _mapped(self, loudness_db: float) -> float:
+        assert self._map is not None
+        self._map += MAP_MOVES * (self._wanted_map - self._map)
+        place = min(max((loudness_db + 120.0) / BIN_DB, 0.0), len(self._map) - 1.001)
+        left = int(place)
+        return float(self._map[left] + (place - left) * (self._map[left + 1] - self._map[left]))

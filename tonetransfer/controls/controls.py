@@ -1,0 +1,313 @@
+"""What the player does: f0, periodicity and loudness on the model's grid."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..audio.files import LongAudio, check_audio
+from ..audio.frames import FrameGrid
+from ..audio.loudness import LOUDNESS_VERSION, loudness_db
+from ..audio.units import hz_to_midi, midi_to_hz
+from ..errors import ControlsError, SettingsError
+from ..pitch.estimators import DEFAULT_TRACKER
+from ..pitch.tracking import VOICED_OFF, VOICED_ON, hysteresis, place_f0, track_f0
+from .autotune import CHROMATIC, find_scale, nearest_in_scale
+
+FORMAT = "tonetransfer-controls"
+FORMAT_VERSION = 1
+FAINTEST_NOTE_DB = -90.0
+SLOW_S = 0.17  # the median over one period of a vibrato is its centre, and it does not blur the step to the next note
+FASTEST_SEMITONES = 1.0  # further from the centre is another note, not vibrato
+HOLD_SEMITONES = 0.65  # how far a note may drift before it is another one
+FIELDS = ("f0_hz", "periodicity", "loudness_db")
+
+
+@dataclass(frozen=True)
+class Controls:
+    """A performance without its timbre.
+
+    Tensors are never edited in place; every method returns new controls. NumPy arrays are accepted and copied.
+
+    Parameters
+    ----------
+    f0_hz : Tensor [shape=(..., n_frames)], > 0, finite
+        Fundamental frequency; held or interpolated where nothing is played.
+    periodicity : Tensor [shape=(..., n_frames)], in [0, 1]
+        How much to believe f0.
+    loudness_db : Tensor [shape=(..., n_frames)], dB re full scale
+        A-weighted, as :func:`tonetransfer.audio.loudness.loudness_db` defines it.
+    grid : FrameGrid
+        The clock of the frames.
+
+    Raises
+    ------
+    ControlsError
+        Shapes differ, there is no frame, or a value is outside its range.
+    """
+
+    f0_hz: torch.Tensor
+    periodicity: torch.Tensor
+    loudness_db: torch.Tensor
+    grid: FrameGrid = FrameGrid()
+
+    def __post_init__(self) -> None:
+        for name in FIELDS:
+            object.__setattr__(self, name, _as_values(name, getattr(self, name)))
+        shapes = {name: tuple(getattr(self, name).shape) for name in FIELDS}
+        if len(set(shapes.values())) > 1:
+            raise ControlsError(f"controls have the shapes {shapes}; all three must be equal: cut or resample them alike")
+        if not self.f0_hz.dim() or not self.f0_hz.shape[-1]:
+            raise ControlsError(f"controls have the shape {shapes['f0_hz']}; (..., n_frames) with at least one frame is wanted")
+        if not isinstance(self.grid, FrameGrid):
+            raise ControlsError(f"grid is a {type(self.grid).__name__}; a FrameGrid is wanted: FrameGrid(sample_rate, hop_length)")
+        if float(self.f0_hz.min()) <= 0:
+            raise ControlsError(f"f0_hz falls to {float(self.f0_hz.min()):g}; positive values are wanted: hold the last f0 through silence")
+        lowest, highest = float(self.periodicity.min()), float(self.periodicity.max())
+        if lowest < 0 or highest > 1:
+            raise ControlsError(f"periodicity runs from {lowest:g} to {highest:g}; it must stay in [0, 1]: clip it")
+
+    @property
+    def n_frames(self) -> int:
+        return self.f0_hz.shape[-1]
+
+    @property
+    def n_samples(self) -> int:
+        """Samples that the frames span at the grid's rate."""
+        return self.grid.n_samples(self.n_frames)
+
+    def transpose(self, semitones: float) -> Controls:
+        """The same performance `semitones` higher."""
+        return replace(self, f0_hz=self.f0_hz * 2.0 ** (float(semitones) / 12.0))
+
+    def shift_loudness(self, db: float) -> Controls:
+        """The same performance `db` louder."""
+        return replace(self, loudness_db=self.loudness_db + float(db))
+
+    def slice(self, start_s: float, end_s: float) -> Controls:
+        """The frames from `start_s` to before `end_s` [s]; what lies outside the performance is left out.
+
+        Raises
+        ------
+        ControlsError
+            No frame lies between.
+        """
+        first = max(0, round(start_s * self.grid.frame_rate))
+        last = min(self.n_frames, round(end_s * self.grid.frame_rate))
+        if first >= last:
+            duration_s = self.n_frames / self.grid.frame_rate
+            raise ControlsError(f"no frame lies from {start_s:g} to {end_s:g} s; ask for a part of the {duration_s:.2f} s there are")
+        return replace(self, **{name: getattr(self, name)[..., first:last] for name in FIELDS})
+
+    def resample(self, grid: FrameGrid) -> Controls:
+        """The same performance on another clock; f0 in log-frequency and without gliding through leaps."""
+        if grid == self.grid:
+            return self
+        n_frames = max(1, round(self.n_frames / self.grid.frame_rate * grid.frame_rate))
+        times = self.grid.times(self.n_frames)
+        return Controls(
+            _by_row(lambda row: place_f0(row, self.grid.frame_rate, grid, n_frames), self.f0_hz),
+            _by_row(lambda row: grid.place(times, row, n_frames), self.periodicity),
+            _by_row(lambda row: grid.place(times, row, n_frames), self.loudness_db),
+            grid,
+        )
+
+    def autotune(self, strength: float, scale: str = CHROMATIC) -> Controls:
+        """Pull the pitch towards the notes of a scale in equal temperament (A4 = 440 Hz).
+
+        Notes are moved by `strength` of what they are out of tune; what is fast in them, vibrato and inflection, is kept
+        by 1 - strength^2, so that a vibrato is nearly whole at 0.5 and gone at 1. If the whole performance is tuned higher
+        or lower than 440 Hz, every note is taken to the semitone it means, not to the one it happens to be nearest to.
+
+        Parameters
+        ----------
+        strength : float, in [0, 1]
+        scale : str
+            As :func:`tonetransfer.controls.autotune.find_scale` reads it: "chromatic" (every semitone), "C major", "A blues" ... A note
+            that the scale lacks goes to the nearest that it has, of two equally near to the lower.
+
+        Raises
+        ------
+        ControlsError
+            `strength` is outside.
+        SettingsError
+            There is no such scale.
+        """
+        degrees = find_scale(scale)
+        if not 0.0 <= strength <= 1.0:
+            raise ControlsError(f"autotune strength is {strength}; a number from 0 (off) to 1 (every note exactly in tune) is wanted")
+        if strength == 0.0:
+            return self
+        played = self.note_frames().reshape(-1, self.n_frames).numpy()
+        midi = hz_to_midi(self.f0_hz.detach().double().cpu()).reshape(-1, self.n_frames).numpy()
+        tuned = np.stack([_tuned(row, mask, strength, self.grid.frame_rate, degrees) for row, mask in zip(midi, played, strict=True)])
+        return replace(self, f0_hz=torch.from_numpy(midi_to_hz(tuned)).reshape(self.f0_hz.shape))
+
+    def note_frames(self) -> torch.Tensor:
+        """Where a note sounds: periodic by hysteresis, and not more than 40 dB below the loud parts.
+
+        A note starts where periodicity reaches 0.75 within 40 dB of the loudness that 5 % of the frames exceed, and lasts
+        while periodicity stays over 0.55 within 50 dB of it. Gain and transposition do not change the result; below
+        -90 dB nothing is a note.
+
+        Returns
+        -------
+        Tensor [shape=(..., n_frames)], bool
+        """
+        rows = []
+        for periodicity, loudness in zip(*(_rows(getattr(self, name)) for name in ("periodicity", "loudness_db")), strict=True):
+            below = float(np.percentile(loudness, 95.0)) - loudness
+            start = (periodicity >= VOICED_ON) & (below <= 40.0) & (loudness > FAINTEST_NOTE_DB)
+            last = (periodicity >= VOICED_OFF) & (below <= 50.0) & (loudness > FAINTEST_NOTE_DB)
+            rows.append(hysteresis(start, last))
+        return torch.from_numpy(np.stack(rows)).reshape(self.f0_hz.shape)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write to an .npz file that NumPy can open and edit.
+
+        It holds `f0_hz`, `periodicity`, `loudness_db`, and as scalars `sample_rate`, `hop_length`, `format`,
+        `format_version` and `loudness_version`.
+
+        Raises
+        ------
+        ControlsError
+            The file exists and `overwrite` is False, or it cannot be written.
+        """
+        path = Path(path)
+        if path.exists() and not overwrite:
+            raise ControlsError(f"{path} exists; a new file is wanted: choose another name, or allow it to be replaced")
+        part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part")
+        arrays: dict[str, Any] = {name: getattr(self, name).detach().cpu().numpy() for name in FIELDS}
+        try:
+            with open(part, "wb") as file:
+                np.savez_compressed(
+                    file,
+                    **arrays,
+                    sample_rate=self.grid.sample_rate,
+                    hop_length=self.grid.hop_length,
+                    format=FORMAT,
+                    format_version=FORMAT_VERSION,
+                    loudness_version=LOUDNESS_VERSION,
+                )
+            os.replace(part, path)
+        except OSError as error:
+            raise ControlsError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Controls:
+        """Read what :meth:`save` wrote, edited or not.
+
+        Raises
+        ------
+        ControlsError
+            The file is missing, damaged, foreign, of another version, or holds illegal values.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ControlsError(f"{path} is not a file; saved controls (.npz) are wanted: make them with analyze --save")
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                stored = {name: archive[name] for name in archive.files}
+        except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+            raise ControlsError(f"{path} cannot be read as controls; an .npz made by analyze --save is wanted: make it again") from error
+        if str(stored.get("format")) != FORMAT:
+            raise ControlsError(f"{path} is an .npz, but holds no controls; one made by analyze --save is wanted")
+        versions = {"format_version": FORMAT_VERSION, "loudness_version": LOUDNESS_VERSION}
+        for name, wanted in versions.items():
+            if name not in stored or stored[name].item() != wanted:
+                raise ControlsError(f"{path} has {name} {stored.get(name)}, this program {wanted}: analyze the recording again")
+        if missing := [name for name in (*FIELDS, "sample_rate", "hop_length") if name not in stored]:
+            raise ControlsError(f"{path} lacks {', '.join(missing)}; keep all entries when editing")
+        try:
+            grid = FrameGrid(int(stored["sample_rate"].item()), int(stored["hop_length"].item()))
+            return cls(stored["f0_hz"], stored["periodicity"], stored["loudness_db"], grid)
+        except (ControlsError, SettingsError, ValueError, TypeError) as error:
+            raise ControlsError(f"{path}: {error}") from error
+
+
+def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> Controls:
+    """What is played in a recording.
+
+    Parameters
+    ----------
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)], in [-1, 1]
+        At ``grid.sample_rate``.
+    grid : FrameGrid
+    tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
+
+    Returns
+    -------
+    Controls
+        With ``grid.n_frames(n_samples)`` frames.
+
+    Raises
+    ------
+    AudioError, InstrumentError
+        The audio is not audio; there is no such tracker.
+    """
+    samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, grid.sample_rate)
+    level = torch.no_grad()(loudness_db)
+    if isinstance(samples, LongAudio):  # one after the other: what either holds is then not held twice
+        return Controls(*track_f0(samples, grid.sample_rate, grid, tracker=tracker), level(samples, grid), grid)
+    with ThreadPoolExecutor(1) as worker:
+        loudness = worker.submit(level, samples, grid)
+        return Controls(*track_f0(samples, grid.sample_rate, grid, tracker=tracker), loudness.result(), grid)
+
+
+def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: float, degrees: tuple[int, ...]) -> np.ndarray:
+    """Pitch (n_frames,) [MIDI], pulled towards whole numbers in a scale; see :meth:`Controls.autotune`."""
+    width = 2 * round(0.5 * SLOW_S * frame_rate) + 1
+    from scipy.ndimage import median_filter
+
+    slow = median_filter(midi, width, mode="nearest")
+    slow = np.where(np.abs(midi - slow) > FASTEST_SEMITONES, median_filter(midi, 5, mode="nearest"), slow)
+    offset = common_offset(slow[played]) or 0.0
+    target = np.empty_like(slow)
+    note = np.round(slow[0] - offset)
+    for t, value in enumerate(slow - offset):
+        if abs(value - note) > HOLD_SEMITONES:
+            note = np.round(value)
+        target[t] = note
+    target = nearest_in_scale(target, degrees)
+    return slow + strength * (target - slow) + (1.0 - strength**2) * (midi - slow)
+
+
+def common_offset(midi: np.ndarray) -> float | None:
+    """How far notes (n,) lie above the semitones of A4 = 440 Hz in common [semitones], in (-0.5, 0.5]; None if they do not agree."""
+    if not len(midi):
+        return None
+    direction = np.exp(2j * np.pi * midi).mean()
+    return float(np.angle(direction) / (2.0 * np.pi)) if abs(direction) > 0.5 else None
+
+
+def _rows(values: torch.Tensor) -> np.ndarray:
+    """(..., n_frames) as (n_rows, n_frames), float64."""
+    return values.detach().cpu().double().reshape(-1, values.shape[-1]).numpy()
+
+
+def _by_row(function: Callable[[np.ndarray], np.ndarray], values: torch.Tensor) -> torch.Tensor:
+    changed = np.stack([function(row) for row in _rows(values)])
+    return torch.from_numpy(changed).reshape(*values.shape[:-1], -1)
+
+
+def _as_values(name: str, values: Any) -> torch.Tensor:
+    try:
+        tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float32))
+        tensor = tensor.to(torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ControlsError(f"{name} is a {type(values).__name__}; a Tensor or array of numbers is wanted") from error
+    if not bool(torch.isfinite(tensor).all()):
+        raise ControlsError(f"{name} has values that are not finite; numbers are wanted in every frame: interpolate or hold them")
+    return tensor

@@ -1,0 +1,32 @@
+"""Timbre, range, dynamics and release of an instrument: what a performance is adapted to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .release import USUAL_DB_PER_S
+
+
+@dataclass(frozen=True)
+class Target:
+    """Who plays, and what is known of how it is played.
+
+    Parameters
+    ----------
+    z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
+    quantiles : Tensor [shape=(13,)] or None, dB
+        Of the loudness of its notes; None: nothing is known, nothing can be fitted.
+    mean_midi, lowest_midi, highest_midi : float
+        Of its notes.
+    release_db_per_s : float
+        How fast its notes sink when they have ended.
+    """
+
+    z: torch.Tensor
+    quantiles: torch.Tensor | None = None
+    mean_midi: float = 69.0
+    lowest_midi: float = 0.0
+    highest_midi: float = 127.0
+    release_db_per_s: float = USUAL_DB_PER_S

@@ -1,0 +1,105 @@
+"""How a note dies away: an instrument's own release in place of the player's.
+
+A clarinet's note is gone when the breath stops, a violin's string rings on. Where a note ends is the player's; how it then sinks belongs
+to the instrument, and is one number: over the sampled instruments of a soundfont loudness falls along a straight line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..audio.loudness import FLOOR_DB
+
+GENTLE_DB_PER_S = 80.0  # a fall that is slower is a diminuendo, or the decay of a string that nobody damps
+DEPTH_DB = 15.0  # a fall that ends sooner is an accent
+GONE_DB, DEEP_DB = -60.0, 30.0  # re full scale, and below where it began: nothing but the end of a note falls so far so fast
+RISE_DB, RISE_FRAMES = 6.0, 10  # or another note begins
+SLOWEST_DB_PER_S, FASTEST_DB_PER_S = 100.0, 2000.0  # the slowest is steeper than a gentle fall, so that it is found again
+USUAL_DB_PER_S = 330.0  # median of the bundled instruments
+MEASURED_DB = (3.0, 23.0)  # below where the fall began
+
+
+def find_releases(loudness_db: torch.Tensor, frame_rate: float) -> list[tuple[int, int]]:
+    """Where notes end.
+
+    Parameters
+    ----------
+    loudness_db : Tensor [shape=(n_frames,)], dB
+    frame_rate : float, > 0 [Hz]
+
+    Returns
+    -------
+    list of (first, last)
+        The last frame of a note before it falls, and the one before the next note rises.
+    """
+    level = loudness_db.double().tolist()
+    gentle = GENTLE_DB_PER_S / frame_rate
+    found: list[tuple[int, int]] = []
+    top = lowest = 0  # `top`: where a line of the gentle slope touches the curve from above
+
+    def end(rising: bool) -> None:
+        depth = level[top] - level[lowest]
+        if depth >= DEPTH_DB and (level[lowest] <= GONE_DB or depth >= DEEP_DB or rising):
+            found.append((top, lowest))
+
+    for t, value in enumerate(level):
+        if value >= level[top] - gentle * (t - top):
+            if lowest > top:
+                end(t - lowest <= RISE_FRAMES and value >= level[lowest] + RISE_DB)
+            top = lowest = t
+        elif value <= level[lowest]:
+            lowest = t
+        elif value > level[lowest] + RISE_DB:
+            end(t - lowest <= RISE_FRAMES)
+            top = lowest = t
+    if lowest > top:
+        end(False)
+    return found
+
+
+def release_rate(loudness_db: torch.Tensor, frame_rate: float) -> float | None:
+    """How fast notes sink when they have ended [dB/s], the median over all ends of notes; None if there is no end to measure.
+
+    Parameters
+    ----------
+    loudness_db : Tensor [shape=(n_frames,)], dB
+    frame_rate : float, > 0 [Hz]
+    """
+    rates = []
+    for first, last in find_releases(loudness_db, frame_rate):
+        below = float(loudness_db[first]) - loudness_db[first : last + 1].numpy()
+        begin, finish = (int(np.argmax(below >= depth)) for depth in MEASURED_DB)
+        if below[finish] >= MEASURED_DB[1] and finish > begin:
+            rates.append(float(below[finish] - below[begin]) * frame_rate / (finish - begin))
+        elif below[finish] >= MEASURED_DB[1]:
+            rates.append(FASTEST_DB_PER_S)
+    return float(np.clip(np.median(rates), SLOWEST_DB_PER_S, FASTEST_DB_PER_S)) if rates else None
+
+
+def with_release(
+    loudness_db: torch.Tensor, rate_db_per_s: float, frame_rate: float, releases: Sequence[tuple[int, int]] | None = None
+) -> torch.Tensor:
+    """Loudness with the ends of notes sinking at an instrument's own rate; idempotent.
+
+    Parameters
+    ----------
+    loudness_db : Tensor [shape=(n_frames,)], dB
+    rate_db_per_s : float
+        Taken as 100 to 2000.
+    frame_rate : float, > 0 [Hz]
+    releases : sequence of (first, last) or None
+        What :func:`find_releases` says, if it is known.
+
+    Returns
+    -------
+    Tensor [shape=(n_frames,)], dB, >= -120 where it was changed
+    """
+    result = loudness_db.clone()
+    step = min(max(rate_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / frame_rate
+    for first, last in find_releases(loudness_db, frame_rate) if releases is None else releases:
+        sunk = step * torch.arange(1, last - first + 1, dtype=loudness_db.dtype)
+        result[first + 1 : last + 1] = (loudness_db[first] - sunk).clamp(min=FLOOR_DB)
+    return result

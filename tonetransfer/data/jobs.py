@@ -1,0 +1,118 @@
+"""Who does the work: this machine's processes, or a cluster that is there already. Jobs are independent of each other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from ..errors import MissingDependencyError, SettingsError
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+ENGINES = ("local", "dask")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_jobs(
+    function: Callable[[Job], Done], jobs: Sequence[Job], *, engine: str = "local", workers: int = 1, scheduler: str | None = None
+) -> Iterator[Done]:
+    """Call a function with each of some jobs.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module; it is found by its name where it runs.
+    jobs : sequence
+        That can be pickled.
+    engine : str
+        "local": processes of this machine. "dask": a Dask cluster; tonetransfer must be installed on its workers, and they must see the
+        same folders.
+    workers : int, > 0
+        Processes; not used with `scheduler`.
+    scheduler : str or None
+        Address of a running Dask scheduler, such as ``tcp://host:8786``; None: a cluster of processes on this machine.
+
+    Yields
+    ------
+    What the function returns, as it is done
+
+    Raises
+    ------
+    SettingsError, MissingDependencyError
+        There is no such engine; its package is not installed; a worker was lost. What the function raises comes out as it is.
+    """
+    if engine not in ENGINES:
+        raise SettingsError(f"there is no engine {engine!r}; choose one of {', '.join(ENGINES)}")
+    if scheduler and engine != "dask":
+        raise SettingsError(f"--scheduler names a Dask cluster, but the engine is {engine}; add --engine dask")
+    if engine == "dask":
+        yield from _on_dask(function, jobs, workers, scheduler)
+    elif min(workers, len(jobs)) <= 1:
+        for job in jobs:
+            yield function(job)
+    else:
+        yield from _in_processes(function, jobs, min(workers, len(jobs)))
+
+
+def _in_processes(function: Callable[[Job], Done], jobs: Sequence[Job], workers: int) -> Iterator[Done]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+        futures = [pool.submit(function, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise SettingsError(
+                "a worker process was ended from outside, most likely because memory ran out; what was done is kept: "
+                "give the same command again with fewer --workers"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not go on in secret."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _on_dask(function: Callable[[Job], Done], jobs: Sequence[Job], workers: int, scheduler: str | None) -> Iterator[Done]:
+    try:
+        from dask import distributed
+    except ImportError:
+        raise MissingDependencyError("the engine dask needs Dask: pip install 'tonetransfer[dask]'") from None
+    cluster: Any = None
+    try:
+        if scheduler is None:
+            cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        try:
+            client = distributed.Client(scheduler or cluster, timeout="20s")
+        except OSError as error:
+            raise SettingsError(f"no Dask scheduler answers at {scheduler} ({error}); one like tcp://host:8786 is wanted") from error
+        with client:
+            futures = client.map(function, jobs, pure=False)
+            try:
+                for future in distributed.as_completed(futures):
+                    yield future.result()
+            except distributed.KilledWorker:
+                raise SettingsError("Dask lost worker after worker at the same file; most likely they want more memory") from None
+    finally:
+        if cluster is not None:
+            cluster.close()

@@ -1,0 +1,326 @@
+"""Recordings in, a prepared dataset out (:mod:`tonetransfer.data.dataset`).
+
+Each file is one job that depends on nothing but its content, the settings and the versions of the features, and leaves one thing behind: a
+group of the dataset, or a note of why there is none. Either appears whole, under a name made of what it depends on. So a file that was done
+is never done again, whoever did it; a run that was killed is gone on with; and the result is the same on one core, on many, and on a
+cluster. The index is made from what is there when all is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..audio.files import stream_audio
+from ..audio.frames import FrameGrid
+from ..errors import AudioError, SettingsError
+from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
+from ..threads import one_thread
+from .dataset import GROUPS, INDEX, PARTIAL, Prepared, RecordingWriter, recording_facts, recording_key, stored_track, write_index
+from .jobs import run_jobs
+from .scan import Skipped, Source, check_found, find_sources, nothing_found, short_reason
+from .screening import DOUBTS, STRETCH_S, Suitability, listen
+from .splits import Candidate, hold_out
+
+SKIPPED = "skipped"  # folder of the notes on files that were not taken
+LOCK = "prepare.lock"
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to be prepared, and all that the result depends on."""
+
+    path: Path
+    sha256: str
+    key: str
+    out: Path
+    grid: FrameGrid
+    tracker: str
+    force: bool
+
+
+def prepare(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    grid: FrameGrid | None = None,
+    tracker: str = DEFAULT_TRACKER,
+    licence: str | None = None,
+    force: bool = False,
+    overwrite: bool = False,
+    engine: str = "local",
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Make a dataset of a folder of recordings, or go on with one, or add what is new.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Recordings of one instrument: any mixture of formats, rates, channels and lengths, in folders or not. Nothing in it is changed.
+    out : str or Path
+        Of the dataset.
+    grid : FrameGrid or None
+        Of the model that is to be trained; None: the bundled model's.
+    tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
+    licence : str or None
+        Whose the recordings are and what may be done with them; goes with the weights. None: as it was, or not stated.
+    force : bool
+        Take recordings, too, that seem to be too short, spoken, polyphonic or without pitch.
+    overwrite : bool
+        Let another folder's dataset be replaced; groups that are not used any more are removed.
+    engine, workers, scheduler
+        See :func:`tonetransfer.data.jobs.run_jobs`.
+    progress : callable or None
+        Told of the seconds of audio that are done and that are to be done.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    SettingsError
+        Nothing in the folder can be used; the message says what is there. Or there is no room, or `out` is something else.
+    """
+    folder, out, grid = Path(folder), _check_out(out, folder), grid or FrameGrid()
+    find_tracker(tracker)
+    settings = {"sample_rate": grid.sample_rate, "hop_length": grid.hop_length, "tracker": tracker}
+    sources, skipped = find_sources(folder, without=out)
+    check_found(folder, sources, skipped)
+    before = _read_old(out, grid)
+    if before and not overwrite and not {one["sha256"] for one in before["sources"]} & {one.sha256 for one in sources}:
+        raise SettingsError(f"{out} holds another dataset, not of {folder}; choose another place, or replace it with --overwrite")
+    keys = {one.sha256: recording_key(one.sha256, settings) for one in sources}
+    with _alone(out), _told_plainly(out):
+        jobs = [
+            (one, Job(one.path, one.sha256, keys[one.sha256], out, grid, tracker, force))
+            for one in sources
+            if not _is_done(out, keys[one.sha256], force)
+        ]
+        _work(jobs, engine, workers, scheduler, progress)
+        content, candidates = _gather(out, sources, skipped, keys, force)
+        if not candidates:
+            raise SettingsError(nothing_found(folder, _skips(content), usable=True))
+        content |= {"settings": settings | {"force": force}, "licence": licence or (before or {}).get("licence", NOT_STATED)}
+        recordings = hold_out(candidates, grid, lambda key: stored_track(out, key, "loudness_db"))
+        if _differs(before, content, [asdict(one) for one in recordings]):
+            write_index(out, content, recordings)
+        if overwrite:
+            _remove_unused(out, set(keys.values()))
+    return Prepared(out, grid)
+
+
+def prepare_file(job: Job) -> str:
+    """Do one file; returns its hash. This is what an engine runs."""
+    with one_thread():
+        try:
+            kind, reason = _prepare(job)
+        except AudioError as error:
+            kind, reason = "unreadable", short_reason(error, job.path)
+        if kind:
+            _write_note(job, kind, reason)
+    return job.sha256
+
+
+def _prepare(job: Job) -> tuple[str, str]:
+    """Write a file's group, or say why not: kind and reason, both empty if it was written."""
+    grid, peak, n_samples = job.grid, 0.0, 0
+    for piece in stream_audio(job.path, grid.sample_rate, grid.n_samples(round(STRETCH_S * grid.frame_rate))):
+        peak, n_samples = max(peak, float(piece.abs().max())), n_samples + len(piece)
+    judged = Suitability()
+    writer = RecordingWriter(job.out, job.key, grid, n_samples=grid.n_samples(grid.n_frames(n_samples)), peak=peak)
+    try:
+        for heard in listen(job.path, grid, job.tracker):
+            judged = judged.add(heard)
+            writer.write(heard.audio, heard.controls)
+        kind, reason = judged.objection() or ("", "")
+        if kind and not (job.force and kind in DOUBTS):
+            return kind, reason
+        facts = {"sha256": job.sha256, "seconds": round(judged.seconds, 4), "note_seconds": round(judged.note_seconds, 2)}
+        writer.finish(facts | {"doubt": kind, "doubt_reason": reason})
+        return "", ""
+    finally:
+        writer.abandon()
+
+
+def _write_note(job: Job, kind: str, reason: str) -> None:
+    place = job.out / SKIPPED / f"{job.key}.json"
+    part = place.with_name(f"{job.key}.{secrets.token_hex(4)}{PARTIAL}")
+    part.write_text(json.dumps({"kind": kind, "reason": reason}, indent=1), encoding="utf-8")
+    os.replace(part, place)
+
+
+def _read_note(out: Path, key: str) -> dict[str, str] | None:
+    try:
+        return dict(json.loads((out / SKIPPED / f"{key}.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _is_done(out: Path, key: str, force: bool) -> bool:
+    note = _read_note(out, key)
+    return recording_facts(out, key) is not None or (note is not None and not (force and note["kind"] in DOUBTS))
+
+
+def _work(
+    jobs: list[tuple[Source, Job]], engine: str, workers: int, scheduler: str | None, progress: Callable[[int, int], None] | None
+) -> None:
+    """Do the jobs, the longest first, so that no core waits for one at the end."""
+    jobs = sorted(jobs, key=lambda pair: (-pair[0].seconds, pair[0].name))
+    seconds = {job.sha256: source.seconds for source, job in jobs}
+    done, total = 0.0, sum(seconds.values())
+    for sha256 in run_jobs(prepare_file, [job for _, job in jobs], engine=engine, workers=workers, scheduler=scheduler) if jobs else ():
+        done += seconds[sha256]
+        if progress:
+            progress(round(done), max(round(total), 1))
+
+
+def _gather(
+    out: Path, sources: list[Source], skipped: list[Skipped], keys: dict[str, str], force: bool
+) -> tuple[dict[str, Any], list[Candidate]]:
+    """What the index says of sources and of files that are left out, and the recordings to be assigned to splits."""
+    candidates: list[Candidate] = []
+    taken: list[dict[str, Any]] = []
+    skipped = list(skipped)
+    first_of: dict[str, str] = {}
+    for one in sources:
+        facts, note = recording_facts(out, keys[one.sha256]), _read_note(out, keys[one.sha256])
+        if facts is None and note is None:
+            raise SettingsError(f"{one.name} was worked on, but {out} does not show it; the workers of a cluster must see the same folders")
+        if facts is None or (facts["doubt"] and not force):
+            kind, reason = (facts["doubt"], facts["doubt_reason"]) if facts else (note["kind"], note["reason"])  # type: ignore[index]
+            skipped.append(Skipped(one.name, kind, reason))
+        elif facts["audio_sha256"] in first_of:
+            skipped.append(Skipped(one.name, "duplicate", f"the same sound as {first_of[facts['audio_sha256']]}, in another file"))
+        else:
+            first_of[facts["audio_sha256"]] = one.name
+            origin = {"sample_rate_hz": one.facts.sample_rate, "channels": one.facts.n_channels, "coding": one.facts.coding}
+            told = {name: facts[name] for name in ("sha256", "seconds", "note_seconds", "audio_sha256", "doubt")}
+            taken.append({"name": one.name, **told, **origin})
+            candidates.append(Candidate(one.name, one.sha256, keys[one.sha256], facts["n_frames"]))
+    return {"sources": taken, "skipped": [asdict(one) for one in sorted(skipped, key=lambda one: one.name)]}, candidates
+
+
+def _skips(content: dict[str, Any]) -> list[Skipped]:
+    return [Skipped(**one) for one in content["skipped"]]
+
+
+def _differs(before: dict[str, Any] | None, content: dict[str, Any], recordings: list[dict[str, Any]]) -> bool:
+    wanted = json.loads(json.dumps({**content, "recordings": recordings}))
+    return before is None or any(before.get(name) != value for name, value in wanted.items())
+
+
+def _check_out(out: str | Path, folder: Path) -> Path:
+    """The place of the dataset, made if it is not there."""
+    if "://" in str(out):
+        raise SettingsError(f"{out} is a URL; prepare into a folder, and copy it there when it is done: training reads it from either")
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise SettingsError(f"{out} is a file; a folder for the dataset is wanted: choose another name")
+    if out.resolve() == folder.resolve():
+        raise SettingsError(f"{out} is the folder of recordings itself; choose another place for the dataset")
+    ours = out.is_dir() and ((out / GROUPS).is_dir() or (out / INDEX).exists())
+    if out.is_dir() and not ours and any(out.iterdir()):
+        raise SettingsError(f"{out} holds other things already; an empty or a new folder is wanted, or a dataset to go on with")
+    return out
+
+
+def _read_old(out: Path, grid: FrameGrid) -> dict[str, Any] | None:
+    """The index that is there already, if it is one of this version."""
+    try:
+        return Prepared(out, grid).manifest
+    except SettingsError:
+        return None
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Folders in their places, nobody else at work in them, and none of the pieces that a killed run left."""
+    for place in (out / GROUPS, out / SKIPPED):
+        place.mkdir(parents=True, exist_ok=True)
+    with open(out / LOCK, "w", encoding="utf-8") as lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of by the system, however the process ends
+        except ImportError:
+            pass  # no such lock on Windows
+        except OSError:
+            raise SettingsError(f"{out} is being prepared by another process; wait for it, or choose another place") from None
+        _remove_parts(out)
+        try:
+            yield
+        finally:
+            _remove_parts(out)
+            with contextlib.suppress(OSError):
+                (out / LOCK).unlink()
+
+
+@contextlib.contextmanager
+def _told_plainly(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SettingsError("interrupted; what is done is kept: give the same command again to go on") from None
+    except OSError as error:
+        what = f"{out} cannot be written ({error.strerror or error})"
+        raise SettingsError(f"{what}; what is done is kept: make room, and give the same command again") from error
+
+
+def _remove_parts(out: Path) -> None:
+    for place in (out, out / GROUPS, out / SKIPPED):
+        for part in place.glob(f"*{PARTIAL}"):
+            shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+def _remove_unused(out: Path, keys: set[str]) -> None:
+    for group in (out / GROUPS).iterdir():
+        if group.name not in keys:
+            shutil.rmtree(group, ignore_errors=True)
+    for note in (out / SKIPPED).iterdir():
+        if note.stem not in keys:
+            note.unlink(missing_ok=True)
+
+
+def summarize(prepared: Prepared) -> dict[str, Any]:
+    """A dataset in numbers, for the command line."""
+    rate, skipped = prepared.grid.frame_rate, prepared.manifest["skipped"]
+    minutes = {name: sum(one.n_frames for one in prepared.split(name)) / rate / 60.0 for name in ("train", "validation")}
+    return {
+        "out": prepared.folder,
+        "recordings": len(prepared.manifest["sources"]),
+        "minutes": prepared.minutes,
+        "note_minutes": sum(one["note_seconds"] for one in prepared.manifest["sources"]) / 60.0,
+        "train_minutes": minutes["train"],
+        "validation_minutes": minutes["validation"],
+        "skipped_files": len(skipped),
+        "skipped_by_kind": dict(sorted(Counter(one["kind"] for one in skipped).items())),
+        "skipped": skipped,
+        "licence": prepared.manifest["licence"],
+    }
+
+
+def report_lines(result: dict[str, Any]) -> list[str]:
+    """What :func:`summarize` says, for people."""
+    lines = [
+        f"{result['out']}: {result['recordings']} recordings, {result['minutes']:.1f} minutes, {result['note_minutes']:.1f} of them notes",
+        f"to train on {result['train_minutes']:.1f} minutes, held out for validation {result['validation_minutes']:.1f}",
+    ]
+    if not result["validation_minutes"]:
+        lines.append("nothing is held out: a single short recording; add another, and training can say when it has learned enough")
+    lines += [f"skipped {one['name']}: {one['reason']}" for one in result["skipped"]]
+    if any(one["kind"] in DOUBTS for one in result["skipped"]):
+        lines.append("files that were skipped for what is in them can be taken with --force")
+    return lines

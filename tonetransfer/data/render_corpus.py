@@ -1,0 +1,295 @@
+"""Training audio: the same performances on many instruments, from soundfonts and from folders of single notes.
+
+What is rendered, from where and how far each instrument reaches stands in a YAML file (``configs/corpus.yaml``). The result is
+a folder a timbre, with a FLAC and an NPZ (``f0_hz``, ``voiced``, on the frame grid) a performance, and one ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..audio.files import save_audio
+from ..audio.frames import FrameGrid
+from ..audio.units import db_to_amplitude, midi_to_hz
+from ..errors import SettingsError
+from ..pitch.f0_refinement import refine_f0
+from .brightness import tilt
+from .composition import Performance
+from .corpus_config import Score, Timbre, chosen, entry, load_config, score_seed, scores, voices
+from .sample_folder import NoteFolder
+from .soundfont import SoundFont, find_soundfont
+
+PEAK = 0.7  # of every rendering
+GRID = FrameGrid()
+AS_RECORDED_DB = -8.0  # how hard the notes of a soundfont were played when it was recorded: between mf and f
+GONE_DB = -65.0  # re full scale: a tail has ended
+TAIL_DB = -40.0  # below the loudest of its note: a tail has ended
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to render: a score on a voice of a timbre."""
+
+    name: str
+    timbre: Timbre
+    channel: int
+    slope: float
+    origin: Path
+    score: Score
+    out: Path
+
+
+def list_timbres(config: Path) -> dict[str, dict[str, Any]]:
+    """Every timbre that a configuration renders, variants included, with what the manifest says of it."""
+    described = load_config(config)
+    return {name: entry(described, name, timbre) for name, timbre, _ in voices(described)}
+
+
+def render_corpus(
+    config: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    split: Literal["train", "test"] = "train",
+    soundfont: Path | None = None,
+    soundfont_folders: Sequence[Path] = (),
+    samples: Path | None = None,
+    only: Iterable[str] | None = None,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Render a corpus.
+
+    What exists already is kept, so an interrupted run is resumed by running it again; several runs into one folder add up. After a
+    change of the configuration's slopes or sources, or of this package, render into a new folder.
+
+    Parameters
+    ----------
+    config : Path
+    out : Path
+        Folder of the corpus.
+    seed : int, 0 to 999999
+        Another seed, other performances.
+    split : "train" or "test"
+        No performance of one is in the other, whatever the seeds.
+    soundfont : Path or None
+        Instead of looking for the file that the configuration names.
+    soundfont_folders : sequence of Path
+        Where to look for it before the system's folders.
+    samples : Path or None
+        Folder that the configuration's note folders lie in; without it their timbres are left out.
+    only : names of timbres or None
+        None renders all.
+    workers : int
+        Processes.
+    progress : callable (done, total) or None
+
+    Returns
+    -------
+    Path
+        The manifest.
+
+    Raises
+    ------
+    SettingsError
+        The configuration, the seed or the split is not usable.
+    InstrumentError
+        `only` names a timbre that the configuration does not have, or a folder holds no usable notes.
+    MissingDependencyError
+        FluidSynth or the soundfont is missing.
+    """
+    described = load_config(config)
+    if split not in ("train", "test"):
+        raise SettingsError(f"split is {split!r}; train or test is wanted")
+    parts = chosen(list(voices(described)), only, samples)
+    font = None
+    if any(timbre.program is not None for _, timbre, _ in parts):
+        font = Path(soundfont) if soundfont else find_soundfont(described.soundfont, soundfont_folders)
+    jobs = []
+    for name, timbre, channel in parts:
+        origin = Path(samples or ".") / timbre.folder if timbre.folder else font or Path(described.soundfont)
+        for score in scores(described, timbre, channel, split=split, seed=seed):
+            jobs.append(Job(name, timbre, channel, described.slope(timbre), origin, score, Path(out)))
+    files = _run(jobs, workers, progress)
+    entries = {name: entry(described, name, timbre) for name, timbre, _ in parts}
+    return _write_manifest(Path(out), entries, files, seed=seed, split=split)
+
+
+def render_parallel(
+    config: Path,
+    out: Path,
+    *,
+    soundfont: str | Path = "fluid",
+    soundfont_folders: Sequence[Path] = (),
+    seed: int = 0,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Render the test set in which every instrument plays the same performances, and one reference each that differs.
+
+    The configuration's own font is rendered as for training. Any other is an outside source and stays as it is: no tilt.
+
+    Parameters
+    ----------
+    config, out : Path
+    soundfont : str or Path
+        A name that the configuration knows (``fluid``, ``generaluser``), or a file.
+    soundfont_folders, seed, workers, progress
+        As for :func:`render_corpus`.
+
+    Returns
+    -------
+    Path
+        The manifest; its performances are ``parallel-*`` and ``reference``.
+    """
+    described = load_config(config)
+    test = described.parallel
+    file = test.soundfonts.get(str(soundfont), str(soundfont))
+    outside = Path(file).name != described.soundfont
+    origin = find_soundfont(file, soundfont_folders)
+    pieces = [Score(f"parallel-{n}", score_seed("parallel", seed, n), *test.range, test.duration_s) for n in range(test.performances)]
+    pieces.append(Score("reference", score_seed("reference", seed, 0), *test.range, test.reference_duration_s))
+    timbres = {name: described.timbres[name] for name in test.instruments}
+    jobs = [
+        Job(name, timbre, 0, 0.0 if outside else described.slope(timbre), origin, score, Path(out))
+        for name, timbre in timbres.items()
+        for score in pieces
+    ]
+    files = _run(jobs, workers, progress)
+    source = described.source_of_font(file)
+    entries = {name: {**entry(described, name, timbre), **source.model_dump()} for name, timbre in timbres.items()}
+    return _write_manifest(Path(out), entries, files, seed=seed, split="parallel")
+
+
+def _run(jobs: list[Job], workers: int, progress: Callable[[int, int], None] | None) -> list[dict[str, Any]]:
+    """Render every job and describe its file."""
+    done: list[dict[str, Any]] = []
+
+    def note(file: dict[str, Any]) -> None:
+        done.append(file)
+        if progress:
+            progress(len(done), len(jobs))
+
+    if workers <= 1 or len(jobs) < 2:
+        for job in jobs:
+            note(_render_job(job))
+        return done
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for file in pool.map(_render_job, jobs, chunksize=4):
+            note(file)
+    return done
+
+
+def _render_job(job: Job) -> dict[str, Any]:
+    """Render one file unless it exists; describe it."""
+    sound = job.out / job.name / f"{job.score.id}.flac"
+    label = sound.with_suffix(".npz")
+    if not (sound.exists() and label.exists()):
+        sound.parent.mkdir(parents=True, exist_ok=True)
+        audio, f0_hz, voiced = render_performance(job.score.compose(), job.timbre, job.origin, channel=job.channel, slope=job.slope)
+        with open(part := label.with_suffix(".npz.part"), "wb") as file:
+            np.savez_compressed(file, f0_hz=f0_hz, voiced=voiced)
+        os.replace(part, label)
+        save_audio(sound, audio, GRID.sample_rate, overwrite=True)
+    with np.load(label) as stored:
+        heard = stored["f0_hz"][stored["voiced"]]
+    f0_range = [round(float(heard.min()), 2), round(float(heard.max()), 2)] if len(heard) else None
+    return {
+        "timbre": job.name,
+        "performance": job.score.id,
+        "seconds": job.score.duration_s,
+        "lowest_f0_hz": f0_range and f0_range[0],
+        "highest_f0_hz": f0_range and f0_range[1],
+        "sha256": hashlib.sha256(sound.read_bytes()).hexdigest(),
+    }
+
+
+def render_performance(
+    performance: Performance, timbre: Timbre, origin: Path, *, channel: int = 0, slope: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Play a performance on a timbre.
+
+    Parameters
+    ----------
+    performance : Performance
+    timbre : Timbre
+    origin : Path
+        The soundfont or the folder of notes.
+    channel : int
+        0 left, 1 right. Never their mean: they are two microphones.
+    slope : float [dB per octave and dB]
+        How much brighter louder playing is; see :mod:`tonetransfer.data.brightness`.
+
+    Returns
+    -------
+    audio : ndarray [shape=(n_samples,), float32], peak 0.7
+    f0_hz : ndarray [shape=(n_frames,), float32], > 0
+    voiced : ndarray [shape=(n_frames,), bool]
+        A note is held or its tail still sounds.
+    """
+    if timbre.folder is None:
+        assert timbre.program is not None  # the configuration is checked
+        audio = _soundfont(origin).render(performance, program=timbre.program, bank=timbre.bank)[channel]
+        recorded_db = np.full(performance.n_frames, AS_RECORDED_DB)
+    else:
+        audio, recorded_db = _note_folder(origin, timbre.files).render(performance)
+    nominal_hz = midi_to_hz(performance.midi_curve())
+    gain = np.interp(np.arange(len(audio)) / GRID.hop_length, np.arange(performance.n_frames), db_to_amplitude(performance.expression_db))
+    audio = tilt(audio * gain, performance.intensity_db() - recorded_db, nominal_hz, slope, GRID)
+    audio = (audio * (PEAK / max(float(np.abs(audio).max()), 1e-6))).astype(np.float32)
+    return audio, refine_f0(audio, nominal_hz, GRID), _voiced(audio, performance)
+
+
+def _voiced(audio: np.ndarray, performance: Performance) -> np.ndarray:
+    """Frames in which a note or its tail sounds, (n_frames,)."""
+    power = (audio.reshape(performance.n_frames, -1).astype(np.float64) ** 2).mean(axis=1)
+    level_db = 10.0 * np.log10(np.convolve(power, np.ones(3) / 3.0, mode="same") + 1e-12)
+    index = performance.note_index()
+    loudest = np.array([level_db[index == which].max() for which in range(len(performance.notes))])
+    started = np.arange(performance.n_frames) >= performance.notes[0].start
+    decaying = level_db > loudest[index] + TAIL_DB
+    return started & (level_db > GONE_DB) & (performance.sounding() | decaying)
+
+
+@lru_cache(maxsize=2)
+def _soundfont(path: Path) -> SoundFont:
+    return SoundFont(path, sample_rate=GRID.sample_rate)
+
+
+@lru_cache(maxsize=2)
+def _note_folder(path: Path, files: str) -> NoteFolder:
+    return NoteFolder(path, files=files, sample_rate=GRID.sample_rate)
+
+
+def _write_manifest(out: Path, entries: dict[str, Any], files: list[dict[str, Any]], *, seed: int, split: str) -> Path:
+    """Write the manifest, adding to the one that is there."""
+    path = out / "manifest.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"timbres": {}, "files": []}
+    fresh = {(file["timbre"], file["performance"]) for file in files}
+    kept = [file for file in known["files"] if (file["timbre"], file["performance"]) not in fresh]
+    manifest = {
+        "seed": seed,
+        "split": split,
+        "version": version("tonetransfer"),
+        "sample_rate": GRID.sample_rate,
+        "hop_length": GRID.hop_length,
+        "timbres": {**known["timbres"], **entries},
+        "files": sorted([*kept, *files], key=lambda file: (file["timbre"], file["performance"])),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".json.part")
+    part.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    os.replace(part, path)
+    return path

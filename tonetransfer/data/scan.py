@@ -1,0 +1,152 @@
+"""Which recordings a folder holds, and what else lies in it.
+
+A file is a recording if it can be opened as one, whatever its name ends in. Everything that is left out is named with a reason, so that "no
+data" is never all that somebody is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..audio.files import SoundFacts, sound_facts
+from ..errors import AudioError, SettingsError
+
+WANTED = "WAV, FLAC, OGG, MP3 or AIFF recordings of one instrument that plays one note at a time"
+SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".snd")
+FOREIGN_ENDINGS = (".m4a", ".aac", ".mp4", ".m4b", ".wma", ".mov", ".mkv", ".webm", ".ape", ".wv", ".amr", ".avi")  # sound, not read here
+BLOCK = 1 << 20  # bytes
+NAMED = 5  # reasons in an error; more is a list, not a message
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording: its path below the folder with slashes, where it is, the hash of its content, and what its header says."""
+
+    name: str
+    path: Path
+    sha256: str
+    facts: SoundFacts
+
+    @property
+    def seconds(self) -> float:
+        return self.facts.n_samples / self.facts.sample_rate
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is left out: `kind` is one word (not_sound, unreadable, duplicate, ...), `reason` says it to people."""
+
+    name: str
+    kind: str
+    reason: str
+
+
+def find_sources(folder: str | Path, *, without: Path | None = None) -> tuple[list[Source], list[Skipped]]:
+    """All recordings of a folder and of the folders in it, in the order of their names.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Or a single file.
+    without : Path or None
+        A folder that is not looked into: where results go.
+
+    Returns
+    -------
+    sources : list of Source
+        No two with the same content.
+    skipped : list of Skipped
+        Hidden files, whose names begin with a dot, are not mentioned.
+
+    Raises
+    ------
+    SettingsError
+        There is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise SettingsError(f"{folder} does not exist; a folder of recordings is wanted: check the name")
+    sources: list[Source] = []
+    skipped: list[Skipped] = []
+    first_of: dict[str, str] = {}
+    for path in _files(folder, without):
+        name = path.relative_to(folder).as_posix() if folder.is_dir() else path.name
+        try:
+            source = Source(name, path, hash_file(path), sound_facts(path))
+        except (AudioError, OSError) as error:
+            skipped.append(_not_a_recording(name, path, error))
+            continue
+        if source.sha256 in first_of:
+            skipped.append(Skipped(name, "duplicate", f"the same file as {first_of[source.sha256]}"))
+        else:
+            first_of[source.sha256] = name
+            sources.append(source)
+    return sources, skipped
+
+
+def check_found(folder: str | Path, sources: list[Source], skipped: list[Skipped]) -> None:
+    """Raise a SettingsError that says what was found and what was wanted, if there is no recording."""
+    if not sources:
+        raise SettingsError(nothing_found(folder, skipped))
+
+
+def nothing_found(folder: str | Path, skipped: list[Skipped], *, usable: bool = False) -> str:
+    """One line on a folder that holds nothing to work on: what there is, what was wanted, what to do."""
+    what = "recording that can be used" if usable else "recording"
+    if not skipped:
+        return f"{folder} is empty: no {what} was found; {WANTED} are wanted: put them there, or check the name"
+    endings = Counter(Path(one.name).suffix.lower() or "no ending" for one in skipped)
+    found = ", ".join(f"{count} x {ending}" for ending, count in endings.most_common(8))
+    reasons = "; ".join(f"{one.name}: {one.reason}" for one in _telling(skipped)[:NAMED])
+    more = f"; and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
+    return f"{folder} holds no {what} among its {len(skipped)} files ({found}); {WANTED} are wanted. {reasons}{more}"
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files(folder: Path, without: Path | None) -> Iterator[Path]:
+    if folder.is_file():
+        yield folder
+        return
+    left_out = without.resolve() if without else None
+    found = []
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        folders[:] = [name for name in folders if not name.startswith(".") and (here / name).resolve() != left_out]
+        found += [here / name for name in files if not name.startswith(".")]
+    yield from sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _not_a_recording(name: str, path: Path, error: Exception) -> Skipped:
+    ending = path.suffix.lower()
+    if ending in FOREIGN_ENDINGS:
+        convert = f"ffmpeg -i {path.name} {path.stem}.wav"
+        return Skipped(name, "unreadable", f"{ending} is not read here; convert it: {convert}")
+    if isinstance(error, OSError):
+        return Skipped(name, "unreadable", f"cannot be opened ({error.strerror or error})")
+    if ending in SOUND_ENDINGS:
+        return Skipped(name, "unreadable", short_reason(error, path))
+    return Skipped(name, "not_sound", "not a sound file")
+
+
+def short_reason(error: Exception, path: Path) -> str:
+    """What an error says of a file, without the path that it begins with."""
+    text = str(error)
+    return text[len(str(path)) :].lstrip(" :") if text.startswith(str(path)) else text
+
+
+def _telling(skipped: list[Skipped]) -> list[Skipped]:
+    """Those first that somebody will have meant to be recordings."""
+    return sorted(skipped, key=lambda one: one.kind == "not_sound")

@@ -1,0 +1,218 @@
+"""Play a performance on a soundfont: the few calls of libfluidsynth that this takes, in float and without effects."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from ctypes import c_char_p, c_double, c_float, c_int, c_void_p
+from ctypes.util import find_library
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import MissingDependencyError
+from .composition import FRAME_RATE, Performance
+
+SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/soundfonts", "/opt/homebrew/share/soundfonts")
+BUFFER_LENGTH = 64  # samples; FluidSynth lets events take effect at the borders of its own buffers of 64
+BEND_RANGE = 12  # semitones
+CHANNELS = 4  # successive notes take turns, so that a note's tail keeps its own bend while the next note sounds
+EXPRESSION = 11  # controller number
+FADE_BUFFERS = 60  # 80 ms
+GAIN = 0.4
+
+_SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
+    "new_fluid_settings": (c_void_p, []),
+    "delete_fluid_settings": (None, [c_void_p]),
+    "fluid_settings_setnum": (c_int, [c_void_p, c_char_p, c_double]),
+    "fluid_settings_setint": (c_int, [c_void_p, c_char_p, c_int]),
+    "new_fluid_synth": (c_void_p, [c_void_p]),
+    "delete_fluid_synth": (None, [c_void_p]),
+    "fluid_synth_sfload": (c_int, [c_void_p, c_char_p, c_int]),
+    "fluid_synth_set_interp_method": (c_int, [c_void_p, c_int, c_int]),
+    "fluid_synth_program_select": (c_int, [c_void_p, c_int, c_int, c_int, c_int]),
+    "fluid_synth_pitch_wheel_sens": (c_int, [c_void_p, c_int, c_int]),
+    "fluid_synth_pitch_bend": (c_int, [c_void_p, c_int, c_int]),
+    "fluid_synth_cc": (c_int, [c_void_p, c_int, c_int, c_int]),
+    "fluid_synth_noteon": (c_int, [c_void_p, c_int, c_int, c_int]),
+    "fluid_synth_noteoff": (c_int, [c_void_p, c_int, c_int]),
+    "fluid_synth_get_sfont_by_id": (c_void_p, [c_void_p, c_int]),
+    "fluid_synth_add_sfont": (c_int, [c_void_p, c_void_p]),
+    "fluid_synth_remove_sfont": (c_int, [c_void_p, c_void_p]),
+    "fluid_synth_write_float": (c_int, [c_void_p, c_int, c_void_p, c_int, c_int, c_void_p, c_int, c_int]),
+    "fluid_set_log_function": (c_void_p, [c_int, c_void_p, c_void_p]),
+}
+
+
+@lru_cache(maxsize=1)
+def load_fluidsynth() -> ctypes.CDLL:
+    """The FluidSynth library, with the signatures of the calls that are used here.
+
+    Raises
+    ------
+    MissingDependencyError
+        When it is not installed.
+    """
+    name = find_library("fluidsynth") or find_library("libfluidsynth-3")
+    if name is None:
+        raise MissingDependencyError(
+            "rendering from a soundfont needs FluidSynth, which is not installed; "
+            "install it with `apt install libfluidsynth3` or `brew install fluid-synth`"
+        )
+    library = ctypes.CDLL(name)
+    for function, (result, arguments) in _SIGNATURES.items():
+        getattr(library, function).restype = result
+        getattr(library, function).argtypes = arguments
+    for level in range(5):  # panic to debug: our own errors say what is needed
+        library.fluid_set_log_function(level, None, None)
+    return library
+
+
+def find_soundfont(name: str, folders: Iterable[Path | str] = ()) -> Path:
+    """Where a soundfont lies: a path as it is; else `folders`, ``$TONETRANSFER_SOUNDFONTS``, the system's folders.
+
+    Raises
+    ------
+    MissingDependencyError
+        When no such file is found.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    from_environment = [folder for folder in os.environ.get("TONETRANSFER_SOUNDFONTS", "").split(os.pathsep) if folder]
+    places = [Path(folder) for folder in (*folders, *from_environment, *SOUNDFONT_FOLDERS)]
+    for place in places:
+        for candidate in (place, place / name):
+            if candidate.is_file() and candidate.name == Path(name).name:
+                return candidate
+    raise MissingDependencyError(
+        f"no soundfont {name} in {', '.join(map(str, places))}; install it (`apt install fluid-soundfont-gm` holds FluidR3_GM.sf2) "
+        "or name its folder in $TONETRANSFER_SOUNDFONTS"
+    )
+
+
+class SoundFont:
+    """A soundfont, opened in a synthesizer of its own.
+
+    Parameters
+    ----------
+    path : Path
+    sample_rate : int [Hz]
+
+    Raises
+    ------
+    MissingDependencyError
+        When FluidSynth is missing or does not read the file.
+    """
+
+    def __init__(self, path: Path, *, sample_rate: int = 48000) -> None:
+        self.path, self.sample_rate = Path(path), sample_rate
+        self._library = fluid = load_fluidsynth()
+        self._settings = fluid.new_fluid_settings()
+        fluid.fluid_settings_setnum(self._settings, b"synth.sample-rate", float(sample_rate))
+        fluid.fluid_settings_setnum(self._settings, b"synth.gain", GAIN)
+        for effect in (b"synth.reverb.active", b"synth.chorus.active"):
+            fluid.fluid_settings_setint(self._settings, effect, 0)
+        self._synth = fluid.new_fluid_synth(self._settings)
+        font = fluid.fluid_synth_sfload(self._synth, os.fsencode(path), 1)
+        if font < 0:
+            raise MissingDependencyError(f"FluidSynth cannot read the soundfont {path}; give an .sf2 or .sf3 file")
+        self._font = fluid.fluid_synth_get_sfont_by_id(self._synth, font)
+
+    def __del__(self) -> None:
+        if getattr(self, "_synth", None):
+            self._library.delete_fluid_synth(self._synth)
+            self._library.delete_fluid_settings(self._settings)
+
+    def render(self, performance: Performance, *, program: int, bank: int = 0) -> np.ndarray:
+        """Notes, velocities and bends on one preset; expression is left to the caller.
+
+        General MIDI's expression (CC 11) is a plain gain in 127 steps. Applied afterwards it is exact and free of steps.
+
+        Parameters
+        ----------
+        performance : Performance
+        program, bank : int
+            The preset; a preset that the font does not hold raises MissingDependencyError.
+
+        Returns
+        -------
+        ndarray [shape=(2, n_samples), float32]
+            Left and right, ``n_samples = duration * sample_rate``.
+        """
+        self._prepare(program, bank)
+        n_samples = round(performance.duration_s * self.sample_rate)
+        audio = np.zeros((2, n_samples), dtype=np.float32)
+        index, bends = _bends(performance, self.sample_rate, n_samples)
+        events = _events(performance, index)
+        wheel = dict.fromkeys(range(CHANNELS), 8192)
+        for buffer, (note, bend) in enumerate(zip(index, bends, strict=True)):
+            self._bend(max(note, 0) % CHANNELS, bend, wheel)
+            for call, arguments in events.get(buffer, ()):
+                getattr(self._library, call)(self._synth, *arguments)
+            self._write(audio, buffer * BUFFER_LENGTH)
+        return audio
+
+    def _prepare(self, program: int, bank: int) -> None:
+        """A new synthesizer around the loaded font, with the preset on every channel that is used.
+
+        A used one, reset, starts its voices from what the previous ones left: the sound would depend on what was rendered before.
+        """
+        fluid, used = self._library, self._synth
+        fluid.fluid_synth_remove_sfont(used, self._font)
+        self._synth = fluid.new_fluid_synth(self._settings)
+        number = fluid.fluid_synth_add_sfont(self._synth, self._font)
+        fluid.delete_fluid_synth(used)
+        for channel in range(CHANNELS):
+            if fluid.fluid_synth_program_select(self._synth, channel, number, bank, program) < 0:
+                raise MissingDependencyError(f"{self.path.name} holds no preset {program} in bank {bank}; choose one that it lists")
+            fluid.fluid_synth_pitch_wheel_sens(self._synth, channel, BEND_RANGE)
+        fluid.fluid_synth_set_interp_method(self._synth, -1, 7)  # seventh order, the best it has
+
+    def _bend(self, channel: int, bend: float, wheel: dict[int, int]) -> None:
+        value = min(max(round(8192 + 8192 * bend / BEND_RANGE), 0), 16383)
+        if wheel[channel] != value:
+            self._library.fluid_synth_pitch_bend(self._synth, channel, value)
+            wheel[channel] = value
+
+    def _write(self, audio: np.ndarray, offset: int) -> None:
+        """One buffer of sound into both channels of `audio`, from sample `offset` on."""
+        length = min(BUFFER_LENGTH, audio.shape[1] - offset)
+        left, right = (row.ctypes.data_as(ctypes.POINTER(c_float)) for row in audio)
+        self._library.fluid_synth_write_float(self._synth, length, left, offset, 1, right, offset, 1)
+
+
+def _bends(performance: Performance, sample_rate: int, n_samples: int) -> tuple[list[int], list[float]]:
+    """Which note sounds in each buffer (-1: none yet), and its bend there [semitones].
+
+    Inside a note the bend is linear between frames; it never mixes two notes' bends.
+    """
+    n_buffers = -(-n_samples // BUFFER_LENGTH)
+    position = np.arange(n_buffers) * BUFFER_LENGTH * FRAME_RATE / sample_rate
+    frame = np.minimum(np.floor(position + 1e-9).astype(int), performance.n_frames - 1)
+    held, following = performance.note_index(), np.minimum(frame + 1, performance.n_frames - 1)
+    following = np.where(held[following] == held[frame], following, frame)
+    bend, u = performance.bend_semitones, position - frame
+    index = np.where(frame < performance.notes[0].start, -1, held[frame])
+    return index.tolist(), (bend[frame] * (1 - u) + bend[following] * u).tolist()
+
+
+def _events(performance: Performance, index: list[int]) -> dict[int, list[tuple[str, tuple[int, ...]]]]:
+    """Calls to make before each buffer: notes on and off, and the last note's tail faded once the next one sounds.
+
+    A player of one note at a time does not hold a tail under the next note; pads and plucked strings of a soundfont do.
+    """
+    events: dict[int, list[tuple[str, tuple[int, ...]]]] = {}
+    starts = [index.index(number) for number in range(len(performance.notes))]
+    for number, note in enumerate(performance.notes):
+        channel = number % CHANNELS
+        events.setdefault(starts[number], []).append(("fluid_synth_cc", (channel, EXPRESSION, 127)))
+        events[starts[number]].append(("fluid_synth_noteon", (channel, note.midi, note.velocity)))
+        until = round(starts[number] + note.length * (len(index) / performance.n_frames))
+        events.setdefault(until, []).append(("fluid_synth_noteoff", (channel, note.midi)))
+        if number + 1 < len(starts):
+            for step in range(1, FADE_BUFFERS + 1):
+                value = round(127 * (1.0 - step / FADE_BUFFERS))
+                events.setdefault(starts[number + 1] + step, []).append(("fluid_synth_cc", (channel, EXPRESSION, value)))
+    return events

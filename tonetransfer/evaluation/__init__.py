@@ -1,0 +1,1 @@
+"""Metrics of transferred sound, and the report of them. Open :mod:`~tonetransfer.evaluation.metrics` first."""

@@ -1,0 +1,296 @@
+"""What a report is about: results, each with the recordings that it is to be compared with, from folders or played now.
+
+Three kinds. :func:`pairs_of_folders`: files of any system, matched by name. :func:`transfers_of_corpus`: a test set that
+``corpus render --split parallel`` made, in which the right answer is known. :func:`transfers_of_recordings`: recordings played on some
+instruments, where it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...audio.files import load_audio, resample
+from ...audio.frames import FrameGrid
+from ...audio.units import db_to_amplitude
+from ...controls.controls import extract
+from ...controls.profile import Target
+from ...errors import SettingsError
+from ...models.timbre_model import TimbreModel
+from ...pipeline.target import find_target
+from ...pipeline.transfer import Arrangement, arrange, play
+from ..compare import Heard, hear
+from ..resynthesis import SOUND_FILES
+
+PEAK = 0.7  # of every reference: what the spectral distances are meant for
+LONGEST_S = 60.0  # of each file
+KEPT = 24  # recordings that are held in memory, since they are met again
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """One result, tracked, and what belongs to it.
+
+    Parameters
+    ----------
+    estimate : Heard
+    reference : Heard or None
+        The right answer, if there is one.
+    source : Heard or None
+        What it was made from.
+    asked : Arrangement or None
+        What the instrument was asked to play, if that is known.
+    highest_hz : float
+        Half of the estimate's own sample rate: above it there can be nothing.
+    """
+
+    estimate: Heard
+    reference: Heard | None = None
+    source: Heard | None = None
+    asked: Arrangement | None = None
+    highest_hz: float = 24000.0
+
+
+@dataclass(frozen=True)
+class Example:
+    """Where one result comes from.
+
+    Parameters
+    ----------
+    name : str
+    group : str
+        What it was made from: examples of one group are not independent.
+    source_name, target : str or None
+        Instruments, where they are known.
+    reference_name : str
+        Examples of the same reference share it.
+    load : callable
+        Gives its :class:`Sounds`; raises an AudioError where a file cannot be used.
+    """
+
+    name: str
+    group: str
+    source_name: str | None
+    target: str | None
+    reference_name: str
+    load: Callable[[], Sounds]
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """Examples, and what to say of them as a whole.
+
+    Parameters
+    ----------
+    kind : str
+        "pairs", "parallel" or "recordings".
+    title : str
+    examples : list of Example
+    left_out : list of str
+        What was there and is not among them, with the reason.
+    """
+
+    kind: str
+    title: str
+    examples: list[Example]
+    left_out: list[str]
+
+
+def pairs_of_folders(reference: Path, estimate: Path, source: Path | None, grid: FrameGrid, *, match_level: bool = False) -> ExampleSet:
+    """Files of two folders, and perhaps of a third, that have the same name.
+
+    Names are compared without their endings and with the folders below the given ones. Files are resampled to the grid's rate, the first
+    minute counts, and reference and estimate are given the same gain, with which the reference peaks at 0.7.
+
+    Parameters
+    ----------
+    reference, estimate : Path
+    source : Path or None
+        What the estimates were made from.
+    grid : FrameGrid
+    match_level : bool
+        Bring each estimate to the mean loudness of its reference's notes: for systems whose level means nothing.
+
+    Raises
+    ------
+    SettingsError
+        Something is no folder, or no name is in both.
+    """
+    files = {role: _sounds_of(folder) for role, folder in (("reference", reference), ("estimate", estimate))}
+    sources = _sounds_of(source) if source else {}
+    names = sorted(set(files["reference"]) & set(files["estimate"]))
+    if not names:
+        there = [next(iter(one), "no sound file") for one in files.values()]
+        raise SettingsError(
+            f"no file of {reference} ({there[0]} ...) has the name of a file of {estimate} ({there[1]} ...); "
+            "name results like their references"
+        )
+    left_out = [f"{path}: no estimate of this name" for name, path in files["reference"].items() if name not in names]
+    left_out += [f"{path}: no reference of this name" for name, path in files["estimate"].items() if name not in names]
+    left_out += [f"{source / name}: no source of this name, shown without one" for name in names if source and name not in sources]
+    left_out += [one for folder in (reference, estimate, source) if folder for one in _doubles(folder)]
+
+    def loader(name: str) -> Callable[[], Sounds]:
+        return lambda: _load_pair(files["reference"][name], files["estimate"][name], sources.get(name), grid, match_level)
+
+    examples = [Example(name, name, None, Path(name).parent.name or None, name, loader(name)) for name in names]
+    return ExampleSet("pairs", f"{estimate.name} against {reference.name}", examples, left_out)
+
+
+def transfers_of_corpus(model: TimbreModel, folder: Path, *, count: int, seed: int = 0, play_seed: int = 0) -> ExampleSet:
+    """Transfers whose right answer is known.
+
+    Parameters
+    ----------
+    model : TimbreModel
+    folder : Path
+        Made by ``corpus render --split parallel``.
+    count : int
+        How many; drawn so that all pairs of instruments, and then all performances, come equally often.
+    seed : int
+        Of the draw.
+    play_seed : int
+        Of the noise in the sound.
+
+    Raises
+    ------
+    SettingsError
+        The folder holds no such test set, or instruments that the model does not have.
+    """
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    performances = sorted(path.stem for path in (folder / names[0]).glob("parallel-*.flac")) if names else []
+    if len(names) < 2 or not performances:
+        raise SettingsError(f"{folder}: holds no test set; make one with `tonetransfer corpus render CONFIG {folder} --split parallel`")
+    targets = {name: find_target(model, model.sample_rate, to=name) for name in names}
+
+    @lru_cache(maxsize=KEPT)
+    def heard(performance: str, name: str) -> Heard:
+        return _hear_file(folder / name / f"{performance}.flac", model.grid)[0]
+
+    def loader(performance: str, one: str, other: str) -> Callable[[], Sounds]:
+        def load() -> Sounds:
+            source = heard(performance, one)
+            estimate, asked = _play(model, source, targets[other], transpose=0.0, seed=play_seed)
+            return Sounds(estimate, heard(performance, other), source, asked, model.sample_rate / 2.0)
+
+        return load
+
+    chosen = balanced_draw(names, performances, count, seed)
+    examples = [
+        Example(f"{p}: {one} to {other}", p, one, other, f"{p}/{other}", loader(p, one, other)) for p, one, other in chosen
+    ]  # in the order of performances, so that recordings are met again while they are held
+    return ExampleSet("parallel", "Transfers against the true performance", examples, [])
+
+
+def transfers_of_recordings(model: TimbreModel, folder: Path, instruments: Iterable[str], *, play_seed: int = 0) -> ExampleSet:
+    """Each recording of a folder played on each instrument, as a user would: octave, dynamics and all are fitted.
+
+    Raises
+    ------
+    SettingsError, InstrumentError
+        The folder holds no recordings; there is no such instrument.
+    """
+    files = _sounds_of(folder)
+    if not files:
+        raise SettingsError(f"{folder}: holds no recordings; put files ending in {', '.join(SOUND_FILES)} there")
+    targets = {model.instrument(name).name: find_target(model, model.sample_rate, to=name) for name in instruments}
+
+    @lru_cache(maxsize=KEPT)
+    def heard(name: str) -> Heard:
+        return _hear_file(files[name], model.grid)[0]
+
+    def loader(name: str, target: Target) -> Callable[[], Sounds]:
+        def load() -> Sounds:
+            estimate, asked = _play(model, heard(name), target, transpose=None, seed=play_seed)
+            return Sounds(estimate, None, heard(name), asked, model.sample_rate / 2.0)
+
+        return load
+
+    examples = [Example(f"{name} on {to}", name, None, to, name, loader(name, target)) for name in files for to, target in targets.items()]
+    return ExampleSet("recordings", f"{folder.name} on {', '.join(targets)}", examples, [])
+
+
+def balanced_draw(names: list[str], performances: list[str], count: int, seed: int) -> list[tuple[str, str, str]]:
+    """Performance, source and target of some transfers, sorted.
+
+    However many are asked for, each instrument is source and target as often as any other, give or take one; once through, all pairs
+    have come equally often, and performances, too.
+    """
+    rng = np.random.default_rng(seed)
+    who, what = [names[k] for k in rng.permutation(len(names))], [performances[k] for k in rng.permutation(len(performances))]
+    steps = 1 + rng.permutation(len(names) - 1)
+    pairs = [(one, who[(k + step) % len(who)]) for step in steps for k, one in enumerate(who)]
+    shift = [k + k // len(who) for k in range(len(pairs))]  # a source meets another performance with each target
+    chosen = [(what[(by + turn) % len(what)], *pair) for turn in range(len(what)) for by, pair in zip(shift, pairs, strict=True)]
+    return sorted(chosen[:count])
+
+
+def _play(model: TimbreModel, source: Heard, target: Target, *, transpose: float | None, seed: int) -> tuple[Heard, Arrangement]:
+    asked = arrange(source.controls, target, transpose="auto" if transpose is None else transpose)
+    sound = torch.cat(list(play(asked, model, target.z, seed=seed)))
+    return Heard(sound, extract(sound, model.grid)), asked
+
+
+def _load_pair(reference: Path, estimate: Path, source: Path | None, grid: FrameGrid, match_level: bool) -> Sounds:
+    (x, gain), (y, rate) = _read(reference, grid), _read_raw(estimate, grid)
+    truth, result = hear(x, grid.sample_rate, grid), hear(y * gain, grid.sample_rate, grid)
+    if match_level:
+        result = _at_level_of(truth, result)
+    return Sounds(result, truth, _hear_file(source, grid)[0] if source else None, None, rate / 2.0)
+
+
+def _at_level_of(reference: Heard, estimate: Heard) -> Heard:
+    levels = [float(one.controls.loudness_db[one.notes].mean()) if bool(one.notes.any()) else None for one in (reference, estimate)]
+    if levels[0] is None or levels[1] is None:
+        return estimate
+    shift_db = levels[0] - levels[1]
+    return Heard(estimate.audio * db_to_amplitude(shift_db), estimate.controls.shift_loudness(shift_db))
+
+
+def _hear_file(path: Path, grid: FrameGrid) -> tuple[Heard, float]:
+    audio, gain = _read(path, grid)
+    return hear(audio, grid.sample_rate, grid), gain
+
+
+def _read(path: Path, grid: FrameGrid) -> tuple[torch.Tensor, float]:
+    """The beginning of a recording with a peak of 0.7, and by what it was multiplied; silence stays as it is."""
+    audio, _ = _read_raw(path, grid)
+    peak = float(audio.abs().max())
+    gain = PEAK / peak if peak > 1e-6 else 1.0
+    return audio * gain, gain
+
+
+def _read_raw(path: Path, grid: FrameGrid) -> tuple[torch.Tensor, int]:
+    """The beginning of a recording at the grid's rate, and its own rate [Hz]."""
+    audio, rate = load_audio(path)
+    audio = audio[: round(LONGEST_S * rate)]
+    return resample(audio, rate, grid.sample_rate), rate
+
+
+def _sounds_of(folder: Path | None) -> dict[str, Path]:
+    """Sound files below a folder, by their names without endings; of several endings the first."""
+    if folder is None or not folder.is_dir():
+        raise SettingsError(f"{folder}: is not a folder; one that holds sound files is wanted")
+    files: dict[str, Path] = {}
+    for path in _files_below(folder):
+        files.setdefault(_name_of(path, folder), path)
+    return files
+
+
+def _doubles(folder: Path) -> list[str]:
+    """Files that have the name of another one, but for the ending."""
+    used = set(_sounds_of(folder).values())
+    return [f"{path}: another file has the same name but for its ending" for path in _files_below(folder) if path not in used]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUND_FILES and path.is_file())
+
+
+def _name_of(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()

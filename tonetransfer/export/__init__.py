@@ -1,0 +1,1 @@
+"""Instruments as TorchScript and ONNX, for other programs. Open :mod:`~tonetransfer.export.export` first."""

@@ -1,0 +1,1 @@
+"""Encoder, decoder and their weights. Open :mod:`~tonetransfer.models.timbre_model` first."""

@@ -1,0 +1,159 @@
+"""Instruments on a model hub: ``hf://owner/repo``, through huggingface_hub (an extra).
+
+Nothing is fetched or sent unless an address is named. Where the hub is and who asks is the business of huggingface_hub (``HF_ENDPOINT``,
+``hf auth login``); what comes is read as any weights file is: safetensors, strictly, never pickle.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import MissingDependencyError, WeightsError
+from .model_card import model_card
+from .weights import load_model, read_notes
+
+SCHEME = "hf://"
+ENDING = ".safetensors"
+ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?P<file>(/[\w.-]+)*/[\w.-]+\.safetensors)?(:(?P<name>[\w@ -]+))?")
+
+
+def is_address(name: object) -> bool:
+    """Whether something names a place on a hub."""
+    return str(name).startswith(SCHEME)
+
+
+def parse_address(address: str) -> tuple[str, str | None, str | None]:
+    """Repository, file in it and instrument in that of ``hf://owner/repo[/FILE.safetensors][:NAME]``; raises WeightsError."""
+    found = ADDRESS.fullmatch(address)
+    if found is None:
+        raise WeightsError(f"{address}: is no address; hf://owner/repo is wanted, or hf://owner/repo/FILE{ENDING} if it holds several")
+    file = found["file"]
+    return found["repo"], file[1:] if file else None, found["name"]
+
+
+def push(path: Path, address: str, *, private: bool = False) -> str:
+    """Put a weights file and its model card into a repository, which is made if it is not there; one commit, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        A weights file; a card beside it (the same name, ``.md``) becomes the repository's page, else one is written from its notes.
+    address : str
+        ``hf://owner/repo``
+    private : bool
+        Of a repository that is made.
+
+    Returns
+    -------
+    str
+        Where it can be seen.
+
+    Raises
+    ------
+    WeightsError
+        The file is no weights file, or the hub does not take it.
+    MissingDependencyError
+    """
+    repo, file, name = parse_address(address)
+    if name:
+        raise WeightsError(f"{address}: a weights file is sent whole; leave out :{name}")
+    load_model(path)
+    hub = _library()
+    card = path.with_suffix(".md")
+    notes = read_notes(path)
+    text = card.read_text(encoding="utf-8") if card.is_file() else model_card(notes["instruments"], notes["notes"])
+    additions = [
+        hub.CommitOperationAdd(file or path.name, str(path)),
+        hub.CommitOperationAdd("README.md", text.encode()),
+    ]
+    with _Told(address, "sent"):
+        api = hub.HfApi(library_name="tonetransfer")
+        api.create_repo(repo, private=private, exist_ok=True)
+        done = api.create_commit(repo, additions, commit_message=f"{path.stem}: an instrument for tonetransfer")
+    return str(done.repo_url)
+
+
+def fetch(address: str) -> Path:
+    """A weights file from a repository, kept in the hub's own cache.
+
+    Raises
+    ------
+    WeightsError
+        There is none, several without a choice, or the hub does not answer.
+    MissingDependencyError
+    """
+    repo, file, _ = parse_address(address)
+    hub = _library()
+    with _Told(address, "fetched"):
+        if file is None:
+            file = _only(address, hub.HfApi(library_name="tonetransfer").list_repo_files(repo))
+        return Path(hub.hf_hub_download(repo, file, library_name="tonetransfer"))
+
+
+def pull(address: str, output: Path | None = None, *, overwrite: bool = False) -> Path:
+    """A weights file from a repository as a file of one's own, checked before it is put in its place; returns its path.
+
+    Raises
+    ------
+    WeightsError
+        As :func:`fetch`; or it is no instrument of this version; or `output` exists.
+    """
+    cached = fetch(address)
+    path = output or Path(cached.name)
+    if path.suffix != ENDING:
+        raise WeightsError(f"{path}: weights are kept in a file ending in {ENDING}; choose such a name")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise WeightsError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+    load_model(cached)
+    try:
+        with open(cached, "rb") as source, tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            shutil.copyfileobj(source, file)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error.strerror}); choose a folder that can") from None
+    return path
+
+
+def _only(address: str, files: list[str]) -> str:
+    """The weights file of a repository that holds one."""
+    found = sorted(file for file in files if file.endswith(ENDING))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise WeightsError(f"{address}: holds no weights file (none of its {len(files)} files ends in {ENDING}); check the address")
+    raise WeightsError(f"{address}: holds {len(found)} weights files; choose one: {', '.join(f'{address}/{file}' for file in found[:5])}")
+
+
+def _library() -> ModuleType:
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise MissingDependencyError(f"{SCHEME} addresses need huggingface_hub; pip install 'tonetransfer[hub]'") from None
+    return huggingface_hub
+
+
+class _Told:
+    """What the hub or the line to it complains of, in one line."""
+
+    def __init__(self, address: str, done: str) -> None:
+        self.address, self.done = address, done
+
+    def __enter__(self) -> None:
+        from huggingface_hub import errors
+
+        self.kinds = (errors.HfHubHTTPError, errors.HFValidationError, errors.EntryNotFoundError, errors.LocalTokenNotFoundError)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        problem = " ".join(str(getattr(error, "server_message", None) or error).split())[:160]
+        if isinstance(error, self.kinds):
+            help_ = "check the address, or log in with `hf auth login`"
+            raise WeightsError(f"{self.address}: was not {self.done} ({problem}); {help_}") from None
+        if isinstance(error, OSError) or (error is not None and kind.__module__.startswith(("httpx", "httpcore", "requests"))):
+            raise WeightsError(f"{self.address}: was not {self.done}: the hub does not answer ({problem}); check the connection") from None

@@ -1,0 +1,273 @@
+"""A whole instrument maker: encoder, decoder and the table of named timbres."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..audio.frames import FrameGrid
+from ..audio.units import db_to_amplitude
+from ..controls.controls import Controls
+from ..controls.dynamics import QUANTILES
+from ..controls.release import USUAL_DB_PER_S
+from ..errors import AudioError, ControlsError, InstrumentError
+from ..synthesis import render as synth
+from ..synthesis.render import PIECE_FRAMES, SynthParams, highest_around
+from ..synthesis.reverb import reverberate, reverberate_stream
+from ..threads import ahead
+from .decoder import Decoder
+from .encoder import TimbreEncoder
+from .note_age_table import note_age
+from .settings import ModelSettings
+
+EXCERPT_SECONDS = 3.0  # what the encoder hears at once
+
+SYNONYMS = {
+    "sax": "alto_sax",
+    "saxophone": "alto_sax",
+    "soprano_saxophone": "soprano_sax",
+    "alto_saxophone": "alto_sax",
+    "tenor_saxophone": "tenor_sax",
+    "baritone_saxophone": "baritone_sax",
+    "bari_sax": "baritone_sax",
+    "french_horn": "horn",
+    "cor_anglais": "english_horn",
+    "double_bass": "contrabass",
+    "upright_bass": "contrabass",
+    "bass": "contrabass",
+    "violoncello": "cello",
+    "fiddle": "violin",
+    "blockflute": "recorder",
+    "panpipe": "pan_flute",
+    "panflute": "pan_flute",
+    "pipe_organ": "organ",
+    "church_organ": "organ",
+    "mouth_organ": "harmonica",
+    "voice": "voice_aah",
+    "choir": "voice_aah",
+    "humming": "voice_ooh",
+}
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What is known of a named timbre.
+
+    Parameters
+    ----------
+    name, family : str
+    lowest_midi, highest_midi, mean_midi : float
+        Range and mean of the notes it was trained on.
+    source, licence : str
+        Whose recordings they are.
+    release_db_per_s : float
+        How fast its notes sink when they have ended.
+    """
+
+    name: str
+    family: str
+    lowest_midi: float
+    highest_midi: float
+    mean_midi: float
+    source: str
+    licence: str
+    release_db_per_s: float = USUAL_DB_PER_S
+
+    def to_dict(self) -> dict[str, str | float]:
+        """Plain mapping, for JSON."""
+        return asdict(self)
+
+
+class TimbreModel(nn.Module):
+    """Encode, decode, render.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+        Plain numbers of it go to the networks.
+    instruments : sequence of Instrument
+        The named timbres; their z and loudness quantiles are buffers of the same order.
+
+    Attributes
+    ----------
+    room : Tensor [shape=(n_taps,)] or None
+        Impulse response, without the direct sound, of the room that a model of one instrument has learned; None: it plays dry.
+    """
+
+    timbres: torch.Tensor
+    quantiles: torch.Tensor
+    room: torch.Tensor | None
+
+    def __init__(self, settings: ModelSettings, instruments: tuple[Instrument, ...] = ()) -> None:
+        super().__init__()
+        self.settings = settings
+        self.instruments = instruments
+        self.grid = FrameGrid(settings.sample_rate, settings.hop_length)
+        self.encoder = TimbreEncoder(settings.sample_rate, settings.hop_length, settings.z_dim, settings.encoder_width)
+        self.decoder = Decoder(settings.z_dim, settings.decoder_width, settings.n_harmonics, settings.n_bands, settings.sample_rate)
+        self.register_buffer("timbres", torch.zeros(len(instruments), settings.z_dim))
+        self.register_buffer("quantiles", torch.zeros(len(instruments), len(QUANTILES)))
+        self.register_buffer("room", None)
+        self.eval()
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio it renders and encodes [Hz]."""
+        return self.grid.sample_rate
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the instruments."""
+        return [instrument.name for instrument in self.instruments]
+
+    def find(self, name: str) -> int:
+        """Row of a named timbre; spaces, capitals and common synonyms are understood.
+
+        Raises
+        ------
+        InstrumentError
+            Names the nearest one.
+        """
+        wanted = "_".join(name.strip().lower().replace("-", " ").replace("_", " ").split())
+        wanted = wanted if wanted in self.names else SYNONYMS.get(wanted, wanted)
+        if wanted in self.names:
+            return self.names.index(wanted)
+        near = difflib.get_close_matches(wanted, [*self.names, *SYNONYMS], n=1, cutoff=0.5)
+        nearest = SYNONYMS.get(near[0], near[0]) if near else ""
+        hint = f"did you mean {nearest}? " if nearest in self.names else ""
+        raise InstrumentError(f"no instrument is called {name!r}; {hint}`tonetransfer instruments` lists all {len(self.names)}")
+
+    def instrument(self, name: str) -> Instrument:
+        """What is known of a named timbre."""
+        return self.instruments[self.find(name)]
+
+    def timbre(self, name: str) -> torch.Tensor:
+        """z of a named timbre, shape (z_dim,)."""
+        return self.timbres[self.find(name)].clone()
+
+    def mix(self, shares: Mapping[str, float]) -> torch.Tensor:
+        """Weighted mean of named timbres, shape (z_dim,). Shares are positive; they are divided by their sum."""
+        total = sum(shares.values())
+        if not shares or any(share < 0 for share in shares.values()) or total <= 0:
+            raise InstrumentError(f"the blend {dict(shares)} has no positive share; wanted for example violin:0.5,flute:0.5")
+        return torch.stack([self.timbre(name) * (share / total) for name, share in shares.items()]).sum(0)
+
+    @torch.no_grad()
+    def encode(self, audio: torch.Tensor | np.ndarray, *, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Timbre of a recording.
+
+        Excerpts of 3 s with half overlap are encoded, and averaged with their loudness as weight; silent ones do not count.
+
+        Parameters
+        ----------
+        audio : Tensor or array [shape=(..., n_samples)], at the model's sample rate
+        weight : Tensor [shape=(n_frames,)] or None, >= 0
+            How much each frame of one recording has to say, for example its note frames: excerpts count by its mean.
+
+        Returns
+        -------
+        Tensor [shape=(..., z_dim)]
+
+        Raises
+        ------
+        AudioError
+            Nothing but silence.
+        """
+        audio = torch.as_tensor(audio, dtype=torch.float32)
+        if audio.dim() > 1:
+            return torch.stack([self.encode(one) for one in audio.flatten(0, -2)]).reshape(*audio.shape[:-1], -1)
+        length = int(EXCERPT_SECONDS * self.sample_rate)
+        if audio.shape[-1] < length:
+            audio = nn.functional.pad(audio, (0, length - audio.shape[-1]))
+        excerpts = audio.unfold(0, length, length // 2)
+        level = 10.0 * torch.log10(excerpts.square().mean(-1).clamp(min=1e-12))
+        if float(level.max()) < -90.0:
+            raise AudioError("the reference is silent; a timbre needs a few seconds of the instrument playing")
+        sounding = level > level.max() - 30.0
+        share = torch.softmax((level[sounding] / 20.0).clamp(min=-6), dim=0)
+        if weight is not None:
+            share = share * (self._mean_over_excerpts(weight, len(excerpts))[sounding] + 1e-3)
+        z = torch.cat([self.encoder(batch) for batch in excerpts[sounding].split(16)])
+        return ((share / share.sum())[:, None] * z).sum(0)
+
+    def _mean_over_excerpts(self, weight: torch.Tensor, count: int) -> torch.Tensor:
+        length = round(EXCERPT_SECONDS * self.grid.frame_rate)
+        missing = length + (count - 1) * (length // 2) - len(weight)
+        return nn.functional.pad(weight.float(), (0, max(missing, 0))).unfold(0, length, length // 2)[:count].mean(-1)
+
+    @torch.no_grad()
+    def decode(self, controls: Controls, z: torch.Tensor) -> SynthParams:
+        """Controls and timbre to synthesizer parameters.
+
+        Parameters
+        ----------
+        controls : Controls, tensors (n_frames,), on the model's grid
+        z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
+
+        Returns
+        -------
+        SynthParams, tensors (n_frames, ...)
+        """
+        pieces = list(self.decode_stream(controls, z))
+        if len(pieces) == 1:
+            return pieces[0]
+        return SynthParams(*(torch.cat([getattr(piece, f.name) for piece in pieces]) for f in fields(SynthParams)))
+
+    @torch.no_grad()
+    def decode_stream(self, controls: Controls, z: torch.Tensor, *, frames_per_piece: int = PIECE_FRAMES) -> Iterator[SynthParams]:
+        """:meth:`decode` in consecutive pieces, so that the parameters of an hour need not be held at once."""
+        self._check(controls, z)
+        highest, n_frames = highest_around(controls.f0_hz), controls.f0_hz.shape[-1]
+        age = note_age(controls.f0_hz, controls.loudness_db)
+
+        memory: torch.Tensor | None = None
+
+        @torch.no_grad()  # of each thread by itself
+        def remember(piece: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            nonlocal memory
+            remembered, memory = self.decoder.remember(piece[0], memory)
+            return piece[0], remembered, *piece[1:]
+
+        def see() -> Iterator[tuple[torch.Tensor, ...]]:
+            for first in range(0, n_frames, frames_per_piece):
+                span = slice(first, first + frames_per_piece)
+                heard = controls.f0_hz[None, span], controls.loudness_db[None, span], z[span][None] if z.dim() == 2 else z[None]
+                yield self.decoder.see(*heard), *heard, highest[None, span], age[None, span]
+
+        for found in ahead(remember, see()):
+            yield self.decoder.ask(*found).map(lambda x: x[0])
+
+    def render(self, params: SynthParams, *, seed: int = 0) -> torch.Tensor:
+        """Synthesizer parameters (n_frames, ...) to audio (n_frames * hop_length,), in the room if there is one."""
+        sound = synth.render(params, self.grid, seed=seed)
+        return sound if self.room is None else reverberate(sound, self.room)
+
+    def play(self, controls: Controls, z: torch.Tensor, *, seed: int = 0, noise_db: float = 0.0) -> Iterator[torch.Tensor]:
+        """Decode and render in consecutive pieces of audio, in bounded memory; the noise in the sound changed by `noise_db`."""
+        pieces = self.decode_stream(controls, z)
+        if noise_db:
+            gain = db_to_amplitude(noise_db)
+            pieces = (replace(piece, noise_magnitudes=gain * piece.noise_magnitudes) for piece in pieces)
+        sound = synth.render_stream(pieces, self.grid, seed=seed)
+        return sound if self.room is None else reverberate_stream(sound, self.room)
+
+    def dry(self) -> TimbreModel:
+        """The same model without its room."""
+        model = copy(self)
+        model._buffers = {**self._buffers, "room": None}
+        return model
+
+    def _check(self, controls: Controls, z: torch.Tensor) -> None:
+        if controls.grid != self.grid:
+            raise ControlsError(
+                f"the controls are on a grid of {controls.grid.sample_rate} Hz / {controls.grid.hop_length} samples, the model on one of "
+                f"{self.grid.sample_rate} / {self.grid.hop_length}; extract them with this model"
+            )
+        if z.shape[-1] != self.settings.z_dim:
+            raise ControlsError(f"z has {z.shape[-1]} numbers; this model's timbres have {self.settings.z_dim}")

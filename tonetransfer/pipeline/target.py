@@ -1,0 +1,142 @@
+"""Who plays: a named instrument, a recording, a blend or a timbre vector, and what is known of how it is played."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from ..audio.files import AudioLike, check_audio, resample
+from ..audio.units import hz_to_midi
+from ..controls.controls import Controls, extract
+from ..controls.dynamics import loudness_quantiles
+from ..controls.profile import Target
+from ..controls.recording_checks import SHORTEST_S, warn_about_reference, warn_if_clipped
+from ..controls.release import USUAL_DB_PER_S, release_rate
+from ..errors import AudioError, InstrumentError
+from ..models.encoder import REFERENCE_PEAK
+from ..models.timbre_model import TimbreModel
+from ..pitch.estimators import DEFAULT_TRACKER
+from ..training.few_shot import Material, bring_closer
+
+TOWARDS_TYPICAL = 0.35
+Z_RATE, Z_STEPS = 4e-2, 40
+
+Recording = tuple[AudioLike, int]
+
+
+def find_target(
+    model: TimbreModel,
+    sample_rate: int,
+    *,
+    to: str | None = None,
+    like: AudioLike | Recording | None = None,
+    mix: Mapping[str, float] | None = None,
+    timbre: torch.Tensor | None = None,
+    tracker: str = DEFAULT_TRACKER,
+) -> Target:
+    """Who is to play: exactly one of `to`, `like`, `mix`, `timbre`, as for :func:`transfer`.
+
+    A recording's register and dynamics are its own; a bare timbre vector borrows those of the named instrument nearest to it.
+    """
+    given = [name for name, value in (("to", to), ("like", like), ("mix", mix), ("timbre", timbre)) if value is not None]
+    if len(given) != 1:
+        came = " and ".join(given) or "none"
+        raise InstrumentError(f"{came} came; exactly one of to, like, mix and timbre is wanted: it says who is to play")
+    if to is not None:
+        return _blend(model, {to: 1.0})
+    if mix is not None:
+        return _blend(model, mix)
+    if timbre is not None:
+        return _like_nearest(model, torch.as_tensor(timbre, dtype=torch.float32))
+    assert like is not None
+    reference, rate = like if isinstance(like, tuple) else (like, sample_rate)
+    warn_if_clipped(check_audio(reference, rate))
+    return like_recording(model, at_rate(reference, rate, model.sample_rate), tracker=tracker)
+
+
+def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str = DEFAULT_TRACKER) -> Target:
+    """The instrument heard in a reference (n_samples,) at the model's rate.
+
+    Its level is first put to that of the training recordings. How loud its loudest notes are is drawn a third of the way towards the
+    average instrument, because one phrase shows it with an error of 2 dB where instruments differ by 3; below them, its dynamics
+    are its own where they are wider than an average instrument's: a few seconds need not show how soft it can play.
+    """
+    reference = at_peak(reference)
+    heard = extract(reference, model.grid, tracker=tracker)
+    warn_about_reference(reference, heard)
+    notes = heard.note_frames()
+    if not bool(notes.any()):
+        return _like_nearest(model, model.encode(reference))
+    quantiles = loudness_quantiles(heard.loudness_db, notes)
+    if len(model.quantiles):
+        typical = model.quantiles.mean(0)
+        loudest = quantiles[-1] + TOWARDS_TYPICAL * (typical[-1] - quantiles[-1])
+        quantiles = loudest + torch.minimum(quantiles - quantiles[-1], typical - typical[-1])
+    mean_midi = float(hz_to_midi(heard.f0_hz[notes].double()).mean())
+    release_db_per_s = release_rate(heard.loudness_db, model.grid.frame_rate) or USUAL_DB_PER_S
+    z = model.encode(reference, weight=notes)
+    if float(notes.sum()) >= SHORTEST_S * model.grid.frame_rate:
+        z = _checked(model, z, reference, heard)
+    return Target(z, quantiles, mean_midi, release_db_per_s=release_db_per_s)
+
+
+def _checked(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:
+    """What the encoder guessed from a reference, brought closer to it by playing the reference with it; some seconds of work."""
+    with torch.enable_grad():
+        return bring_closer(model, z, Material(reference, heard), {"z": Z_RATE}, Z_STEPS)
+
+
+def at_peak(reference: torch.Tensor) -> torch.Tensor:
+    """A reference (n_samples,) at the level of the recordings a model is trained on."""
+    peak = float(reference.abs().max())
+    if peak == 0.0:
+        raise AudioError("the reference is silent; a few seconds of the instrument playing are wanted")
+    return reference * (REFERENCE_PEAK / peak)
+
+
+def nearest_timbres(model: TimbreModel, z: torch.Tensor, count: int = 5) -> list[tuple[str, float]]:
+    """Named timbres nearest to z (z_dim,), with their cosine distance (0 the same, 2 opposite), nearest first.
+
+    Cosines are taken between deviations from the mean of all named timbres, which says nothing of any of them.
+    """
+    mean = model.timbres.mean(0) if len(model.timbres) > 1 else torch.zeros_like(z)
+    distance = 1.0 - torch.nn.functional.cosine_similarity(model.timbres - mean, (z - mean)[None], dim=-1)
+    order = torch.argsort(distance, stable=True)[:count].tolist()
+    return [(model.instruments[row].name, float(distance[row])) for row in order]
+
+
+def at_rate(audio: AudioLike, sample_rate: int, wanted_rate: int) -> torch.Tensor:
+    """Audio (n_samples,) at another rate: exactly ceil(n_samples * wanted_rate / sample_rate) samples."""
+    samples = check_audio(audio, sample_rate)
+    n_samples = -(-len(samples) * wanted_rate // sample_rate)
+    samples = resample(samples, sample_rate, wanted_rate)
+    return torch.nn.functional.pad(samples, (0, n_samples - len(samples))) if len(samples) != n_samples else samples
+
+
+def _blend(model: TimbreModel, shares: Mapping[str, float]) -> Target:
+    z, total = model.mix(shares), sum(shares.values())
+    rows = [(model.find(name), share / total) for name, share in shares.items()]
+    known = [(model.instruments[row], share) for row, share in rows]
+    return Target(
+        z,
+        torch.stack([model.quantiles[row] * share for row, share in rows]).sum(0),
+        sum(one.mean_midi * share for one, share in known),
+        sum(one.lowest_midi * share for one, share in known),
+        sum(one.highest_midi * share for one, share in known),
+        math.exp(sum(math.log(one.release_db_per_s) * share for one, share in known)),
+    )
+
+
+def _like_nearest(model: TimbreModel, z: torch.Tensor) -> Target:
+    if z.shape[-1] != model.settings.z_dim:
+        raise InstrumentError(
+            f"the timbre has {z.shape[-1]} numbers; this model's have {model.settings.z_dim}: take one made by this model"
+        )
+    if not len(model.timbres):
+        return Target(z)
+    near = nearest_timbres(model, z.reshape(-1, z.shape[-1]).mean(0))[0][0]
+    named = _blend(model, {near: 1.0})
+    return replace(named, z=z)

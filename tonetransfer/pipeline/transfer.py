@@ -1,0 +1,330 @@
+"""One performance, another instrument: the main job, whole (:func:`transfer`) and piece by piece (:func:`arrange`, :func:`play`)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from ..audio.files import AudioLike, LongAudio, check_audio
+from ..audio.loudness import FLOOR_DB
+from ..controls.adaptation import fit as fit_controls
+from ..controls.adaptation import octave_shift
+from ..controls.autotune import CHROMATIC
+from ..controls.controls import Controls, extract
+from ..controls.dynamics import scale_dynamics
+from ..controls.polyphony import POLYPHONIC_SHARE, voices_share
+from ..controls.profile import Target
+from ..controls.recording_checks import warn_if_same
+from ..controls.release import find_releases, with_release
+from ..errors import SettingsError, ToneTransferWarning
+from ..models.timbre_model import TimbreModel
+from ..pitch.estimators import DEFAULT_TRACKER
+from ..synthesis.hall import with_hall
+from ..synthesis.loudness_correction import follow_stream
+from .refine import refine as refine_model
+from .target import Recording, at_rate, find_target
+
+SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
+UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
+SHORTEST_S = 0.1  # of notes
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """A performance written for an instrument.
+
+    Parameters
+    ----------
+    asked : Controls
+        What the instrument is to play.
+    notes : Tensor [shape=(n_frames,)], bool
+        Where its loudness matters.
+    transposed : float [semitones]
+    """
+
+    asked: Controls
+    notes: torch.Tensor
+    transposed: float
+
+
+def transfer(
+    audio: AudioLike,
+    sample_rate: int,
+    model: TimbreModel,
+    *,
+    to: str | None = None,
+    like: AudioLike | Recording | None = None,
+    mix: Mapping[str, float] | None = None,
+    timbre: torch.Tensor | None = None,
+    transpose: float | Literal["auto"] = "auto",
+    loudness_db: float = 0.0,
+    fit: bool = True,
+    autotune: float = 0.0,
+    scale: str = CHROMATIC,
+    dynamics: float = 1.0,
+    noise_db: float = 0.0,
+    hall: float = 0.0,
+    tracker: str = DEFAULT_TRACKER,
+    seed: int = 0,
+    refine: bool = False,
+) -> torch.Tensor:
+    """Play a recording on another instrument.
+
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        One voice or instrument, one note at a time.
+    sample_rate : int, > 0 [Hz]
+    model : TimbreModel
+    to, like, mix, timbre
+        Who is to play, exactly one of: the name of an instrument; a recording of it (at `sample_rate`, or a pair of audio and its own
+        sample rate, as ``load_audio`` returns it); shares of named instruments; a timbre vector [shape=(z_dim,)].
+    transpose : float [semitones] or "auto"
+        "auto" moves by octaves into the instrument's register.
+    loudness_db : float
+        Added to the loudness that is asked of the instrument.
+    fit : bool
+        False: octave, dynamics and the sound between the notes stay those of the source.
+    autotune : float, in [0, 1]
+        How far notes are pulled to the nearest note of the scale.
+    scale : str
+        The notes that `autotune` pulls to, of the source before it is transposed: "chromatic", "C major", "A blues" ...
+    dynamics : float, in [0, 2]
+        How closely the player's swells are followed: 0 all notes equally loud, 1 as played, 2 twice as far apart.
+    noise_db : float
+        Change of the noise in the sound (breath, bow), from -60 (as good as none) to 24.
+    hall : float, in [0, 1]
+        How much of a hall is heard around it; 0 is dry.
+    tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
+    seed : int, >= 0
+        Of the noise in the sound, and of the refinement.
+    refine : bool
+        Fit the model to `like` first, which takes half a minute; see :func:`~tonetransfer.pipeline.refine.refine`, which also lets the
+        result be kept for several transfers.
+
+    Returns
+    -------
+    Tensor [shape=(ceil(n_samples * model.sample_rate / sample_rate),)]
+        At ``model.sample_rate``. May exceed [-1, 1] where the instrument is asked to be loud; ``save_audio`` turns it down.
+
+    Raises
+    ------
+    AudioError, InstrumentError, SettingsError
+
+    Warns
+    -----
+    ToneTransferWarning
+        The source is silent, has no pitch or several, or the reference is short, clipped, spoken, has several voices, or is the source.
+    """
+    samples = at_rate(audio, sample_rate, model.sample_rate)
+    if refine and (like is None or any(one is not None for one in (to, mix, timbre))):
+        raise SettingsError("refine fits the model to a recording of the instrument; give that recording as like, and nothing else")
+    if like is not None:
+        reference = like if isinstance(like, tuple) else (like, sample_rate)
+        if _equal((audio, sample_rate), reference):
+            warn_if_same()
+        if refine:
+            model, like = refine_model(*reference, model, tracker=tracker, seed=seed), None
+            to = model.names[0]
+    target = find_target(model, sample_rate, to=to, like=like, mix=mix, timbre=timbre, tracker=tracker)
+    heard = extract(samples, model.grid, tracker=tracker)
+    warn_about(samples, heard)
+    arrangement = arrange(
+        heard, target, transpose=transpose, loudness_db=loudness_db, fit=fit, autotune=autotune, scale=scale, dynamics=dynamics
+    )
+    return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed, noise_db=noise_db, hall=hall)))
+
+
+def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: str = DEFAULT_TRACKER) -> Controls:
+    """What is played in a recording, on the model's grid.
+
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+    sample_rate : int, > 0 [Hz]
+    model : TimbreModel
+    tracker : str
+
+    Returns
+    -------
+    Controls
+
+    Raises
+    ------
+    AudioError, InstrumentError
+    """
+    return extract(at_rate(audio, sample_rate, model.sample_rate), model.grid, tracker=tracker)
+
+
+def synthesize(
+    controls: Controls, model: TimbreModel, z: torch.Tensor, *, seed: int = 0, noise_db: float = 0.0, hall: float = 0.0
+) -> torch.Tensor:
+    """Play controls as they are.
+
+    Parameters
+    ----------
+    controls : Controls, tensors (n_frames,), on the model's grid
+    model : TimbreModel
+    z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
+    seed : int, >= 0
+    noise_db : float
+        Change of the noise in the sound (breath, bow), from -60 (as good as none) to 24.
+    hall : float, in [0, 1]
+        How much of a hall is heard around it; 0 is dry.
+
+    Returns
+    -------
+    Tensor [shape=(n_frames * hop_length,)]
+
+    Raises
+    ------
+    ControlsError
+        The controls are on another grid, or z has another length.
+    SettingsError
+        `noise_db` or `hall` is out of its range.
+    """
+    arrangement = Arrangement(controls, controls.note_frames(), 0.0)
+    return torch.cat(list(play(arrangement, model, z, seed=seed, noise_db=noise_db, hall=hall)))
+
+
+def arrange(
+    heard: Controls,
+    target: Target,
+    *,
+    transpose: float | Literal["auto"] = "auto",
+    loudness_db: float = 0.0,
+    fit: bool = True,
+    autotune: float = 0.0,
+    scale: str = CHROMATIC,
+    dynamics: float = 1.0,
+) -> Arrangement:
+    """Write what was heard for the target instrument; arguments as for :func:`transfer`.
+
+    Raises
+    ------
+    SettingsError
+        `transpose`, `autotune` or `dynamics` is out of its range, or there is no such scale.
+    """
+    semitones = _check_settings(transpose, loudness_db, autotune, dynamics)
+    notes = heard.note_frames()
+    fitted = fit and target.quantiles is not None
+    if semitones is None:
+        semitones = octave_shift(heard, target.mean_midi, target.lowest_midi, target.highest_midi) if fitted else 0.0
+    tuned = heard.autotune(autotune, scale)
+    asked = tuned.transpose(semitones)
+    if fitted:
+        assert target.quantiles is not None
+        ends = (target.mean_midi, target.lowest_midi, target.highest_midi)
+        asked = fit_controls(tuned, *ends, target.quantiles, transpose=semitones)
+        asked = _released(asked, notes, target.release_db_per_s)
+    silent = asked.loudness_db <= FLOOR_DB  # and stays silence
+    asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
+    louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
+    return Arrangement(replace(asked, loudness_db=louder), notes, float(semitones))
+
+
+def _released(asked: Controls, notes: torch.Tensor, release_db_per_s: float) -> Controls:
+    """Controls whose notes end as the instrument's do, and ring on at their own pitch, not at that of the next."""
+    ends = find_releases(asked.loudness_db, asked.grid.frame_rate)
+    f0_hz = asked.f0_hz.clone()
+    for first, last in ends:
+        rest = slice(first + 1, last + 1)
+        f0_hz[rest] = torch.where(notes[rest], f0_hz[rest], f0_hz[first])
+    return replace(asked, f0_hz=f0_hz, loudness_db=with_release(asked.loudness_db, release_db_per_s, asked.grid.frame_rate, ends))
+
+
+def play(
+    arrangement: Arrangement,
+    model: TimbreModel,
+    z: torch.Tensor,
+    *,
+    n_samples: int | None = None,
+    seed: int = 0,
+    noise_db: float = 0.0,
+    hall: float = 0.0,
+) -> Iterator[torch.Tensor]:
+    """Sound of an arrangement in consecutive pieces, in bounded memory.
+
+    Parameters
+    ----------
+    arrangement : Arrangement
+    model : TimbreModel
+    z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
+    n_samples : int or None
+        Length of the whole; None: all frames.
+    seed : int, >= 0
+    noise_db : float
+        Change of the noise in the sound (breath, bow), from -60 (as good as none) to 24.
+    hall : float, in [0, 1]
+        How much of a hall is heard around it; 0 is dry.
+
+    Yields
+    ------
+    Tensor [shape=(n_samples_of_the_piece,)]
+
+    Raises
+    ------
+    SettingsError
+        `noise_db` or `hall` is out of its range.
+    """
+    if not -60.0 <= noise_db <= 24.0:
+        raise SettingsError(f"noise_db is {noise_db}; a change from -60 to 24 dB is wanted")
+    if not 0.0 <= hall <= 1.0:
+        raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
+    whole = arrangement.asked.n_samples if n_samples is None else n_samples
+    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db)
+    sound = follow_stream(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
+    return with_hall(_cut(sound, whole), model.sample_rate, hall)
+
+
+def _cut(pieces: Iterator[torch.Tensor], left: int) -> Iterator[torch.Tensor]:
+    """The first `left` samples of consecutive pieces."""
+    for piece in pieces:
+        yield piece[:left]
+        left -= len(piece)
+
+
+def warn_about(audio: torch.Tensor | LongAudio, heard: Controls) -> None:
+    """Warn if a recording (n_samples,), at the rate of its controls' grid, is not one instrument playing one note at a time."""
+    notes = heard.note_frames()
+    loudest = float(heard.loudness_db.max())
+    if loudest < SILENT_DB:
+        return _warn("the recording is silent, and so is the result; check the recording's level and channel")
+    if (share := voices_share(audio, heard)) > POLYPHONIC_SHARE:
+        return _warn(
+            f"several notes sound at once ({100 * share:.0f} % of the time); this program hears one note at a time: record one voice"
+        )
+    if float(notes.sum()) < SHORTEST_S * heard.grid.frame_rate:
+        return _warn("no note is heard in the recording, so the result is (nearly) silent; a voice or an instrument playing is wanted")
+    audible = heard.loudness_db > max(loudest - 40.0, SILENT_DB)
+    if (share := float((notes & audible).sum() / audible.sum())) < UNPITCHED_SHARE:
+        return _warn(f"only {100 * share:.0f} % of the recording has a pitch; noise, drums and much of speech do not become music")
+    return None
+
+
+def _equal(one: Recording, other: Recording) -> bool:
+    return one[1] == other[1] and torch.equal(check_audio(*one), check_audio(*other))
+
+
+def _check_settings(transpose: float | str, loudness_db: float, autotune: float, dynamics: float) -> float | None:
+    """The transposition in semitones; None if it is to be found."""
+    if not 0.0 <= autotune <= 1.0:
+        raise SettingsError(f"autotune is {autotune}; a number from 0 (off) to 1 (every note on a semitone) is wanted")
+    if not 0.0 <= dynamics <= 2.0:
+        raise SettingsError(f"dynamics is {dynamics}; a number from 0 (all notes equally loud) over 1 (as played) to 2 is wanted")
+    if not -120.0 <= loudness_db <= 60.0:
+        raise SettingsError(f"loudness_db is {loudness_db}; a change from -120 to 60 dB is wanted")
+    if transpose == "auto":
+        return None
+    if isinstance(transpose, str) or not -96.0 <= transpose <= 96.0:
+        raise SettingsError(f"transpose is {transpose!r}; 'auto' or a number of semitones from -96 to 96 is wanted")
+    return float(transpose)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ToneTransferWarning, stacklevel=4)

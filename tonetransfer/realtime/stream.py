@@ -1,0 +1,307 @@
+"""Sound in, sound out, block by block: another instrument while one plays.
+
+    stream = Stream(model, find_target(model, 48000, to="violin"))
+    out = stream.push(block)          # as many samples as went in, `stream.latency_samples` later
+    stream.change(find_target(model, 48000, to="flute"), glide_s=0.5)
+    rest = stream.flush()             # what is still on its way
+
+Everything carries its state: the tracker and its path, the running fit, the decoder's memory, phase and noise of the synthesizer, the
+room. Work is done frame by frame whatever the size of the blocks, so the sound does not depend on it, and :func:`stream_at_once` says
+what it must be: the same decisions, made for the whole recording by the model that plays recordings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ..audio.convolution import Convolution
+from ..audio.files import AudioLike
+from ..audio.frames import FrameGrid
+from ..audio.stft import hann
+from ..audio.units import db_to_amplitude
+from ..controls.causal_adaptation import Adapter
+from ..controls.causal_extraction import Heard, Listener, listen_to_all
+from ..controls.profile import Target
+from ..errors import AudioError, InstrumentError, SettingsError
+from ..models.timbre_model import TimbreModel
+from ..synthesis.render import SynthParams, harmonic, hold_last, white_noise
+from .voice import Noise, Voice, follow_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
+
+LONGEST_LOOK_AHEAD_S = 0.2
+SHORTEST_GLIDE_S = 0.05
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How a stream listens and plays.
+
+    Parameters
+    ----------
+    look_ahead_s : float, in (0, 0.2] [s]
+        What is heard after a frame's instant before it is judged: latency, and sureness.
+    path_frames : int, in 0 ... 20
+        Frames that f0's path is followed further before it is given out; each costs a frame of latency and mends octave errors.
+    noise : "prompt" or "exact"
+        Noise filters that answer at once, or those of recordings, which cost two frames more.
+    transpose : float [semitones] or "auto"
+    loudness_db : float
+        Added to what is asked of the instrument.
+    loudest_db : float or None [dB re full scale]
+        How loud the player's loud notes are, A-weighted; None: learned while playing.
+    fit : bool
+        False: octave, dynamics and sounds between notes stay the player's.
+    follow : bool
+        Bring the loudness of the sound to what was asked.
+    seed : int, >= 0
+        Of the noise.
+    """
+
+    look_ahead_s: float = 0.010
+    path_frames: int = 0
+    noise: Noise = "prompt"
+    transpose: float | Literal["auto"] = "auto"
+    loudness_db: float = 0.0
+    loudest_db: float | None = None
+    fit: bool = True
+    follow: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.look_ahead_s <= LONGEST_LOOK_AHEAD_S:
+            raise SettingsError(f"look_ahead_s is {self.look_ahead_s}; more than 0 and at most {LONGEST_LOOK_AHEAD_S} s is wanted")
+        if not 0 <= self.path_frames <= 20:
+            raise SettingsError(f"path_frames is {self.path_frames}; 0 to 20 frames are wanted")
+        if self.noise not in ("prompt", "exact"):
+            raise SettingsError(f"noise is {self.noise!r}; 'prompt' or 'exact' is wanted")
+        if self.transpose != "auto" and not -96.0 <= float(self.transpose) <= 96.0:
+            raise SettingsError(f"transpose is {self.transpose!r}; 'auto' or a number of semitones from -96 to 96 is wanted")
+
+    def look_ahead(self, grid: FrameGrid) -> int:
+        """The look-ahead in samples, an even number."""
+        return max(2 * round(self.look_ahead_s * grid.sample_rate / 2), 2)
+
+
+class Stream:
+    """Plays what it hears on an instrument, in blocks of any size.
+
+    Parameters
+    ----------
+    model : TimbreModel
+    target : Target
+        Who plays; see :func:`tonetransfer.pipeline.target.find_target`.
+    settings : StreamSettings
+    room : ndarray [shape=(n,)] or None
+        Impulse response that the sound goes through, at the model's rate.
+    """
+
+    def __init__(
+        self, model: TimbreModel, target: Target, settings: StreamSettings | None = None, *, room: np.ndarray | None = None
+    ) -> None:
+        self.settings = settings = settings or StreamSettings()
+        self.grid, self.z_dim = model.grid, model.settings.z_dim
+        self._listener = Listener(self.grid, settings.look_ahead(self.grid), path_frames=settings.path_frames)
+        self._adapter = make_adapter(self._check(target), settings, self.grid)
+        self._voice = Voice(model.decoder, self.grid, noise=settings.noise, follow=settings.follow, seed=settings.seed)
+        self._room = None if room is None else Convolution(room, self.grid.hop_length)
+        self._from = self._to = target
+        self.reset()
+
+    @property
+    def latency(self) -> dict[str, int]:
+        """Where the latency comes from [samples]."""
+        return {
+            "look_ahead": self._listener.look_ahead,
+            "path": self.settings.path_frames * self.grid.hop_length,
+            "frame": self.grid.hop_length,
+            "noise": self._voice.latency_samples - self.grid.hop_length,
+        }
+
+    @property
+    def latency_samples(self) -> int:
+        """By how much the sound that comes out is later than the sound that went in; it never changes."""
+        return sum(self.latency.values())
+
+    @property
+    def semitones(self) -> float:
+        """By how much the player is transposed at present."""
+        return self._adapter.semitones
+
+    def reset(self) -> None:
+        """As if nothing had been heard yet; the instrument stays."""
+        self._from = self._adapter.target = self._to
+        self._glided = self._glide = 1
+        self._listener.reset()
+        self._adapter.reset()
+        self._voice.reset()
+        if self._room:
+            self._room.reset()
+        self._ready: list[np.ndarray] = [np.zeros(self._listener.latency_samples, np.float32)]
+        self._n_in = 0
+
+    def push(self, block: AudioLike) -> np.ndarray:
+        """Hear a block and give back as many samples, which are what was heard :attr:`latency_samples` ago.
+
+        Parameters
+        ----------
+        block : ndarray or Tensor [shape=(n_samples,)], in [-1, 1]
+            At the model's rate; of any size, 0 included. Never written into.
+
+        Returns
+        -------
+        ndarray [shape=(n_samples,)], float32
+            Beyond [-1, 1] where the instrument is asked to be that loud.
+
+        Raises
+        ------
+        AudioError
+            The block is not one row of finite samples.
+        """
+        samples = np.asarray(block, dtype=np.float32)
+        if samples.ndim != 1:
+            raise AudioError(f"a block has the shape {samples.shape}; (n_samples,) is wanted: push one channel")
+        if not np.isfinite(samples).all():
+            raise AudioError("a block has samples that are not finite; check what comes before the stream")
+        for heard in self._listener.push(samples):
+            self._ready.append(self._play(heard))
+        self._n_in += len(samples)
+        return self._take(len(samples))
+
+    def flush(self) -> np.ndarray:
+        """The sound still on its way, :attr:`latency_samples` of it, as if silence followed; then :meth:`reset`."""
+        rest = self.push(np.zeros(self.latency_samples, np.float32))
+        self.reset()
+        return rest
+
+    def change(self, target: Target, glide_s: float = 0.3) -> None:
+        """Another instrument or blend, from now on.
+
+        Timbre, dynamics and release glide there; the octave changes, if it has to, when the next note begins.
+
+        Parameters
+        ----------
+        target : Target
+        glide_s : float, >= 0 [s]
+            At least 50 ms are taken: sooner, the change of timbre would be heard as a click.
+        """
+        if not 0.0 <= glide_s <= 3600.0:
+            raise SettingsError(f"glide_s is {glide_s}; a time from 0 to 3600 s is wanted")
+        now = self._target_now()
+        self._from, self._to = now, self._check(target)
+        self._adapter.target = target
+        self._glided, self._glide = 0, round(max(glide_s, SHORTEST_GLIDE_S) * self.grid.frame_rate)
+
+    def _play(self, heard: Heard) -> np.ndarray:
+        """Sound that the next frame makes certain, (hop_length,)."""
+        self._glided = min(self._glided + 1, self._glide)
+        target = self._target_now()
+        asked = self._adapter.frame(heard, target.quantiles, target.release_db_per_s)
+        sound = self._voice.frame(asked.f0_hz, asked.loudness_db, target.z.numpy())
+        return self._room.push(sound) if self._room else sound
+
+    def _target_now(self) -> Target:
+        return self._to if self._glided >= self._glide else between(self._from, self._to, self._glided / self._glide)
+
+    def _take(self, n_samples: int) -> np.ndarray:
+        ready = np.concatenate(self._ready)
+        assert len(ready) >= n_samples
+        self._ready = [ready[n_samples:]]
+        return ready[:n_samples]
+
+    def _check(self, target: Target) -> Target:
+        if target.z.shape != (self.z_dim,):
+            raise InstrumentError(f"the timbre has the shape {tuple(target.z.shape)}; ({self.z_dim},) is wanted: one timbre of this model")
+        return target
+
+
+def between(one: Target, other: Target, share: float) -> Target:
+    """A target on the way from one to the other."""
+    quantiles = other.quantiles
+    if one.quantiles is not None and quantiles is not None:
+        quantiles = torch.lerp(one.quantiles, quantiles, share)
+    return Target(
+        z=torch.lerp(one.z, other.z, share),
+        quantiles=quantiles,
+        mean_midi=other.mean_midi,
+        lowest_midi=other.lowest_midi,
+        highest_midi=other.highest_midi,
+        release_db_per_s=one.release_db_per_s + share * (other.release_db_per_s - one.release_db_per_s),
+    )
+
+
+def make_adapter(target: Target, settings: StreamSettings, grid: FrameGrid) -> Adapter:
+    """The running fit that the settings ask for."""
+    return Adapter(
+        target,
+        grid.frame_rate,
+        transpose=settings.transpose,
+        loudness_db=settings.loudness_db,
+        loudest_db=settings.loudest_db,
+        fit=settings.fit,
+    )
+
+
+def stream_at_once(
+    audio: torch.Tensor, model: TimbreModel, target: Target, settings: StreamSettings | None = None, *, room: np.ndarray | None = None
+) -> torch.Tensor:
+    """What a stream makes of a whole recording, without streaming: tracker, decoder and synthesizer each run once over all of it.
+
+    Only the running fit goes frame by frame. The decoder is the torch one, harmonics and noise come from
+    :mod:`tonetransfer.synthesis.render`: with ``noise="exact"`` the sound is that of :func:`~tonetransfer.synthesis.render.render`.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(n_samples,)]
+        At the model's rate.
+    model, target, settings, room
+        As for :class:`Stream`.
+
+    Returns
+    -------
+    Tensor [shape=(n_samples,)]
+        Without latency: sample n is what the stream gives ``latency_samples`` later.
+    """
+    settings, grid = settings or StreamSettings(), model.grid
+    beyond = 4 * grid.hop_length  # the last frames are approached from what lies behind them
+    padded = torch.nn.functional.pad(audio, (0, beyond))
+    heard = listen_to_all(padded, grid, settings.look_ahead(grid), path_frames=settings.path_frames)
+    adapter = make_adapter(target, settings, grid)
+    rows = zip(*(getattr(heard, name).double().tolist() for name in ("f0_hz", "periodicity", "loudness_db")), strict=True)
+    asked = [adapter.frame(Heard(*row)) for row in rows]
+    f0_hz = torch.tensor([one.f0_hz for one in asked])
+    loudness_db = torch.tensor([one.loudness_db for one in asked])
+    with torch.no_grad():
+        batch, _ = model.decoder(f0_hz[None], loudness_db[None], target.z[None], highest_hz=highest_so_far(f0_hz)[None])
+        params = batch.map(lambda x: x[0])
+        if settings.follow:
+            params = _followed(params, loudness_db, grid)
+        sound = model.render(params, seed=settings.seed) if settings.noise == "exact" else _render_promptly(params, grid, settings.seed)
+    if room is not None:
+        sound = torch.from_numpy(Convolution(room, grid.hop_length).whole(sound.numpy()))
+    return sound[: len(audio)]
+
+
+def _followed(params: SynthParams, asked_db: torch.Tensor, grid: FrameGrid) -> SynthParams:
+    gain_db, gains = 0.0, []
+    for sounds, asked in zip(loudness_of(params, grid).tolist(), asked_db.tolist(), strict=True):
+        gain_db = follow_gain_db(sounds, asked, gain_db, grid.frame_rate)
+        gains.append(db_to_amplitude(gain_db))
+    gain = torch.tensor(gains)
+    return SynthParams(params.f0_hz, params.amplitude * gain, params.harmonic_distribution, params.noise_magnitudes * gain[:, None])
+
+
+def _render_promptly(params: SynthParams, grid: FrameGrid, seed: int) -> torch.Tensor:
+    """:func:`tonetransfer.synthesis.render.render` with noise filters of minimum phase."""
+    hop, n_frames, n_fft = grid.hop_length, params.n_frames, noise_fft(grid)
+    amplitudes = params.amplitude[:, None] * params.harmonic_distribution
+    tonal, _ = harmonic(hold_last(params.f0_hz, -1), hold_last(amplitudes, -2), grid)
+    white = white_noise(-hop, (n_frames + 1) * hop, seed).unfold(0, 2 * hop, hop) * hann(2 * hop)
+    pieces = prompt_noise(params.noise_magnitudes.numpy(), white.numpy(), grid)
+    pieces[~params.noise_magnitudes.any(-1).numpy()] = 0.0
+    total = np.zeros((n_frames + 1) * hop + n_fft)
+    for t, piece in enumerate(pieces):
+        total[t * hop : t * hop + n_fft] += piece
+    return tonal + torch.from_numpy(total[hop : (n_frames + 1) * hop]).float()

@@ -1,0 +1,346 @@
+"""An instrument that is played frame by frame: decoder and synthesizer with their memory, without torch in the loop.
+
+The same numbers as :class:`~tonetransfer.models.decoder.Decoder` and :mod:`tonetransfer.synthesis.render`, one frame at a time: calling
+torch for one frame costs several times what the arithmetic does. Two things are decided differently, because the next frame is not known
+yet: which harmonics stay below Nyquist (:func:`highest_so_far`), and the phase of the noise filters (:func:`prompt_noise`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import scipy.fft
+import torch
+from torch import nn
+
+from ..audio.frames import FrameGrid
+from ..audio.loudness import FLOOR_DB
+from ..audio.stft import a_weighting, band_centres_hz, hann
+from ..audio.units import db_to_amplitude
+from ..models.decoder import LARGEST_GAIN, SILENT_DB, Decoder
+from ..models.note_age_table import LONGEST_AGE, NoteClock, Register, age_shares
+from ..synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB
+from ..synthesis.render import NOISE_FFT, SynthParams, between_bands, white_noise
+from .kernels import between_rows, decode, harmonics, legal, shaped, sounding_power
+
+Noise = Literal["prompt", "exact"]
+NYQUIST_MARGIN = 2.0 ** (1 / 12)  # f0 may rise by so much until the next frame
+FOLLOW_S = 0.05  # time in which the loudness is brought to what was asked
+QUIETEST_MAGNITUDE = 1e-9
+WHITE_FRAMES = 16  # drawn at a time
+TABLED_MIDI, TABLED_DB = (12.0, 120.0, 16), (-101.0, 1.0, 8)  # first, last, places per semitone and per decibel
+
+
+def highest_so_far(f0_hz: torch.Tensor) -> torch.Tensor:
+    """What :func:`~tonetransfer.synthesis.render.highest_around` is where the next frame is unknown: this f0 or the last plus a semitone.
+
+    Where a leap is larger, harmonics above Nyquist fade out within the leap's 10 ms.
+    """
+    before = torch.cat([f0_hz[..., :1], f0_hz[..., :-1]], dim=-1)
+    return torch.maximum(before, f0_hz) * NYQUIST_MARGIN
+
+
+def loudness_of(params: SynthParams, grid: FrameGrid) -> torch.Tensor:
+    """A-weighted loudness that parameters will have when they sound, (..., n_frames) [dB]: no need to render and measure them.
+
+    A sine of amplitude 1 has the A-weighted level of its frequency; noise of unit variance has 3 dB more, spread over the spectrum.
+    """
+    weighting, noise_weight = _weights(grid, params.noise_magnitudes.shape[-1])
+    numbers = torch.arange(1, params.harmonic_distribution.shape[-1] + 1)
+    place = (params.f0_hz[..., None] * numbers).round().long().clamp(max=len(weighting) - 1)
+    tone = (params.amplitude[..., None] * params.harmonic_distribution).square() * torch.from_numpy(weighting)[place]
+    noise = params.noise_magnitudes.square() @ torch.from_numpy(noise_weight)
+    return 10.0 * torch.log10((tone.sum(-1) + noise).clamp(min=10.0 ** (FLOOR_DB / 10.0)))
+
+
+def follow_gain_db(sounds_db: float, asked_db: float, before_db: float, frame_rate: float) -> float:
+    """The gain [dB] of a frame, from that of the frame before: towards what brings its loudness to within 1 dB of the asked one."""
+    deviation = asked_db - sounds_db if asked_db > SILENT_DB else 0.0
+    wanted = deviation - min(max(deviation, -TOLERANCE_DB), TOLERANCE_DB)
+    wanted = min(max(wanted, -LARGEST_DB), LARGEST_DB)
+    return before_db + (wanted - before_db) * (1.0 - math.exp(-1.0 / (FOLLOW_S * frame_rate)))
+
+
+def prompt_noise(magnitudes: np.ndarray, white: np.ndarray, grid: FrameGrid) -> np.ndarray:
+    """White noise through filters that answer at once: of minimum phase, where those of the synthesizer ring before their frame.
+
+    Parameters
+    ----------
+    magnitudes : ndarray [shape=(n_frames, n_bands)], >= 0, linear
+    white : ndarray [shape=(n_frames, 2 * hop_length)]
+        White noise of unit variance around each frame, windowed.
+    grid : FrameGrid
+
+    Returns
+    -------
+    ndarray [shape=(n_frames, n_fft)]
+        To be overlap-added; each begins one hop before its frame's instant.
+    """
+    n_fft = noise_fft(grid)
+    response = np.maximum(_responses(magnitudes, n_fft, grid.sample_rate), np.float32(QUIETEST_MAGNITUDE))
+    # Minimum phase from the real cepstrum, folded to positive times (Oppenheim and Schafer, Discrete-Time Signal Processing, ch. 13).
+    cepstrum = scipy.fft.irfft(np.log(response), n_fft, axis=-1)  # float32 throughout: noise 140 dB down
+    cepstrum[:, 1 : n_fft // 2] *= 2.0
+    cepstrum[:, n_fft // 2 + 1 :] = 0.0
+    phase = scipy.fft.rfft(cepstrum, axis=-1).imag  # the real part is the logarithm that it came from
+    turned = np.empty(response.shape, np.complex64)
+    np.multiply(np.cos(phase), response, out=turned.real)
+    np.multiply(np.sin(phase), response, out=turned.imag)
+    return scipy.fft.irfft(scipy.fft.rfft(white, n_fft, axis=-1) * turned, n_fft, axis=-1)
+
+
+def noise_fft(grid: FrameGrid) -> int:
+    """Length [samples] of a noise frame: what :func:`~tonetransfer.synthesis.render.filtered_noise` uses."""
+    return max(NOISE_FFT, 1 << (4 * grid.hop_length - 1).bit_length())
+
+
+class FrameDecoder:
+    """A decoder evaluated one frame at a time in NumPy; agrees with it to 1e-5 (pitch and level are read off tables).
+
+    Parameters
+    ----------
+    decoder : Decoder
+        Its weights are taken; it is left alone.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._timbre, self._last = _dense(decoder.timbre), _dense(decoder.last)
+        before, self._before_bias = _linear(decoder.before)
+        of_pitch, of_level, self._of_timbres = (np.ascontiguousarray(part) for part in np.split(before, 3, axis=1))
+        self._at_pitch = _Curve(lambda midi: _array(decoder.see_pitch(midi)) @ of_pitch.T, *TABLED_MIDI)
+        self._at_level = _Curve(lambda level: _array(decoder.see_level(level)) @ of_level.T, *TABLED_DB)
+        self._after, self._head = _linear(decoder.after), _linear(decoder.head)
+        self._film_before, self._film_after = _linear(decoder.film_before), _linear(decoder.film_after)
+        self._spectrum = _array(decoder.spectrum.weight)
+        self._register = None if decoder.register is None else _FrameRegister(decoder.register)
+        names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
+        into, into_bias, of, of_bias = (_array(getattr(decoder.memory, name)) for name in names)
+        self._into_memory, self._of_memory = (into, into_bias), (of, of_bias)
+        self.width = of.shape[1]
+        self.n_harmonics, self.n_bands, self.sample_rate = decoder.n_harmonics, decoder.n_bands, decoder.sample_rate
+        self._clock = NoteClock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was played."""
+        self._memory = np.zeros(self.width, np.float32)
+        self._highest_hz = 0.0
+        self._clock.reset()
+        self._z: np.ndarray | None = None
+
+    def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Amplitude of every harmonic (n_harmonics,) and noise magnitudes (n_bands,) of the next frame.
+
+        Parameters
+        ----------
+        f0_hz : float, > 0
+        loudness_db : float
+        z : ndarray [shape=(z_dim,)]
+        """
+        self._take_timbre(z)
+        midi = 12.0 * math.log2(f0_hz / 440.0) + 69.0
+        seen = self._at_pitch(midi)
+        level_db = min(max(loudness_db, SILENT_DB), 0.0)
+        seen += self._at_level(level_db)
+        seen += self._of_timbre
+        raw = np.empty(1 + self.n_harmonics + self.n_bands, np.float32)
+        memory, spectrum = (self._into_memory, self._of_memory), self._of_spectrum
+        if self._register is not None:
+            spectrum = spectrum + self._register(midi, level_db, self._clock.next(midi, loudness_db))
+        decode(seen, self._film, self._memory, *memory, self._after, self._last, self._head, spectrum, raw)
+        highest_hz = max(self._highest_hz, f0_hz) * NYQUIST_MARGIN
+        self._highest_hz = f0_hz
+        gain = max(db_to_amplitude(loudness_db) - db_to_amplitude(SILENT_DB), 0.0) if loudness_db > FLOOR_DB else 0.0
+        amplitudes, magnitudes = np.empty(self.n_harmonics), np.empty(self.n_bands, np.float32)
+        legal(raw, gain, LARGEST_GAIN, highest_hz, self.sample_rate / 2.0, amplitudes, magnitudes)
+        return amplitudes, magnitudes
+
+    def _take_timbre(self, z: np.ndarray) -> None:
+        """What depends on z alone, computed when it changes."""
+        if self._z is not None and np.array_equal(z, self._z):
+            return
+        self._z = z = z.astype(np.float32)
+        h = z
+        for weight, bias, scale, shift in self._timbre:
+            h = weight @ h + bias
+            shaped(h, scale, shift, np.float32(0.0))
+        self._of_timbre = self._of_timbres @ h + self._before_bias
+        self._film = tuple(weight @ z + bias for weight, bias in (self._film_before, self._film_after))
+        self._of_spectrum = self._spectrum @ z
+
+
+class _FrameRegister:
+    """A :class:`~tonetransfer.models.note_age_table.Register` read off tables."""
+
+    def __init__(self, register: Register) -> None:
+        self._at_pitch = _Curve(lambda midi: _array(register.at_pitch(midi)), *TABLED_MIDI)
+        self._at_level = _Curve(lambda level: _array(register.at_level(level)), *TABLED_DB)
+        self._shares = _array(age_shares(torch.arange(LONGEST_AGE + 1)))
+
+    def __call__(self, midi: float, level_db: float, age: int) -> np.ndarray:
+        shares = self._shares[age]
+        said = self._at_pitch(midi) + self._at_level(level_db)
+        return shares @ said.reshape(len(shares), -1)
+
+
+class _Curve:
+    """A function of one number, (m,) -> (m, n), read off a table by cubic interpolation; computed where the table does not reach."""
+
+    def __init__(self, function: Callable[[torch.Tensor], np.ndarray], first: float, last: float, per_unit: int) -> None:
+        self._function, self._first, self._per_unit = function, first, per_unit
+        self._n = round((last - first) * per_unit) + 1
+        self._table = np.ascontiguousarray(function(first + torch.arange(self._n) / per_unit))
+
+    def __call__(self, x: float) -> np.ndarray:
+        place = (x - self._first) * self._per_unit
+        i = math.floor(place)
+        if not 1 <= i < self._n - 2:
+            return self._function(torch.tensor([x]))[0]
+        found = np.empty(self._table.shape[1], np.float32)
+        between_rows(self._table[i - 1 : i + 3], place - i, found)
+        return found
+
+
+class Voice:
+    """An instrument that sounds as it is told, frame by frame; each frame after the first gives one hop of sound.
+
+    Parameters
+    ----------
+    decoder : Decoder
+    grid : FrameGrid
+    noise : "prompt" or "exact"
+        Minimum-phase noise filters; or those of :func:`~tonetransfer.synthesis.render.render`, which ring ahead and cost two frames of
+        latency.
+    follow : bool
+        Bring the loudness to what is asked, as :mod:`tonetransfer.synthesis.loudness_correction` does.
+    seed : int, >= 0
+        Of the noise.
+    """
+
+    def __init__(self, decoder: Decoder, grid: FrameGrid, *, noise: Noise = "prompt", follow: bool = True, seed: int = 0) -> None:
+        self.grid, self.noise, self.follow, self.seed = grid, noise, follow, seed
+        self._decoder = FrameDecoder(decoder)
+        self._n_fft = noise_fft(grid)
+        hop = grid.hop_length
+        begins = hop if noise == "prompt" else self._n_fft // 2  # samples before its frame's instant that a noise frame begins
+        self.lag_frames = -(-(begins - hop) // hop)  # frames to wait until nothing more is added to a sample
+        self._begin = (1 + self.lag_frames) * hop - begins  # of a noise frame, in the sound that is held
+        self._hann = hann(2 * hop).numpy()
+        self._weighting, self._noise_weight = _weights(grid, self._decoder.n_bands)
+        self.reset()
+        for _ in range(2):  # loops are compiled and read from disk when they are first called, which must not be heard
+            self.frame(440.0, -20.0, np.zeros(decoder.film_before.in_features))
+        self.reset()
+
+    @property
+    def latency_samples(self) -> int:
+        """From a frame's instant to the sound of it: one hop, since a frame sounds towards the next; more for exact noise."""
+        return (1 + self.lag_frames) * self.grid.hop_length
+
+    def reset(self) -> None:
+        """As before the first frame."""
+        self._decoder.reset()
+        self._held = np.zeros((1 + self.lag_frames) * self.grid.hop_length + self._n_fft)
+        self._frame, self._phase, self._gain_db = 0, 0.0, 0.0
+        self._white: np.ndarray | None = None
+        self._f0_hz, self._amplitudes = 0.0, np.zeros(self._decoder.n_harmonics)
+
+    def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray) -> np.ndarray:
+        """Play the next frame.
+
+        Parameters
+        ----------
+        f0_hz : float, > 0
+        loudness_db : float, dB re full scale
+        z : ndarray [shape=(z_dim,)]
+
+        Returns
+        -------
+        ndarray [shape=(hop_length,)]
+            The sound up to this frame's instant, or, with exact noise, up to two frames earlier; silence before the first.
+        """
+        f0_hz = float(np.float32(f0_hz))  # as precise as SynthParams are, and no more: the phase would run away from theirs
+        amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z)
+        if self.follow:
+            gain = self._follow(f0_hz, loudness_db, amplitudes, magnitudes)
+            amplitudes, magnitudes = amplitudes * gain, magnitudes * np.float32(gain)
+        hop = self.grid.hop_length
+        held = self._held
+        held[:-hop] = held[hop:].copy()
+        held[-hop:] = 0.0
+        if self._frame > 0:
+            self._add_tone(f0_hz, amplitudes, held[self.lag_frames * hop : (self.lag_frames + 1) * hop])
+        held[self._begin : self._begin + self._n_fft] += self._hiss(magnitudes)
+        self._frame += 1
+        self._f0_hz, self._amplitudes = f0_hz, amplitudes
+        return held[:hop].astype(np.float32) if self._frame > 1 + self.lag_frames else np.zeros(hop, np.float32)
+
+    def _follow(self, f0_hz: float, loudness_db: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> float:
+        power = sounding_power(f0_hz, amplitudes, magnitudes, self._weighting, self._noise_weight)
+        sounds_db = 10.0 * math.log10(max(power, 10.0 ** (FLOOR_DB / 10.0)))
+        self._gain_db = follow_gain_db(sounds_db, loudness_db, self._gain_db, self.grid.frame_rate)
+        return db_to_amplitude(self._gain_db)
+
+    def _add_tone(self, f0_hz: float, amplitudes: np.ndarray, sound: np.ndarray) -> None:
+        """Harmonics from the last frame to this one, added to a hop; the phase is kept in float64 cycles."""
+        hop, rate = self.grid.hop_length, self.grid.sample_rate
+        before = self._f0_hz
+        harmonics(self._phase, before / rate, f0_hz / rate, self._amplitudes, amplitudes, sound)
+        end = self._phase + (before * hop + (f0_hz - before) * (hop - 1) / 2) / rate
+        self._phase = end - round(end)
+
+    def _hiss(self, magnitudes: np.ndarray) -> np.ndarray:
+        hop = self.grid.hop_length
+        if not magnitudes.any():
+            self._white = None
+            return np.zeros(self._n_fft)
+        if (place := (self._frame - 1) % WHITE_FRAMES) == 0 or self._white is None:
+            first = self._frame - 1 - place
+            self._white = white_noise(first * hop, (WHITE_FRAMES + 1) * hop, self.seed).numpy()
+        white = self._white[place * hop : (place + 2) * hop] * self._hann
+        if self.noise == "prompt":
+            return prompt_noise(magnitudes[None], white[None], self.grid)[0]
+        piece = np.zeros(self._n_fft, np.float32)
+        piece[self._n_fft // 2 - hop : self._n_fft // 2 + hop] = white
+        response = _responses(magnitudes, self._n_fft, self.grid.sample_rate)
+        return scipy.fft.irfft(scipy.fft.rfft(piece) * response, self._n_fft)
+
+
+def _array(tensor: torch.Tensor | nn.Module) -> np.ndarray:
+    assert isinstance(tensor, torch.Tensor)  # for mypy, a parameter of any module may be a module
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+
+
+def _linear(layer: nn.Module) -> tuple[np.ndarray, np.ndarray]:
+    assert isinstance(layer, nn.Linear)
+    return _array(layer.weight), _array(layer.bias)
+
+
+def _dense(layers: nn.Sequential) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Weights, bias, and scale and shift of the layer norm, of each dense layer."""
+    modules = list(layers)
+    return tuple((*_linear(modules[i]), _array(modules[i + 1].weight), _array(modules[i + 1].bias)) for i in range(0, len(modules), 3))
+
+
+def _responses(magnitudes: np.ndarray, n_fft: int, sample_rate: int) -> np.ndarray:
+    """Magnitudes of bands (..., n_bands) at every bin, (..., n_fft // 2 + 1)."""
+    band, share = between_bands(magnitudes.shape[-1], n_fft, sample_rate)
+    low = magnitudes[..., band]
+    return low + share * (magnitudes[..., band + 1] - low)
+
+
+@lru_cache(maxsize=8)
+def _weights(grid: FrameGrid, n_bands: int) -> tuple[np.ndarray, np.ndarray]:
+    """A-weighted power of a sine of amplitude 1 at every whole hertz, and of each noise band at magnitude 1 (re a sine of 1 kHz)."""
+    n_fft = 2 * (grid.sample_rate // 2)
+    weighting = a_weighting(grid.sample_rate, n_fft).numpy()  # one bin a hertz
+    centres = band_centres_hz(n_bands, grid.sample_rate)
+    bins = np.arange(len(weighting)) * grid.sample_rate / n_fft
+    # Power of a band's triangle; the cross terms of neighbouring triangles are given half to each.
+    share = np.stack([np.interp(bins, centres, row) for row in np.eye(n_bands)])
+    noise = 2.0 * (share * weighting).sum(axis=1) / len(weighting)
+    return weighting, noise.astype(np.float32)

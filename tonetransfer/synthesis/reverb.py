@@ -1,0 +1,110 @@
+"""The room that an instrument was recorded in: an impulse response that dies away, learned beside the instrument and left out at will.
+
+One room belongs to one instrument, never to several: a room that is shared takes up what they have in common, and their timbres with it.
+The direct sound always passes with gain 1; a response holds only what comes after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..audio.stft import band_interpolation
+
+N_BANDS = 12
+DECAY_S = 0.4  # reverberation time (60 dB) that learning begins with
+SHORTEST_S, LONGEST_S = 0.05, 3.0
+LEVEL_DB = -36.0  # of all that the room adds, re the direct sound, at the beginning
+FIRST_S = 0.002  # before which nothing comes back from a wall
+
+
+class Room(nn.Module):
+    """A room that can be learned: noise in bands, each with a level and a decay of its own (Moorer 1979).
+
+    Two numbers a band are found from little material, where a free impulse response would learn the phrases by heart; and it dies away
+    whatever is learned.
+
+    Parameters
+    ----------
+    seconds : float, > 0
+    sample_rate : int, > 0 [Hz]
+    """
+
+    bands: torch.Tensor
+    seconds: torch.Tensor
+
+    def __init__(self, seconds: float, sample_rate: int) -> None:
+        super().__init__()
+        n_taps = round(seconds * sample_rate)
+        time_s = torch.arange(n_taps) / sample_rate
+        self.register_buffer("seconds", time_s, persistent=False)
+        self.register_buffer("bands", _noise_in_bands(n_taps, sample_rate), persistent=False)
+        start_db = LEVEL_DB - 10.0 * math.log10(sum(_energy(self.bands, time_s, DECAY_S)))
+        self.level_db = nn.Parameter(torch.full((N_BANDS,), start_db))
+        self.decay = nn.Parameter(torch.full((N_BANDS,), math.log(DECAY_S)))
+
+    def response(self) -> torch.Tensor:
+        """Impulse response without the direct sound, shape (n_taps,)."""
+        decay_s = self.decay.exp().clamp(SHORTEST_S, LONGEST_S)
+        envelope = torch.exp(-6.9 * self.seconds / decay_s[:, None])
+        gain = 10.0 ** (self.level_db / 20.0)
+        return (gain[:, None] * envelope * self.bands).sum(0) * (self.seconds >= FIRST_S)
+
+
+def _noise_in_bands(n_taps: int, sample_rate: int) -> torch.Tensor:
+    """White noise of unit variance, split into bands whose sum it is, shape (N_BANDS, n_taps)."""
+    n_fft = n_taps + n_taps % 2
+    white = np.random.default_rng(0).standard_normal(n_fft).astype(np.float32)
+    spectrum = torch.fft.rfft(torch.from_numpy(white))
+    return torch.fft.irfft(spectrum * band_interpolation(N_BANDS, n_fft, sample_rate), n=n_fft)[:, :n_taps]
+
+
+def _energy(bands: torch.Tensor, time_s: torch.Tensor, decay_s: float) -> list[float]:
+    return (bands * torch.exp(-6.9 * time_s / decay_s)).square().sum(-1).tolist()
+
+
+def reverberate(audio: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+    """Sound in a room, as long as it was; what rings on is cut.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(..., n_samples)]
+    response : Tensor [shape=(n_taps,)]
+        Without the direct sound.
+
+    Returns
+    -------
+    Tensor [shape=(..., n_samples)]
+    """
+    return audio + _convolved(audio, response)[..., : audio.shape[-1]]
+
+
+def reverberate_stream(pieces: Iterable[torch.Tensor], response: torch.Tensor) -> Iterator[torch.Tensor]:
+    """:func:`reverberate` of consecutive pieces; joined, they are what the whole would be.
+
+    Parameters
+    ----------
+    pieces : iterable of Tensor [shape=(n_samples_of_the_piece,)]
+    response : Tensor [shape=(n_taps,)]
+
+    Yields
+    ------
+    Tensor, as long as what came in
+    """
+    ringing = response.new_zeros(0)
+    for piece in pieces:
+        tail = _convolved(piece, response)
+        n = max(len(tail), len(ringing))
+        ringing = nn.functional.pad(tail, (0, n - len(tail))) + nn.functional.pad(ringing, (0, n - len(ringing)))
+        yield piece + ringing[: len(piece)]
+        ringing = ringing[len(piece) :]
+
+
+def _convolved(audio: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+    n_samples = audio.shape[-1] + len(response) - 1
+    n_fft = 1 << (n_samples - 1).bit_length()
+    return torch.fft.irfft(torch.fft.rfft(audio, n=n_fft) * torch.fft.rfft(response, n=n_fft), n=n_fft)[..., :n_samples]

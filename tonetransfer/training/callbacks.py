@@ -1,0 +1,128 @@
+"""What a training of one instrument does beside learning: it shows how far it is, keeps itself, sounds alarms and can be listened to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from tqdm import tqdm
+
+from ..audio.stft import magnitudes
+from .diagnostics import find_alarms
+
+LAST = "last.ckpt"
+LISTENED = 4  # excerpts
+LOWEST_DB = -80.0  # black in a spectrogram
+
+
+class Judge(Callback):
+    """Judges after every so many steps, and ends the training when nothing becomes better. Stands before the other callbacks."""
+
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        if not module.checks:
+            self._judge(trainer, module)
+        trainer.should_stop = module.is_exhausted()  # a run that was killed when it had ended
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        module.follow()
+        if module.is_due():
+            self._judge(trainer, module)
+            trainer.should_stop = trainer.strategy.reduce_boolean_decision(module.is_exhausted(), all=False)
+
+    def _judge(self, trainer: lightning.Trainer, module: Any) -> None:
+        figures = {key: value for key, value in asdict(module.judge()).items() if key != "step"}
+        for logger in trainer.loggers if trainer.is_global_zero else ():
+            logger.log_metrics(figures, trainer.global_step)
+            logger.save()
+
+
+class Bar(Callback):
+    """Steps done, time left, and the newest figures, on stderr."""
+
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        self.bar = tqdm(total=trainer.max_steps, initial=trainer.global_step, unit="step", disable=None if trainer.is_global_zero else True)
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.bar.update(trainer.global_step - self.bar.n)
+        if module.is_due():
+            best = min(module.checks, key=lambda check: check.loss)
+            self.bar.set_postfix_str(f"held out: LSD {module.checks[-1].lsd_db:.2f} dB, best at step {best.step}")
+
+    def on_train_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        self.bar.close()
+
+
+class Alarms(Callback):
+    """What goes wrong is said once, when it begins."""
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not (module.is_due() and trainer.is_global_zero):
+            return
+        found = find_alarms(module.checks)
+        for name in sorted(found.keys() - self.said):
+            tqdm.write(f"alarm at step {trainer.global_step}: {found[name]}", file=sys.stderr)
+        self.said |= found.keys()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"said": sorted(self.said)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.said = set(state_dict["said"])
+
+
+class Keep(Checkpoint):
+    """The whole state of a run after each judgement, whole or not at all.
+
+    Callbacks of this kind come last: what the others do at a step is in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LAST
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not module.is_due():
+            return
+        part = self.path.with_suffix(".part")
+        try:
+            trainer.save_checkpoint(part)  # every process has to be here
+            if trainer.is_global_zero:
+                os.replace(part, self.path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+
+
+class Listening(Callback):
+    """Audio and spectrograms of what is held out in TensorBoard: recorded, played, and its harmonics and noise apart."""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if not (module.is_due() and trainer.is_global_zero):
+            return
+        board = trainer.loggers[-1].experiment  # type: ignore[attr-defined]  # TensorBoard's writer
+        held_out = module.held_out().to(module.device)
+        with torch.no_grad():
+            tone, noise = module.mean.parts(held_out, module.grid)
+        for i in range(min(LISTENED, len(tone))):
+            sounds = {"1 recorded": held_out.sound[i], "2 played": (tone + noise)[i], "3 harmonics": tone[i], "4 noise": noise[i]}
+            for name, sound in sounds.items():
+                board.add_audio(f"excerpt {i}/{name}", sound.cpu().clamp(-1, 1), trainer.global_step, module.grid.sample_rate)
+            board.add_image(f"excerpt {i}/recorded, played, harmonics, noise", spectrograms(list(sounds.values())), trainer.global_step)
+        board.flush()
+
+
+def spectrograms(sounds: list[torch.Tensor]) -> np.ndarray:
+    """Spectrograms of sounds (n_samples,) beside each other, low notes below, as one grey picture (1, height, width) in [0, 1]."""
+    levels = [20.0 * torch.log10(magnitudes(sound.cpu(), 2048, 480) + 1e-3) for sound in sounds]
+    loudest = max(float(level.max()) for level in levels)
+    pictures = [((level - loudest) / -LOWEST_DB + 1.0).clamp(0, 1).flip(0)[::2] for level in levels]
+    return torch.cat(pictures, dim=1)[None].numpy()

@@ -1,0 +1,193 @@
+"""How like a recording a model plays: what is made small when a model is fitted to one instrument.
+
+The decoder plays the recording's own f0 and loudness, what comes out is compared with the recording. What it learned from many instruments
+of how loudness changes a spectrum is held on to: a few phrases hardly show it. :mod:`tonetransfer.pipeline.refine` (one recording, half a
+minute) and :mod:`tonetransfer.training.finetuning` (a data set, minutes to hours) share this.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+from ..audio.frames import FrameGrid
+from ..controls.dynamics import QUANTILES
+from ..models.decoder import Decoder
+from ..models.timbre_model import Instrument, TimbreModel
+from ..synthesis.render import SynthParams, below_nyquist
+from .losses import Audible, heard_difference
+
+DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT = 2.0, 0.5, 0.05
+SHIFT_DB = 4.0, 12.0  # louder or softer than the recording: what was learned of dynamics from many instruments is to last
+FAINT = 1e-4  # of the sum of all harmonics: fainter ones do not count
+AUDIBLE_DB, FLOOR_DB = 60.0, 80.0  # below the recording's largest magnitude: a real one has a room and a microphone further down
+FAINT_DB = -60.0
+NOTE_SHARE = 0.3  # of a second, or it is not learned from
+HELD_OUT = 5  # one second of so many is not learned from
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Excerpts of recordings.
+
+    Parameters
+    ----------
+    f0_hz, highest_hz, age, loudness_db : Tensor [shape=(batch, n_frames)]
+        `highest_hz` is :func:`~tonetransfer.synthesis.render.highest_around` of the whole recording, `age` its
+        :func:`~tonetransfer.models.note_age_table.note_age`.
+    sound : Tensor [shape=(batch, n_frames * hop_length)]
+    white : Tensor [shape=(batch, (n_frames + 2) * hop_length)]
+        The noise to render them with.
+    """
+
+    f0_hz: torch.Tensor
+    highest_hz: torch.Tensor
+    age: torch.Tensor
+    loudness_db: torch.Tensor
+    sound: torch.Tensor
+    white: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same excerpts on a device."""
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def white_for(count: int, n_frames: int, grid: FrameGrid, seed: int) -> torch.Tensor:
+    """White noise of unit variance (uniform) for `count` excerpts, shape (count, (n_frames + 2) * hop_length)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, (n_frames + 2) * grid.hop_length, generator=generator).sub_(0.5).mul_(12.0**0.5)
+
+
+def seconds_held_out(share: np.ndarray, longest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Which seconds of a recording are learned from, and which of them are held out to judge by.
+
+    Parameters
+    ----------
+    share : ndarray [shape=(n,)], in [0, 1]
+        Of notes in each second.
+    longest : int or None
+        So many seconds at most, those with the most notes.
+
+    Returns
+    -------
+    kept, judged : ndarray of int
+        Rising; `judged` is the middle one of every five of `kept`, none of one or two.
+    """
+    kept = np.sort(np.argsort(-share, kind="stable")[:longest])
+    kept = kept[share[kept] >= min(NOTE_SHARE, share.max(initial=0.0))]
+    return kept, kept[HELD_OUT // 2 :: HELD_OUT]
+
+
+def likeness_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, largest: float, sizes: tuple[int, ...]) -> torch.Tensor:
+    """How far what was played is from the recording.
+
+    Parameters
+    ----------
+    sound, target : Tensor [shape=(batch, n_samples)]
+    grid : FrameGrid
+    largest : float
+        Magnitude of the recording (Hann window of 2048).
+    sizes : sequence of int
+        Of FFTs.
+
+    Returns
+    -------
+    Tensor [shape=()]
+    """
+    faintest, floor = (largest * 10.0 ** (-below / 20.0) for below in (AUDIBLE_DB, FLOOR_DB))
+    loss, _ = heard_difference(
+        sound,
+        target,
+        grid.sample_rate,
+        sizes,
+        distance_weight=DISTANCE_WEIGHT,
+        loudness_weight=LOUDNESS_WEIGHT,
+        faint_db=FAINT_DB,
+        audible=Audible(AUDIBLE_WEIGHT, faintest, floor),
+    )
+    return loss
+
+
+def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tensor, quantiles: torch.Tensor | None) -> TimbreModel:
+    """A copy of a model with a single named timbre, to be fitted to it.
+
+    Parameters
+    ----------
+    model : TimbreModel
+    instrument : Instrument
+    z : Tensor [shape=(z_dim,)]
+    quantiles : Tensor [shape=(13,)] or None, dB
+        Of the loudness of its notes; None: not known.
+    """
+    copy = deepcopy(model).requires_grad_(False)
+    copy.instruments, copy.timbres, copy.room = (instrument,), z[None].clone(), None
+    copy.quantiles = torch.zeros(1, len(QUANTILES)) if quantiles is None else quantiles[None].clone()
+    return copy
+
+
+def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | None = None) -> tuple[SynthParams, torch.Tensor | None]:
+    """What a decoder asks for with timbre z (z_dim,), and how it changes the spectrum if the first excerpt is `shift_db` louder.
+
+    The louder excerpt rides along as one more row: most of a decoder's time goes into its recurrence, whatever the number of rows. A
+    register is asked for the level of the recording in either: it holds what was heard, and is not held to other instruments' dynamics.
+
+    Returns
+    -------
+    params : SynthParams, tensors (batch, n_frames, ...)
+    change : Tensor [shape=(n_frames, n_harmonics)] or None, nepers
+        Of each partial's share.
+    """
+    f0_hz, highest_hz, age, loudness = batch.f0_hz, batch.highest_hz, batch.age, batch.loudness_db
+    asked = loudness
+    if shift_db is not None:
+        f0_hz, highest_hz, age = (torch.cat([track, track[:1]]) for track in (f0_hz, highest_hz, age))
+        loudness, asked = (torch.cat([loudness, loudness[:1] + by_db]) for by_db in (0.0, shift_db))
+    z = z.expand(len(f0_hz), -1)
+    h = decoder.see(f0_hz, asked, z)
+    remembered, _ = decoder.remember(h)
+    params = decoder.ask(h, remembered, f0_hz, loudness, z, highest_hz, age)
+    if shift_db is None:
+        return params, None
+    shares = torch.log(params.harmonic_distribution[[0, -1]] + FAINT)
+    return params.map(lambda x: x[:-1]), shares[1] - shares[0]
+
+
+def drawn_shift_db(rng: np.random.Generator) -> float:
+    """By how much louder or softer a step asks."""
+    return float(rng.choice([-1.0, 1.0]) * rng.uniform(*SHIFT_DB))
+
+
+def coupling_lost(change: torch.Tensor, learned: Decoder, start: torch.Tensor, batch: Batch, shift_db: float) -> torch.Tensor:
+    """How differently a change of loudness changes the partials: mean [nepers] over those that may sound.
+
+    Parameters
+    ----------
+    change : Tensor [shape=(n_frames, n_harmonics)]
+        As :func:`decoded` gives it for `shift_db`.
+    learned : Decoder
+        What is held on to.
+    start : Tensor [shape=(z_dim,)]
+        The timbre at the beginning.
+    batch : Batch
+    shift_db : float
+    """
+    with torch.no_grad():
+        first = Batch(*(getattr(batch, field.name)[:1] for field in fields(batch)))
+        _, wanted = decoded(learned, start, first, shift_db)
+        assert wanted is not None
+        audible = below_nyquist(batch.highest_hz[0], learned.n_harmonics, learned.sample_rate).to(wanted)
+    return ((change - wanted).abs() * audible).sum() / audible.sum()
+
+
+def warm_cosine(step: int, steps: int, warmup: int = 10, last: float = 0.05) -> float:
+    """Factor on a learning rate: warmed up, then a cosine down to a share of it."""
+    return min((step + 1) / max(warmup, 1), 1.0) * (last + (1.0 - last) * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0))))
+
+
+def snapshot(moved: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A copy of what is moved, to go back to."""
+    return {key: value.detach().clone() for key, value in moved.items()}

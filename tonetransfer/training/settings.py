@@ -1,0 +1,147 @@
+"""Every setting of a model and of its training, with its default and its reason. A YAML file holds only what differs.
+
+Networks never see these objects: they take plain numbers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from ..errors import SettingsError
+from ..models.settings import ModelSettings, Section
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+FEATURED = (
+    *("violin", "viola", "cello", "contrabass", "flute", "piccolo", "recorder", "pan_flute", "oboe", "english_horn", "clarinet", "bassoon"),
+    *("soprano_sax", "alto_sax", "tenor_sax", "baritone_sax", "trumpet", "muted_trumpet", "horn", "trombone", "tuba", "harmonica"),
+    *("accordion", "organ", "voice_ooh", "voice_aah"),
+)
+
+
+class DataSettings(Section):
+    """What a batch is made of."""
+
+    corpus: str = "corpus/train"  # a folder made by `tonetransfer corpus render`
+    others: tuple[str, ...] = ()  # more of them, heard by the encoder alone: what makes an oboe is common to several recordings of oboes
+    excerpt_seconds: float = Field(1.0, gt=0)
+    reference_seconds: float = Field(2.0, gt=0)
+    batch_size: int = Field(16, gt=0)
+    parallel_share: float = Field(0.5, ge=0, le=1)  # loudness of instrument A, sound of instrument B: what users do
+    named_share: float = Field(0.7, ge=0, le=1)  # the named instruments are what most people play; the others fill the space of timbres
+    featured: tuple[str, ...] = FEATURED  # of the named ones, those that come up three times as often
+    equalise_share: float = Field(0.5, ge=0, le=1)  # random equalisation and tilt of reference and target alike: new timbres
+    rescale_share: float = Field(0.25, ge=0, le=1)  # pitch and formants moved together: a smaller or larger instrument
+    capture_share: float = Field(0.4, ge=0, le=1)  # references heard through a room, a microphone and hiss: z must leave the recording out
+    heard_seconds: float = Field(192.0, gt=0)  # of a batch that is heard only: it costs the encoder alone
+    other_share: float = Field(0.2, ge=0, le=1)  # of the hearings that come from `others`
+    validation_performances: int = Field(1, ge=0)  # held out of training, in the middle register
+    workers: int = Field(1, ge=0)  # processes that make batches while the last one is learned from
+
+
+class TrainSettings(Section):
+    """How the weights are found."""
+
+    steps: int = Field(6000, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)  # warmed up, then a cosine down to a hundredth
+    table_learning_rate: float = Field(4e-3, gt=0)  # a row is seen in one batch of ten: what it learns there must count
+    warmup_steps: int = Field(200, ge=0)
+    gradient_clip: float = Field(1.0, gt=0)
+    table_start: float = Field(0.4, ge=0, le=1)  # share of the steps in which the table follows the encoder, before it learns by itself
+    table_share: float = Field(0.5, ge=0, le=1)  # then: items that take z from the table of timbres instead of the encoder
+    drawn_weight: float = Field(0.06, ge=0)  # the table's rows are drawn to the encoder's z a little
+    alignment_weight: float = Field(1.0, ge=0)  # the forces on z: see timbre_losses.py
+    kind_weight: float = Field(1.0, ge=0)
+    consistency_weight: float = Field(0.5, ge=0)
+    contrast_weight: float = Field(0.3, ge=0)
+    encoder_steps: int = Field(0, ge=0)  # before the others, while decoder and table of `start` stand still
+    encoder_learning_rate: float = Field(2e-3, gt=0)
+    log_spectral_weight: float = Field(1.5, ge=0)
+    loudness_weight: float = Field(0.05, ge=0)  # per dB: without it the tone comes out some dB too soft, because most bins hold noise
+    validate_every: int = Field(1000, gt=0)
+    start: str | None = None  # weights file whose networks (and timbres of the same names) training goes out from
+    seed: int = 0
+    threads: int | None = None
+    output: str = "runs/all"
+
+
+class Settings(Section):
+    """All of it."""
+
+    name: str = "all"
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    train: TrainSettings = TrainSettings()
+
+
+def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
+    """Read a YAML file of differences, and `section.key=value` overrides.
+
+    Raises
+    ------
+    SettingsError
+        With every problem at once, and the nearest known name for each unknown one.
+    """
+    return validate_settings(read_differences(path, overrides), where=str(path))
+
+
+def read_differences(path: str | Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """What a YAML file of settings and `section.key=value` overrides say, not checked yet; raises SettingsError."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file of settings") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not YAML ({' '.join(str(error).split())}); see configs/ for examples") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: holds a {type(content).__name__}; a mapping of settings was wanted, see configs/ for examples")
+    for override in overrides or []:
+        _apply(content, override)
+    return content
+
+
+def validate_settings(content: dict[str, Any], *, where: str = "settings") -> Settings:
+    """A plain mapping to :class:`Settings`; raises SettingsError."""
+    return validate_as(Settings, content, where=where)
+
+
+def validate_as(kind: type[Kind], content: dict[str, Any], *, where: str = "settings") -> Kind:
+    """A plain mapping to settings of a kind; raises SettingsError with every problem at once."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise SettingsError(f"{where}: " + "; ".join(_explain(problem, kind) for problem in error.errors())) from None
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    name, equals, value = override.partition("=")
+    if not equals or not name:
+        raise SettingsError(f"--set {override}: wanted section.key=value, for example train.steps=2000")
+    *sections, key = name.split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise SettingsError(f"--set {override}: {section} is a single value, not a section")
+    content[key] = yaml.safe_load(value)
+
+
+def _explain(problem: Any, kind: type[BaseModel]) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {problem['msg'].lower()} (came: {problem['input']!r})"
+    known = _names(kind, [str(part) for part in problem["loc"][:-1]])
+    near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+    return f"{place}: no such setting" + (f", did you mean {near[0]}?" if near else f"; there are {', '.join(known)}")
+
+
+def _names(model: type[BaseModel], place: list[str]) -> list[str]:
+    for part in place:
+        model = model.model_fields[part].annotation  # type: ignore[assignment]  # sections are models
+    return list(model.model_fields)
