@@ -15,7 +15,7 @@ PACKAGE = ROOT / "tonetransfer"
 # From the ground up: a folder imports only from lines above its own, and those of one line import nothing of each other.
 LAYERS = """
     errors
-    memory threads compiled
+    threads compiled
     audio
     synthesis
     pitch
@@ -44,7 +44,7 @@ HOMES = {  # third-party packages that one module alone may import
     "soundfile": {"audio.files"},
     "soxr": {"audio.files"},
     "zarr": {"data.dataset"},
-    "numba": {"synthesis.kernels"},
+    "numba": {"compiled"},
     "dask": {"data.jobs"},
     "matplotlib": {"analysis.plots", "analysis.plot_panels", "data.doctor_plot"},
     "argparse": {"cli.main", "cli.commands", "cli.demo"},

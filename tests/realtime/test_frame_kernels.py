@@ -7,7 +7,8 @@ import pytest
 import scipy.signal
 
 from tonetransfer.pitch.causal_kernels import autocorrelation, cohere, follow, normalise, peaks, through_sections, weigh
-from tonetransfer.realtime.kernels import between_rows, harmonics, legal
+from tonetransfer.realtime.kernels import between_rows, legal
+from tonetransfer.synthesis.kernels import harmonics
 
 RNG = np.random.default_rng(0)
 

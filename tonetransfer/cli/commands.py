@@ -23,7 +23,6 @@ from ..controls.controls import Controls, extract
 from ..controls.profile import Target
 from ..controls.recording_checks import warn_if_same
 from ..errors import AudioError, ControlsError, InstrumentError, MissingDependencyError, SettingsError, ToneTransferWarning
-from ..memory import give_back
 from ..models.hub import fetch, is_address, parse_address
 from ..models.timbre_model import TimbreModel
 from ..models.weights import find_weights, load_model, read_notes, save_model
@@ -31,7 +30,7 @@ from ..pipeline.refine import refine
 from ..pipeline.target import find_target, nearest_timbres
 from ..pipeline.transfer import Arrangement, arrange, play, warn_about
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..threads import one_thread
+from ..threads import one_thread, trim_malloc
 
 Report = tuple[dict[str, Any], list[str]]
 
@@ -56,7 +55,7 @@ def transfer(arguments: Namespace) -> Report:
     with one_thread():
         audio, _ = open_audio(arguments.source, model.sample_rate)
         if isinstance(audio, LongAudio):
-            give_back()
+            trim_malloc()
         heard = extract(audio, model.grid, tracker=_tracker(arguments))
         warn_about(audio, heard)
         if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):

@@ -45,7 +45,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx: Any, given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        from ..synthesis import kernels
+        from . import gru_kernels
 
         n_frames, batch, width = *given.shape[:2], weight.shape[1]
         states = given.new_empty(n_frames + 1, batch, width)
@@ -57,7 +57,7 @@ class _Recurrence(torch.autograd.Function):
         tracks = _arrays(given.contiguous(), recurrent, states[:-1], gates, new, states[1:])
         for (before, product), track in zip(products, tracks, strict=True):
             torch.addmm(bias, before, turned, out=product)
-            kernels.remember(*track)
+            gru_kernels.remember(*track)
         ctx.save_for_backward(weight, states, gates, new, recurrent)
         return states[1:]
 
@@ -65,7 +65,7 @@ class _Recurrence(torch.autograd.Function):
     @torch.amp.custom_bwd(device_type="cpu")
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *asked: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        from ..synthesis import kernels
+        from . import gru_kernels
 
         weight, states, gates, new, recurrent = ctx.saved_tensors
         n_frames, batch, width = new.shape
@@ -74,7 +74,7 @@ class _Recurrence(torch.autograd.Function):
         into = later.numpy()
         tracks = _arrays(asked[0].contiguous(), gates, new, states[:-1], recurrent[..., 2 * width :], to_state, to_input)
         for back, (wanted, *track) in zip(reversed(to_state.unbind()), reversed(tracks), strict=True):
-            kernels.recall(wanted, into, *track)
+            gru_kernels.recall(wanted, into, *track)
             later.addmm_(back, weight)
         flat = to_state.flatten(0, 1)
         return to_input, flat.t() @ states[:-1].flatten(0, 1), flat.sum(0), later

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..synthesis.kernels import compiled
+from ..compiled import compiled
 
 LEAST_PEAK = 0.2  # of the normalised autocorrelation
 LOWEST_HZ = 50.0  # that counts for the norm of a spectrum

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..synthesis.kernels import compiled
+from ..compiled import compiled
 
 ONE, TWO = np.float32(1.0), np.float32(2.0)
 NORM_FLOOR = 1e-5  # of layer norms
@@ -145,32 +145,3 @@ def sounding_power(f0_hz: float, amplitudes: Any, magnitudes: Any, of_tone: Any,
     for k in range(len(magnitudes)):
         power += magnitudes[k] * magnitudes[k] * of_noise[k]
     return power
-
-
-@compiled
-def harmonics(phase: float, begin: float, end: float, before: Any, after: Any, sound: Any) -> None:
-    """Add harmonics to a hop of sound (hop,), while f0 and amplitudes go from one frame's to the next one's in straight lines.
-
-    Parameters
-    ----------
-    phase : float [cycles]
-    begin, end : float [cycles per sample]
-        f0 of the two frames.
-    before, after : ndarray [shape=(n_harmonics,)]
-        Their amplitudes.
-    sound : ndarray [shape=(hop,)]
-    """
-    hop, n = len(sound), len(before)
-    while n > 0 and before[n - 1] == 0.0 and after[n - 1] == 0.0:
-        n -= 1
-    twice, one, two = np.empty(hop), np.empty(hop), np.zeros(hop)
-    for i in range(hop):
-        angle = 2.0 * math.pi * (phase + begin * i + (end - begin) * (i * (i - 1) / (2.0 * hop)))
-        one[i] = math.sin(angle)
-        twice[i] = 2.0 * math.cos(angle)
-    for k in range(n):  # sin((k + 1) x) = 2 cos(x) sin(k x) - sin((k - 1) x)
-        low, rise = before[k], (after[k] - before[k]) / hop
-        for i in range(hop):
-            sound[i] += (low + rise * i) * one[i]
-            two[i] = twice[i] * one[i] - two[i]
-        one, two = two, one

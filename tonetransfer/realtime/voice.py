@@ -23,9 +23,10 @@ from ..audio.stft import a_weighting, band_centres_hz, hann
 from ..audio.units import db_to_amplitude
 from ..models.decoder import LARGEST_GAIN, SILENT_DB, Decoder
 from ..models.note_age_table import LONGEST_AGE, NoteClock, Register, age_shares
+from ..synthesis.kernels import harmonics
 from ..synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB
 from ..synthesis.render import NOISE_FFT, SynthParams, between_bands, white_noise
-from .kernels import between_rows, decode, harmonics, legal, shaped, sounding_power
+from .kernels import between_rows, decode, legal, shaped, sounding_power
 
 Noise = Literal["prompt", "exact"]
 NYQUIST_MARGIN = 2.0 ** (1 / 12)  # f0 may rise by so much until the next frame

@@ -18,7 +18,7 @@ import torch
 from ..audio.frames import FrameGrid
 from ..audio.stft import band_interpolation, hann, overlap_add
 from ..compiled import in_loops
-from ..threads import ahead, side_by_side
+from ..threads import ahead, parallel_map
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
 PIECES_AT_ONCE = 2  # that are rendered side by side
@@ -434,7 +434,7 @@ class _CompiledRender(torch.autograd.Function):
             kernels.overlap(torch.fft.irfft(coloured).numpy(), flat, hop, sound.reshape(-1))
             return sound.reshape(-1), place, noise
 
-        sounds, *ctx.kept = zip(*side_by_side(excerpt, len(f0)), strict=True)
+        sounds, *ctx.kept = zip(*parallel_map(excerpt, len(f0)), strict=True)
         ctx.grid, ctx.n_harmonics, ctx.n_bands, ctx.bands = grid, n_harmonics, m.shape[-1], bands
         return torch.from_numpy(np.stack(sounds))
 
@@ -458,7 +458,7 @@ class _CompiledRender(torch.autograd.Function):
             kernels.gains_asked(noises[i], torch.fft.rfft(frames).numpy(), *ctx.bands, n_fft, gains)
             return sines, gains
 
-        asked = zip(*side_by_side(excerpt, len(slopes)), strict=True)
+        asked = zip(*parallel_map(excerpt, len(slopes)), strict=True)
         return None, *(torch.from_numpy(np.stack(rows)) for rows in asked), None, None
 
 

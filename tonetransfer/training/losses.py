@@ -11,7 +11,7 @@ import torch
 from ..audio.loudness import N_FFT, level_db, power_weighting
 from ..audio.stft import hann, magnitudes
 from ..compiled import in_loops
-from ..threads import side_by_side
+from ..threads import parallel_map
 
 FFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
 FLOOR = 1e-3  # of a magnitude with a Hann window of 2048: the same floor as the log-spectral distance that judges the result
@@ -169,6 +169,7 @@ class _CompiledDifference(torch.autograd.Function):
         audible: Audible | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         from ..synthesis import kernels
+        from . import loss_kernels
 
         pairs = list(zip(*(signal.detach().contiguous().numpy() for signal in (sound, target)), strict=True))
         weighting, faint_power, learned = power_weighting(sample_rate).numpy(), 10.0 ** (faint_db / 10.0), ctx.needs_input_grad[0]
@@ -184,17 +185,19 @@ class _CompiledDifference(torch.autograd.Function):
                 back = np.empty_like(spectra[0])
                 fixed = (2048 / n_fft) ** 0.5, FLOOR, 1.0 / len(sizes), distance_weight if n_fft == _judged(sizes) else 0.0
                 level = weighting if n_fft == N_FFT else weighting[:0], loudness_weight, faint_power
-                found = kernels.difference(spectra[0], spectra[1], *fixed, *level, back)
+                found = loss_kernels.difference(spectra[0], spectra[1], *fixed, *level, back)
                 loss, off_db = loss + found[0], off_db + found[1]
                 if n_fft == N_FFT and audible is not None:
                     more = np.empty_like(back)
-                    distance = kernels.audible_difference(spectra[0], spectra[1], audible.faintest, audible.floor, audible.weight, more)
+                    distance = loss_kernels.audible_difference(
+                        spectra[0], spectra[1], audible.faintest, audible.floor, audible.weight, more
+                    )
                     loss, back = loss + audible.weight * distance, back + more
                 if learned:
                     kernels.overlap(_waves(back, n_fft), window, hop, slope)
             return loss, off_db, slope
 
-        losses, off_db, slopes = zip(*side_by_side(excerpt, len(pairs)), strict=True)
+        losses, off_db, slopes = zip(*parallel_map(excerpt, len(pairs)), strict=True)
         if learned:
             ctx.save_for_backward(torch.from_numpy(np.stack(slopes) / np.float32(len(pairs))))
         loss, figure = sound.new_tensor(np.mean(losses)), sound.new_tensor(np.mean(off_db))
