@@ -365,7 +365,7 @@ class Studio:
         try:
             yield
         except tt.ToneTransferError as error:
-            raise Refusal(self.without_paths(str(error))) from None
+            raise Refusal(for_visitors(self.without_paths(str(error)))) from None
         except MemoryError:
             raise Refusal("memory ran out; use a shorter recording") from None
 
@@ -421,6 +421,11 @@ class Studio:
             model.encode(audio)
             tt.classify(audio, model.sample_rate)
             tt.describe_controls(audio, tt.analyze(audio, model.sample_rate, model))
+
+
+def for_visitors(text: str) -> str:
+    """A message in which nobody is told to use a command line."""
+    return re.sub(r"convert it, e\.g\. ffmpeg.*", "save it as one of these where you recorded it, or record it here", text)
 
 
 def safe(name: str) -> str:

@@ -113,6 +113,14 @@ def test_the_command_line_makes_the_same_sound(work: Any, tiny_weights: Path, mo
     assert torch.allclose(tt.load_audio(files["wav"])[0], flac, atol=2.0**-22)  # libsndfile rounds the last bit otherwise
 
 
+def test_visitors_are_not_told_to_use_a_command_line(work: Any) -> None:
+    (work.folder / "memo.m4a").write_bytes(bytes((0, 0, 0, 24)) + b"ftypM4A " + bytes(500))
+    with pytest.raises(studio.Refusal) as refusal:
+        work.analyze(str(work.folder / "memo.m4a"))
+    assert "memo.m4a is not a sound file that can be read" in str(refusal.value) and "save it as one of these" in str(refusal.value)
+    assert "ffmpeg" not in str(refusal.value) and "pip" not in str(refusal.value) and str(work.folder) not in str(refusal.value)
+
+
 def test_the_hostile_names_of_files_stay_one_word_of_the_command() -> None:
     name = "a b'; rm -rf ~ $(x) <b>.wav"
     words = shlex.split(studio.command_line(name, studio.Player("violin"), studio.Settings(), 0.0, edited=False))

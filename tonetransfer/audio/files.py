@@ -23,6 +23,7 @@ import soxr
 import torch
 
 from ..errors import AudioError, ToneTransferWarning
+from .readers import SoundReader, find_decoder, media_format, open_reader
 from .units import amplitude_to_db
 
 AudioLike: TypeAlias = "torch.Tensor | np.ndarray"
@@ -37,6 +38,7 @@ DEAD_CHANNEL_DB = -60.0  # below the loudest channel: the noise of an input wher
 CANCELLING_DB = -9.0  # what the mean may lose against the loudest channel; incoherent channels lose 3 (two) to 8 (six)
 JUST_UNDER_ONE = 1.0 - 2.0**-15
 MP3_QUALITY: Any = {"compression_level": 0.3, "bitrate_mode": "VARIABLE"}  # some 75 kbit/s for one instrument
+CONVERT = "convert it, e.g. ffmpeg -i IN OUT.wav"
 FORMATS = {  # extension: libsndfile's format and subtype
     ".wav": ("WAV", "PCM_24"),
     ".flac": ("FLAC", "PCM_24"),
@@ -104,8 +106,7 @@ def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
         target_rate = native_rate if sample_rate is None else check_sample_rate(sample_rate)
         expected = int(min(file.frames / native_rate, longest_s) * target_rate)
         pieces = _mono(path, file, target_rate, longest_s)
-        long = expected > held_s * target_rate
-        audio: torch.Tensor | LongAudio = LongAudio(pieces) if long else torch.from_numpy(_gather(pieces, expected))
+        audio = _held(pieces, expected, held_s * target_rate)
     return OpenedAudio(audio, target_rate)
 
 
@@ -177,7 +178,7 @@ def sound_facts(path: PathLike) -> SoundFacts:
     """Read a sound file's header; raises AudioError as :func:`load_audio`."""
     path = Path(path)
     _check_readable(path)
-    with _open_sound(path) as file:
+    with _open_sound(path, quiet=True) as file:
         rate = check_sample_rate(file.samplerate, f"{path} has a sample rate")
         return SoundFacts(rate, file.channels, max(file.frames, 0), f"{file.format} {file.subtype}")
 
@@ -478,17 +479,21 @@ def _check_readable(path: Path) -> None:
         raise AudioError(f"{path} does not exist; a recording is wanted: check the name and the folder")
     if path.is_dir():
         raise AudioError(f"{path} is a folder; one recording is wanted: name a file in it")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise AudioError(f"{path} is a pipe or a device; a file is wanted: save the sound to one first")
+    if path.stat().st_size == 0:
         raise AudioError(f"{path} is empty (0 bytes); a recording is wanted: copy or export it again")
 
 
-def _open_sound(path: Path) -> soundfile.SoundFile:
+def _open_sound(path: Path, *, quiet: bool = False) -> SoundReader:
     try:
-        return soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: raw files, which have no header
+        return open_reader(path, quiet=quiet)
+    except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:  # TypeError: raw files, which have no header
+        with contextlib.suppress(OSError):
+            foreign = media_format(path) is not None
+        how = f"{CONVERT}, or pip install 'tonetransfer[media]'" if foreign and find_decoder() is None else CONVERT
         raise AudioError(
-            f"{path} is not a sound file that can be read ({_reason(error)}); "
-            "WAV, FLAC, OGG, MP3 or AIFF is wanted: convert it, e.g. ffmpeg -i IN OUT.wav"
+            f"{path} is not a sound file that can be read ({_reason(error)}); WAV, FLAC, OGG, MP3 or AIFF is wanted: {how}"
         ) from error
 
 
@@ -497,7 +502,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(text).split()).rstrip(".")
 
 
-def _blocks(path: Path, file: soundfile.SoundFile, longest_s: float) -> Iterator[np.ndarray]:
+def _blocks(path: Path, file: SoundReader, longest_s: float) -> Iterator[np.ndarray]:
     """The file from its start, in pieces (n_samples, n_channels), float32, finite."""
     start, length = 0, max(READ_LENGTH // max(file.channels // 8, 1), 1)  # a thousand channels are not held as two are
     try:
@@ -517,7 +522,7 @@ def _blocks(path: Path, file: soundfile.SoundFile, longest_s: float) -> Iterator
         ) from error
 
 
-def _mono(path: Path, file: soundfile.SoundFile, sample_rate: int, longest_s: float = math.inf) -> Iterator[np.ndarray]:
+def _mono(path: Path, file: SoundReader, sample_rate: int, longest_s: float = math.inf) -> Iterator[np.ndarray]:
     """The file as mono at a rate, in pieces (n_samples,); at least one sample in all, none far beyond full scale."""
     weights = _mono_weights(path, file, longest_s)
     n_samples = 0
@@ -530,7 +535,7 @@ def _mono(path: Path, file: soundfile.SoundFile, sample_rate: int, longest_s: fl
         raise AudioError(f"{path} holds no samples; a recording with sound in it is wanted: check how it was exported")
 
 
-def _mono_weights(path: Path, file: soundfile.SoundFile, longest_s: float) -> np.ndarray:
+def _mono_weights(path: Path, file: SoundReader, longest_s: float) -> np.ndarray:
     """What each channel contributes to mono, shape (n_channels,), float32."""
     n_channels = file.channels
     if n_channels == 1:
@@ -563,6 +568,18 @@ def _resampled(pieces: Iterator[np.ndarray], from_rate: int, to_rate: int) -> It
         yield changed
     if n_in and not n_out:  # a few samples at a high rate are less than half a sample at a low one
         yield np.zeros(1, dtype=np.float32)
+
+
+def _held(pieces: Iterator[np.ndarray], expected: int, most: float) -> torch.Tensor | LongAudio:
+    """Pieces in memory, or in a temporary file if they are more than `most` samples, whatever was expected."""
+    begun: list[np.ndarray] = []
+    if math.isinf(most):
+        return torch.from_numpy(_gather(pieces, expected))
+    while sum(map(len, begun)) <= most:
+        if (piece := next(pieces, None)) is None:
+            return torch.from_numpy(_gather(iter(begun), sum(map(len, begun))))
+        begun.append(np.array(piece))
+    return LongAudio(itertools.chain(begun, pieces))
 
 
 def _gather(pieces: Iterator[np.ndarray], expected: int) -> np.ndarray:
