@@ -150,7 +150,7 @@ def test_what_is_saved_is_no_pickle_and_names_no_place(fitted: Classifier, tmp_p
     text = json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]
     assert json.loads(text["classes"]) == list(TIMBRES) and json.loads(text["settings"])["classifier"] == "cnn_1d"
     assert "corpora" not in json.loads(text["settings"])["data"]
-    with pytest.raises(WeightsError, match="exists already"):
+    with pytest.raises(WeightsError, match="exists"):
         fitted.save(path)
 
 

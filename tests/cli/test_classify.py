@@ -72,7 +72,7 @@ def test_problems_are_told_in_one_line(folder: Path, capsys: pytest.CaptureFixtu
         (["classify", tmp_path / "silent.wav", "--weights", folder / "mine.safetensors"], "silent"),
         (["classify", tmp_path / "none.wav", "--weights", folder / "mine.safetensors"], "does not exist"),
         (["classify", folder / "what.wav", "--weights", folder / "what.wav"], "not a readable classifier"),
-        (["classifier", "train", folder / "svm.yaml", folder / "mine.safetensors"], "exists already"),
+        (["classifier", "train", folder / "svm.yaml", folder / "mine.safetensors"], "exists"),
         (["classifier", "train", folder / "none.yaml", tmp_path / "a.safetensors"], "cannot be read"),
         (["classifier", "train", folder / "svm.yaml", tmp_path / "a.safetensors", "--set", "fit.stps=3"], "did you mean steps"),
         (["classifier", "train", folder / "svm.yaml", tmp_path / "a.safetensors", "--set", f"data.folder={tmp_path}"], "holds no sounds"),

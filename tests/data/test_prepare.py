@@ -92,7 +92,7 @@ def test_every_file_is_taken_or_named_with_a_reason(made: Prepared) -> None:
     }
     assert all(one["reason"] for one in made.manifest["skipped"])
     assert made.manifest["licence"] == "CC0, by a test"
-    assert not list(Path(made.folder).rglob("*.part")) and not (Path(made.folder) / prepare.LOCK).exists()
+    assert not list(Path(made.folder).rglob("*.part*")) and not (Path(made.folder) / prepare.LOCK).exists()
 
 
 def test_what_is_read_is_what_was_recorded(made: Prepared, folder: Path) -> None:
@@ -217,7 +217,7 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(tmp_path: Path
             os.kill(run.pid or 0, signal.SIGKILL)
             kills += 1
             run.join()
-            torn += bool(list((tmp_path / f"out{trials}").rglob("*.part")))
+            torn += bool(list((tmp_path / f"out{trials}").rglob("*.part*")))
             there = fingerprint(tmp_path / f"out{trials}")
             if dataset.INDEX in there:  # it comes last: then all is there
                 assert known.items() <= there.items()
@@ -326,7 +326,7 @@ def test_a_full_disk_loses_nothing(folder: Path, tmp_path: Path, monkeypatch: py
         patch.setattr(dataset.RecordingWriter, "write", full)
         with pytest.raises(SettingsError, match="No space left.*make room"):
             prepare.prepare(folder, tmp_path / "out")
-    assert not list((tmp_path / "out").rglob("*.part")) and not (tmp_path / "out" / dataset.INDEX).exists()
+    assert not list((tmp_path / "out").rglob("*.part*")) and not (tmp_path / "out" / dataset.INDEX).exists()
 
 
 def candidates(*seconds: float) -> list[Candidate]:

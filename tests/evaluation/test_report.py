@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -169,9 +170,9 @@ def test_the_same_bytes_again_and_nothing_half_written(
     def full(*_arguments: object) -> None:
         raise OSError(28, "No space left on device", "three.html")
 
-    monkeypatch.setattr(report.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(report.SettingsError, match="No space left"):
-        report._write_all({tmp_path / "three.html": "a", tmp_path / "three.json": "b"})
+        report.write_report(tmp_path / "three.html", examples, tiny_model, load_classifier(), seed=3)
     assert sorted(tmp_path.iterdir()) == before
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..atomic import check_new, replacing
 from ..audio.files import AudioLike, check_audio
 from ..audio.units import hz_to_midi
 from ..controls.controls import Controls
@@ -222,15 +221,7 @@ def check_picture(path: str | os.PathLike[str], *, overwrite: bool = False) -> P
         raise ToneTransferError(
             f"{path} has the extension {path.suffix!r}; pictures are written as PNG: name it {path.stem or 'picture'}.png"
         )
-    if path.is_dir():
-        raise ToneTransferError(f"{path} is a folder; a file is wanted: add a name, e.g. {path / 'picture.png'}")
-    if path.exists() and not overwrite:
-        raise ToneTransferError(
-            f"{path} exists; a new file is wanted: choose another name, or allow it to be replaced (--overwrite, overwrite=True)"
-        )
-    if not path.parent.is_dir():
-        raise ToneTransferError(f"{path} cannot be written: there is no folder {path.parent}; make it first, or choose another")
-    return path
+    return check_new(path, ToneTransferError, overwrite=overwrite)
 
 
 def _style() -> Any:
@@ -262,15 +253,8 @@ def _lowest_hz(lowest_f0_hz: float) -> float:
 
 
 def _save(figure: Any, path: Path) -> None:
-    part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part")
-    try:
+    with replacing(path, error=ToneTransferError) as part:
         figure.savefig(part, format="png", metadata={"Software": "tonetransfer"})
-        os.replace(part, path)
-    except OSError as error:
-        raise ToneTransferError(f"{path} cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _headline(title: str, whole_s: float) -> str:

@@ -7,7 +7,6 @@ import io
 import itertools
 import math
 import os
-import secrets
 import tempfile
 import threading
 import warnings
@@ -22,6 +21,7 @@ import soundfile
 import soxr
 import torch
 
+from ..atomic import check_new, replacing, temporary_name
 from ..errors import AudioError, ToneTransferWarning
 from .readers import SoundReader, find_decoder, media_format, open_reader
 from .units import amplitude_to_db
@@ -323,18 +323,9 @@ def check_output(path: PathLike, *, overwrite: bool = False, source: PathLike | 
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise AudioError(f"{path} has the extension {path.suffix!r}, which is not written here; use one of {', '.join(FORMATS)}")
-    if path.is_dir():
-        raise AudioError(f"{path} is a folder; a file is wanted: add a name, e.g. {path / 'result.wav'}")
     if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
         raise AudioError(f"{path} is the source itself; another file is wanted for the result: choose another name")
-    if path.exists() and not overwrite:
-        raise AudioError(f"{path} exists; a new file is wanted: choose another name, or replace it with --overwrite (overwrite=True)")
-    folder = path.parent
-    if not folder.is_dir():
-        raise AudioError(f"{path} cannot be written: there is no folder {folder}; make it first, or choose another")
-    if not os.access(folder, os.W_OK):
-        raise AudioError(f"{path} cannot be written: no permission in {folder}; choose another folder")
-    return path
+    return check_new(path, AudioError, overwrite=overwrite)
 
 
 def save_audio(path: PathLike, audio: AudioLike, sample_rate: int, *, overwrite: bool = False) -> None:
@@ -415,11 +406,7 @@ class AudioWriter:
         self.sample_rate = check_sample_rate(sample_rate)
         self.peak = 0.0
         self.n_samples = 0
-        token = secrets.token_hex(4)
-        target = Path(os.path.realpath(self.path))  # a link stays a link
-        self._target = target
-        self._raw_path = target.with_name(f".{target.stem}.{token}.f32.part")
-        self._part_path = target.with_name(f".{target.stem}.{token}.part{target.suffix}")
+        self._raw_path = temporary_name(Path(os.path.realpath(self.path)).with_suffix(".f32"))
         form, subtype = FORMATS[self.path.suffix.lower()]
         if not soundfile.check_format(form, subtype):
             raise AudioError(f"{self.path} cannot be written: this libsndfile has no {form}; use .wav or .flac")
@@ -442,14 +429,13 @@ class AudioWriter:
             with self._translated():
                 self._raw.close()
                 if kind is None:
-                    self._convert()
-                    os.replace(self._part_path, self._target)
+                    with replacing(self.path) as part:
+                        self._convert(part)
         finally:
-            for path in (self._raw_path, self._part_path):
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._raw_path.unlink(missing_ok=True)
 
-    def _convert(self) -> None:
+    def _convert(self, part: Path) -> None:
         if not self.n_samples:
             raise AudioError(f"nothing to write to {self.path}: the result holds no samples; give it at least one")
         gain = 1.0
@@ -461,7 +447,7 @@ class AudioWriter:
         form, subtype = FORMATS[self.path.suffix.lower()]
         with (
             open(self._raw_path, "rb") as raw,
-            soundfile.SoundFile(self._part_path, "w", self.sample_rate, 1, subtype, format=form) as file,
+            soundfile.SoundFile(part, "w", self.sample_rate, 1, subtype, format=form) as file,
         ):
             while piece := raw.read(4 * READ_LENGTH // 16):  # libsndfile's Vorbis encoder overflows the stack on large pieces
                 file.write(np.frombuffer(piece, dtype=np.float32) * np.float32(gain))

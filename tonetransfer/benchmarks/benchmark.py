@@ -22,6 +22,7 @@ import torch
 import yaml
 from torch import nn
 
+from ..atomic import write_text
 from ..audio.files import AudioWriter, load_audio, resample, save_audio
 from ..audio.loudness import N_FFT, loudness_db
 from ..audio.units import midi_to_hz
@@ -359,6 +360,4 @@ def write_page(path: Path, result: dict[str, Any]) -> None:
     if BEGIN not in page or END not in page:
         raise ToneTransferError(f"{path}: has no marks {BEGIN} and {END} to write between; add them, or choose another page")
     head, tail = page[: page.index(BEGIN) + len(BEGIN)], page[page.index(END) :]
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(head + "\n" + "\n".join(table_lines(result)) + "\n" + tail, encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, head + "\n" + "\n".join(table_lines(result)) + "\n" + tail)

@@ -8,8 +8,6 @@ one safetensors file: tensors, and settings and class names as JSON. No pickle: 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Sequence
 from importlib import metadata
@@ -21,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
+from ..atomic import check_new, replacing
 from ..audio.files import AudioLike, resample
 from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
 from .clips import Clip
@@ -182,8 +181,7 @@ class Classifier:
         path = Path(path)
         if path.suffix != ".safetensors":
             raise WeightsError(f"{path}: a classifier is written as .safetensors; choose such a name")
-        if path.exists() and not overwrite:
-            raise WeightsError(f"{path}: exists already; choose another name, or replace it with --overwrite (overwrite=True)")
+        check_new(path, WeightsError, overwrite=overwrite)
         private = {"corpora", "folder", "csv", "mirdata_home"}  # where things lie on one computer
         text = {
             "classifier_format": str(FORMAT),
@@ -193,13 +191,8 @@ class Classifier:
             "notes": json.dumps(self.notes | (notes or {}) | self.frontend.describe()),
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
-        try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-                file.write(to_bytes(tensors, metadata=text))
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except OSError as error:
-            raise WeightsError(f"{path}: cannot be written ({error.strerror}); choose a folder that can") from None
+        with replacing(path, error=WeightsError) as part:
+            part.write_bytes(to_bytes(tensors, metadata=text))
 
     @classmethod
     def load(cls, path: str | Path) -> Classifier:

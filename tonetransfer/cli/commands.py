@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from ..atomic import check_new
 from ..audio.files import AudioWriter, LongAudio, check_output, load_audio, open_audio
 from ..audio.frames import FrameGrid
 from ..controls.controls import Controls, extract
@@ -282,8 +283,7 @@ def train_classifier(arguments: Namespace) -> Report:
     from ..classification.clips import read_clips
     from ..classification.settings import load_classifier_settings
 
-    if arguments.output.exists() and not arguments.overwrite:
-        raise SettingsError(f"{arguments.output}: exists already; choose another name, or replace it with --overwrite")
+    check_new(arguments.output, SettingsError, overwrite=arguments.overwrite)
     settings = load_classifier_settings(arguments.config, arguments.overrides)
     classifier = Classifier(settings)
     progress, close = _progress("step")
@@ -770,10 +770,8 @@ def _check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
         from ..analysis.plots import check_picture
 
         check_picture(plot, overwrite=arguments.overwrite)
-    if saved and saved.exists() and not (saved.is_file() and arguments.overwrite):
-        raise ControlsError(f"{saved} exists; a new file is wanted: choose another name, or replace it with --overwrite")
-    if saved and not saved.parent.is_dir():
-        raise ControlsError(f"{saved} cannot be written: there is no folder {saved.parent}; make it first, or choose another")
+    if saved:
+        check_new(saved, ControlsError, overwrite=arguments.overwrite)
     if kept:
         _check_kept(kept, overwrite=arguments.overwrite)
     written = [path.absolute() for path in (output, plot, saved, kept) if path]
@@ -784,10 +782,7 @@ def _check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
 def _check_kept(path: Path, *, overwrite: bool) -> None:
     if path.suffix != WEIGHTS_ENDING:
         raise SettingsError(f"{path}: an instrument is kept in a file ending in {WEIGHTS_ENDING}; choose such a name")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise SettingsError(f"{path} exists; a new file is wanted: choose another name, or replace it with --overwrite")
-    if not path.absolute().parent.is_dir():
-        raise SettingsError(f"{path} cannot be written: there is no folder {path.parent}; make it first, or choose another")
+    check_new(path, SettingsError, overwrite=overwrite)
 
 
 def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..atomic import check_new, replacing
 from ..audio.files import LongAudio, check_audio
 from ..audio.frames import FrameGrid
 from ..audio.loudness import LOUDNESS_VERSION, loudness_db
@@ -182,27 +182,18 @@ class Controls:
         ControlsError
             The file exists and `overwrite` is False, or it cannot be written.
         """
-        path = Path(path)
-        if path.exists() and not overwrite:
-            raise ControlsError(f"{path} exists; a new file is wanted: choose another name, or allow it to be replaced")
-        part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part")
+        path = check_new(path, ControlsError, overwrite=overwrite)
         arrays: dict[str, Any] = {name: getattr(self, name).detach().cpu().numpy() for name in FIELDS}
-        try:
-            with open(part, "wb") as file:
-                np.savez_compressed(
-                    file,
-                    **arrays,
-                    sample_rate=self.grid.sample_rate,
-                    hop_length=self.grid.hop_length,
-                    format=FORMAT,
-                    format_version=FORMAT_VERSION,
-                    loudness_version=LOUDNESS_VERSION,
-                )
-            os.replace(part, path)
-        except OSError as error:
-            raise ControlsError(f"{path} cannot be written ({error.strerror}); choose another place") from error
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path, error=ControlsError) as part, open(part, "wb") as file:
+            np.savez_compressed(
+                file,
+                **arrays,
+                sample_rate=self.grid.sample_rate,
+                hop_length=self.grid.hop_length,
+                format=FORMAT,
+                format_version=FORMAT_VERSION,
+                loudness_version=LOUDNESS_VERSION,
+            )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Controls:

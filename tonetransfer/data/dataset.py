@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..atomic import temporary_name
 from ..audio.frames import FrameGrid
 from ..audio.loudness import LOUDNESS_VERSION
 from ..controls.controls import FIELDS, Controls
@@ -41,7 +41,6 @@ FORMAT, FORMAT_VERSION = "tonetransfer-dataset", 1
 FEATURE_VERSIONS = {"f0": F0_VERSION, "loudness": LOUDNESS_VERSION}
 INDEX = "zarr.json"
 GROUPS = "recordings"
-PARTIAL = ".part"  # folders that are being written end so
 CHUNK_S, SHARD_S = 2, 60  # what is decoded at once; what is one file or object: an hour is 60 of them, not 1800
 CONTROLS_CHUNK_S = 60
 FULL_SCALE = 32767.0
@@ -189,7 +188,7 @@ class RecordingWriter:
         import zarr
 
         self.place = folder / GROUPS / key
-        self.part = folder / GROUPS / f"{key}.{secrets.token_hex(4)}{PARTIAL}"
+        self.part = temporary_name(self.place)
         self.grid, self.scale, self._written = grid, max(peak, 1e-6) / FULL_SCALE, 0
         self._digest = hashlib.sha256(f"{self.scale:.9g}".encode())
         group = zarr.create_group(self.part, zarr_format=3)
@@ -231,7 +230,7 @@ def write_index(folder: Path, manifest: dict[str, Any], recordings: Iterable[Pre
     """Make the dataset known, or renew it, in one step."""
     import zarr
 
-    part = folder / f"index.{secrets.token_hex(4)}{PARTIAL}"
+    part = temporary_name(folder / "index")
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "feature_versions": FEATURE_VERSIONS, **manifest}
     content["recordings"] = [asdict(recording) for recording in recordings]
     try:

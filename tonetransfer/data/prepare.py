@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,12 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..atomic import PARTIAL, write_text
 from ..audio.files import stream_audio
 from ..audio.frames import FrameGrid
 from ..errors import AudioError, SettingsError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
 from ..threads import one_thread
-from .dataset import GROUPS, INDEX, PARTIAL, Prepared, RecordingWriter, recording_facts, recording_key, stored_track, write_index
+from .dataset import GROUPS, INDEX, Prepared, RecordingWriter, recording_facts, recording_key, stored_track, write_index
 from .jobs import run_jobs
 from .scan import Skipped, Source, check_found, find_sources, nothing_found, short_reason
 from .screening import DOUBTS, STRETCH_S, Suitability, listen
@@ -156,10 +155,7 @@ def _prepare(job: Job) -> tuple[str, str]:
 
 
 def _write_note(job: Job, kind: str, reason: str) -> None:
-    place = job.out / SKIPPED / f"{job.key}.json"
-    part = place.with_name(f"{job.key}.{secrets.token_hex(4)}{PARTIAL}")
-    part.write_text(json.dumps({"kind": kind, "reason": reason}, indent=1), encoding="utf-8")
-    os.replace(part, place)
+    write_text(job.out / SKIPPED / f"{job.key}.json", json.dumps({"kind": kind, "reason": reason}, indent=1))
 
 
 def _read_note(out: Path, key: str) -> dict[str, str] | None:
@@ -281,7 +277,7 @@ def _told_plainly(out: Path) -> Iterator[None]:
 
 def _remove_parts(out: Path) -> None:
     for place in (out, out / GROUPS, out / SKIPPED):
-        for part in place.glob(f"*{PARTIAL}"):
+        for part in place.glob(f"*{PARTIAL}*"):
             shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 
 

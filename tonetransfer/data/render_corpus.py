@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..atomic import replacing, write_text
 from ..audio.files import save_audio
 from ..audio.frames import FrameGrid
 from ..audio.units import db_to_amplitude, midi_to_hz
@@ -199,9 +199,8 @@ def _render_job(job: Job) -> dict[str, Any]:
     if not (sound.exists() and label.exists()):
         sound.parent.mkdir(parents=True, exist_ok=True)
         audio, f0_hz, voiced = render_performance(job.score.compose(), job.timbre, job.origin, channel=job.channel, slope=job.slope)
-        with open(part := label.with_suffix(".npz.part"), "wb") as file:
+        with replacing(label, alone=True) as part, open(part, "wb") as file:
             np.savez_compressed(file, f0_hz=f0_hz, voiced=voiced)
-        os.replace(part, label)
         save_audio(sound, audio, GRID.sample_rate, overwrite=True)
     with np.load(label) as stored:
         heard = stored["f0_hz"][stored["voiced"]]
@@ -289,7 +288,5 @@ def _write_manifest(out: Path, entries: dict[str, Any], files: list[dict[str, An
         "files": sorted([*kept, *files], key=lambda file: (file["timbre"], file["performance"])),
     }
     out.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".json.part")
-    part.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, json.dumps(manifest, indent=1))
     return path

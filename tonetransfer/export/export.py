@@ -10,11 +10,9 @@ import json
 import logging
 import math
 import os
-import secrets
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import metadata
 from itertools import cycle
 from pathlib import Path
@@ -24,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..atomic import check_new, replacing_all, write_text
 from ..audio.files import save_audio
 from ..errors import ExportError, MissingDependencyError
 from ..models.note_age_table import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES, note_age
@@ -93,11 +92,8 @@ def export(
     files = [path.with_suffix(f".{part}.onnx") for part in ("decoder", "encoder")] if format == "onnx" else [path]
     card_path = path.with_suffix(".json")
     for file in (*files, card_path):
-        if file.exists() and not overwrite:
-            raise ExportError(f"{file} exists; a new file is wanted: choose another name, or replace it with --overwrite (overwrite=True)")
-    if not path.absolute().parent.is_dir():
-        raise ExportError(f"{path} cannot be written: there is no folder {path.parent}; make it first, or choose another")
-    with _all_or_none(files) as parts:
+        check_new(file, ExportError, overwrite=overwrite)
+    with replacing_all(files, error=ExportError) as parts:
         if format == "onnx":
             facts = _export_onnx(parts, model, model.timbre(name) if z is None else z)
         elif format == "ir":
@@ -114,7 +110,7 @@ def export(
         **facts,
         **_origin(model, name if z is None else None, notes or {}),
     }
-    card_path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_text(card_path, json.dumps(card, indent=2) + "\n", error=ExportError)
     return card
 
 
@@ -122,22 +118,6 @@ def level_db(error: np.ndarray | torch.Tensor, reference: np.ndarray | torch.Ten
     """RMS of an error re that of what it is an error of [dB], never below -200."""
     power, of = (float(np.square(np.asarray(x, dtype=np.float64)).mean()) for x in (error, reference))
     return 10.0 * math.log10(max(power / max(of, 1e-30), 1e-20))
-
-
-@contextmanager
-def _all_or_none(files: list[Path]) -> Iterator[list[Path]]:
-    """Temporary names for files, which get their own when all of them are good."""
-    token = secrets.token_hex(4)
-    parts = [file.with_name(f".{file.stem}.{token}.part{file.suffix}") for file in files]
-    try:
-        yield parts
-        for part, file in zip(parts, files, strict=True):
-            os.replace(part, file)
-    except OSError as error:
-        raise ExportError(f"{files[0]} cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
 
 
 def _origin(model: TimbreModel, name: str | None, notes: dict[str, Any]) -> dict[str, Any]:

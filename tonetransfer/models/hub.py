@@ -6,14 +6,13 @@ Nothing is fetched or sent unless an address is named. Where the hub is and who 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..atomic import check_new, replacing
 from ..errors import MissingDependencyError, WeightsError
 from .model_card import model_card
 from .weights import load_model, read_notes
@@ -108,16 +107,10 @@ def pull(address: str, output: Path | None = None, *, overwrite: bool = False) -
     path = output or Path(cached.name)
     if path.suffix != ENDING:
         raise WeightsError(f"{path}: weights are kept in a file ending in {ENDING}; choose such a name")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise WeightsError(f"{path}: exists already; choose another name, or replace it with --overwrite")
+    check_new(path, WeightsError, overwrite=overwrite)
     load_model(cached)
-    try:
-        with open(cached, "rb") as source, tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            shutil.copyfileobj(source, file)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written ({error.strerror}); choose a folder that can") from None
+    with replacing(path, error=WeightsError) as part:
+        shutil.copyfile(cached, part)
     return path
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from ..atomic import write_text
 
 FIGURES = {
     "lsd_db": "log-spectral distance [dB]",
@@ -79,8 +79,5 @@ def leaves(settings: dict[str, Any], place: str = "") -> dict[str, Any]:
 def write_card(path: Path, instruments: list[dict[str, Any]], notes: dict[str, Any]) -> Path:
     """Write the card of a weights file beside it, whole or not at all; returns its path."""
     card = path.with_suffix(".md")
-    with tempfile.NamedTemporaryFile("w", dir=card.parent, suffix=".part", delete=False, encoding="utf-8") as file:
-        file.write(model_card(instruments, notes))
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, card)
+    write_text(card, model_card(instruments, notes))
     return card

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from ..atomic import check_new, replacing
 from ..audio.loudness import LOUDNESS_VERSION
 from ..errors import WeightsError
 from .settings import ModelSettings
@@ -45,9 +45,7 @@ def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | 
     WeightsError
         The file exists, or cannot be written.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise WeightsError(f"{path}: exists already; choose another name or allow overwriting")
+    path = check_new(path, WeightsError, overwrite=overwrite)
     text = {
         "format": str(FORMAT),
         "settings": model.settings.model_dump_json(),
@@ -57,13 +55,8 @@ def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | 
         "notes": json.dumps(notes or {}),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            file.write(save(tensors, metadata=text))
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written ({error.strerror}); choose a folder that can") from None
+    with replacing(path, error=WeightsError) as part:
+        part.write_bytes(save(tensors, metadata=text))
 
 
 def find_weights(name: str | Path | None = None) -> Path:

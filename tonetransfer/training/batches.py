@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ import torch
 from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
+from ..atomic import write_text
 from ..audio.files import load_audio
 from ..audio.frames import FrameGrid
 from ..audio.loudness import LOUDNESS_VERSION, loudness_db
@@ -125,9 +125,7 @@ class Corpus:
         np.save(pack / "f0_hz.npy", np.concatenate([label["f0_hz"] for label in labels]).astype(np.float32))
         np.save(pack / "voiced.npy", np.concatenate([label["voiced"] for label in labels]))
         np.save(pack / "loudness_db.npy", level)
-        temporary = pack / "recordings.json.part"
-        temporary.write_text(json.dumps(recordings))
-        os.replace(temporary, pack / "recordings.json")
+        write_text(pack / "recordings.json", json.dumps(recordings))
 
     def _path(self, entry: dict[str, Any], ending: str) -> Path:
         path = self.folder / entry["timbre"] / (entry["performance"] + ending)

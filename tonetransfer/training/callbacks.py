@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from tqdm import tqdm
 
+from ..atomic import replacing
 from ..audio.stft import magnitudes
 from .diagnostics import find_alarms
 
@@ -92,14 +92,11 @@ class Keep(Checkpoint):
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not module.is_due():
             return
-        part = self.path.with_suffix(".part")
-        try:
-            trainer.save_checkpoint(part)  # every process has to be here
-            if trainer.is_global_zero:
-                os.replace(part, self.path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        if trainer.is_global_zero:
+            with replacing(self.path, alone=True) as part:
+                trainer.save_checkpoint(part)
+        else:
+            trainer.save_checkpoint(self.path)  # writes nothing, but every process has to be here
 
 
 class Listening(Callback):

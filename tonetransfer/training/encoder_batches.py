@@ -10,7 +10,6 @@ is and changed: a hard negative (Yakura et al., 2022), since it is played like t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ import torch
 from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
+from ..atomic import replacing
 from ..models.encoder import N_MELS, TimbreEncoder, level_free, mel_centres_hz
 from .augmentation import BAND_LIMITED_SHARE, DECAY_S, MICROPHONE_DB, NOISE_DB, cutoff_hz
 from .batches import QUIET_DB, Corpus, Recording, kind_of, played_in, random_curve_db, timbre_shares
@@ -60,14 +60,15 @@ def hear_corpus(corpus: Corpus, encoder: TimbreEncoder) -> HeardCorpus:
     first = np.concatenate([[0], np.cumsum(lengths)])
     path = corpus.pack / f"mel-{MEL_VERSION}-{N_MELS}.npy"
     if not path.exists():
-        part = path.with_suffix(".part.npy")
-        mel_db = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=(int(first[-1]), N_MELS))
-        for begin, length, recording in zip(tqdm(first, desc="hearing the corpus", unit="file"), lengths, corpus.recordings, strict=False):
-            sound = corpus.sound(recording.first * corpus.grid.hop_length, recording.n_frames * corpus.grid.hop_length)
-            level = encoder.mel_db(sound[None])[0].T.numpy()[:length]
-            mel_db[begin : begin + len(level)] = level
-        mel_db.flush()
-        os.replace(part, path)
+        with replacing(path, alone=True) as part:
+            mel_db = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=(int(first[-1]), N_MELS))
+            for begin, length, recording in zip(
+                tqdm(first, desc="hearing the corpus", unit="file"), lengths, corpus.recordings, strict=False
+            ):
+                sound = corpus.sound(recording.first * corpus.grid.hop_length, recording.n_frames * corpus.grid.hop_length)
+                level = encoder.mel_db(sound[None])[0].T.numpy()[:length]
+                mel_db[begin : begin + len(level)] = level
+            mel_db.flush()
     return HeardCorpus(corpus, np.load(path, mmap_mode="r"), first[:-1], hop)
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 import torch
 
 from ...analysis.plot_panels import note_name
+from ...atomic import check_new, replacing_all
 from ...audio.units import hz_to_midi
 from ...classification.classifier import Classifier
 from ...errors import SettingsError
@@ -69,12 +68,7 @@ def check_report(path: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
         raise SettingsError(f"{path}: a report is a page ending in .html, with a .json beside it; name it {path.stem or 'report'}.html")
     files = path, path.with_suffix(".json")
     for file in files:
-        if file.is_dir() or (file.exists() and not overwrite):
-            raise SettingsError(
-                f"{file} exists; a new file is wanted: choose another name, or replace it with --overwrite (overwrite=True)"
-            )
-    if not path.absolute().parent.is_dir():
-        raise SettingsError(f"{path} cannot be written: there is no folder {path.parent}; make it first, or choose another")
+        check_new(file, SettingsError, overwrite=overwrite)
     return files
 
 
@@ -158,7 +152,9 @@ def write_report(
         before = why
     text = page(findings, parts, ranking=ranking)
     figures = json.dumps(findings, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    _write_all({files[0]: text, files[1]: figures})
+    with replacing_all(files, error=SettingsError) as temporary:
+        for part, content in zip(temporary, (text, figures), strict=True):
+            part.write_text(content, encoding="utf-8")
     return findings, ReportFiles(*files, len(sections), len(text.encode()) / 1e6)
 
 
@@ -259,19 +255,3 @@ def _round_marks(lowest: float, highest: float, steps: tuple[int, ...], name: Ca
     step = next((step for step in steps if (highest - lowest) / step <= 5), steps[-1])
     values = np.arange(np.ceil(lowest / step) * step, highest + 0.01, step)
     return [(name(float(value)), float((value - lowest) / (highest - lowest))) for value in values]
-
-
-def _write_all(texts: dict[Path, str]) -> None:
-    """All files or none: each is written whole under another name first."""
-    parts = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}.part") for path in texts}
-    try:
-        for path, text in texts.items():
-            parts[path].write_text(text, encoding="utf-8")
-        for path, part in parts.items():
-            os.replace(part, path)
-    except OSError as error:
-        raise SettingsError(f"{error.filename} cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        for part in parts.values():
-            with suppress(OSError):
-                part.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""Files that appear whole or not at all, and take the place of others only where that is allowed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from .errors import ToneTransferError
+
+PARTIAL = ".part"  # in temporary names, before the ending
+
+
+def check_new(path: str | os.PathLike[str], error: type[ToneTransferError], *, overwrite: bool = False) -> Path:
+    """Refuse, before any long work, a file that could not be written in the end.
+
+    Parameters
+    ----------
+    path : str or Path
+    error : type
+        Raised where `path` is a folder, exists and may not be replaced, or lies in a folder that is missing or may not be written to.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise error(f"{path} is a folder; a file is wanted: add a name, e.g. {path / 'result'}")
+    if path.exists() and not overwrite:
+        raise error(f"{path} exists; a new file is wanted: choose another name, or replace it with --overwrite (overwrite=True)")
+    if not path.parent.is_dir():
+        raise error(f"{path} cannot be written: there is no folder {path.parent}; make it first, or choose another")
+    if not os.access(path.parent, os.W_OK):
+        raise error(f"{path} cannot be written: no permission in {path.parent}; choose another folder")
+    return path
+
+
+def temporary_name(path: Path, *, alone: bool = False) -> Path:
+    """A hidden name beside `path`, with the same ending, of nobody else's.
+
+    Parameters
+    ----------
+    path : Path
+    alone : bool
+        Nobody else writes this file: the name is always the same, so that the remains of a process that was killed are written over.
+    """
+    token = "" if alone else f".{secrets.token_hex(4)}"
+    return path.with_name(f".{path.stem}{token}{PARTIAL}{path.suffix}")
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], *, error: type[ToneTransferError] | None = None, alone: bool = False) -> Iterator[Path]:
+    """A temporary name for a file, which gets its own when the block has ended, and is gone if that raises.
+
+    Parameters
+    ----------
+    path : str or Path
+        A link stays a link.
+    error : type or None
+        Raised in place of an OSError, with its reason.
+    alone : bool
+        See :func:`temporary_name`.
+    """
+    target = Path(os.path.realpath(path))
+    part = temporary_name(target, alone=alone)
+    try:
+        yield part
+        os.replace(part, target)
+    except OSError as problem:
+        if error is None:
+            raise
+        raise error(f"{path} cannot be written ({problem.strerror or problem}); choose another place") from problem
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_all(paths: Sequence[Path], *, error: type[ToneTransferError] | None = None) -> Iterator[list[Path]]:
+    """As :func:`replacing`, for several files: all of them get their names, or none."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(replacing(path, error=error)) for path in reversed(paths)][::-1]
+
+
+def write_text(path: str | os.PathLike[str], text: str, *, error: type[ToneTransferError] | None = None) -> None:
+    """Write a text file in UTF-8."""
+    with replacing(path, error=error) as part:
+        part.write_text(text, encoding="utf-8")
