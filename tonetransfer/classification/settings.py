@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from ..errors import SettingsError
+from ..models.settings import Section
+from ..models.settings_files import read_mapping, validate_as
 from ..training.settings import FEATURED
 
 # What a class is made of besides the timbre of its name, its second microphone (@R) and its recorded notes (NAME_SOURCE).
@@ -24,11 +24,7 @@ INSTRUMENTS: dict[str, tuple[str, ...]] = {name: (name, f"{name}@R", f"{name}_*"
 }
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataSettings(_Section):
+class DataSettings(Section):
     """What is learned from. One of `corpora`, `folder`, `csv` and `mirdata` is read; the last three win over the first."""
 
     corpora: tuple[str, ...] = ("corpus/train",)  # folders made by `tonetransfer corpus render`
@@ -44,7 +40,7 @@ class DataSettings(_Section):
     validation_share: float = Field(0.1, gt=0, lt=1)  # of the files of each class
 
 
-class AugmentSettings(_Section):
+class AugmentSettings(Section):
     """How often each thing happens to a window. An unseen soundfont differs from the trained one in just these."""
 
     pitch_share: float = Field(0.25, ge=0, le=1)  # up to 2 semitones, formants with it: a smaller or larger instrument
@@ -58,7 +54,7 @@ class AugmentSettings(_Section):
     rooms: int = Field(32, gt=0)
 
 
-class FitSettings(_Section):
+class FitSettings(Section):
     """How the weights of networks and heads are found."""
 
     steps: int = Field(1000, gt=0)
@@ -74,7 +70,7 @@ class FitSettings(_Section):
     threads: int | None = None
 
 
-class ClassifierSettings(_Section):
+class ClassifierSettings(Section):
     """All of it; stored with the weights."""
 
     classifier: str = "cnn_1d"  # a name in the registry (tonetransfer.classification.registry)
@@ -89,7 +85,7 @@ class ClassifierSettings(_Section):
     fit: FitSettings = FitSettings()
 
 
-def load_classifier_settings(path: str | Path, overrides: list[str] | None = None) -> ClassifierSettings:
+def load_classifier_settings(path: str | Path, overrides: Sequence[str] = ()) -> ClassifierSettings:
     """Read a YAML file of differences, and ``section.key=value`` overrides.
 
     Raises
@@ -97,47 +93,9 @@ def load_classifier_settings(path: str | Path, overrides: list[str] | None = Non
     SettingsError
         With every problem at once, and the nearest known name for each unknown one.
     """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); give a YAML file of settings, see configs/classify") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: is not YAML ({' '.join(str(error).split())}); see configs/classify for examples") from None
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path}: holds a {type(content).__name__}; a mapping of settings was wanted, see configs/classify")
-    for override in overrides or []:
-        _apply(content, override)
-    return classifier_settings(content, where=str(path))
+    return classifier_settings(read_mapping(path, overrides, see="configs/classify"), where=str(path))
 
 
 def classifier_settings(content: dict[str, Any], *, where: str = "settings") -> ClassifierSettings:
     """A plain mapping to :class:`ClassifierSettings`; raises SettingsError."""
-    try:
-        return ClassifierSettings.model_validate(content)
-    except ValidationError as error:
-        raise SettingsError(f"{where}: " + "; ".join(_explain(problem) for problem in error.errors())) from None
-
-
-def _apply(content: dict[str, Any], override: str) -> None:
-    name, equals, value = override.partition("=")
-    if not equals or not name:
-        raise SettingsError(f"--set {override}: wanted section.key=value, for example fit.steps=1000")
-    *sections, key = name.split(".")
-    for section in sections:
-        content = content.setdefault(section, {})
-        if not isinstance(content, dict):
-            raise SettingsError(f"--set {override}: {section} is a single value, not a section")
-    content[key] = yaml.safe_load(value)
-
-
-def _explain(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] != "extra_forbidden":
-        return f"{place}: {problem['msg'].lower()} (came: {problem['input']!r})"
-    model: Any = ClassifierSettings
-    for part in problem["loc"][:-1]:
-        model = model.model_fields[str(part)].annotation
-    known = list(model.model_fields)
-    near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-    return f"{place}: no such setting" + (f", did you mean {near[0]}?" if near else f"; there are {', '.join(known)}")
+    return validate_as(ClassifierSettings, content, where=where)

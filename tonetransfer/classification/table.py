@@ -56,7 +56,7 @@ def classifier_table(
     rows: list[dict[str, Any]] = []
     kept: dict[str, tuple[Windows, Windows, tuple[str, ...]]] = {}
     for config in configs:
-        settings = load_classifier_settings(config, overrides)
+        settings = load_classifier_settings(config, overrides or ())
         key = shared_key(settings)
         report(f"{config.stem}: windows")
         if key not in kept:
@@ -107,7 +107,7 @@ def shared_key(settings: ClassifierSettings) -> str:
 
 def in_order(configs: Sequence[Path], overrides: list[str] | None = None) -> list[Path]:
     """Configurations of single instruments whose weights are at hand, those with the same windows one after the other."""
-    settings = {config: load_classifier_settings(config, overrides) for config in configs}
+    settings = {config: load_classifier_settings(config, overrides or ()) for config in configs}
     usable = [
         config
         for config, one in settings.items()

@@ -10,29 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from ..errors import InstrumentError, SettingsError
+from ..models.settings import Section
+from ..models.settings_files import read_mapping, validate_as
 from .composition import Performance, compose
 
 SPLITS = {"train": 1, "test": 2, "parallel": 3, "reference": 4}  # keeps their seeds apart
 
 
-class Source(BaseModel):
+class Source(Section):
     """Whose recordings these are, and under what terms."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     source: str
     licence: str
     credit: str
     url: str = ""
 
 
-class Timbre(BaseModel):
+class Timbre(Section):
     """One timbre: a preset of a soundfont, or a folder of notes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     family: str
     range: tuple[int, int]  # lowest and highest MIDI number
     source: str
@@ -45,10 +42,9 @@ class Timbre(BaseModel):
     stereo: bool = False  # the right channel is a recording of its own: a second timbre
 
 
-class Parallel(BaseModel):
+class Parallel(Section):
     """The instruments, notes and fonts of the test set of parallel performances."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     instruments: tuple[str, ...]
     range: tuple[int, int]
     performances: int = 6
@@ -58,10 +54,9 @@ class Parallel(BaseModel):
     sources: dict[str, str]
 
 
-class CorpusConfig(BaseModel):
+class CorpusConfig(Section):
     """What ``configs/corpus.yaml`` holds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     soundfont: str
     duration_s: float = 15.0
     window_semitones: int = 15
@@ -109,15 +104,7 @@ def load_config(path: Path) -> CorpusConfig:
     SettingsError
         The file is missing or no YAML, a key is unknown or a value does not fit; all problems at once.
     """
-    try:
-        return _checked(CorpusConfig.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8"))), path)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read ({error.strerror}); name a corpus configuration such as configs/corpus.yaml") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}; correct it") from error
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"{path} does not describe a corpus: {problems}") from error
+    return _checked(validate_as(CorpusConfig, read_mapping(path), where=str(path)), path)
 
 
 def _checked(config: CorpusConfig, path: Path) -> CorpusConfig:

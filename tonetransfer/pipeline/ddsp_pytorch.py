@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from ..audio.files import AudioLike, check_audio, check_sample_rate
 from ..audio.frames import FrameGrid
 from ..audio.loudness import loudness_db
 from ..audio.stft import a_weighting, magnitudes
 from ..errors import AudioError, SettingsError, WeightsError
+from ..models.settings_files import read_mapping
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..pitch.tracking import track_f0
 from .target import at_rate
@@ -110,13 +110,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise SettingsError(f"{path}: its settings are not beside it; {places[0].name}, as ddsp_pytorch writes it, was wanted")
-    try:
-        config = yaml.safe_load(found.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{found}: is not YAML ({' '.join(str(error).split())[:100]})") from None
-    if not isinstance(config, dict):
-        raise SettingsError(f"{found}: holds a {type(config).__name__}; a mapping of settings was wanted")
-    return config
+    return read_mapping(found, see="the settings that ddsp_pytorch writes")
 
 
 def foreign_loudness(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:

@@ -6,6 +6,7 @@ Such a file says ``kind: solo``; one without it trains many instruments at once 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,8 @@ from pydantic import Field
 
 from ..errors import SettingsError
 from ..models.settings import ModelSettings, Section
-from .settings import Settings, read_differences, validate_as
+from ..models.settings_files import read_mapping, validate_as
+from .settings import Settings
 
 BUNDLED = "bundled"
 KINDS = ("solo", "ensemble")
@@ -82,7 +84,7 @@ class SoloSettings(Section):
         return Path(self.train.output or f"runs/{self.name}")
 
 
-def read_settings(path: str | Path, overrides: list[str] | None = None) -> Settings | SoloSettings:
+def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings | SoloSettings:
     """Settings of a training of either kind.
 
     Raises
@@ -90,7 +92,7 @@ def read_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     SettingsError
         With every problem at once, and the nearest known name for each unknown one.
     """
-    content = read_differences(path, overrides)
+    content = read_mapping(path, overrides)
     kind = str(content.get("kind", "ensemble"))
     if kind not in KINDS:
         near = difflib.get_close_matches(kind, KINDS, n=1)
@@ -105,4 +107,5 @@ def solo_settings(content: dict[str, Any], *, where: str = "settings") -> SoloSe
 
 
 def _ensemble(content: dict[str, Any], where: str) -> Settings:
-    return validate_as(Settings, {key: value for key, value in content.items() if key != "kind"}, where=where)
+    content.pop("kind", None)
+    return validate_as(Settings, content, where=where)

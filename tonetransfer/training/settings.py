@@ -5,18 +5,14 @@ Networks never see these objects: they take plain numbers.
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
-from ..errors import SettingsError
 from ..models.settings import ModelSettings, Section
-
-Kind = TypeVar("Kind", bound=BaseModel)
-
+from ..models.settings_files import read_mapping, validate_as
 
 FEATURED = (
     *("violin", "viola", "cello", "contrabass", "flute", "piccolo", "recorder", "pan_flute", "oboe", "english_horn", "clarinet", "bassoon"),
@@ -80,7 +76,7 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
 
 
-def load_settings(path: str | Path, overrides: list[str] | None = None) -> Settings:
+def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
     """Read a YAML file of differences, and `section.key=value` overrides.
 
     Raises
@@ -88,60 +84,9 @@ def load_settings(path: str | Path, overrides: list[str] | None = None) -> Setti
     SettingsError
         With every problem at once, and the nearest known name for each unknown one.
     """
-    return validate_settings(read_differences(path, overrides), where=str(path))
-
-
-def read_differences(path: str | Path, overrides: list[str] | None = None) -> dict[str, Any]:
-    """What a YAML file of settings and `section.key=value` overrides say, not checked yet; raises SettingsError."""
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file of settings") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: is not YAML ({' '.join(str(error).split())}); see configs/ for examples") from None
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path}: holds a {type(content).__name__}; a mapping of settings was wanted, see configs/ for examples")
-    for override in overrides or []:
-        _apply(content, override)
-    return content
+    return validate_settings(read_mapping(path, overrides), where=str(path))
 
 
 def validate_settings(content: dict[str, Any], *, where: str = "settings") -> Settings:
     """A plain mapping to :class:`Settings`; raises SettingsError."""
     return validate_as(Settings, content, where=where)
-
-
-def validate_as(kind: type[Kind], content: dict[str, Any], *, where: str = "settings") -> Kind:
-    """A plain mapping to settings of a kind; raises SettingsError with every problem at once."""
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise SettingsError(f"{where}: " + "; ".join(_explain(problem, kind) for problem in error.errors())) from None
-
-
-def _apply(content: dict[str, Any], override: str) -> None:
-    name, equals, value = override.partition("=")
-    if not equals or not name:
-        raise SettingsError(f"--set {override}: wanted section.key=value, for example train.steps=2000")
-    *sections, key = name.split(".")
-    for section in sections:
-        content = content.setdefault(section, {})
-        if not isinstance(content, dict):
-            raise SettingsError(f"--set {override}: {section} is a single value, not a section")
-    content[key] = yaml.safe_load(value)
-
-
-def _explain(problem: Any, kind: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] != "extra_forbidden":
-        return f"{place}: {problem['msg'].lower()} (came: {problem['input']!r})"
-    known = _names(kind, [str(part) for part in problem["loc"][:-1]])
-    near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-    return f"{place}: no such setting" + (f", did you mean {near[0]}?" if near else f"; there are {', '.join(known)}")
-
-
-def _names(model: type[BaseModel], place: list[str]) -> list[str]:
-    for part in place:
-        model = model.model_fields[part].annotation  # type: ignore[assignment]  # sections are models
-    return list(model.model_fields)
