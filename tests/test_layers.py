@@ -15,7 +15,7 @@ PACKAGE = ROOT / "tonetransfer"
 # From the ground up: a folder imports only from lines above its own, and those of one line import nothing of each other.
 LAYERS = """
     errors
-    atomic threads compiled
+    atomic suggest threads compiled
     audio
     synthesis
     pitch

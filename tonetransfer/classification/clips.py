@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, SettingsError
+from ..suggest import did_you_mean
 from .settings import DataSettings
 
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus", ".caf", ".m4a")
@@ -163,8 +163,7 @@ def _spans(row: dict[str, str], labels: Sequence[str], where: str) -> Iterator[S
 def read_mirdata(name: str, home: str | None = None) -> list[Clip]:
     """Clips of a dataset that the user has and mirdata knows. Nothing is downloaded."""
     if name not in LABELS_OF:
-        near = difflib.get_close_matches(name, LABELS_OF, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(name, LABELS_OF)
         raise SettingsError(f"mirdata dataset {name!r}: its labels are not known here; {hint}choose one of {', '.join(LABELS_OF)}")
     try:
         import mirdata
@@ -226,8 +225,7 @@ def check_labels(clips: Sequence[Clip], classes: Sequence[str]) -> None:
     """
     unknown = sorted({label for clip in clips for label in clip.labels} - set(classes))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], classes, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(unknown[0], classes)
         raise SettingsError(f"labels that this classifier does not know: {_some(unknown)}; {hint}it knows {_some(classes, 40)}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import SettingsError
+from ..suggest import did_you_mean
 from .attention import SelfAttention, SpectrogramTransformer
 from .embeddings import AstEmbedding, ClapEmbedding, MertEmbedding, PannsCnn14, TimbreZ
 from .estimators import Forest, SupportVectors, VectorHead
@@ -62,9 +62,7 @@ def find_kind(name: str) -> Kind:
     """The registered classifier of a name; raises SettingsError with the nearest one."""
     if name in REGISTRY:
         return REGISTRY[name]
-    near = difflib.get_close_matches(name, REGISTRY, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise SettingsError(f"there is no classifier {name!r}; {hint}choose one of {', '.join(REGISTRY)}")
+    raise SettingsError(f"there is no classifier {name!r}; {did_you_mean(name, REGISTRY)}choose one of {', '.join(REGISTRY)}")
 
 
 def build(builder: Callable[..., Any], options: dict[str, Any], section: str, *places: Any) -> Any:
@@ -72,8 +70,7 @@ def build(builder: Callable[..., Any], options: dict[str, Any], section: str, *p
     known = [name for name, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY]
     for name in options:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
+            hint = did_you_mean(name, known).rstrip() or f"there are {', '.join(known) or 'none'}"
             raise SettingsError(f"{section}.{name}: no such option; {hint}")
     needed = [name for name, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if missing := [name for name in needed if name not in options]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 
 from ..errors import SettingsError
+from ..suggest import nearest
 
 CHROMATIC = "chromatic"
 TONICS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
@@ -49,8 +48,8 @@ def find_scale(name: str) -> tuple[int, ...]:
     tonic, kind = (words[0], "_".join(words[1:])) if words else ("", "")
     known = tonic[:1] in TONICS and tonic[1:] in ACCIDENTALS
     if not known or kind not in SCALES:
-        near = difflib.get_close_matches(kind, SCALES, n=1, cutoff=0.5)
-        hint = f"did you mean {tonic.capitalize()} {near[0].replace('_', ' ')}? " if known and near else ""
+        near = nearest(kind, SCALES, cutoff=0.5)
+        hint = f"did you mean {tonic.capitalize()} {near.replace('_', ' ')}? " if known and near else ""
         kinds = ", ".join(kind.replace("_", " ") for kind in SCALES if kind != CHROMATIC)
         raise SettingsError(f"there is no scale {name!r}; {hint}chromatic is wanted, or a tonic (C, F#, Bb ...) and one of {kinds}")
     first = TONICS[tonic[0]] + ACCIDENTALS[tonic[1:]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ..errors import SettingsError
+from ..suggest import did_you_mean
 
 Kind = TypeVar("Kind", bound=BaseModel)
 LARGEST_BYTES = 1_000_000  # of a file of settings; what is longer is something else
@@ -176,8 +176,8 @@ def _explain(problem: Any, kind: type[BaseModel], places: dict[tuple[str, ...], 
         quotes = ", put it in quotes if text is meant" if problem["type"] == "string_type" else ""
         return f"{name}: {problem['msg'].lower()} (came: {_short(problem['input'])}{quotes})"
     known = _names(kind, list(loc[:-1]))
-    near = difflib.get_close_matches(loc[-1], known, n=1)
-    return f"{name}: no such setting" + (f", did you mean {near[0]}?" if near else f"; there are {', '.join(known)}")
+    hint = did_you_mean(loc[-1], known).rstrip()
+    return f"{name}: no such setting" + (f", {hint}" if hint else f"; there are {', '.join(known)}")
 
 
 def _names(kind: Any, place: list[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,6 +16,7 @@ from ..controls.controls import Controls
 from ..controls.dynamics import QUANTILES
 from ..controls.release import USUAL_DB_PER_S
 from ..errors import AudioError, ControlsError, InstrumentError
+from ..suggest import nearest
 from ..synthesis import render as synth
 from ..synthesis.render import PIECE_FRAMES, SynthParams, highest_around
 from ..synthesis.reverb import reverberate, reverberate_stream
@@ -138,9 +138,9 @@ class TimbreModel(nn.Module):
         wanted = wanted if wanted in self.names else SYNONYMS.get(wanted, wanted)
         if wanted in self.names:
             return self.names.index(wanted)
-        near = difflib.get_close_matches(wanted, [*self.names, *SYNONYMS], n=1, cutoff=0.5)
-        nearest = SYNONYMS.get(near[0], near[0]) if near else ""
-        hint = f"did you mean {nearest}? " if nearest in self.names else ""
+        near = nearest(wanted, [*self.names, *SYNONYMS], cutoff=0.5) or ""
+        near = SYNONYMS.get(near, near)
+        hint = f"did you mean {near}? " if near in self.names else ""
         raise InstrumentError(f"no instrument is called {name!r}; {hint}`tonetransfer instruments` lists all {len(self.names)}")
 
     def instrument(self, name: str) -> Instrument:

@@ -6,7 +6,6 @@ Heavy packages are imported when a tracker is first used.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from ..errors import InstrumentError
+from ..suggest import did_you_mean
 from .autocorrelation import FRAME_RATE, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
 
 Estimate = tuple[np.ndarray, np.ndarray]  # f0 [Hz] and confidence [0, 1], each (n_frames,)
@@ -141,8 +141,7 @@ def find_tracker(name: str) -> Tracker:
     """The tracker of that name, or an InstrumentError that names the nearest."""
     if name in TRACKERS:
         return TRACKERS[name]
-    near = difflib.get_close_matches(str(name).lower().replace("_", "-"), TRACKERS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = did_you_mean(str(name).lower().replace("_", "-"), TRACKERS, cutoff=0.4, quoted=True)
     raise InstrumentError(f"there is no tracker {name!r}; {hint}choose one of {', '.join(TRACKERS)}")
 
 

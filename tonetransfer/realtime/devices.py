@@ -5,7 +5,6 @@ The devices are asked for a module that looks like sounddevice, so that the same
 
 from __future__ import annotations
 
-import difflib
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ..errors import AudioError, MissingDependencyError, SettingsError
+from ..suggest import did_you_mean
 from ..threads import one_thread
 from .stream import Stream
 
@@ -141,8 +141,7 @@ def find_device(devices: Any, wanted: str | None, kind: Kind) -> int | None:
         return (exact or found)[0]
     if found:
         raise SettingsError(f"--{kind} {wanted}: {len(found)} devices are called so; give a number of `tonetransfer live --list-devices`")
-    near = difflib.get_close_matches(wanted, fitting.values(), n=1, cutoff=0.3)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = did_you_mean(wanted, fitting.values(), cutoff=0.3, quoted=True)
     raise SettingsError(f"--{kind} {wanted}: no {kind} is called so; {hint}`tonetransfer live --list-devices` lists them")
 
 

@@ -5,7 +5,6 @@ Such a file says ``kind: solo``; one without it trains many instruments at once 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from pydantic import Field
 from ..errors import SettingsError
 from ..models.settings import ModelSettings, Section
 from ..models.settings_files import read_mapping, validate_as
+from ..suggest import did_you_mean
 from .settings import Settings
 
 BUNDLED = "bundled"
@@ -95,9 +95,8 @@ def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings |
     content = read_mapping(path, overrides)
     kind = str(content.get("kind", "ensemble"))
     if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f", did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"{path}: kind is {kind!r}; {' (one instrument) or '.join(KINDS)} (many) is wanted{hint}")
+        hint = did_you_mean(kind, KINDS)
+        raise SettingsError(f"{path}: kind is {kind!r}; {hint}{' (one instrument) or '.join(KINDS)} (many) is wanted")
     return solo_settings(content, where=str(path)) if kind == "solo" else _ensemble(content, str(path))
 
 
