@@ -55,7 +55,7 @@ HOMES = {  # third-party packages that one module alone may import
     "pyworld": {"benchmarks.baselines"},
     "pesto": {"benchmarks.baselines"},
     "torchfcpe": {"benchmarks.baselines"},
-    "mido": {"realtime.midi_files"},
+    "mido": {"realtime.midi_playback"},
 }
 
 

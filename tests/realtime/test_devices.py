@@ -177,7 +177,7 @@ def run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, A
 
 def test_command_lists_devices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(live, "sound_devices", lambda: FakeDevices(SOUND.numpy()))
-    monkeypatch.setattr("tonetransfer.realtime.midi_files.midi_ports", lambda: ["Keystation"])
+    monkeypatch.setattr("tonetransfer.realtime.midi_playback.midi_ports", lambda: ["Keystation"])
     found = run(["live", "--list-devices"], capsys)
     assert [one["name"] for one in found["devices"]] == [one["name"] for one in DEVICES] and found["midi_inputs"] == ["Keystation"]
     assert found["devices"][0]["default_input"] and found["devices"][1]["default_output"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import mido
 import numpy as np
 import pytest
 import torch
@@ -22,9 +24,9 @@ from tonetransfer.pipeline.target import find_target
 from tonetransfer.pitch.causal import track_causal
 from tonetransfer.realtime import devices as live
 from tonetransfer.realtime import midi_files as score
+from tonetransfer.realtime import midi_playback
 from tonetransfer.realtime.midi_controller import KeySettings
 
-mido = pytest.importorskip("mido")
 GRID = FrameGrid()
 Row = tuple[float, float, int]  # start and end [s], note
 
@@ -89,12 +91,25 @@ def test_a_rendered_score_has_its_notes_at_their_times(tmp_path: Path) -> None:
 
 def test_perform_is_exact(tmp_path: Path) -> None:
     (part,) = score.read_score(write(tmp_path / "a.mid", MELODY, tempo_at=0.65))
-    assert part.n_notes == 4 and score.duration_s([part]) == pytest.approx(2.9, abs=0.01)
+    assert part.n_notes == 4 and score.duration_s([part]) == pytest.approx(1.9, abs=0.01)
     target = Target(torch.zeros(8), torch.linspace(-50.0, -12.0, 13), release_db_per_s=2000.0)
-    asked = score.perform(part.events, target, GRID, KeySettings(attack_s=0.0), seconds=2.9)
-    loud = asked.loudness_db.numpy() > -60.0
-    starts = np.flatnonzero(np.diff(loud.astype(int)) > 0) + 1
+    (phrase,) = midi_playback.perform(part.events, target, GRID, KeySettings(attack_s=0.0))
+    loud = phrase.asked.loudness_db.numpy() > -60.0
+    starts = np.flatnonzero(np.diff(loud.astype(int)) > 0) + 1 + phrase.first
     assert len(starts) == 3 and all(0.0 <= t / 100 - row[0] < 0.0101 for t, row in zip(starts, MELODY, strict=False))
+
+
+def test_rests_cost_nothing_and_phrases_keep_their_places(tmp_path: Path) -> None:
+    (part,) = score.read_score(write(tmp_path / "a.mid", [(0.02, 0.2, 69), (60.0, 60.5, 72)]))
+    target = Target(torch.zeros(8), torch.linspace(-50.0, -12.0, 13), release_db_per_s=2000.0)
+    one, other = midi_playback.perform(part.events, target, GRID)
+    assert (one.first, other.first) == (0, 5990) and len(one.asked.f0_hz) < 200 and len(other.asked.f0_hz) < 230
+    assert float(other.asked.f0_hz[20]) == pytest.approx(523.25, abs=0.1)
+    model = pure_model()
+    performer = midi_playback.Performer(model, find_target(model, 48000, to="violin"), KeySettings())
+    sound = torch.cat(list(midi_playback.play_score([part], [performer])))
+    assert len(sound) == round(61.5 * 48000) and not sound[2 * 48000 : 59 * 48000].any()
+    assert sound[60 * 48000 + 4800 :][:4800].abs().max() > 0.01
 
 
 def test_chords_are_divided_and_the_top_can_be_had(tmp_path: Path) -> None:
@@ -105,7 +120,8 @@ def test_chords_are_divided_and_the_top_can_be_had(tmp_path: Path) -> None:
     (top,) = score.read_score(path, top=True)
     assert [e.message.note for e in top.events if e.message.type == "note_on" and e.message.velocity] == [67, 65]
     model = pure_model()
-    sound = torch.cat(list(score.play_score(parts, model, find_target(model, 48000, to="violin"))))
+    performer = midi_playback.Performer(model, find_target(model, 48000, to="violin"), KeySettings())
+    sound = torch.cat(list(midi_playback.play_score(parts, [performer] * len(parts))))
     spectrum = np.abs(np.fft.rfft(sound[9600:21600].numpy() * np.hanning(12000)))
     for note in (36, 60, 64, 67):
         bin_ = round(440.0 * 2 ** ((note - 69) / 12) / 4.0)
@@ -153,24 +169,24 @@ def test_an_old_file_of_time_code(tmp_path: Path) -> None:
 
 def test_a_keyboard_plays(tiny_model: TimbreModel, monkeypatch: pytest.MonkeyPatch) -> None:
     target = find_target(tiny_model, 48000, to="violin")
-    voice = score.KeyedVoice(tiny_model, target)
+    voice = midi_playback.KeyedVoice(tiny_model, target)
     ports = SimpleNamespace(get_input_names=lambda: ["Keystation 49", "Pads"])
     ports.open_input = lambda name, callback: SimpleNamespace(name=name, callback=callback, close=lambda: None)
-    monkeypatch.setattr(score, "_mido", lambda: ports)
-    port = score.open_port("keys", voice)
+    monkeypatch.setattr(midi_playback, "_mido", lambda: ports)
+    port = midi_playback.open_port("keys", voice)
     assert port.name == "Keystation 49" and not voice.pull(1000).any()
     port.callback(mido.Message("note_on", note=76, velocity=100))
     sound = voice.pull(4800)
     onset = int(np.argmax(np.abs(sound) > 1e-4))
     assert 0 < onset <= voice.latency_samples == 960 and np.abs(sound).max() > 0.001
     with pytest.raises(SettingsError, match="there are: Keystation 49, Pads"):
-        score.open_port("organ", voice)
+        midi_playback.open_port("organ", voice)
 
 
 def test_any_number_of_samples_can_be_pulled(tiny_model: TimbreModel, tmp_path: Path) -> None:
     (part,) = score.read_score(write(tmp_path / "a.mid", MELODY[:2]))
     target = find_target(tiny_model, 48000, to="violin")
-    once, often = (score.KeyedVoice(tiny_model, target, events=part.events) for _ in range(2))
+    once, often = (midi_playback.KeyedVoice(tiny_model, target, events=part.events) for _ in range(2))
     whole = once.pull(30000)
     joined = np.concatenate([often.pull(n) for n in (0, 1, 479, 5000, 24520)])
     assert np.array_equal(whole, joined) and whole.any() and not once.done
@@ -188,7 +204,9 @@ def test_command_plays_a_file_live(
     assert "2 voices" in capsys.readouterr().err and np.abs(np.concatenate(card.played)).max() > 0.001
 
 
-def test_without_mido(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "mido", None)
+def test_files_need_no_mido_and_keyboards_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mid", MELODY)
+    monkeypatch.setitem(sys.modules, "mido", None)
+    assert len(score.read_score(path)) == 1
     with pytest.raises(MissingDependencyError, match=r"tonetransfer\[midi\]"):
-        score.read_score(tmp_path / "a.mid")
+        midi_playback.midi_ports()

@@ -6,11 +6,13 @@ Each takes the parsed arguments and returns what it found: a mapping for ``--jso
 from __future__ import annotations
 
 import filecmp
+import re
 import sys
 import time
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ Report = tuple[dict[str, Any], list[str]]
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 WEIGHTS_ENDING, SCRIPT_ENDING = ".safetensors", ".ts"
+TRACK, AUTO = re.compile(r"\d+="), "auto"  # of --to: for one track; by General MIDI
 KEPT_S = 60  # of a result, to be drawn
 PARALLEL, UNSEEN = Path("corpus/parallel"), Path("corpus/unseen")
 CORPUS_CONFIG = Path("configs/corpus.yaml")
@@ -235,34 +238,40 @@ def live(arguments: Namespace) -> Report:
 
 def play_midi(arguments: Namespace) -> Report:
     """``play SCORE.mid OUTPUT``."""
-    from ..realtime import midi_files as score
+    from ..realtime.midi_files import duration_s, read_score
+    from ..realtime.midi_playback import TAIL_S, play_score
 
     _check_files(arguments, reads=[arguments.score, arguments.like])
-    parts = score.read_score(arguments.score, top=arguments.voices == "top")
-    model, target, name = _open_target(arguments)
-    begin, settings = time.perf_counter(), _key_settings(arguments, parts, target)
-    if (share := score.outside_share(parts, target, settings.transpose)) > 0.05:
-        reach = f"{note_name(target.lowest_midi)}-{note_name(target.highest_midi)}"
-        message = f"{100 * share:.0f} % of the notes lie outside what {name} plays ({reach}); --transpose moves them"
-        warnings.warn(message, ToneTransferWarning, stacklevel=2)
-    with AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer:
-        for piece in score.play_score(parts, model, target, settings, seed=arguments.seed):
+    if arguments.autotune:
+        raise SettingsError("--autotune pulls the pitch of a recording; a MIDI file says its notes itself: leave it out")
+    parts, performers, names = _performers(arguments, read_score(arguments.score, top=arguments.voices == "top"))
+    begin, rate = time.perf_counter(), performers[0].model.sample_rate
+    with (
+        one_thread(),
+        AudioWriter(arguments.output, rate, overwrite=arguments.overwrite) as writer,
+        tqdm(total=round(duration_s(parts) + TAIL_S), unit="s", desc="playing", disable=None, leave=False) as bar,
+    ):
+        for piece in play_score(parts, performers, seed=arguments.seed, noise_db=arguments.noise, hall=arguments.hall):
             writer.write(piece)
-    elapsed, seconds = time.perf_counter() - begin, score.duration_s(parts)
+            bar.update(len(piece) / rate)
+    elapsed, seconds = time.perf_counter() - begin, writer.n_samples / rate
     result = {
         "output": str(arguments.output),
-        "instrument": name,
+        "instrument": ", ".join(dict.fromkeys(names)),
         "seconds": seconds,
-        "sample_rate_hz": model.sample_rate,
-        "transpose_semitones": settings.transpose,
-        "voices": [{"name": part.name, "notes": part.n_notes} for part in parts],
+        "sample_rate_hz": rate,
+        "transpose_semitones": performers[0].settings.transpose,
+        "voices": [
+            {"name": part.name, "instrument": name, "transpose_semitones": performer.settings.transpose, "notes": part.n_notes}
+            for part, name, performer in zip(parts, names, performers, strict=True)
+        ],
         "notes": sum(part.n_notes for part in parts),
         "peak": min(writer.peak, 1.0),
         "elapsed_seconds": elapsed,
         "realtime_factor": seconds / elapsed,
     }
-    line = f"{arguments.output}: {seconds:.1f} s of {name}, {result['notes']} notes in {len(parts)} voices, in {elapsed:.1f} s"
-    return result, [line]
+    line = f"{arguments.output}: {seconds:.1f} s of {result['instrument']}, {result['notes']} notes in {len(parts)} voices"
+    return result, [f"{line}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"]
 
 
 def classify(arguments: Namespace) -> Report:
@@ -653,7 +662,7 @@ def _test_set(folder: Path, font: str, *, given: bool) -> Path:
 def _devices() -> Report:
     """Sound devices and MIDI inputs."""
     from ..realtime.devices import list_devices, sound_devices
-    from ..realtime.midi_files import midi_ports
+    from ..realtime.midi_playback import midi_ports
 
     found = list_devices(sound_devices())
     try:
@@ -693,21 +702,81 @@ def _simulate(arguments: Namespace, model: TimbreModel, target: Target, name: st
     return _live_report(report.to_dict() | {"instrument": name, "output": str(arguments.output)})
 
 
+def _performers(arguments: Namespace, parts: Sequence[Any]) -> tuple[Sequence[Any], list[Any], list[str]]:
+    """The parts that are played, and who plays each of them, with names: ``--to`` for all, or for a track."""
+    from ..realtime.midi_playback import Performer
+
+    parts, wanted = _cast(arguments, parts)
+    load = lru_cache(load_model)  # one model for all of its instruments
+    opened = {to: _open_target(Namespace(**{**vars(arguments), "to": to}), load) for to in dict.fromkeys(wanted)}
+    if len(rates := {model.sample_rate for model, *_ in opened.values()}) > 1:
+        raise SettingsError(f"the instruments have sample rates of {' and '.join(map(str, sorted(rates)))} Hz; take those of one rate")
+    own = {to: [part for part, its in zip(parts, wanted, strict=True) if its == to] for to in opened}
+    settings = {to: _key_settings(arguments, own[to], target) for to, (_, target, _) in opened.items()}
+    _warn_of_range([(name, target, own[to], settings[to].transpose) for to, (_, target, name) in opened.items()])
+    return parts, [Performer(*opened[to][:2], settings[to]) for to in wanted], [opened[to][2] for to in wanted]
+
+
+def _cast(arguments: Namespace, parts: Sequence[Any]) -> tuple[Sequence[Any], list[str | None]]:
+    """The parts that somebody plays, and what ``--to`` says of each; None for ``--like`` and ``--mix``."""
+    from ..realtime.general_midi import player
+
+    plain = [to for to in arguments.to or () if not TRACK.match(to)]
+    given = {int(number): to for number, _, to in (to.partition("=") for to in arguments.to or () if TRACK.match(to))}
+    there = sorted({part.number for part in parts})
+    if len(plain) > 1:
+        raise SettingsError(f"--to names {' and '.join(plain)} for all tracks; give one for all, and others as NUMBER=NAME for a track")
+    if missing := sorted(set(given) - set(there)):
+        tracks = ", ".join(map(str, there))
+        raise SettingsError(f"--to {missing[0]}={given[missing[0]]}: there are no notes in a track of this number; there are in {tracks}")
+    if not plain and given and (others := [number for number in there if number not in given]):
+        raise SettingsError(f"--to says nothing of track {others[0]}; give an instrument for all the others, too: --to NAME")
+    every = plain[0] if plain else None
+    wanted = [given.get(part.number, player(part.program) if every == AUTO else every) for part in parts]
+    if every != AUTO:
+        return parts, wanted
+    played = [(part, to) for part, to in zip(parts, wanted, strict=True) if to is not None]
+    if not played:
+        raise SettingsError("--to auto: all the programs in this file are percussion or effects without pitch; name an instrument")
+    if len(played) < len(parts):
+        names = ", ".join(f"{part.name} (program {part.program + 1})" for part, to in zip(parts, wanted, strict=True) if to is None)
+        warnings.warn(f"percussion and effects without pitch are left out: {names}", ToneTransferWarning, stacklevel=2)
+    return [part for part, _ in played], [to for _, to in played]
+
+
+def _warn_of_range(casts: Sequence[tuple[str, Target, Sequence[Any], float]]) -> None:
+    from ..realtime.midi_playback import outside_share
+
+    told = []
+    for name, target, parts, transpose in casts:
+        if (share := outside_share(parts, target, transpose)) > 0.05:
+            told.append(f"{100 * share:.0f} % of the notes lie outside what {name} plays ({_reach(target)})")
+    if told:
+        warnings.warn(f"{'; '.join(told)}; --transpose moves them", ToneTransferWarning, stacklevel=2)
+
+
+def _reach(target: Target) -> str:
+    return f"{note_name(target.lowest_midi)}-{note_name(target.highest_midi)}"
+
+
 def _live_midi(arguments: Namespace, model: TimbreModel, target: Target, devices: Any, common: dict[str, Any]) -> Any:
     """Play a MIDI file or keyboard through the loudspeaker."""
-    from ..realtime import midi_files as score
     from ..realtime.devices import play_live
+    from ..realtime.midi_files import ENDINGS, duration_s, read_score
+    from ..realtime.midi_playback import TAIL_S, KeyedVoice, open_port
 
-    if Path(arguments.midi).suffix.lower() in score.ENDINGS:
-        parts = score.read_score(Path(arguments.midi))
+    if Path(arguments.midi).suffix.lower() in ENDINGS:
+        parts = read_score(Path(arguments.midi))
         if len(parts) > 1:
             warnings.warn(f"{arguments.midi} has {len(parts)} voices; the highest notes are played", ToneTransferWarning, stacklevel=2)
-            parts = score.read_score(Path(arguments.midi), top=True)[:1]
-        voice = score.KeyedVoice(model, target, _key_settings(arguments, parts, target), events=parts[0].events, seed=arguments.seed)
-        common["seconds"] = common["seconds"] or score.duration_s(parts)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they were given
+                parts = read_score(Path(arguments.midi), top=True)
+        voice = KeyedVoice(model, target, _key_settings(arguments, parts, target), events=parts[0].events, seed=arguments.seed)
+        common["seconds"] = common["seconds"] or duration_s(parts) + TAIL_S
         return play_live(voice, model.sample_rate, devices, **common)
-    voice = score.KeyedVoice(model, target, _key_settings(arguments, (), target), seed=arguments.seed)
-    port = score.open_port(arguments.midi, voice)
+    voice = KeyedVoice(model, target, _key_settings(arguments, (), target), seed=arguments.seed)
+    port = open_port(arguments.midi, voice)
     try:
         return play_live(voice, model.sample_rate, devices, **common)
     finally:
@@ -716,7 +785,7 @@ def _live_midi(arguments: Namespace, model: TimbreModel, target: Target, devices
 
 def _key_settings(arguments: Namespace, parts: Sequence[Any], target: Target) -> Any:
     from ..realtime.midi_controller import KeySettings
-    from ..realtime.midi_files import octave_of
+    from ..realtime.midi_playback import octave_of
 
     transpose = arguments.transpose
     if transpose == "auto":
@@ -726,7 +795,7 @@ def _key_settings(arguments: Namespace, parts: Sequence[Any], target: Target) ->
         decay_s=arguments.decay,
         sustain_db=arguments.sustain,
         release_db_per_s=arguments.release,
-        velocity_curve=arguments.velocity_curve,
+        velocity_curve=arguments.velocity_curve * arguments.dynamics,
         transpose=transpose,
         loudness_db=arguments.loudness,
     )
@@ -785,7 +854,7 @@ def _check_kept(path: Path, *, overwrite: bool) -> None:
     check_new(path, SettingsError, overwrite=overwrite)
 
 
-def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
+def _open_target(arguments: Namespace, load: Callable[[Path | None], TimbreModel] = load_model) -> tuple[TimbreModel, Target, str]:
     """Model, timbre and its name, of ``--to``, ``--like`` or ``--mix``."""
     to, weights = arguments.to, arguments.weights
     if to and is_address(to):
@@ -800,12 +869,12 @@ def _open_target(arguments: Namespace) -> tuple[TimbreModel, Target, str]:
             raise SettingsError("--to names a weights file, and so does --weights; give one of them")
         file, _, name = to.partition(f"{WEIGHTS_ENDING}:") if f"{WEIGHTS_ENDING}:" in to else (to.removesuffix(WEIGHTS_ENDING), "", "")
         weights = Path(file + WEIGHTS_ENDING)
-        model = load_model(weights)
+        model = load(weights)
         if not model.names:
             raise InstrumentError(f"{weights}: holds no named instrument; use it with --weights and --like")
         to = name or model.names[0]
     else:
-        model = load_model(weights)
+        model = load(weights)
     model = model if arguments.room else model.dry()
     if arguments.refine:
         model = _refined(arguments, model)

@@ -170,7 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "play", "play a MIDI file on an instrument", run="play_midi")
     verb.add_argument("score", metavar="SCORE.mid", type=Path)
     verb.add_argument("output", metavar="OUTPUT", type=Path)
-    _add_target(verb)
+    _add_target(verb, tracks=True)
     _add_arrangement(verb)
     verb.add_argument("--voices", choices=("all", "top"), default="all", help="of chords: all, mixed, or the highest (default: all)")
     _add_keys(verb)
@@ -332,12 +332,14 @@ def _verb(verbs: Any, name: str, summary: str, *, run: str | None = None, module
     return parser
 
 
-def _add_target(parser: argparse.ArgumentParser) -> Any:
+def _add_target(parser: argparse.ArgumentParser, *, tracks: bool = False) -> Any:
     target = parser.add_mutually_exclusive_group(required=True)
+    of_track = "; 2=NAME: of track 2 (of channel 2 in a file of one track); auto: by the programs of General MIDI" if tracks else ""
     target.add_argument(
         "--to",
-        metavar="NAME|FILE.safetensors",
-        help="an instrument, a file that holds one (FILE.safetensors:NAME of several), or hf://OWNER/REPO",
+        action="append" if tracks else "store",
+        metavar="[TRACK=]NAME|FILE.safetensors" if tracks else "NAME|FILE.safetensors",
+        help=f"an instrument, a file that holds one (FILE.safetensors:NAME of several), or hf://OWNER/REPO{of_track}",
     )
     parser.add_argument(
         "--no-room", dest="room", action="store_false", help="leave out the room that an instrument of your own has learned"

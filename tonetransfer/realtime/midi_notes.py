@@ -1,0 +1,214 @@
+"""Notes of a MIDI file: beginnings and ends matched, drums left out, and all of it kept in proportion to the music."""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import itertools
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .midi_controller import ALL_NOTES_OFF, ALL_SOUND_OFF, DATA_ENTRY, MPE_ZONE, POLY_ON, Channel, mpe_members
+from .midi_reader import CHANNELS, Event, Message
+
+DRUMS = 9  # General MIDI's channel 10, counted from 0
+HELD_S = 10.0  # that a pedal holds the last note, or a note that is never ended lasts, at most
+UNENDED_S = 1.0  # length of a note that is never ended, if nothing follows it
+LONGEST_STILL_S, LONGEST_S = 120.0, 3 * 3600.0  # without a note's beginning or end; of a whole score
+MOST_VOICES = 128  # at once: half of what software synthesizers play
+
+
+@dataclass(slots=True)
+class Note:
+    number: int
+    velocity: int
+    channel: int
+    track: int
+    start_s: float
+    end_s: float = -1.0  # of one that is not ended yet
+
+
+Mark = tuple[float, Note | None]  # instant of a beginning, or of an end
+
+
+def starts(message: Message) -> bool:
+    """Whether a message begins a note."""
+    return message.type == "note_on" and message.velocity > 0
+
+
+def _ends(message: Message) -> bool:
+    return message.type == "note_off" or (message.type == "note_on" and message.velocity == 0)
+
+
+def _silences(message: Message) -> bool:
+    return message.type == "control_change" and (message.control == ALL_SOUND_OFF or ALL_NOTES_OFF <= message.control <= POLY_ON)
+
+
+def instant(event: Event | Timed) -> float:
+    """Of an event [s]."""
+    return event.time_s
+
+
+class Timed(NamedTuple):
+    time_s: float
+    track: int
+    message: Message
+
+
+def mpe_zones(timed: Sequence[Timed]) -> dict[int, int]:
+    """Manager of every channel that a zone of MPE takes."""
+    managers: dict[int, int] = {}
+    channels: defaultdict[int, Channel] = defaultdict(lambda: Channel(0.0))
+    for _, _, message in timed:
+        if message.type == "control_change":
+            channel = channels[message.channel]
+            channel.control(message.control, message.value)
+            if message.control == DATA_ENTRY and channel.selected == MPE_ZONE:
+                managers |= dict.fromkeys(mpe_members(message.channel, message.value) or (), message.channel)
+    return managers
+
+
+def all_notes(timed: Sequence[Timed], faults: list[str]) -> list[Note]:
+    """All notes in order, with their ends."""
+    marks: defaultdict[tuple[int, int, int], list[Mark]] = defaultdict(list)  # of a channel, note and track
+    silences: defaultdict[int, list[float]] = defaultdict(list)  # of a channel
+    last_s = 0.0
+    for time_s, track, message in timed:
+        if starts(message):
+            note = Note(message.note, message.velocity, message.channel, track, time_s)
+            marks[message.channel, message.note, track].append((time_s, note))
+        elif _ends(message):
+            marks[message.channel, message.note, track].append((time_s, None))
+        elif _silences(message):
+            silences[message.channel].append(time_s)
+            continue
+        else:
+            continue
+        last_s = time_s
+    track_ends = {track: time_s for time_s, track, message in timed if message.type == "end_of_track"}
+    strange: defaultdict[tuple[int, int], list[Mark]] = defaultdict(list)  # what found no partner in its own track
+    for (channel, number, _), ones in marks.items():
+        strange[channel, number] += _pair(ones)
+    for ones in strange.values():
+        _pair(sorted(ones, key=lambda mark: mark[0]))
+    notes, n_unended, n_empty = [], 0, 0
+    for ones in marks.values():
+        own = [note for _, note in ones if note]
+        for note, following in itertools.zip_longest(own, own[1:]):
+            n_empty += note.end_s == note.start_s
+            unended = _end(note, following, silences[note.channel])
+            if unended:
+                n_unended += 1
+                note.end_s = max(last_s, min(track_ends[note.track], note.start_s + HELD_S))
+                note.end_s = note.end_s if note.end_s > note.start_s else note.start_s + UNENDED_S
+        notes += [note for note in own if note.end_s > note.start_s]
+    if n_empty:
+        faults.append(f"{_count(n_empty, 'note')} of no length {_are(n_empty)} left out")
+    if n_unended:
+        faults.append(
+            f"{_count(n_unended, 'note')} never {'ends' if n_unended == 1 else 'end'}, and {_are(n_unended)} ended with the music"
+        )
+    return sorted(notes, key=lambda note: (note.start_s, -note.number))
+
+
+def _pair(marks: list[Mark]) -> list[Mark]:
+    """Give beginnings of one key their ends, first to first; what is left over is returned.
+
+    Where ends are missing it is the earlier notes that have none: they were struck again.
+    """
+    n_spare, ended = 0, set()
+    for i, (_, note) in reversed(list(enumerate(marks))):
+        if note is None:
+            n_spare += 1
+        elif n_spare:
+            n_spare -= 1
+            ended.add(i)
+    begun: deque[Note] = deque()
+    left: list[Mark] = []
+    for i, (time_s, note) in enumerate(marks):
+        if note is None and begun:
+            begun.popleft().end_s = time_s
+        elif note is None or i not in ended:
+            left.append((time_s, note))
+        else:
+            begun.append(note)
+    return left
+
+
+def _end(note: Note, following: Note | None, silences: list[float]) -> bool:
+    """End a note where its key is struck again or all notes are told to end, if that is before its own end; whether it has none."""
+    ends = [note.end_s] if note.end_s >= 0.0 else []
+    if following:
+        ends.append(following.start_s)
+    place = bisect.bisect_right(silences, note.start_s)
+    ends += silences[place : place + 1]
+    note.end_s = min(ends, default=note.start_s)
+    return not ends
+
+
+def without_drums(notes: list[Note], zones: Mapping[int, int], faults: list[str]) -> list[Note]:
+    """Notes without drums; in a zone of MPE channel 10 is one like the others."""
+    taken = set(zones) | set(zones.values())
+    drums = {note.channel for note in notes if note.channel % CHANNELS == DRUMS} - taken
+    if drums:
+        faults.append("channel 10 holds drums, which have no pitch; it is left out")
+    return [note for note in notes if note.channel not in drums]
+
+
+def bounded(notes: list[Note], faults: list[str]) -> tuple[list[Note], Callable[[float], float]]:
+    """Notes that take time in proportion to their number, and the clock that they were brought to."""
+    instants = np.unique([0.0, *(note.start_s for note in notes), *(note.end_s for note in notes)])
+    still = np.diff(instants)
+
+    def clock(time_s: float) -> float:
+        return time_s
+
+    if len(still) and still.max() > LONGEST_STILL_S:
+        short = np.cumsum([0.0, *np.minimum(still, LONGEST_STILL_S)])
+
+        def clock(time_s: float) -> float:
+            i = int(np.searchsorted(instants, time_s, side="right")) - 1
+            return float(short[i] + min(time_s - instants[i], LONGEST_STILL_S))
+
+        for note in notes:
+            note.start_s, note.end_s = clock(note.start_s), clock(note.end_s)
+        faults.append(f"{_length(still.max())} in which no note begins or ends are shortened to {LONGEST_STILL_S / 60.0:g} minutes")
+    kept = [note for note in notes if note.start_s < LONGEST_S]
+    if len(kept) < len(notes):
+        faults.append(
+            f"{_count(len(notes) - len(kept), 'note')} after {LONGEST_S / 3600.0:g} hours {_are(len(notes) - len(kept))} left out"
+        )
+    for note in kept:
+        note.end_s = min(note.end_s, LONGEST_S)
+    return _within_voices(kept, faults), clock
+
+
+def _within_voices(notes: list[Note], faults: list[str]) -> list[Note]:
+    """Notes of which no more sound at once than there are voices."""
+    kept: list[Note] = []
+    sounding: list[float] = []  # where those that sound end
+    for note in notes:
+        while sounding and sounding[0] <= note.start_s:
+            heapq.heappop(sounding)
+        if len(sounding) < MOST_VOICES:
+            heapq.heappush(sounding, note.end_s)
+            kept.append(note)
+    if (n_left := len(notes) - len(kept)) > 0:
+        faults.append(f"{_count(n_left, 'note')} that would sound together with {MOST_VOICES} others {_are(n_left)} left out")
+    return kept
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 3600.0:.1f} hours" if seconds >= 3600.0 else f"{seconds / 60.0:.1f} minutes"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
