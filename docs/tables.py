@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tonetransfer.cli.commands import note_name
+from tonetransfer.audio.units import note_name
 from tonetransfer.models.weights import read_notes
 
 DOCS = Path(__file__).parent

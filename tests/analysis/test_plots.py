@@ -8,10 +8,11 @@ import torch
 from tonetransfer.analysis import plot_panels as panels
 from tonetransfer.analysis import plots as plot
 from tonetransfer.analysis.descriptors import analyze_timbre
-from tonetransfer.analysis.plot_panels import log_spectrogram, note_name, part_borders
+from tonetransfer.analysis.plot_panels import log_spectrogram, part_borders
 from tonetransfer.analysis.plots import check_picture, plot_analysis, plot_transfer
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
+from tonetransfer.audio.units import PRINTED, note_name
 from tonetransfer.controls.controls import Controls
 from tonetransfer.errors import AudioError, ControlsError, ToneTransferError
 
@@ -123,6 +124,6 @@ def test_a_sine_is_brightest_at_its_frequency_and_reads_its_level(f0_hz):
 
 
 def test_names_and_borders():
-    assert [note_name(midi) for midi in (60, 69.4, 58, 20.6)] == ["C4", "A4", "B♭3", "A0"]
+    assert [note_name(midi, PRINTED) for midi in (60, 69.4, 58, 20.6)] == ["C4", "A4", "B♭3", "A0"]
     note = {"onset_s": 1.0, "attack_s": 0.1, "decay_s": 0.0, "sustain_s": 0.5, "release_s": 0.2}
     assert part_borders(note)["release"] == pytest.approx((1.6, 1.8))

@@ -21,6 +21,7 @@ from tonetransfer.audio.files import (
     peak_of,
     resample,
     save_audio,
+    sound_files,
 )
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.errors import AudioError
@@ -349,3 +350,11 @@ def test_many_channels_read_alike(tmp_path: Path) -> None:
     sound = one * np.linspace(0.5, 1.0, 40)
     soundfile.write(path, sound, 48000, subtype="FLOAT")
     assert np.allclose(load_audio(path)[0].numpy(), sound.mean(1), atol=1e-6)
+
+
+def test_recordings_of_a_folder_by_their_names(tmp_path):
+    (tmp_path / "inner.wav").mkdir()
+    for name in ("b.WAV", "a.flac", "notes.txt", "inner.wav/c.ogg", ".hidden"):
+        (tmp_path / name).touch()
+    assert [path.name for path in sound_files(tmp_path)] == ["a.flac", "b.WAV"]
+    assert [path.name for path in sound_files(tmp_path, below=True)] == ["a.flac", "b.WAV", "c.ogg"]

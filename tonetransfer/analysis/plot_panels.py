@@ -9,14 +9,13 @@ import torch
 
 from ..audio.frames import FrameGrid
 from ..audio.stft import magnitudes
-from ..audio.units import amplitude_to_db, hz_to_midi, midi_to_hz
+from ..audio.units import PRINTED, amplitude_to_db, hz_to_midi, midi_to_hz, note_name
 from .envelope import ENVELOPE_RATE
 
 N_FFT = 4096  # 12 Hz at 48 kHz: separates the partials of a cello
 N_COLUMNS, ROWS_PER_OCTAVE = 1500, 48
 LOWEST_HZ = 40.0
 RANGE_DB = 80.0
-NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 SOURCE, RESULT = "#2f6db3", "#d9702b"
 INK, FAINT = "#222222", "#b8b8b8"
 PARTS = {"attack": "#4c9f70", "decay": "#e0a030", "sustain": "#7aa6d6", "release": "#b07aa1"}
@@ -49,12 +48,6 @@ NUMBERS = (
     ("tremolo rate", "tremolo_rate_hz", "{:.2f} Hz"),
     ("tremolo depth", "tremolo_depth_db", "±{:.1f} dB"),
 )
-
-
-def note_name(midi: float) -> str:
-    """`69.2` to `A4`."""
-    nearest = round(midi)
-    return f"{NAMES[nearest % 12]}{nearest // 12 - 1}"
 
 
 def tidy(axes: Any, ylabel: str, *, xlabel: str = "") -> None:
@@ -124,7 +117,7 @@ def draw_notes_grid(axes: Any, f0_hz: np.ndarray) -> None:
     axes.set_yscale("log")
     axes.set_ylim(midi_to_hz(lowest - 0.5), midi_to_hz(highest + 0.5))
     named = [midi for midi in range(lowest, highest + 1) if midi % step == 0]
-    axes.set_yticks([midi_to_hz(midi) for midi in named], [note_name(midi) for midi in named])
+    axes.set_yticks([midi_to_hz(midi) for midi in named], [note_name(midi, PRINTED) for midi in named])
     axes.set_yticks([], minor=True)
     for midi in range(lowest, highest + 1):
         black = midi % 12 in (1, 3, 6, 8, 10)
@@ -259,7 +252,9 @@ def draw_named_notes(
             named_until = middle
             top_hz = np.nanmax(shown[(time_s >= note["start_s"]) & (time_s <= note["start_s"] + note["duration_s"])], initial=note["f0_hz"])
             top_hz = min(top_hz, note["f0_hz"] * 2.0 ** (1.0 / 12.0))
-            axes.annotate(note_name(note["f0_midi"]), (middle, top_hz), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=8)
+            axes.annotate(
+                note_name(note["f0_midi"], PRINTED), (middle, top_hz), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=8
+            )
 
 
 def draw_note(axes: Any, envelope: np.ndarray, first_s: float, note: dict[str, float]) -> None:
@@ -269,7 +264,7 @@ def draw_note(axes: Any, envelope: np.ndarray, first_s: float, note: dict[str, f
     axes.set_ylim(0, 1.45 * float(envelope.max(initial=1e-9)))
     axes.set_xlim(max(first_s, note["onset_s"] - 0.1), note["onset_s"] + sum(note[f"{part}_s"] for part in PARTS) + 0.15)
     axes.legend(ncols=2, loc="upper right", frameon=False, handlelength=1.2)
-    axes.set_title(f"One note up close: {note_name(note['f0_midi'])}")
+    axes.set_title(f"One note up close: {note_name(note['f0_midi'], PRINTED)}")
     tidy(axes, "amplitude", xlabel="time in the recording [s]")
 
 
@@ -282,7 +277,7 @@ def draw_vibrato(axes: Any, cents: np.ndarray, frame_rate: float, note: dict[str
     reach = max(float(np.quantile(np.abs(cents), 0.9)) * 1.5, 25.0)
     axes.set_ylim(-reach, reach)
     found = f"{rate_hz:.1f} Hz, ±{extent:.0f} cents" if rate_hz else "none found"
-    axes.set_title(f"Vibrato of {note_name(note['f0_midi'])}: {found}")
+    axes.set_title(f"Vibrato of {note_name(note['f0_midi'], PRINTED)}: {found}")
     tidy(axes, "f0 [cents re mean]", xlabel="time in the note [s]")
 
 

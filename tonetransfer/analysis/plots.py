@@ -10,7 +10,7 @@ import numpy as np
 
 from ..atomic import check_new, replacing
 from ..audio.files import AudioLike, check_audio
-from ..audio.units import hz_to_midi
+from ..audio.units import PRINTED, hz_to_midi, note_name
 from ..controls.controls import Controls
 from ..errors import ToneTransferError
 from .descriptors import Analysis, analyze_timbre, note_envelope, summarize, tracks_of
@@ -34,7 +34,6 @@ from .plot_panels import (
     draw_vibrato,
     draw_waveform,
     legend_above,
-    note_name,
     only_where,
     shade_parts,
     tidy,
@@ -205,7 +204,7 @@ def plot_timbre_map(
         right.set_title("How high")
         bar = figure.colorbar(dots, ax=right, fraction=0.03, pad=0.01)
         ticks = [midi for midi in range(24, 109, 12) if pitch_midi.min() <= midi <= pitch_midi.max()]
-        bar.set_ticks(ticks, labels=[note_name(midi) for midi in ticks])
+        bar.set_ticks(ticks, labels=[note_name(midi, PRINTED) for midi in ticks])
         _save(figure, path)
 
 

@@ -39,6 +39,8 @@ CANCELLING_DB = -9.0  # what the mean may lose against the loudest channel; inco
 JUST_UNDER_ONE = 1.0 - 2.0**-15
 MP3_QUALITY: Any = {"compression_level": 0.3, "bitrate_mode": "VARIABLE"}  # some 75 kbit/s for one instrument
 CONVERT = "convert it, e.g. ffmpeg -i IN OUT.wav"
+# Of files that are taken for recordings where a folder holds others, too.
+SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".snd", ".m4a")
 FORMATS = {  # extension: libsndfile's format and subtype
     ".wav": ("WAV", "PCM_24"),
     ".flac": ("FLAC", "PCM_24"),
@@ -302,6 +304,12 @@ def resample(audio: AudioLike, from_rate: int, to_rate: int) -> torch.Tensor:
         return samples
     pieces = (piece.numpy() for piece in samples.split(READ_LENGTH))
     return torch.from_numpy(_gather(_resampled(pieces, from_rate, to_rate), int(len(samples) * to_rate / from_rate)))
+
+
+def sound_files(folder: Path, *, below: bool = False) -> list[Path]:
+    """Files of a folder (`below`: and of those in it) that are recordings by their names, sorted."""
+    paths = folder.rglob("*") if below else folder.iterdir()
+    return sorted(path for path in paths if path.suffix.lower() in SOUND_ENDINGS and path.is_file())
 
 
 def check_output(path: PathLike, *, overwrite: bool = False, source: PathLike | None = None) -> Path:

@@ -15,6 +15,8 @@ Value = TypeVar("Value", float, np.ndarray, torch.Tensor)
 
 A4_HZ = 440.0
 A4_MIDI = 69.0
+SHARPS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")  # to be typed
+PRINTED = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 
 
 def hz_to_midi(f0_hz: Value) -> Value:
@@ -25,6 +27,12 @@ def hz_to_midi(f0_hz: Value) -> Value:
 def midi_to_hz(midi: Value) -> Value:
     """MIDI note number (fractional) to frequency [Hz]."""
     return A4_HZ * 2.0 ** ((midi - A4_MIDI) / 12.0)
+
+
+def note_name(midi: float, names: tuple[str, ...] = SHARPS) -> str:
+    """Name of the nearest note, with the twelve names that are given: 60 is C4."""
+    nearest = round(midi)
+    return f"{names[nearest % 12]}{nearest // 12 - 1}"
 
 
 def db_to_amplitude(level_db: Value) -> Value:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..audio.files import sound_files
 from ..errors import MissingDependencyError, SettingsError
 from ..suggest import did_you_mean
 from .settings import DataSettings
 
-SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus", ".caf", ".m4a")
 LABELS_OF = {  # mirdata datasets: the attribute of a track that holds its label, or the label itself
     "tinysol": ".instrument_full",
     "good_sounds": ".instrument",
@@ -115,7 +115,7 @@ def read_folder(folder: str | Path) -> list[Clip]:
     if not folder.is_dir():
         raise SettingsError(f"{folder}: is no folder; one with a folder of sounds for each class was wanted")
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    clips = [Clip(path, (one.name,), source=one.name) for one in inside for path in sorted(one.rglob("*")) if path.suffix.lower() in SOUNDS]
+    clips = [Clip(path, (one.name,), source=one.name) for one in inside for path in sound_files(one, below=True)]
     empty = [one.name for one in inside if not any(clip.source == one.name for clip in clips)]
     if not clips:
         raise SettingsError(

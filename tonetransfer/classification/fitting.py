@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import SettingsError
+from ..training.schedules import warm_cosine
 from .frontends import Frontend, as_float
 from .settings import FitSettings
 
@@ -57,7 +57,10 @@ def fit_network(
     others = [p for p in network.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, settings.steps))
+    rise = max(settings.steps // 10, 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warm_cosine(step, settings.steps, warmup=rise, last=0.001, begin=rise)
+    )
     chooser, losses = balanced(targets.numpy(), rng), []
     half = torch.cpu._is_avx512_bf16_supported()
     network.train()
@@ -83,14 +86,6 @@ def fit_network(
         raise SettingsError(f"training failed: the weights are no longer finite after {settings.steps} steps; lower fit.learning_rate")
     network.eval()
     return float(np.mean(losses[-max(settings.steps // 10, 1) :]))
-
-
-def one_cycle(step: int, steps: int) -> float:
-    """Factor of the learning rate: up in the first tenth, then a cosine down to a thousandth."""
-    rise = max(steps // 10, 1)
-    if step < rise:
-        return (step + 1) / rise
-    return 0.001 + 0.999 * 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(steps - rise, 1)))
 
 
 def balanced(targets: np.ndarray, rng: np.random.Generator) -> Callable[[int], np.ndarray]:

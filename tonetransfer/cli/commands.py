@@ -22,6 +22,7 @@ from tqdm import tqdm
 from ..atomic import check_new
 from ..audio.files import AudioWriter, LongAudio, check_output, load_audio, open_audio
 from ..audio.frames import FrameGrid
+from ..audio.units import note_name
 from ..controls.controls import Controls, extract
 from ..controls.profile import Target
 from ..controls.recording_checks import warn_if_same
@@ -37,7 +38,6 @@ from ..threads import one_thread, trim_malloc
 
 Report = tuple[dict[str, Any], list[str]]
 
-NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 WEIGHTS_ENDING, SCRIPT_ENDING = ".safetensors", ".ts"
 TRACK, AUTO = re.compile(r"\d+="), "auto"  # of --to: for one track; by General MIDI
 KEPT_S = 60  # of a result, to be drawn
@@ -818,12 +818,6 @@ def _live_report(result: dict[str, Any]) -> Report:
     line = f"{result['seconds']:.1f} s of {result['instrument']}, {result['latency_ms']:.0f} ms later, {result['xruns']} xruns"
     line += f"; a block took {result['compute_median_ms']:.2f} ms, 99 % of them less than {result['compute_p99_ms']:.2f} ms"
     return result, [line]
-
-
-def note_name(midi: float) -> str:
-    """Name of the nearest note: 60 is C4."""
-    number = round(midi)
-    return f"{NOTES[number % 12]}{number // 12 - 1}"
 
 
 def _check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 
 from ..analysis.notes import close_gaps, find_notes
-from ..analysis.plot_panels import note_name
 from ..audio.files import stream_channels
 from ..audio.frames import FrameGrid
-from ..audio.units import amplitude_to_db, hz_to_midi
+from ..audio.units import PRINTED, amplitude_to_db, hz_to_midi, note_name
 from ..controls.controls import common_offset
 from ..controls.recording_checks import CLIPPED_SHARE, clipped_share
 from ..errors import AudioError
@@ -257,10 +256,10 @@ def _register(register: np.ndarray) -> dict[str, Any]:
     return {
         "lowest_note_midi": int(played[0]),
         "highest_note_midi": int(played[-1]),
-        "lowest_note": note_name(played[0]),
-        "highest_note": note_name(played[-1]),
+        "lowest_note": note_name(played[0], PRINTED),
+        "highest_note": note_name(played[-1], PRINTED),
         "widest_gap_semitones": int(gaps[widest]) - 1 if len(gaps) else 0,
-        "gap_above_note": note_name(played[widest]),
+        "gap_above_note": note_name(played[widest], PRINTED),
     }
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis.plot_panels import FAINT, INK, RESULT, SOURCE, note_name, tidy
+from ..analysis.plot_panels import FAINT, INK, RESULT, SOURCE, tidy
 from ..analysis.plots import _figure, _save, _style, check_picture
+from ..audio.units import PRINTED, note_name
 from .advice import LIMITED, NOT_YET, READY
 
 COLOURS = {READY: "#4c9f70", LIMITED: "#e0a030", NOT_YET: "#c0504d"}
@@ -79,7 +80,7 @@ def _draw_register(axes: Any, found: dict[str, Any]) -> None:
         first, last = int(shown.min()) - 1, int(shown.max()) + 1
         step = 1 if last - first <= 18 else 12 if last - first > 60 else 3
         ticks = [note for note in range(first, last + 1) if note % step == 0]
-        axes.set_xticks(ticks, [note_name(note) for note in ticks])
+        axes.set_xticks(ticks, [note_name(note, PRINTED) for note in ticks])
         axes.set_xlim(first, last)
     tidy(axes, "[s]")
 

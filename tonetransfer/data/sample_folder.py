@@ -14,7 +14,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from ..audio.files import load_audio, resample
+from ..audio.files import SOUND_ENDINGS, load_audio, resample
 from ..audio.frames import FrameGrid
 from ..audio.units import hz_to_midi, midi_to_hz
 from ..errors import InstrumentError
@@ -22,7 +22,6 @@ from ..pitch.f0_refinement import refine_f0
 from .brightness import a_weighted_db
 from .composition import FRAME_RATE, MEZZO_FORTE_DB, Note, Performance, velocity_db
 
-SOUND_FILES = (".wav", ".flac", ".aiff", ".aif", ".ogg", ".mp3")
 NOTE_NAME = re.compile(r"(?<![A-Za-z#])([A-Ga-g])([#b]?)(-?\d)(?!\d)")
 SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 DYNAMICS_DB = {"pp": -26.0, "p": -20.0, "mp": -15.0, "m": -11.0, "mf": -11.0, "f": -5.0, "ff": -1.0}  # re the strongest
@@ -106,7 +105,7 @@ class NoteFolder:
         self.folder, self.sample_rate = Path(folder), sample_rate
         if not self.folder.is_dir():
             raise InstrumentError(f"{folder} is not a folder; name a folder of recorded notes, one note a file")
-        paths = sorted(path for path in self.folder.glob(files) if path.suffix.lower() in SOUND_FILES)
+        paths = sorted(path for path in self.folder.glob(files) if path.suffix.lower() in SOUND_ENDINGS)
         if not paths:
             raise InstrumentError(
                 f"{folder} holds no sound files that match {files}; put one note into each, named like A4.wav or Bb2_f.flac"

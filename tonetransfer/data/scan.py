@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..audio.files import SoundFacts, sound_facts
+from ..audio.files import SOUND_ENDINGS, SoundFacts, sound_facts
 from ..errors import AudioError, SettingsError
 
 WANTED = "WAV, FLAC, OGG, MP3 or AIFF recordings of one instrument that plays one note at a time"
-SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".caf", ".w64", ".rf64", ".au", ".snd")
 FOREIGN_ENDINGS = (".m4a", ".aac", ".mp4", ".m4b", ".wma", ".mov", ".mkv", ".webm", ".ape", ".wv", ".amr", ".avi")  # sound, not read here
 BLOCK = 1 << 20  # bytes
 NAMED = 5  # reasons in an error; more is a list, not a message

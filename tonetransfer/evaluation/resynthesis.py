@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..audio.files import load_audio
+from ..audio.files import load_audio, sound_files
 from ..controls.polyphony import POLYPHONIC_SHARE, voices_share
 from ..controls.recording_checks import sounds_spoken
 from ..errors import ToneTransferWarning
@@ -18,8 +18,6 @@ from ..models.timbre_model import TimbreModel
 from ..pipeline.refine import refine
 from ..pipeline.transfer import analyze, synthesize
 from .metrics import audible_log_spectral_distance_db
-
-SOUND_FILES = (".wav", ".flac", ".ogg", ".mp3", ".aiff")
 
 Adapt = Callable[[TimbreModel, torch.Tensor], tuple[TimbreModel, torch.Tensor]]
 
@@ -62,7 +60,7 @@ def evaluate_resynthesis(
     dict
         ``resynthesis_lsd60_db``: mean over what counts; ``resynthesis``: for each file ``lsd60_db`` and whether it ``counts``.
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND_FILES)
+    files = sound_files(folder)
     found: dict[str, dict[str, Any]] = {}
     for done, path in enumerate(files):
         audio, _ = load_audio(path, model.sample_rate)

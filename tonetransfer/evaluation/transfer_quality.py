@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..audio.files import load_audio
+from ..audio.files import load_audio, sound_files
 from ..audio.loudness import loudness_db
 from ..audio.units import midi_to_hz
 from ..controls.controls import Controls
@@ -173,7 +173,7 @@ def evaluate_recordings(
         ``raw_pitch_accuracy`` (50 cents; the result's f0, tracked like the source's, against what was asked for, over the source's note
         frames), ``recordings_loudness_error_db``, ``recordings``: the same per file.
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".wav", ".flac", ".ogg", ".mp3"))
+    files = sound_files(folder)
     targets = _named(model, instruments)
     per_file: dict[str, dict[str, float]] = {}
     for done, path in enumerate(files):

@@ -18,17 +18,8 @@ from ..models.note_age_table import note_age
 from ..models.timbre_model import TimbreModel
 from ..synthesis.render import highest_around, render_batch
 from .losses import FFT_SIZES, two_sizes
-from .reconstruction import (
-    Batch,
-    coupling_lost,
-    decoded,
-    drawn_shift_db,
-    likeness_loss,
-    seconds_held_out,
-    snapshot,
-    warm_cosine,
-    white_for,
-)
+from .reconstruction import Batch, coupling_lost, decoded, drawn_shift_db, likeness_loss, seconds_held_out, snapshot, white_for
+from .schedules import warm_cosine
 
 BATCH_SIZE = 2
 EXCERPT_S = 1.0  # as long as in training

@@ -43,7 +43,8 @@ from .finetuning_data import Material, PreparedFolder, SoloBatches, instrument_h
 from .finetuning_settings import BUNDLED, SoloSettings
 from .losses import FFT_SIZES, two_sizes
 from .pretraining import half_precision
-from .reconstruction import Batch, coupling_lost, decoded, drawn_shift_db, likeness_loss, warm_cosine
+from .reconstruction import Batch, coupling_lost, decoded, drawn_shift_db, likeness_loss
+from .schedules import warm_cosine
 
 REGISTER = "register.table"
 LAST_LAYERS = ("head.weight", "head.bias", "film_before.bias", "film_after.bias", REGISTER)
@@ -211,7 +212,9 @@ class Solo(lightning.LightningModule):
             if chosen:
                 groups.append({"params": chosen, "lr": rate, "weight_decay": settings.weight_decay if part == "decoder" else 0.0})
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, settings.steps, settings.warmup_steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warm_cosine(step, settings.steps, warmup=settings.warmup_steps)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def train_dataloader(self) -> DataLoader:

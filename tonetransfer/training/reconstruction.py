@@ -7,7 +7,6 @@ minute) and :mod:`tonetransfer.training.finetuning` (a data set, minutes to hour
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
 from dataclasses import dataclass, fields
 
@@ -181,11 +180,6 @@ def coupling_lost(change: torch.Tensor, learned: Decoder, start: torch.Tensor, b
         assert wanted is not None
         audible = below_nyquist(batch.highest_hz[0], learned.n_harmonics, learned.sample_rate).to(wanted)
     return ((change - wanted).abs() * audible).sum() / audible.sum()
-
-
-def warm_cosine(step: int, steps: int, warmup: int = 10, last: float = 0.05) -> float:
-    """Factor on a learning rate: warmed up, then a cosine down to a share of it."""
-    return min((step + 1) / max(warmup, 1), 1.0) * (last + (1.0 - last) * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0))))
 
 
 def snapshot(moved: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...analysis.plot_panels import note_name
 from ...atomic import check_new, replacing_all
-from ...audio.units import hz_to_midi
+from ...audio.units import PRINTED, hz_to_midi, note_name
 from ...classification.classifier import Classifier
 from ...errors import SettingsError
 from ...models.timbre_model import TimbreModel
@@ -240,7 +239,7 @@ def _contours(heard: dict[str, Heard], seconds: float) -> Iterator[Contours]:
     known = np.concatenate([values[np.isfinite(values)] for values in pitch.values()])
     if len(known):
         lowest, highest = np.floor(np.quantile(known, 0.005)) - 1.0, np.ceil(np.quantile(known, 0.995)) + 1.0
-        named = _round_marks(lowest, highest, (1, 2, 3, 4, 6, 12, 24), note_name)
+        named = _round_marks(lowest, highest, (1, 2, 3, 4, 6, 12, 24), lambda midi: note_name(midi, PRINTED))
         yield Contours("Pitch", {role: contour_path(one, lowest, highest, n_frames[role]) for role, one in pitch.items()}, named)
     loudness = {role: one.controls.loudness_db[: n_frames[role]].double().numpy() for role, one in heard.items()}
     top = max(float(one.max()) for one in loudness.values())

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...audio.files import load_audio, resample
+from ...audio.files import FORMATS, load_audio, resample, sound_files
 from ...audio.frames import FrameGrid
 from ...audio.units import db_to_amplitude
 from ...controls.controls import extract
@@ -25,7 +25,6 @@ from ...models.timbre_model import TimbreModel
 from ...pipeline.target import find_target
 from ...pipeline.transfer import Arrangement, arrange, play
 from ..compare import Heard, hear
-from ..resynthesis import SOUND_FILES
 
 PEAK = 0.7  # of every reference: what the spectral distances are meant for
 LONGEST_S = 60.0  # of each file
@@ -197,7 +196,7 @@ def transfers_of_recordings(model: TimbreModel, folder: Path, instruments: Itera
     """
     files = _sounds_of(folder)
     if not files:
-        raise SettingsError(f"{folder}: holds no recordings; put files ending in {', '.join(SOUND_FILES)} there")
+        raise SettingsError(f"{folder}: holds no recordings; put files ending in {', '.join(FORMATS)} there")
     targets = {model.instrument(name).name: find_target(model, model.sample_rate, to=name) for name in instruments}
 
     @lru_cache(maxsize=KEPT)
@@ -277,7 +276,7 @@ def _sounds_of(folder: Path | None) -> dict[str, Path]:
     if folder is None or not folder.is_dir():
         raise SettingsError(f"{folder}: is not a folder; one that holds sound files is wanted")
     files: dict[str, Path] = {}
-    for path in _files_below(folder):
+    for path in sound_files(folder, below=True):
         files.setdefault(_name_of(path, folder), path)
     return files
 
@@ -285,11 +284,7 @@ def _sounds_of(folder: Path | None) -> dict[str, Path]:
 def _doubles(folder: Path) -> list[str]:
     """Files that have the name of another one, but for the ending."""
     used = set(_sounds_of(folder).values())
-    return [f"{path}: another file has the same name but for its ending" for path in _files_below(folder) if path not in used]
-
-
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUND_FILES and path.is_file())
+    return [f"{path}: another file has the same name but for its ending" for path in sound_files(folder, below=True) if path not in used]
 
 
 def _name_of(path: Path, folder: Path) -> str:
