@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from ..atomic import check_new, replacing
 from ..audio.files import AudioLike, resample
 from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
+from ..models.tensor_files import Header, no_larger_than, read_header, read_tensors
 from .clips import Clip
 from .estimators import Estimator, VectorHead
 from .fitting import batches_from, fit_network
@@ -204,13 +204,18 @@ class Classifier:
             Missing, damaged, of another kind or version; or its embedding's weights are not those it was fitted on.
         """
         path = Path(path)
-        text, tensors = _read(path)
+        header = _header(path)
         try:
-            settings = classifier_settings(json.loads(text["settings"]), where=path.name)
-            classes, notes = json.loads(text["classes"]), json.loads(text["notes"])
-            classifier = cls(settings, [str(name) for name in classes])
-        except (KeyError, ValueError, TypeError) as error:
-            raise WeightsError(f"{path.name}: its description does not fit this version ({error!r}); train it again") from None
+            settings = classifier_settings(header.json("settings", dict), where=path.name)
+            classes, notes = [str(name) for name in header.json("classes", list)], header.json("notes", dict)
+            with no_larger_than(header):
+                classifier = cls(settings, classes)
+        except SettingsError as error:
+            raise WeightsError(f"{path.name}: {str(error)[:250]}") from None
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            problem = " ".join(repr(error).split())[:160]
+            raise WeightsError(f"{path.name}: its description does not fit this version ({problem}); train it again") from None
+        tensors = read_tensors(header, what="classifier")
         for key, value in classifier.frontend.describe().items():
             if notes.get(key) != value:
                 raise WeightsError(f"{path.name}: was fitted on other embedding weights ({key} differs); give those, or train it again")
@@ -220,11 +225,18 @@ class Classifier:
             raise WeightsError(f"{path.name}: does not hold the tensors it should ({' '.join(str(error).split())[:160]})") from None
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
             raise WeightsError(f"{path.name}: holds numbers that are not finite; the file is damaged or its training failed")
-        if isinstance(classifier.model, Estimator) and not classifier.model.sound():
-            raise WeightsError(f"{path.name}: its trees do not hang together; the file is damaged")
+        if isinstance(classifier.model, Estimator) and not classifier._hangs_together():
+            raise WeightsError(f"{path.name}: its tensors do not hang together; the file is damaged")
         classifier.model.eval().requires_grad_(False)
         classifier.notes = notes
         return classifier
+
+    def _hangs_together(self) -> bool:
+        """Whether an estimator, whose tensors may have any sizes, can be asked."""
+        try:
+            return self.model.sound() and self.scores(np.zeros((1, self.n_samples), np.float32)).shape == (1, len(self.classes))
+        except (RuntimeError, IndexError, TypeError, ValueError):
+            return False
 
     def _build_model(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
@@ -252,21 +264,14 @@ def _normalised(windows: np.ndarray) -> np.ndarray:
     return windows / np.maximum(np.abs(windows).max(-1, keepdims=True), 1e-5)
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _header(path: Path) -> Header:
+    """The header of a classifier of this version."""
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such classifier; give a file made by `tonetransfer classifier train`")
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path}: is not a readable classifier ({' '.join(str(error).split())}); it may be truncated or of another kind"
-        ) from None
-    if "classifier_format" not in text:
+    header = read_header(path, what="classifier")
+    found = header.text.get("classifier_format")
+    if found is None:
         raise WeightsError(f"{path.name}: is a safetensors file, but no classifier; give one made by `tonetransfer classifier train`")
-    if text["classifier_format"] != str(FORMAT):
-        raise WeightsError(
-            f"{path.name}: has format {text['classifier_format']}, this version reads {FORMAT}; install the version that wrote it"
-        )
-    return text, tensors
+    if found != str(FORMAT):
+        raise WeightsError(f"{path.name}: has format {found}, this version reads {FORMAT}; install the version that wrote it")
+    return header

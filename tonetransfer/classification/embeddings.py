@@ -223,6 +223,8 @@ def _fitting(tensors: dict[str, torch.Tensor], network: nn.Module, where: str) -
 
 
 def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such weights file; give the path of one")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

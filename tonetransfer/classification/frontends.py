@@ -20,6 +20,7 @@ from ..errors import SettingsError
 FLOOR_DB = 80.0  # below the loudest band of the window
 LEVEL_FREE = ("rms_db", "loudness_db")  # what is left out of the descriptors
 AUDIBLE_DB = 50.0
+LONGEST_WINDOW_S = 30.0
 
 
 class Frontend(nn.Module):
@@ -38,6 +39,8 @@ class Frontend(nn.Module):
 
     def __init__(self, sample_rate: int, n_samples: int) -> None:
         super().__init__()
+        within("sample_rate", sample_rate, 1000, 192_000)
+        within("window_seconds", n_samples / sample_rate, 0.01, LONGEST_WINDOW_S)
         self.sample_rate, self.n_samples = sample_rate, n_samples
 
     @property
@@ -48,6 +51,19 @@ class Frontend(nn.Module):
     def describe(self) -> dict[str, str]:
         """What a weights file has to say so that the same features come out later."""
         return {}
+
+
+def within(name: str, value: float, lowest: float, highest: float) -> None:
+    """Refuse a size that nobody means: a file from elsewhere might ask for any; raises ValueError."""
+    if not lowest <= value <= highest:
+        raise ValueError(f"{name} is {value:g}; {lowest:g} to {highest:g} is wanted")
+
+
+def _resolution(sample_rate: int, n_fft: int, frame_rate: float) -> tuple[int, int]:
+    """Samples of a frame, and from one frame to the next; raises ValueError."""
+    within("n_fft", n_fft, 16, 16384)
+    within("frame_rate", frame_rate, 1.0, 400.0)
+    return n_fft, round(sample_rate / frame_rate)
 
 
 class LogMel(Frontend):
@@ -67,7 +83,8 @@ class LogMel(Frontend):
         self, sample_rate: int, n_samples: int, *, n_mels: int = 96, n_fft: int = 2048, frame_rate: float = 25.0, lowest_hz: float = 40.0
     ) -> None:
         super().__init__(sample_rate, n_samples)
-        self.n_fft, self.hop_length = n_fft, round(sample_rate / frame_rate)
+        within("n_mels", n_mels, 1, 512)
+        self.n_fft, self.hop_length = _resolution(sample_rate, n_fft, frame_rate)
         self.register_buffer("mel", mel_filters(sample_rate, n_fft, n_mels, lowest_hz, sample_rate / 2.0).clone(), persistent=False)
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
@@ -85,7 +102,7 @@ class Spectrum(Frontend):
         self, sample_rate: int, n_samples: int, *, n_fft: int = 2048, frame_rate: float = 25.0, highest_hz: float = 8000.0
     ) -> None:
         super().__init__(sample_rate, n_samples)
-        self.n_fft, self.hop_length = n_fft, round(sample_rate / frame_rate)
+        self.n_fft, self.hop_length = _resolution(sample_rate, n_fft, frame_rate)
         self.n_bins = min(round(highest_hz / sample_rate * n_fft), n_fft // 2) + 1
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
@@ -113,6 +130,7 @@ class Descriptors(Frontend):
 
     def __init__(self, sample_rate: int, n_samples: int, *, partials: bool = False, hop_length: int = 480) -> None:
         super().__init__(sample_rate, n_samples)
+        within("hop_length", hop_length, 16, sample_rate)
         self.grid = FrameGrid(sample_rate, hop_length)
         self.partials = partials
 

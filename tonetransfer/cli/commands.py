@@ -145,6 +145,9 @@ def synthesize(arguments: Namespace) -> Report:
     """``synthesize CONTROLS.npz OUTPUT``."""
     _check_files(arguments, reads=[arguments.controls, arguments.like])
     controls = Controls.load(arguments.controls)
+    if controls.f0_hz.dim() != 1:
+        shape = tuple(controls.f0_hz.shape)
+        raise ControlsError(f"{arguments.controls} holds controls of the shape {shape}; one performance, (n_frames,), is wanted")
     model, target, name = _open_target(arguments)
     begin = time.perf_counter()
     with one_thread():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,14 +13,15 @@ import numpy as np
 import torch
 
 from ..atomic import check_new, replacing
-from ..audio.files import LongAudio, check_audio
+from ..audio.files import LongAudio, check_audio, check_sample_rate
 from ..audio.frames import FrameGrid
 from ..audio.loudness import LOUDNESS_VERSION, loudness_db
 from ..audio.units import hz_to_midi, midi_to_hz
-from ..errors import ControlsError, SettingsError
+from ..errors import AudioError, ControlsError, SettingsError
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..pitch.tracking import VOICED_OFF, VOICED_ON, hysteresis, place_f0, track_f0
 from .autotune import CHROMATIC, find_scale, nearest_in_scale
+from .npz_files import read_npz
 
 FORMAT = "tonetransfer-controls"
 FORMAT_VERSION = 1
@@ -30,6 +30,9 @@ SLOW_S = 0.17  # the median over one period of a vibrato is its centre, and it d
 FASTEST_SEMITONES = 1.0  # further from the centre is another note, not vibrato
 HOLD_SEMITONES = 0.65  # how far a note may drift before it is another one
 FIELDS = ("f0_hz", "periodicity", "loudness_db")
+SCALARS = ("sample_rate", "hop_length", "format", "format_version", "loudness_version")
+MOST_FRAMES = 20_000_000  # of an entry of a file; a day has 8,640,000
+LONGEST_S = 48 * 3600.0  # of a file of controls
 
 
 @dataclass(frozen=True)
@@ -207,11 +210,7 @@ class Controls:
         path = Path(path)
         if not path.is_file():
             raise ControlsError(f"{path} is not a file; saved controls (.npz) are wanted: make them with analyze --save")
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                stored = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-            raise ControlsError(f"{path} cannot be read as controls; an .npz made by analyze --save is wanted: make it again") from error
+        stored: dict[str, Any] = read_npz(path, {**dict.fromkeys(FIELDS, MOST_FRAMES), **dict.fromkeys(SCALARS, 1)})
         if str(stored.get("format")) != FORMAT:
             raise ControlsError(f"{path} is an .npz, but holds no controls; one made by analyze --save is wanted")
         versions = {"format_version": FORMAT_VERSION, "loudness_version": LOUDNESS_VERSION}
@@ -221,10 +220,13 @@ class Controls:
         if missing := [name for name in (*FIELDS, "sample_rate", "hop_length") if name not in stored]:
             raise ControlsError(f"{path} lacks {', '.join(missing)}; keep all entries when editing")
         try:
-            grid = FrameGrid(int(stored["sample_rate"].item()), int(stored["hop_length"].item()))
-            return cls(stored["f0_hz"], stored["periodicity"], stored["loudness_db"], grid)
-        except (ControlsError, SettingsError, ValueError, TypeError) as error:
+            grid = FrameGrid(check_sample_rate(stored["sample_rate"].item()), int(stored["hop_length"].item()))
+            controls = cls(stored["f0_hz"], stored["periodicity"], stored["loudness_db"], grid)
+        except (AudioError, ControlsError, SettingsError, ValueError, TypeError, OverflowError) as error:
             raise ControlsError(f"{path}: {error}") from error
+        if (seconds := controls.n_frames / grid.frame_rate) > LONGEST_S:
+            raise ControlsError(f"{path} spans {seconds / 3600.0:.0f} hours by its hop_length; at most {LONGEST_S / 3600.0:g} are taken")
+        return controls
 
 
 def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> Controls:

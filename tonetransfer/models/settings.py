@@ -14,8 +14,8 @@ class Section(BaseModel):
 class ModelSettings(Section):
     """Shape of the networks; stored with the weights."""
 
-    sample_rate: int = Field(48000, gt=0)  # full band: older systems stop at 16 kHz and sound dull
-    hop_length: int = Field(480, gt=0)  # 100 frames a second, exact on CREPE's 16 kHz grid
+    sample_rate: int = Field(48000, ge=1000, le=1_000_000)  # full band: older systems stop at 16 kHz and sound dull
+    hop_length: int = Field(480, gt=0, le=100_000)  # 100 frames a second, exact on CREPE's 16 kHz grid
     z_dim: int = Field(64, gt=0)
     encoder_width: int = Field(256, gt=0, multiple_of=8)
     decoder_width: int = Field(384, gt=0, multiple_of=2)

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ..atomic import check_new, replacing
 from ..audio.loudness import LOUDNESS_VERSION
 from ..errors import WeightsError
 from .settings import ModelSettings
+from .tensor_files import Header, no_larger_than, read_header, read_tensors
 from .timbre_model import Instrument, TimbreModel
 
 FORMAT = 2
@@ -84,9 +83,10 @@ def find_weights(name: str | Path | None = None) -> Path:
 
 
 def read_notes(path: str | Path | None = None) -> dict[str, Any]:
-    """What is written in a weights file beside its tensors: settings, instruments, versions, notes."""
-    text = _read(find_weights(path), tensors=False)[0]
-    return {key: json.loads(value) if value[:1] in "[{" else value for key, value in text.items()}
+    """What is written in a weights file beside its tensors: settings, instruments, versions, notes; raises WeightsError."""
+    header = _header(find_weights(path))
+    kinds = {"settings": dict, "notes": dict, "instruments": list}
+    return {key: header.json(key, kinds[key]) if key in kinds else value for key, value in header.text.items()}
 
 
 def load_model(path: str | Path | None = None) -> TimbreModel:
@@ -103,20 +103,21 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
         Missing, truncated, foreign, or of another version; the message says what differs.
     """
     found = find_weights(path)
-    text, tensors = _read(found, tensors=True)
+    header = _header(found)
     try:
-        settings = ModelSettings.model_validate_json(text["settings"])
-        instruments = tuple(Instrument(**fields) for fields in json.loads(text["instruments"]))
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        settings = ModelSettings.model_validate(header.json("settings", dict))
+        instruments = tuple(_instrument(fields) for fields in header.json("instruments", list))
+    except (TypeError, ValueError) as error:
         problem = " ".join(str(error).split())[:120]
         raise WeightsError(f"{found.name}: its description does not fit this version ({problem}); use weights of this version") from None
-    model = TimbreModel(settings, instruments)
-    if len(instruments) == 1 and "room" in tensors and tensors["room"].dim() == 1:
-        model.room = torch.zeros_like(tensors["room"])  # of any length, and files without one stay as they are
-    if len(instruments) == 1 and "decoder.register.table" in tensors:
+    with no_larger_than(header):
+        model = TimbreModel(settings, instruments)
+    came = header.shapes
+    if len(instruments) == 1 and "room" in came and len(came["room"]) == 1:
+        model.room = torch.zeros(came["room"])  # of any length, and files without one stay as they are
+    if len(instruments) == 1 and "decoder.register.table" in came:
         model.decoder.add_register()
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    came = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     different = sorted(name for name in wanted.keys() | came.keys() if wanted.get(name) != came.get(name))
     if different:
         name = different[0]
@@ -124,20 +125,30 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
             f"{found.name}: {len(different)} tensors differ from what its settings ask for "
             f"({name}: wanted {wanted.get(name)}, came {came.get(name)}); the file is damaged or of another version"
         )
+    tensors = {name: tensor.float() for name, tensor in read_tensors(header).items()}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise WeightsError(f"{found.name}: holds numbers that are not finite; the file is damaged or its training failed")
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)
 
 
-def _read(path: Path, *, tensors: bool) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = file.metadata() or {}
-            content = {name: file.get_tensor(name).float() for name in file.keys()} if tensors else {}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError) as error:
-        problem = " ".join(str(error).split())
-        raise WeightsError(f"{path}: is not a readable weights file ({problem}); it may be truncated or of another kind") from None
+def _instrument(fields: dict[str, Any]) -> Instrument:
+    """An instrument of a file's description; raises TypeError or ValueError where a field is missing or of another kind."""
+    made = Instrument(**fields)
+    for field in ("name", "family", "source", "licence"):
+        if not isinstance(getattr(made, field), str):
+            raise TypeError(f"{field} of an instrument is {getattr(made, field)!r}, text was wanted")
+    for field in ("lowest_midi", "highest_midi", "mean_midi", "release_db_per_s"):
+        number = getattr(made, field)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not -1e4 < number < 1e4:
+            raise TypeError(f"{field} of {made.name} is {number!r}, a number was wanted")
+    return made
+
+
+def _header(path: Path) -> Header:
+    """The header of an instrument of this version."""
+    header = read_header(path)
+    text = header.text
     if "format" not in text or "settings" not in text:
         raise WeightsError(f"{path.name}: is a safetensors file, but no instrument of tonetransfer; give one made by `tonetransfer train`")
     if text["format"] != str(FORMAT):
@@ -147,4 +158,4 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, str], dict[str, torch
             f"{path.name}: was trained with loudness definition {text.get('loudness_version')}, this version measures {LOUDNESS_VERSION}; "
             "train it again"
         )
-    return text, content
+    return header
