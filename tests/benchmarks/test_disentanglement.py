@@ -11,6 +11,7 @@ from test_excerpts import PARTIALS, write_material
 
 from tonetransfer.benchmarks.disentanglement import Material, evaluate_timbre, table_rows
 from tonetransfer.benchmarks.excerpts import ORCHESTRA, Excerpt, Excerpts
+from tonetransfer.cli import evaluate
 from tonetransfer.cli.main import build_parser, main
 
 N_PERFORMANCES, N_PIECES = 6, 4
@@ -76,4 +77,4 @@ def test_the_verb(tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
     assert main(["evaluate", "timbre", "--weights", str(tiny_weights), *options]) == 1  # the picture exists
     parsed: Namespace = build_parser().parse_args(["evaluate", "timbre", "--json"])
-    assert parsed.run == "evaluate_timbre" and len(PARTIALS) == 3
+    assert parsed.run is evaluate.evaluate_timbre and len(PARTIALS) == 3

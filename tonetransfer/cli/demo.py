@@ -11,12 +11,24 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import MissingDependencyError
+from . import options
+from .options import Report
 
 PACKAGE = "tonetransfer_demo"  # what demo/ is called once it is installed
 CHECKOUT = Path(__file__).parents[2] / "demo"
 
 
-def demo(arguments: Namespace) -> tuple[dict[str, Any], list[str]]:
+def add_demo(verbs: Any) -> None:
+    """Parser of ``demo``."""
+    verb = options.add_verb(verbs, "demo", "tone transfer in the browser, for this computer or for others", demo, loads=None)
+    verb.add_argument("--host", default="127.0.0.1", help="0.0.0.0: other computers may come, too (default: this one alone)")
+    verb.add_argument("--port", metavar="N", type=options.COUNT, help="default: the first free one from 7860")
+    verb.add_argument("--share", action="store_true", help="lend the page a public address, through a server of Gradio's makers")
+    verb.add_argument("--keep", metavar="MINUTES", type=options.MINUTES, default=30.0, help="recordings and results are kept (default: 30)")
+    options.add_weights(verb)
+
+
+def demo(arguments: Namespace) -> Report:
     """``demo [--host H] [--port N] [--share]``."""
     page = find_page()
     if arguments.weights:

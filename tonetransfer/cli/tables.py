@@ -28,7 +28,7 @@ def analysis_lines(result: Mapping[str, Any]) -> list[str]:
     for title, beginnings in SECTIONS.items():
         inside = {key: left.pop(key) for key in list(left) if key.startswith(beginnings)}
         spreads = {_without_iqr(key): value for key, value in inside.items() if _is_iqr(key)}
-        rows = [(f"  {key}", _show(value), _spread(spreads.get(key))) for key, value in inside.items() if not _is_iqr(key)]
+        rows = [(f"  {key}", show(value), _spread(spreads.get(key))) for key, value in inside.items() if not _is_iqr(key)]
         lines += [*([""] if lines else []), title, *table(rows)]
         if title == "Performance":
             lines += _note_lines(result["notes"]) + _technique_lines(result["techniques"])
@@ -55,7 +55,7 @@ def _note_lines(notes: Sequence[Mapping[str, Any]]) -> list[str]:
 def _technique_lines(techniques: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = []
     for one in techniques[:MOST_ROWS]:
-        figures = ", ".join(f"{key} {_show(value)}" for key, value in one.items() if key not in ("technique", "start_s", "end_s"))
+        figures = ", ".join(f"{key} {show(value)}" for key, value in one.items() if key not in ("technique", "start_s", "end_s"))
         rows.append((f"  {one['technique']}", f"{one['start_s']:.2f}-{one['end_s']:.2f} s", figures))
     return ["", "Techniques", *(table(rows) if rows else ["  none"]), *_more(techniques)]
 
@@ -73,8 +73,9 @@ def _without_iqr(key: str) -> str:
 
 
 def _spread(value: float | None) -> str:
-    return "" if value is None else f"(iqr {_show(value)})"
+    return "" if value is None else f"(iqr {show(value)})"
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """A value as people read it: numbers with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

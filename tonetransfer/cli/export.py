@@ -1,0 +1,86 @@
+"""Verbs that hand instruments on: to other programs, and to a model hub and back."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from . import options
+from .options import Report
+
+
+def add_export(verbs: Any) -> None:
+    """Parser of ``export``."""
+    verb = options.add_verb(verbs, "export", "write an instrument for another program: Max, Pure Data, ONNX", export)
+    verb.add_argument("output", metavar="OUTPUT", type=Path, help="a new file: .ts, .onnx or .wav; a card (.json) is written beside it")
+    verb.add_argument(
+        "--format",
+        choices=("torchscript", "realtime", "onnx", "ir"),
+        required=True,
+        help="torchscript: for nn~; realtime: (pitch, loudness) -> sound, as ddsp_pytorch's; onnx: decoder and encoder; ir: the room",
+    )
+    who = verb.add_mutually_exclusive_group()
+    who.add_argument("--to", metavar="NAME|FILE.safetensors", help="who plays at first (default: the first instrument)")
+    who.add_argument("--mix", metavar="NAME:SHARE,...", type=options.MIX, help="a blend, for example violin:0.5,flute:0.5")
+    verb.set_defaults(like=None, refine=False, keep=None, tracker=None)
+    verb.set_defaults(room=True)
+    options.add_weights(verb)
+    options.add_overwrite(verb)
+
+
+def export(arguments: Namespace) -> Report:
+    """``export OUTPUT --format F``."""
+    from ..export.export import export as write
+    from ..models.weights import load_model, read_notes
+    from .steps import WEIGHTS_ENDING, open_target
+
+    weights, name, z = arguments.weights, None, None
+    if arguments.to or arguments.mix:
+        model, target, name = open_target(arguments)
+        z = target.z if arguments.mix else None
+        weights = Path(arguments.to.rpartition(WEIGHTS_ENDING)[0] + WEIGHTS_ENDING) if WEIGHTS_ENDING in (arguments.to or "") else weights
+    else:
+        model = load_model(weights)
+    card = write(
+        arguments.output, model, format=arguments.format, instrument=name, z=z, notes=read_notes(weights), overwrite=arguments.overwrite
+    )
+    sizes = ", ".join(f"{file} ({size / 1e6:.1f} MB)" for file, size in card["files"].items())
+    late = f", latency {card['latency_ms']} ms" if "latency_ms" in card else ""
+    tested = "".join(f"\n  {key}: {value}" for key, value in card.get("test", {}).items())
+    return card, [f"{sizes}: {card['what']}{late}{tested}"]
+
+
+def add_push(verbs: Any) -> None:
+    """Parser of ``push``."""
+    verb = options.add_verb(verbs, "push", "put an instrument and its model card on a model hub", push)
+    verb.add_argument("file", metavar="FILE.safetensors", type=Path)
+    verb.add_argument("address", metavar="hf://OWNER/REPO")
+    verb.add_argument("--private", action="store_true", help="if the repository is made: only you see it")
+
+
+def push(arguments: Namespace) -> Report:
+    """``push FILE hf://OWNER/REPO``."""
+    from ..models.hub import push as send
+    from ..models.weights import find_weights
+
+    address = send(find_weights(arguments.file), arguments.address, private=arguments.private)
+    return {"url": address}, [address]
+
+
+def add_pull(verbs: Any) -> None:
+    """Parser of ``pull``."""
+    verb = options.add_verb(verbs, "pull", "fetch an instrument from a model hub", pull)
+    verb.add_argument("address", metavar="hf://OWNER/REPO[/FILE.safetensors]")
+    verb.add_argument("output", metavar="OUTPUT.safetensors", type=Path, nargs="?", help="default: the file's own name, here")
+    options.add_overwrite(verb)
+
+
+def pull(arguments: Namespace) -> Report:
+    """``pull hf://OWNER/REPO [OUTPUT]``."""
+    from ..models.hub import pull as fetch
+    from ..models.weights import load_model
+
+    path = fetch(arguments.address, arguments.output, overwrite=arguments.overwrite)
+    names = load_model(path).names
+    return {"weights": str(path), "instruments": names}, [f"{path}: {', '.join(names) or 'no named instrument'}"]

@@ -1,0 +1,182 @@
+"""Steps that several verbs share: files are checked, an instrument is opened, sound is written, and figures are told."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..atomic import check_new
+from ..audio.files import AudioWriter, check_output, load_audio
+from ..controls.controls import Controls
+from ..controls.profile import Target
+from ..errors import AudioError, ControlsError, InstrumentError, SettingsError
+from ..models.hub import fetch, is_address, parse_address
+from ..models.timbre_model import TimbreModel
+from ..models.weights import load_model, save_model
+from ..pipeline.refine import refine
+from ..pipeline.target import find_target
+from ..pipeline.transfer import Arrangement, arrange, play
+from ..pitch.estimators import DEFAULT_TRACKER
+from ..threads import one_thread
+from .options import Report
+
+WEIGHTS_ENDING = ".safetensors"
+KEPT_S = 60  # of a result, to be drawn
+
+
+def check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
+    """Refuse at once what could not be written in the end."""
+    output, plot, saved, kept = (getattr(arguments, name, None) for name in ("output", "plot", "save", "keep"))
+    sources = [path for path in (*reads, getattr(arguments, "weights", None)) if path and path.exists()]
+    for path in (path for path in (output, plot, saved, kept) if path and path.exists()):
+        if any(path.samefile(source) for source in sources):
+            raise AudioError(f"{path} is a source itself; another file is wanted for the result: choose another name")
+    if output:
+        check_output(output, overwrite=arguments.overwrite)
+    if plot:
+        from ..analysis.plots import check_picture
+
+        check_picture(plot, overwrite=arguments.overwrite)
+    if saved:
+        check_new(saved, ControlsError, overwrite=arguments.overwrite)
+    if kept:
+        _check_kept(kept, overwrite=arguments.overwrite)
+    written = [path.absolute() for path in (output, plot, saved, kept) if path]
+    if len(set(written)) < len(written):
+        raise AudioError("two results are to go into one file; give each a name of its own")
+
+
+def _check_kept(path: Path, *, overwrite: bool) -> None:
+    if path.suffix != WEIGHTS_ENDING:
+        raise SettingsError(f"{path}: an instrument is kept in a file ending in {WEIGHTS_ENDING}; choose such a name")
+    check_new(path, SettingsError, overwrite=overwrite)
+
+
+def open_target(arguments: Namespace, load: Callable[[Path | None], TimbreModel] = load_model) -> tuple[TimbreModel, Target, str]:
+    """Model, timbre and its name, of ``--to``, ``--like`` or ``--mix``."""
+    to, weights = arguments.to, arguments.weights
+    if to and is_address(to):
+        name = parse_address(to)[2]
+        to = str(fetch(to)) + (f":{name}" if name else "")
+    if arguments.refine and not arguments.like:
+        raise SettingsError("--refine fits the model to a recording of the instrument; give one with --like")
+    if arguments.keep and not arguments.refine:
+        raise SettingsError("--keep keeps a refined instrument; it wants --like and --refine")
+    if to and WEIGHTS_ENDING in to:
+        if weights:
+            raise SettingsError("--to names a weights file, and so does --weights; give one of them")
+        file, _, name = to.partition(f"{WEIGHTS_ENDING}:") if f"{WEIGHTS_ENDING}:" in to else (to.removesuffix(WEIGHTS_ENDING), "", "")
+        weights = Path(file + WEIGHTS_ENDING)
+        model = load(weights)
+        if not model.names:
+            raise InstrumentError(f"{weights}: holds no named instrument; use it with --weights and --like")
+        to = name or model.names[0]
+    else:
+        model = load(weights)
+    model = model if arguments.room else model.dry()
+    if arguments.refine:
+        model = _refined(arguments, model)
+        return model, find_target(model, model.sample_rate, to=model.names[0]), arguments.like.name
+    with one_thread():
+        like = load_audio(arguments.like) if arguments.like else None
+        target = find_target(model, model.sample_rate, to=to, like=like, mix=arguments.mix, tracker=tracker_of(arguments))
+    if to:
+        return model, target, model.instrument(to).name
+    return model, target, arguments.like.name if arguments.like else " + ".join(arguments.mix)
+
+
+def _refined(arguments: Namespace, model: TimbreModel) -> TimbreModel:
+    """The model fitted to ``--like``, and kept if that was asked for."""
+    progress, close = progress_bar("step", "refining")
+    like, name = load_audio(arguments.like), arguments.like.stem
+    refined = refine(*like, model, name=name, tracker=tracker_of(arguments), seed=arguments.seed, progress=progress)
+    close()
+    if arguments.keep:
+        save_model(arguments.keep, refined, notes={"refined": arguments.like.name}, overwrite=arguments.overwrite)
+    return refined
+
+
+def arrange_as_asked(arguments: Namespace, heard: Controls, target: Target) -> Arrangement:
+    return arrange(
+        heard,
+        target,
+        transpose=arguments.transpose,
+        loudness_db=arguments.loudness,
+        fit=arguments.fit,
+        autotune=arguments.autotune,
+        scale=arguments.scale,
+        dynamics=arguments.dynamics,
+    )
+
+
+def write_sound(
+    arguments: Namespace, arrangement: Arrangement, model: TimbreModel, target: Target, n_samples: int
+) -> tuple[float, torch.Tensor]:
+    """Play into the output file; the peak before anything was turned down, and the first minute as it was written."""
+    beginning: list[torch.Tensor] = []
+    with (
+        AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer,
+        tqdm(total=round(n_samples / model.sample_rate), unit="s", desc="playing", disable=None, leave=False) as bar,
+    ):
+        options = {"seed": arguments.seed, "noise_db": arguments.noise, "hall": arguments.hall}
+        for piece in play(arrangement, model, target.z, n_samples=n_samples, **options):
+            if writer.n_samples < KEPT_S * model.sample_rate:
+                beginning.append(piece)
+            writer.write(piece)
+            bar.update(len(piece) / model.sample_rate)
+    return writer.peak, torch.cat(beginning) / max(writer.peak, 1.0)
+
+
+def report_sound(arguments: Namespace, arrangement: Arrangement, name: str, n_samples: int, peak: float, elapsed: float) -> Report:
+    seconds = n_samples / arrangement.asked.grid.sample_rate
+    result = {
+        "output": str(arguments.output),
+        "instrument": name,
+        "seconds": seconds,
+        "sample_rate_hz": arrangement.asked.grid.sample_rate,
+        "transpose_semitones": arrangement.transposed,
+        **summarize_controls(arrangement.asked, arrangement.notes),
+        "peak": min(peak, 1.0),
+        "elapsed_seconds": elapsed,
+        "realtime_factor": seconds / elapsed,
+    }
+    moved = f", transposed by {arrangement.transposed:+g} semitones" if arrangement.transposed else ""
+    return result, [f"{arguments.output}: {seconds:.1f} s of {name}{moved}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"]
+
+
+def summarize_controls(controls: Controls, notes: torch.Tensor | None = None) -> dict[str, float]:
+    """Controls in a few numbers; without notes f0 reads 0."""
+    notes = controls.note_frames() if notes is None else notes
+    f0 = controls.f0_hz[notes] if bool(notes.any()) else torch.zeros(1)
+    loud = controls.loudness_db[notes] if bool(notes.any()) else controls.loudness_db
+    return {
+        "note_seconds": float(notes.sum()) / controls.grid.frame_rate,
+        "f0_median_hz": float(f0.median()),
+        "f0_lowest_hz": float(f0.double().quantile(0.01)) if len(f0) < 10_000_000 else float(f0.min()),
+        "f0_highest_hz": float(f0.double().quantile(0.99)) if len(f0) < 10_000_000 else float(f0.max()),
+        "loudness_median_db": float(loud.median()),
+    }
+
+
+def tracker_of(arguments: Namespace) -> str:
+    return arguments.tracker or DEFAULT_TRACKER
+
+
+def progress_bar(unit: str, what: str | None = None) -> tuple[Callable[[int, int], None], Callable[[], None]]:
+    """A progress bar as a function of (done, total), and what closes it."""
+    bar = tqdm(unit=unit, desc=what, disable=None, leave=what is None)
+
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return show, bar.close
+
+
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
