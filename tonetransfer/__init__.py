@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from .analysis.techniques import Technique
     from .audio.files import load_audio, save_audio
     from .audio.frames import FrameGrid
-    from .classification.classifier import Classifier
-    from .classification.classify import classify, load_classifier
+    from .classification.classifier import Classifier, classify, load_classifier
     from .controls.controls import Controls
     from .controls.edits import Edit, apply_edits
     from .controls.profile import Target
@@ -57,8 +56,8 @@ _HOMES = {
     "save_audio": "audio.files",
     "bootstrap_interval": "evaluation.bootstrap",
     "Classifier": "classification.classifier",
-    "classify": "classification.classify",
-    "load_classifier": "classification.classify",
+    "classify": "classification.classifier",
+    "load_classifier": "classification.classifier",
     "compare": "evaluation.compare",
     "Controls": "controls.controls",
     "describe": "analysis.describe",

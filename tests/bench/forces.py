@@ -27,8 +27,8 @@ from tonetransfer.models.weights import load_model
 from tonetransfer.training.batches import Corpus
 from tonetransfer.training.concept_erasure import erase_played
 from tonetransfer.training.encoder_batches import HeardCorpus, Hearings, hear_corpus, kinds_of
+from tonetransfer.training.losses import ForceWeights, TimbreForces
 from tonetransfer.training.settings import DataSettings
-from tonetransfer.training.timbre_losses import ForceWeights, TimbreForces
 
 ALL = ForceWeights(alignment=1.0, kind=1.0, consistency=0.5, contrast=0.3)
 LEARNING_RATE, WARMUP = 2e-3, 40

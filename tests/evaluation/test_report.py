@@ -20,7 +20,7 @@ from command_line import Run, as_json, check_refused
 from conftest import SAMPLE_RATE, melody, tone
 
 from tonetransfer.audio.files import save_audio
-from tonetransfer.classification.classify import load_classifier
+from tonetransfer.classification.classifier import load_classifier
 from tonetransfer.evaluation.compare import METRICS, compare
 from tonetransfer.evaluation.report import build as report
 from tonetransfer.evaluation.report.examples import balanced_draw, pairs_of_folders

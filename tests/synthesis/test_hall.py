@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import SAMPLE_RATE, tone
 
-from tonetransfer.synthesis.hall import hall_response, with_hall
+from tonetransfer.synthesis.reverb import hall_response, with_hall
 
 
 def whole(pieces: list[torch.Tensor], amount: float) -> torch.Tensor:

@@ -20,7 +20,7 @@ from solo_tones import GRID, Toys, toys, write_toys
 
 from tonetransfer.audio.files import save_audio
 from tonetransfer.audio.loudness import loudness_db
-from tonetransfer.benchmarks.finetuning_measure import measure_solo
+from tonetransfer.benchmarks.finetuning import measure_solo
 from tonetransfer.data.dataset import Prepared
 from tonetransfer.errors import AudioError, SettingsError
 from tonetransfer.models.note_age_table import LOWEST_MIDI, N_SEMITONES

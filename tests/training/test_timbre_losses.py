@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tonetransfer.training.timbre_losses import ForceWeights, TimbreForces
+from tonetransfer.training.losses import ForceWeights, TimbreForces
 
 N_GROUPS, SIZE, Z_DIM = 8, 3, 6
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from importlib import metadata
+from functools import lru_cache
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from ..atomic import check_new, replacing
-from ..audio.files import AudioLike, resample
+from ..audio.files import AudioLike, PathLike, load_audio, resample
 from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
 from ..models.tensor_files import Header, no_larger_than, read_header, read_tensors
 from .clips import Clip
@@ -33,6 +34,8 @@ from .windows import Progress, Windows, cut, prepare, sounding
 
 FORMAT = 1
 SHORTEST_S = 0.1  # of a recording; below it is no sound to be named
+BUNDLED = "bundled.safetensors"
+SECOND = 1.0
 
 
 class Classifier:
@@ -275,3 +278,67 @@ def _header(path: Path) -> Header:
     if found != str(FORMAT):
         raise WeightsError(f"{path.name}: has format {found}, this version reads {FORMAT}; install the version that wrote it")
     return header
+
+
+def load_classifier(path: PathLike | None = None) -> Classifier:
+    """Load a classifier.
+
+    Parameters
+    ----------
+    path : path or None
+        None: the bundled one, of solo instruments.
+
+    Raises
+    ------
+    WeightsError
+        Missing, damaged, or of another kind or version.
+    """
+    if path is not None:
+        return Classifier.load(Path(path))
+    bundled = Path(str(resources.files("tonetransfer.classifiers") / BUNDLED))
+    if not bundled.is_file():
+        raise WeightsError("the bundled classifier is missing from this installation; install the package again, or give --weights")
+    return _bundled(bundled)
+
+
+@lru_cache(maxsize=1)
+def _bundled(path: Path) -> Classifier:
+    return Classifier.load(path)
+
+
+def classify(audio: AudioLike, sample_rate: int, classifier: Classifier | None = None, *, step_seconds: float = SECOND) -> Prediction:
+    """Which instrument plays in a recording, and in each second of it.
+
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)]
+    sample_rate : int [Hz]
+    classifier : Classifier or None
+        None: the bundled one.
+    step_seconds : float, > 0
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    AudioError
+        Silence, or less than a tenth of a second.
+    """
+    return (classifier or load_classifier()).predict(audio, sample_rate, step_seconds=step_seconds)
+
+
+def classify_file(path: PathLike, classifier: Classifier, *, step_seconds: float = SECOND) -> dict[str, Any]:
+    """:func:`classify` of a file, as it is printed: ``instrument``, ``probabilities``, ``per_second``, and of several labels ``labels``."""
+    audio, sample_rate = load_audio(path)
+    try:
+        found = classifier.predict(audio, sample_rate, step_seconds=step_seconds)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from None
+    result: dict[str, Any] = {"file": str(path), "seconds": len(audio) / sample_rate}
+    result |= {"instrument": found.label, "probabilities": found.ranked(), "per_second": found.per_step()}
+    if found.multi:
+        result["labels"] = found.labels()
+    activity = [{"label": span.label, "start_s": span.start_s, "end_s": span.end_s} for span in found.activity()]
+    return result | {"activity": activity}

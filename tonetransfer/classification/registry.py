@@ -11,7 +11,6 @@ from torch import nn
 
 from ..errors import SettingsError
 from ..suggest import did_you_mean
-from .attention import SelfAttention, SpectrogramTransformer
 from .embeddings import AstEmbedding, ClapEmbedding, MertEmbedding, PannsCnn14, TimbreZ
 from .estimators import Forest, SupportVectors, VectorHead
 from .frontends import Descriptors, Frontend, LogMel, Spectrum, Waveform
@@ -23,7 +22,9 @@ from .networks import (
     HarmonicCnn,
     Musicnn,
     SampleCnn,
+    SelfAttention,
     ShortChunk,
+    SpectrogramTransformer,
 )
 
 

@@ -91,7 +91,7 @@ def add_classify(verbs: Any) -> None:
 
 def classify(arguments: Namespace) -> Report:
     """``classify FILE``."""
-    from ..classification.classify import classify_file, load_classifier
+    from ..classification.classifier import classify_file, load_classifier
 
     found = classify_file(arguments.file, load_classifier(arguments.weights), step_seconds=arguments.step)
     best = list(found["probabilities"].items())[:5]

@@ -66,7 +66,7 @@ def _add_evaluate(classifiers: Any) -> None:
 
 def evaluate_classifier(arguments: Namespace) -> Report:
     """``classifier evaluate DATA...``."""
-    from ..classification.classify import load_classifier
+    from ..classification.classifier import load_classifier
     from ..classification.evaluation import evaluate_classifier as measure
     from ..classification.table import known_clips
     from .steps import progress_bar

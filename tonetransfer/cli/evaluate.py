@@ -115,7 +115,7 @@ def _add_report(evaluate: Any) -> None:
 
 def evaluate_report(arguments: Namespace) -> Report:
     """``evaluate report [REFERENCE ESTIMATE]``."""
-    from ..classification.classify import load_classifier
+    from ..classification.classifier import load_classifier
     from ..evaluation.report.build import check_report, write_report
     from ..models.weights import load_model
     from .steps import progress_bar

@@ -38,7 +38,7 @@ def train(arguments: Namespace) -> Report:
 
 def _train_solo(settings: Any, *, resume: bool, alone: bool) -> Report:
     """One instrument: what it is like before and after. `alone`: this command is the process, and may be begun again beside itself."""
-    from ..benchmarks.finetuning_measure import measure_solo
+    from ..benchmarks.finetuning import measure_solo
     from ..data.dataset import Prepared
     from ..training.finetuning import processes_for, train_solo
 

@@ -23,8 +23,8 @@ from ..controls.release import find_releases, with_release
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..synthesis.hall import with_hall
 from ..synthesis.loudness_correction import follow_stream
+from ..synthesis.reverb import with_hall
 from .refine import refine as refine_model
 from .target import Recording, at_rate, find_target
 

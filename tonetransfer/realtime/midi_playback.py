@@ -22,7 +22,7 @@ from ..controls.profile import Target
 from ..errors import MissingDependencyError, SettingsError
 from ..models.timbre_model import TimbreModel
 from ..pipeline.transfer import Arrangement, play
-from ..synthesis.hall import with_hall
+from ..synthesis.reverb import with_hall
 from .midi_controller import Keys, KeySettings
 from .midi_files import Part, duration_s
 from .midi_notes import starts

@@ -291,7 +291,7 @@ def train_solo(
         (grid) -> the prepared folder.
     measure : callable
         (model, material) -> figures of how well a model plays what is held out, before training and after it;
-        :func:`~tonetransfer.benchmarks.finetuning_measure.measure_solo`, say.
+        :func:`~tonetransfer.benchmarks.finetuning.measure_solo`, say.
     resume : bool
         Go on from ``last.ckpt`` in the output folder, if there is one.
 

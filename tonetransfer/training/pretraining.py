@@ -1,6 +1,6 @@
 """Find the weights: Lightning around the model and the corpus.
 
-Next to the batches of :mod:`tonetransfer.training.batches`, the forces of :mod:`tonetransfer.training.timbre_losses` make z say who plays;
+Next to the batches of :mod:`tonetransfer.training.batches`, the forces of :mod:`tonetransfer.training.losses` make z say who plays;
 what z still says of what is played is taken out in the end (:mod:`tonetransfer.training.concept_erasure`).
 
 At first all items take z from the encoder, which is shared by all timbres and so learns fast, and a table keeps its running mean for each
@@ -39,9 +39,8 @@ from ..synthesis.render import render_batch
 from .batches import VALIDATION_NAMES, Corpus, Excerpts
 from .concept_erasure import EXCERPTS, erase_played
 from .encoder_batches import Hearings, hear_corpus, kinds_of
-from .losses import heard_difference, two_sizes
+from .losses import ForceWeights, TimbreForces, heard_difference, two_sizes
 from .settings import Settings
-from .timbre_losses import ForceWeights, TimbreForces
 
 VALIDATION_SECONDS = 6.0
 ERASURE_STEPS = 4000
