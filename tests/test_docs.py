@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -39,9 +40,26 @@ def test_every_command_in_the_readme_parses() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_map_of_the_package_is_true() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:`(\w+)/`|\*\(top\)\*) \|.*\| (.*) \|$", page, re.MULTILINE)
+    folders = {path.parent.name for path in (ROOT / "tonetransfer").glob("*/__init__.py")} - {"instruments", "classifiers"}
+    assert {folder for folder, _ in rows} == folders | {""}
+    for folder, modules in rows:
+        for name in re.findall(r"`(\w+\.py)`", modules):
+            assert (ROOT / "tonetransfer" / folder / name).is_file(), f"{folder}/{name}"
+
+
+def test_files_that_are_named_exist() -> None:
+    for page in PAGES:
+        for path in re.findall(r"`((?:\w+/)+\w+\.(?:py|md|yaml))`", page.read_text(encoding="utf-8")):
+            at_home = any((root / path).is_file() for root in (ROOT, ROOT / "tonetransfer"))
+            assert at_home or path.isupper() or "NAME" in path, f"{page.name} names {path}"
 
 
 def test_nothing_tells_of_one_machine() -> None:

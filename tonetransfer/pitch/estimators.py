@@ -1,6 +1,6 @@
 """Pitch trackers by name, all alike: 16 kHz audio in, one f0 and one confidence every 10 ms out, nothing repaired.
 
-Their clocks were checked with glides (tests/test_f0.py): every one of them describes the instant it names to within 3 ms.
+Their clocks were checked with glides (tests/pitch/test_tracking.py): every one of them describes the instant it names to within 3 ms.
 Heavy packages are imported when a tracker is first used.
 """
 
