@@ -4,6 +4,10 @@ Every message says what came, what was wanted and what to do, in one line. The c
 without a traceback and exits with 1; a caller from Python catches :class:`ToneTransferError` for all of them.
 """
 
+import unicodedata
+
+TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F}  # marks that let text run the other way
+
 
 class ToneTransferError(Exception):
     """Root of every error that this package raises on purpose."""
@@ -39,3 +43,17 @@ class MissingDependencyError(ToneTransferError):
 
 class ExportError(ToneTransferError):
     """An export cannot be made, or failed its own test."""
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal takes for commands, and without bytes of a file's name that are no text; both are shown as \\x1b."""
+    return text if text.isprintable() and text.isascii() else "".join(map(_shown, text))
+
+
+def _shown(letter: str) -> str:
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:  # as Python reads a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if letter in "\n\t" or (unicodedata.category(letter) not in ("Cc", "Cs") and code not in TURNING):
+        return letter
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

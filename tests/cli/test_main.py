@@ -204,7 +204,6 @@ def raising(error: BaseException) -> Callable[[Any], Any]:
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (KeyboardInterrupt(), "interrupted"),
         (MemoryError(), "memory"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"), "memory"),
         (OSError(28, "No space left on device", "out.wav"), "No space left"),
@@ -214,6 +213,11 @@ def test_what_happens_to_machines(run: Run, monkeypatch: pytest.MonkeyPatch, err
     monkeypatch.setattr(analyze, "instruments", raising(error))
     code, out, err = run("instruments")
     assert code == 1 and out == "" and says in err and err.startswith("tonetransfer: ") and err.count("\n") == 1
+
+
+def test_an_interruption_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analyze, "instruments", raising(KeyboardInterrupt()))
+    assert run("instruments") == (130, "", "tonetransfer: interrupted; nothing was written\n")
 
 
 def test_a_fault_of_ours_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from ..atomic import check_new, replacing
 from ..audio.files import AudioLike, check_audio
 from ..audio.units import PRINTED, hz_to_midi, note_name
 from ..controls.controls import Controls
-from ..errors import ToneTransferError
+from ..errors import ToneTransferError, printable
 from .descriptors import Analysis, analyze_timbre, note_envelope, summarize, tracks_of
 from .envelope import ENVELOPE_RATE
 from .plot_panels import (
@@ -235,7 +235,7 @@ def _figure(width: float, height: float, headline: str) -> Any:
 
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(headline, x=0.055, y=0.985, ha="left", va="top", fontsize=14, fontweight="bold", parse_math=False)
+    figure.suptitle(printable(headline), x=0.055, y=0.985, ha="left", va="top", fontsize=14, fontweight="bold", parse_math=False)
     return figure
 
 

@@ -21,9 +21,9 @@ import soundfile
 import soxr
 import torch
 
-from ..atomic import check_new, replacing, temporary_name
+from ..atomic import check_new, replacing
 from ..errors import AudioError, ToneTransferWarning
-from .readers import SoundReader, find_decoder, media_format, open_reader
+from .readers import SoundReader, find_decoder, media_format, native_name, open_reader
 from .units import amplitude_to_db
 
 AudioLike: TypeAlias = "torch.Tensor | np.ndarray"
@@ -414,14 +414,13 @@ class AudioWriter:
         self.sample_rate = check_sample_rate(sample_rate)
         self.peak = 0.0
         self.n_samples = 0
-        self._raw_path = temporary_name(Path(os.path.realpath(self.path)).with_suffix(".f32"))
         form, subtype = FORMATS[self.path.suffix.lower()]
         if not soundfile.check_format(form, subtype):
             raise AudioError(f"{self.path} cannot be written: this libsndfile has no {form}; use .wav or .flac")
 
     def __enter__(self) -> AudioWriter:
-        with self._translated():
-            self._raw = open(self._raw_path, "wb")  # closed in __exit__
+        with self._translated():  # without a name, so that nothing is left of it whatever ends the process; closed in __exit__
+            self._raw = tempfile.TemporaryFile(dir=Path(os.path.realpath(self.path)).parent)
         return self
 
     def write(self, audio: AudioLike) -> None:
@@ -433,15 +432,10 @@ class AudioWriter:
             self._raw.write(np.ascontiguousarray(samples.numpy(), dtype=np.float32).data)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            with self._translated():
-                self._raw.close()
-                if kind is None:
-                    with replacing(self.path) as part:
-                        self._convert(part)
-        finally:
-            with contextlib.suppress(OSError):
-                self._raw_path.unlink(missing_ok=True)
+        with self._translated(), self._raw:
+            if kind is None:
+                with replacing(self.path) as part:
+                    self._convert(part)
 
     def _convert(self, part: Path) -> None:
         if not self.n_samples:
@@ -453,11 +447,9 @@ class AudioWriter:
             message = f"{self.path}: the sound peaks above full scale and was turned down by {loss_db:.1f} dB"
             warnings.warn(message, ToneTransferWarning, stacklevel=4)
         form, subtype = FORMATS[self.path.suffix.lower()]
-        with (
-            open(self._raw_path, "rb") as raw,
-            soundfile.SoundFile(part, "w", self.sample_rate, 1, subtype, format=form) as file,
-        ):
-            while piece := raw.read(4 * READ_LENGTH // 16):  # libsndfile's Vorbis encoder overflows the stack on large pieces
+        self._raw.seek(0)
+        with soundfile.SoundFile(native_name(part), "w", self.sample_rate, 1, subtype, format=form) as file:
+            while piece := self._raw.read(4 * READ_LENGTH // 16):  # libsndfile's Vorbis encoder overflows the stack on large pieces
                 file.write(np.frombuffer(piece, dtype=np.float32) * np.float32(gain))
 
     @contextlib.contextmanager

@@ -66,7 +66,7 @@ def open_reader(path: Path, *, quiet: bool = False) -> SoundReader:
         reader: SoundReader = PartsReader(path, findings.parts, findings.notes)
     else:
         try:
-            reader = soundfile.SoundFile(path)
+            reader = soundfile.SoundFile(native_name(path))
         except soundfile.SoundFileError:
             if (name := media_format(path)) is None or (decoder := find_decoder()) is None:
                 raise
@@ -74,6 +74,11 @@ def open_reader(path: Path, *, quiet: bool = False) -> SoundReader:
     for note in () if quiet else findings.notes:
         warnings.warn(f"{path}: {note}", ToneTransferWarning, stacklevel=4)
     return reader
+
+
+def native_name(path: Path) -> Path | bytes:
+    """A name as libsndfile takes it, which need not be text."""
+    return path if os.name == "nt" else os.fsencode(path)
 
 
 def media_format(path: Path) -> str | None:

@@ -84,7 +84,11 @@ def evaluate_classifier(arguments: Namespace) -> Report:
 
 def _add_table(classifiers: Any) -> None:
     verb = options.add_verb(
-        classifiers, "table", "train and measure many on the same recordings, and on an unseen soundfont", classifier_table
+        classifiers,
+        "table",
+        "train and measure many on the same recordings, and on an unseen soundfont",
+        classifier_table,
+        kept="classifiers that are done are kept in --out; the table was not written",
     )
     verb.add_argument("configs", metavar="CONFIG", type=Path, nargs="*", help="default: all of configs/classify but bundled.yaml")
     verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for all of them")

@@ -14,7 +14,13 @@ from .options import Report
 def add_corpus(verbs: Any) -> None:
     """Parser of ``corpus``."""
     corpus = verbs.add_parser("corpus", help="training audio", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
-    verb = options.add_verb(corpus, "render", "render training or test audio from soundfonts and folders of notes", render_corpus)
+    verb = options.add_verb(
+        corpus,
+        "render",
+        "render training or test audio from soundfonts and folders of notes",
+        render_corpus,
+        kept="what is rendered is kept: give the same command again to go on",
+    )
     verb.add_argument("config", metavar="CONFIG", type=Path, help="which timbres, from where; see configs/corpus.yaml")
     verb.add_argument("out", metavar="FOLDER", type=Path, help="of the corpus; what is there already is kept")
     verb.add_argument("--split", choices=("train", "test", "parallel"), default="train", help="parallel: all instruments play the same")
@@ -87,7 +93,13 @@ def doctor(arguments: Namespace) -> Report:
 
 def add_prepare(verbs: Any) -> None:
     """Parser of ``prepare``."""
-    verb = options.add_verb(verbs, "prepare", "make a dataset of recordings, to be trained on; go on with it, or add to it", prepare)
+    verb = options.add_verb(
+        verbs,
+        "prepare",
+        "make a dataset of recordings, to be trained on; go on with it, or add to it",
+        prepare,
+        kept="what is done is kept: give the same command again to go on",
+    )
     verb.add_argument("folder", metavar="FOLDER", type=Path, help="recordings of one instrument, in any mixture of formats")
     verb.add_argument("out", metavar="OUT", type=Path, help="folder of the dataset; what is done there already is kept")
     verb.add_argument("--licence", metavar="TEXT", help="whose the recordings are and what may be done with them; goes with the weights")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..models.timbre_model import TimbreModel
 
 PARALLEL, UNSEEN = Path("corpus/parallel"), Path("corpus/unseen")
+MATERIAL_KEPT = "material that was rendered is kept; nothing else was written"
 RECORDINGS_ON = ("violin", "trumpet", "flute", "cello")
 
 
@@ -56,7 +57,9 @@ def add_evaluate(verbs: Any) -> None:
 
 
 def _add_parallel(evaluate: Any) -> None:
-    verb = options.add_verb(evaluate, "parallel", "compare transfers with the true performance on the target", evaluate_parallel)
+    verb = options.add_verb(
+        evaluate, "parallel", "compare transfers with the true performance on the target", evaluate_parallel, kept=MATERIAL_KEPT
+    )
     verb.add_argument("--corpus", metavar="FOLDER", type=Path, help="made by corpus render --split parallel (default: rendered now)")
     verb.add_argument("--unseen", metavar="FOLDER", type=Path, help="the same, from a soundfont never trained on (default: rendered now)")
     verb.add_argument("--recordings", metavar="FOLDER", type=Path, help="real recordings: are their melodies kept?")
@@ -93,6 +96,7 @@ def _add_report(evaluate: Any) -> None:
         "report",
         "a page to listen to and a JSON of all metrics: of two folders, of recordings, or of transfers",
         evaluate_report,
+        kept=MATERIAL_KEPT,
     )
     verb.add_argument("folders", metavar="REFERENCE ESTIMATE", type=Path, nargs="*", help="files of the same name are compared")
     verb.add_argument("--source", metavar="FOLDER", type=Path, help="what the estimates were made from, by the same names")
@@ -160,6 +164,7 @@ def _add_finetune(evaluate: Any) -> None:
         "finetune",
         "train on a minute or more of an unseen instrument, and compare with hearing it once",
         evaluate_finetune,
+        kept=MATERIAL_KEPT,
     )
     verb.add_argument("--material", metavar="FOLDER", type=Path, default=Path("corpus/finetune"), help="rendered on first use, then kept")
     verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
@@ -232,7 +237,7 @@ def evaluate_techniques(arguments: Namespace) -> Report:
 
 
 def _add_timbre(evaluate: Any) -> None:
-    verb = options.add_verb(evaluate, "timbre", "examine whether z says who plays, and nothing else", evaluate_timbre)
+    verb = options.add_verb(evaluate, "timbre", "examine whether z says who plays, and nothing else", evaluate_timbre, kept=MATERIAL_KEPT)
     verb.add_argument("--material", metavar="FOLDER", type=Path, default=Path("corpus/timbre"), help="rendered on first use, then kept")
     verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
     verb.add_argument("--samples", metavar="FOLDER", type=Path, help="where the folders of single notes are, for instruments made of them")

@@ -3,20 +3,23 @@
 A group of verbs is a module of this folder, each verb's parser beside the function that runs it. Parsing needs nothing heavy: those
 functions import what they need.
 Exit code 0: done. 1: a problem that the user can put right, told in one line on stderr. 2: a command that was not understood.
+128 + N: ended by signal N (Ctrl-C: 130), with a line that says what is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from ..errors import ToneTransferError
+from ..errors import ToneTransferError, printable
 from . import analyze, classifier, data, demo, evaluate, export, live, play, train
 
 PROGRAM = "tonetransfer"
@@ -31,23 +34,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         With 2 for a command that was not understood, with 0 after ``--help``.
     """
+    heard = _as_program() if argv is None else []
     arguments = build_parser().parse_args(argv)
     arguments.is_program = argv is None
-    heard: list[str] = []
+    said: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what other packages say while they are loaded
         try:
+            _check_names(arguments)
             if arguments.loads:
                 import_module(f".{arguments.loads}", __package__)
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = lambda message, *_args, **_more: _warn(str(message), heard)  # type: ignore[assignment]  # fewer names
+            warnings.showwarning = lambda message, *_args, **_more: _warn(str(message), said)  # type: ignore[assignment]  # fewer names
             result, lines = arguments.run(arguments)
-            _print(result | {"warnings": heard} if arguments.json else lines)
+            _print(result | {"warnings": said} if arguments.json else lines)
             return 0
         except ToneTransferError as error:
             return _fail(str(error))
         except KeyboardInterrupt:
-            return _fail("interrupted; nothing was written")
+            return _interrupted(arguments, heard)
+        except SystemExit:  # of Lightning, when it is interrupted
+            if not heard:
+                raise
+            return _interrupted(arguments, heard)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again while it ends
             return _fail("the reader of the output went away")
@@ -61,13 +70,64 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail("memory ran out; close other programs, or use a shorter recording")
 
 
+def _as_program() -> list[int]:
+    """Be ended by signals as by Ctrl-C, so that nothing half done is left, and print what a console cannot show in other signs.
+
+    Returns
+    -------
+    list of int
+        Signals that have come.
+    """
+    came: list[int] = []
+
+    def end(number: int, _frame: Any) -> None:
+        came.append(number)
+        if len(came) > 3:  # somebody insists
+            os._exit(128 + number)
+        if len(came) == 1:
+            raise KeyboardInterrupt
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    return came
+
+
+def _interrupted(arguments: argparse.Namespace, heard: list[int]) -> int:
+    print(f"{PROGRAM}: interrupted; {arguments.kept}", file=sys.stderr, flush=True)
+    return 128 + (heard[0] if heard else signal.SIGINT)
+
+
+def _check_names(arguments: argparse.Namespace) -> None:
+    """Refuse an instrument that the weights do not have before anything heavy is loaded; all else is left to who opens them."""
+    to, mix = getattr(arguments, "to", None), getattr(arguments, "mix", None)
+    asked = [to] if isinstance(to, str) else [one.rpartition("=")[2] for one in to or ()] + list(mix or ())
+    asked = [name for name in asked if name != "auto"]
+    if not asked or any(mark in name for name in asked for mark in (".", "/", ":")):
+        return
+    from ..models.instrument_names import find_name
+    from ..models.weights_header import find_weights, read_header
+
+    try:
+        described = read_header(find_weights(arguments.weights)).json("instruments", list)
+        names = [str(one["name"]) for one in described]
+    except (ToneTransferError, TypeError, KeyError):
+        return
+    for name in asked:
+        find_name(name, names)
+
+
 def _print(result: dict[str, Any] | list[str]) -> None:
-    text = json.dumps(result, indent=2, allow_nan=False) if isinstance(result, dict) else "\n".join(result)
+    text = json.dumps(result, indent=2, allow_nan=False) if isinstance(result, dict) else printable("\n".join(result))
     print(text, flush=True)
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split())).replace(" (overwrite=True)", "")  # which is how it is said in Python
 
 
 def _fail(message: str) -> int:
@@ -75,9 +135,9 @@ def _fail(message: str) -> int:
     return 1
 
 
-def _warn(message: str, heard: list[str]) -> None:
-    if (line := _one_line(message)) not in heard:
-        heard.append(line)
+def _warn(message: str, said: list[str]) -> None:
+    if (line := _one_line(message)) not in said:
+        said.append(line)
         print(f"{PROGRAM}: warning: {line}", file=sys.stderr, flush=True)
 
 

@@ -63,7 +63,13 @@ MIX = _typed(_shares, "names with shares, such as violin:0.5,flute:0.5,")
 
 
 def add_verb(
-    verbs: Any, name: str, summary: str, run: Callable[[argparse.Namespace], Report], *, loads: str | None = "steps"
+    verbs: Any,
+    name: str,
+    summary: str,
+    run: Callable[[argparse.Namespace], Report],
+    *,
+    loads: str | None = "steps",
+    kept: str = "nothing was written",
 ) -> argparse.ArgumentParser:
     """A parser for a verb.
 
@@ -76,10 +82,12 @@ def add_verb(
         Takes the parsed arguments and returns what it found: a mapping for ``--json``, and lines for people.
     loads : str or None
         A module of this folder that is imported before warnings are told: what other packages say while they are loaded is not.
+    kept : str
+        What is there after an interruption, and how to go on.
     """
     parser = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
-    parser.set_defaults(run=run, loads=loads)
+    parser.set_defaults(run=run, loads=loads, kept=kept)
     return parser
 
 

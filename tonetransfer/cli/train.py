@@ -13,7 +13,13 @@ from .tables import show, table
 
 def add_train(verbs: Any) -> None:
     """Parser of ``train``."""
-    verb = options.add_verb(verbs, "train", "train a model on a corpus, or one instrument on a prepared folder", train)
+    verb = options.add_verb(
+        verbs,
+        "train",
+        "train a model on a corpus, or one instrument on a prepared folder",
+        train,
+        kept="the run is kept as it was last judged: give the same command again to go on",
+    )
     verb.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file of what differs from the defaults; see configs/")
     verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for example train.steps=2000")
     verb.add_argument("--from", dest="start", metavar="bundled|none|FILE", help="weights to go out from (one instrument: bundled)")

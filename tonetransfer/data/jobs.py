@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -66,22 +67,26 @@ def run_jobs(
 
 def _in_processes(function: Callable[[Job], Done], jobs: Sequence[Job], workers: int) -> Iterator[Done]:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-        futures = [pool.submit(function, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool:
-            raise SettingsError(
-                "a worker process was ended from outside, most likely because memory ran out; what was done is kept: "
-                "give the same command again with fewer --workers"
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+    try:
+        for future in as_completed([pool.submit(function, job) for job in jobs]):
+            yield future.result()
+    except BrokenProcessPool:
+        raise SettingsError(
+            "a worker process was ended from outside, most likely because memory ran out; what was done is kept: "
+            "give the same command again with fewer --workers"
+        ) from None
+    except (KeyboardInterrupt, GeneratorExit):  # nobody waits for what is being done
+        for process in list(pool._processes.values()):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed must not go on in secret."""
+    """End a worker with its parent, whatever that was ended by, and leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -28,6 +26,7 @@ from ..pitch.f0_refinement import refine_f0
 from .brightness import tilt
 from .composition import Performance
 from .corpus_config import Score, Timbre, chosen, entry, load_config, score_seed, scores, voices
+from .jobs import run_jobs
 from .sample_folder import NoteFolder
 from .soundfont import SoundFont, find_soundfont
 
@@ -176,19 +175,10 @@ def render_parallel(
 def _run(jobs: list[Job], workers: int, progress: Callable[[int, int], None] | None) -> list[dict[str, Any]]:
     """Render every job and describe its file."""
     done: list[dict[str, Any]] = []
-
-    def note(file: dict[str, Any]) -> None:
+    for file in run_jobs(_render_job, jobs, workers=workers):
         done.append(file)
         if progress:
             progress(len(done), len(jobs))
-
-    if workers <= 1 or len(jobs) < 2:
-        for job in jobs:
-            note(_render_job(job))
-        return done
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for file in pool.map(_render_job, jobs, chunksize=4):
-            note(file)
     return done
 
 

@@ -76,7 +76,8 @@ def find_sources(folder: str | Path, *, without: Path | None = None) -> tuple[li
     for path in _files(folder, without):
         name = path.relative_to(folder).as_posix() if folder.is_dir() else path.name
         try:
-            source = Source(name, path, hash_file(path), sound_facts(path))
+            facts = sound_facts(path)  # first: pipes and devices have no end
+            source = Source(name, path, hash_file(path), facts)
         except (AudioError, OSError) as error:
             skipped.append(_not_a_recording(name, path, error))
             continue
@@ -130,6 +131,8 @@ def _files(folder: Path, without: Path | None) -> Iterator[Path]:
 
 def _not_a_recording(name: str, path: Path, error: Exception) -> Skipped:
     ending = path.suffix.lower()
+    if path.exists() and not path.is_file():
+        return Skipped(name, "not_sound", "a pipe or a device")
     if ending in FOREIGN_ENDINGS:
         convert = f"ffmpeg -i {path.name} {path.stem}.wav"
         return Skipped(name, "unreadable", f"{ending} is not read here; convert it: {convert}")

@@ -6,6 +6,7 @@ what it does at once. What it is, and what was measured, stands in a card beside
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -163,8 +164,10 @@ def _export_script(path: Path, model: TimbreModel, name: str, z: torch.Tensor | 
     exported: nn.Module = RealtimeInstrument(instrument) if realtime else instrument
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is what these hosts read, deprecated or not
-        torch.jit.save(torch.jit.script(exported), str(path))
-        script = torch.jit.load(str(path)).eval()
+        content = io.BytesIO()  # written here: PyTorch ends the process where a disk is full, and takes no name that is not text
+        torch.jit.save(torch.jit.script(exported), content)
+        path.write_bytes(content.getvalue())
+        script = torch.jit.load(io.BytesIO(path.read_bytes())).eval()
     f0_hz, loud = _test_phrase(model)
     hop = model.grid.hop_length
 

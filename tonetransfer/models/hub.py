@@ -30,7 +30,7 @@ def is_address(name: object) -> bool:
 def parse_address(address: str) -> tuple[str, str | None, str | None]:
     """Repository, file in it and instrument in that of ``hf://owner/repo[/FILE.safetensors][:NAME]``; raises WeightsError."""
     found = ADDRESS.fullmatch(address)
-    if found is None:
+    if found is None or ".." in address.split("/"):
         raise WeightsError(f"{address}: is no address; hf://owner/repo is wanted, or hf://owner/repo/FILE{ENDING} if it holds several")
     file = found["file"]
     return found["repo"], file[1:] if file else None, found["name"]
@@ -117,11 +117,18 @@ def pull(address: str, output: Path | None = None, *, overwrite: bool = False) -
 def _only(address: str, files: list[str]) -> str:
     """The weights file of a repository that holds one."""
     found = sorted(file for file in files if file.endswith(ENDING))
+    if len(found) == 1 and not _inside(found[0]):
+        raise WeightsError(f"{address}: lists {found[0]!r}, which is no place within it; do not trust it")
     if len(found) == 1:
         return found[0]
     if not found:
         raise WeightsError(f"{address}: holds no weights file (none of its {len(files)} files ends in {ENDING}); check the address")
     raise WeightsError(f"{address}: holds {len(found)} weights files; choose one: {', '.join(f'{address}/{file}' for file in found[:5])}")
+
+
+def _inside(file: str) -> bool:
+    """Whether the name of a file in a repository stays in it."""
+    return not (file.startswith("/") or "\\" in file or ":" in file or ".." in file.split("/"))
 
 
 def _library() -> ModuleType:

@@ -1,14 +1,10 @@
-"""Safetensors files from anywhere: the header is read first and compared with what is wanted, before anything of its size is made."""
+"""Tensors of safetensors files from anywhere; settings that lie about sizes make nothing larger than the file."""
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,80 +13,10 @@ from safetensors.torch import load
 from torch.overrides import TorchFunctionMode
 
 from ..errors import WeightsError
+from .weights_header import Header
 
-LONGEST_HEADER = 20_000_000  # bytes
 SPARE_NUMBERS, SPARE_TENSORS = 4_000_000, 4000  # that a network may make beside those that are kept: filters, first values
 MAKERS = {torch.empty, torch.zeros, torch.ones, torch.full, torch.eye, torch.rand, torch.randn, torch.arange, torch.linspace}
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a safetensors file says of itself: its text, and the shape of each tensor."""
-
-    path: Path
-    text: dict[str, str]
-    shapes: dict[str, tuple[int, ...]]
-
-    @property
-    def n_numbers(self) -> int:
-        """Of all tensors together."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
-
-    def json(self, key: str, kind: type) -> Any:
-        """What a text holds as JSON of a kind (dict or list).
-
-        Raises
-        ------
-        WeightsError
-            It is missing, no JSON, or of another kind.
-        """
-        wanted = "an object" if kind is dict else "a list"
-        try:
-            value = json.loads(self.text[key])
-        except KeyError:
-            raise WeightsError(f"{self.path}: its description lacks {key}; the file is damaged or of another version") from None
-        except (ValueError, RecursionError) as error:
-            problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:80]
-            raise WeightsError(f"{self.path}: its {key} are no JSON ({problem}); {wanted} was wanted, the file is damaged") from None
-        if not isinstance(value, kind):
-            raise WeightsError(f"{self.path}: its {key} hold a {type(value).__name__}; {wanted} was wanted, the file is damaged")
-        return value
-
-
-def read_header(path: Path, *, what: str = "weights file") -> Header:
-    """Read the header of a safetensors file.
-
-    Raises
-    ------
-    WeightsError
-        It is none, or its header does not fit its size.
-    """
-    try:
-        if not path.is_file():
-            raise ValueError("no file")
-        size = path.stat().st_size
-        with open(path, "rb") as file:
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if not 2 <= length <= min(size - 8, LONGEST_HEADER):
-                raise ValueError("its header is cut off or none")
-            entries = json.loads(file.read(length))
-        return _checked(path, entries, size - 8 - length)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        problem = " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())[:120]
-        raise WeightsError(f"{path}: is not a readable {what} ({problem}); it may be truncated or of another kind") from None
-
-
-def _checked(path: Path, entries: dict[str, Any], n_bytes: int) -> Header:
-    text = entries.pop("__metadata__", {}) or {}
-    if not all(isinstance(value, str) for value in text.values()):
-        raise ValueError("its description is no text")
-    shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
-    if not all(isinstance(n, int) and n >= 0 for shape in shapes.values() for n in shape):
-        raise ValueError("sizes that are none")
-    if max((entry["data_offsets"][1] for entry in entries.values()), default=0) != n_bytes:
-        raise ValueError("its tensors do not fit its size")
-    return Header(path, text, shapes)
 
 
 def read_tensors(header: Header, *, what: str = "weights file") -> dict[str, torch.Tensor]:

@@ -16,43 +16,17 @@ from ..controls.controls import Controls
 from ..controls.dynamics import QUANTILES
 from ..controls.release import USUAL_DB_PER_S
 from ..errors import AudioError, ControlsError, InstrumentError
-from ..suggest import nearest
 from ..synthesis import render as synth
 from ..synthesis.render import PIECE_FRAMES, SynthParams, highest_around
 from ..synthesis.reverb import reverberate, reverberate_stream
 from ..threads import ahead
 from .decoder import Decoder
 from .encoder import TimbreEncoder
+from .instrument_names import find_name
 from .note_age_table import note_age
 from .settings import ModelSettings
 
 EXCERPT_SECONDS = 3.0  # what the encoder hears at once
-
-SYNONYMS = {
-    "sax": "alto_sax",
-    "saxophone": "alto_sax",
-    "soprano_saxophone": "soprano_sax",
-    "alto_saxophone": "alto_sax",
-    "tenor_saxophone": "tenor_sax",
-    "baritone_saxophone": "baritone_sax",
-    "bari_sax": "baritone_sax",
-    "french_horn": "horn",
-    "cor_anglais": "english_horn",
-    "double_bass": "contrabass",
-    "upright_bass": "contrabass",
-    "bass": "contrabass",
-    "violoncello": "cello",
-    "fiddle": "violin",
-    "blockflute": "recorder",
-    "panpipe": "pan_flute",
-    "panflute": "pan_flute",
-    "pipe_organ": "organ",
-    "church_organ": "organ",
-    "mouth_organ": "harmonica",
-    "voice": "voice_aah",
-    "choir": "voice_aah",
-    "humming": "voice_ooh",
-}
 
 
 @dataclass(frozen=True)
@@ -134,14 +108,7 @@ class TimbreModel(nn.Module):
         InstrumentError
             Names the nearest one.
         """
-        wanted = "_".join(name.strip().lower().replace("-", " ").replace("_", " ").split())
-        wanted = wanted if wanted in self.names else SYNONYMS.get(wanted, wanted)
-        if wanted in self.names:
-            return self.names.index(wanted)
-        near = nearest(wanted, [*self.names, *SYNONYMS], cutoff=0.5) or ""
-        near = SYNONYMS.get(near, near)
-        hint = f"did you mean {near}? " if near in self.names else ""
-        raise InstrumentError(f"no instrument is called {name!r}; {hint}`tonetransfer instruments` lists all {len(self.names)}")
+        return self.names.index(find_name(name, self.names))
 
     def instrument(self, name: str) -> Instrument:
         """What is known of a named timbre."""

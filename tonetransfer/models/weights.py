@@ -8,8 +8,7 @@ figures.
 from __future__ import annotations
 
 import json
-import os
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,9 @@ from ..atomic import check_new, replacing
 from ..audio.loudness import LOUDNESS_VERSION
 from ..errors import WeightsError
 from .settings import ModelSettings
-from .tensor_files import Header, no_larger_than, read_header, read_tensors
+from .tensor_files import no_larger_than, read_tensors
 from .timbre_model import Instrument, TimbreModel
-
-FORMAT = 2
-BUNDLED = "bundled.safetensors"
-FOLDER_VARIABLE = "TONETRANSFER_INSTRUMENTS"
+from .weights_header import FORMAT, Header, find_weights, read_header
 
 
 def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | None = None, overwrite: bool = False) -> None:
@@ -56,30 +52,6 @@ def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(path, error=WeightsError) as part:
         part.write_bytes(save(tensors, metadata=text))
-
-
-def find_weights(name: str | Path | None = None) -> Path:
-    """Where a weights file is: a path, a name in ``$TONETRANSFER_INSTRUMENTS``, or (None or ``bundled``) the bundled one.
-
-    Raises
-    ------
-    WeightsError
-        There is no such file.
-    """
-    if name is None or str(name) == Path(BUNDLED).stem:
-        bundled = Path(str(resources.files("tonetransfer.instruments") / BUNDLED))
-        if not bundled.is_file():
-            raise WeightsError("the bundled weights are missing from this installation; install the package again, or give a weights file")
-        return bundled
-    path = Path(name)
-    if path.is_dir():
-        raise WeightsError(f"{path}: is a folder; a weights file ending in .safetensors was wanted")
-    if path.exists():
-        return path
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder and (Path(folder) / path.name).exists():
-        return Path(folder) / path.name
-    raise WeightsError(f"{path}: there is no such weights file" + (f" (nor in {folder})" if folder else "") + "; give the path of one")
 
 
 def read_notes(path: str | Path | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from ...errors import printable
 from ..bootstrap import N_RESAMPLES
 from ..compare import METRICS, Metric
 
@@ -397,7 +398,7 @@ def _words(name: str) -> str:
 
 
 def _text(value: str) -> str:
-    return html.escape(str(value), quote=True)
+    return html.escape(printable(str(value)), quote=True)
 
 
 def _resource(name: str) -> str:

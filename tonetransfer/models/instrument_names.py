@@ -1,0 +1,52 @@
+"""Names of instruments as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import InstrumentError
+from ..suggest import nearest
+
+SYNONYMS = {
+    "sax": "alto_sax",
+    "saxophone": "alto_sax",
+    "soprano_saxophone": "soprano_sax",
+    "alto_saxophone": "alto_sax",
+    "tenor_saxophone": "tenor_sax",
+    "baritone_saxophone": "baritone_sax",
+    "bari_sax": "baritone_sax",
+    "french_horn": "horn",
+    "cor_anglais": "english_horn",
+    "double_bass": "contrabass",
+    "upright_bass": "contrabass",
+    "bass": "contrabass",
+    "violoncello": "cello",
+    "fiddle": "violin",
+    "blockflute": "recorder",
+    "panpipe": "pan_flute",
+    "panflute": "pan_flute",
+    "pipe_organ": "organ",
+    "church_organ": "organ",
+    "mouth_organ": "harmonica",
+    "voice": "voice_aah",
+    "choir": "voice_aah",
+    "humming": "voice_ooh",
+}
+
+
+def find_name(name: str, names: Sequence[str]) -> str:
+    """Which of the names is meant; spaces, capitals and common synonyms are understood.
+
+    Raises
+    ------
+    InstrumentError
+        Names the nearest one.
+    """
+    wanted = "_".join(name.strip().lower().replace("-", " ").replace("_", " ").split())
+    wanted = wanted if wanted in names else SYNONYMS.get(wanted, wanted)
+    if wanted in names:
+        return wanted
+    near = nearest(wanted, [*names, *SYNONYMS], cutoff=0.5) or ""
+    near = SYNONYMS.get(near, near)
+    hint = f"did you mean {near}? " if near in names else ""
+    raise InstrumentError(f"no instrument is called {name!r}; {hint}`tonetransfer instruments` lists all {len(names)}")
