@@ -189,3 +189,15 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingDependencyError, match=r"tonetransfer\[hub\]"):
         hub.fetch("hf://me/a")
+
+
+@pytest.mark.parametrize("file", ["../violin.safetensors", "a/../../violin.safetensors", "/etc/violin.safetensors", "a\\b.safetensors"])
+def test_a_listing_that_leads_out_of_the_repository_is_refused(file: str) -> None:
+    with pytest.raises(WeightsError, match="no place within it"):
+        hub._only("hf://me/violin", ["README.md", file])
+
+
+@pytest.mark.parametrize("address", ["hf://me/violin/../violin.safetensors", "hf://../violin", "hf://me/.."])
+def test_an_address_that_leads_out_is_none(address: str) -> None:
+    with pytest.raises(WeightsError, match="no address"):
+        hub.parse_address(address)

@@ -11,6 +11,7 @@ import numpy as np
 from ..analysis.plot_panels import FAINT, INK, RESULT, SOURCE, tidy
 from ..analysis.plots import _figure, _save, _style, check_picture
 from ..audio.units import PRINTED, note_name
+from ..errors import printable
 from .advice import LIMITED, NOT_YET, READY
 
 COLOURS = {READY: "#4c9f70", LIMITED: "#e0a030", NOT_YET: "#c0504d"}
@@ -59,13 +60,13 @@ def _draw_findings(axes: Any, found: dict[str, Any], height_in: float) -> None:
     axes.text(0.0, 1.0, found["verdict"], fontsize=18, weight="bold", color=COLOURS[found["verdict"]], va="top")
     said = f"{found['files']} recordings, {found['minutes']:.1f} minutes, {found['note_minutes']:.1f} of them notes"
     skipped = f", {len(found['skipped'])} files skipped" if found["skipped"] else ""
-    axes.text(0.0, 1.0 - 0.36 / height_in, f"{found['folder']}: {said}{skipped}", va="top", fontsize=9, parse_math=False)
+    axes.text(0.0, 1.0 - 0.36 / height_in, printable(f"{found['folder']}: {said}{skipped}"), va="top", fontsize=9, parse_math=False)
     for row, one in enumerate(found["findings"][:MOST_FINDINGS]):
         colour = {"stop": COLOURS[NOT_YET], "limit": COLOURS[LIMITED], "hint": FAINT}[one["weight"]]
         place = 1.0 - (0.68 + LINE_IN * row) / height_in
         axes.text(0.0, place, "■", color=colour, va="top", fontsize=9)
         words = textwrap.shorten(f"{one['finding']}: {one['advice']}", WIDEST, placeholder=" …")
-        axes.text(0.016, place, words, va="top", fontsize=8.5, parse_math=False)
+        axes.text(0.016, place, printable(words), va="top", fontsize=8.5, parse_math=False)
     if not found["findings"]:
         axes.text(0.0, 1.0 - 0.68 / height_in, "nothing to change", va="top", fontsize=8.5)
 
@@ -113,7 +114,7 @@ def _draw_files(columns: list[Any], files: list[dict[str, Any]], total: int) -> 
     playing.set_yticks(rows, [""] * len(rows))
     for row, one in zip(rows, files, strict=True):
         name = one["name"] if len(one["name"]) <= LONGEST_NAME else "…" + one["name"][-LONGEST_NAME + 1 :]
-        names.text(1.0, row, name, va="center", ha="right", fontsize=7, color=INK, parse_math=False)
+        names.text(1.0, row, printable(name), va="center", ha="right", fontsize=7, color=INK, parse_math=False)
     tidy(playing, "", xlabel="[s]")
     levels.set_title("Soft to loud notes, noise floor")
     for row, one in zip(rows, files, strict=True):
@@ -126,7 +127,7 @@ def _draw_files(columns: list[Any], files: list[dict[str, Any]], total: int) -> 
         axes.set_xlim(0.0, 1.0)
     words.set_title("What stands out")
     for row, one in zip(rows, files, strict=True):
-        words.text(0.0, row, _faults(one), va="center", fontsize=7)
+        words.text(0.0, row, printable(_faults(one)), va="center", fontsize=7)
     for axes in columns:
         axes.set_ylim(len(rows) - 0.4, -0.6)
 

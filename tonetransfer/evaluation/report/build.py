@@ -150,7 +150,7 @@ def write_report(
         parts += ([kind_heading(why, ranking)] if why != before else []) + [section]
         before = why
     text = page(findings, parts, ranking=ranking)
-    figures = json.dumps(findings, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    figures = json.dumps(findings, indent=1, allow_nan=False) + "\n"
     with replacing_all(files, error=SettingsError) as temporary:
         for part, content in zip(temporary, (text, figures), strict=True):
             part.write_text(content, encoding="utf-8")

@@ -1,0 +1,93 @@
+"""A command that is ended says so and what is kept, leaves nothing beside its output, and takes its workers with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SAMPLE_RATE, melody, tone
+
+from tonetransfer.audio.files import save_audio
+
+CONFIG = """
+soundfont: none.sf2
+performances_per_window: {named: 40, variants: 1, extras: 1}
+slopes: {flute: 1.0}
+sources: {own: {source: a test, licence: CC0-1.0, credit: nobody}}
+timbres:
+  flute: {family: flute, range: [60, 72], source: own, folder: notes}
+parallel: {instruments: [], range: [60, 72], soundfonts: {}, sources: {}}
+"""
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def begin(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tonetransfer", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def processor_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid: int) -> list[int]:
+    own = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return own + [grandchild for child in own for grandchild in children(child)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("long") / "long.wav"
+    save_audio(path, melody([60, 64, 67, 72] * 250), SAMPLE_RATE)  # ten minutes
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "after_s"), [(signal.SIGTERM, 0.5), (signal.SIGTERM, 5.0), (signal.SIGINT, 5.0), (signal.SIGHUP, 5.0)])
+def test_nothing_is_left_of_a_transfer_that_is_ended(
+    tmp_path: Path, recording: Path, tiny_weights: Path, number: int, after_s: float
+) -> None:
+    process = begin("transfer", recording, "out.wav", "--to", tiny_weights, cwd=tmp_path)
+    while process.poll() is None and processor_s(process.pid) < after_s:
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (128 + number, "")
+    assert err.strip().splitlines()[-1] == "tonetransfer: interrupted; nothing was written" and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
+    (tmp_path / "notes").mkdir()
+    for midi in range(60, 73, 3):
+        save_audio(tmp_path / "notes" / f"{midi}.wav", tone(440.0 * 2.0 ** ((midi - 69) / 12.0), 3.0), SAMPLE_RATE)
+    (tmp_path / "corpus.yaml").write_text(CONFIG)
+    process = begin("corpus", "render", "corpus.yaml", "out", "--samples", ".", "--workers", 2, cwd=tmp_path)
+    while process.poll() is None and not list((tmp_path / "out").glob("*/*.flac")):
+        time.sleep(0.1)
+    workers = children(process.pid)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert len(workers) >= 2 and process.returncode == (-9 if number == signal.SIGKILL else 128 + number), err
+    if number != signal.SIGKILL:
+        assert "interrupted; what is rendered is kept: give the same command again to go on" in err and "Traceback" not in err
+    deadline = time.monotonic() + 20.0
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_alive, workers))
