@@ -15,6 +15,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .compiled import use_own_cache
+
+use_own_cache()
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime, which runs the tracker, else reports to its makers: nothing leaves here
 
 if TYPE_CHECKING:

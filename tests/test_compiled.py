@@ -1,0 +1,100 @@
+"""What is compiled is kept where it cannot be damaged for good: not by two processes at once, not by a disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numba  # noqa: F401  # guarded because tonetransfer is imported
+import pytest
+from numba.core import caching
+
+import tonetransfer  # noqa: F401
+from tonetransfer.compiled import cache_folder
+
+PROGRAM = """
+import tonetransfer, sys, numpy as np
+from tonetransfer.compiled import compiled
+from tonetransfer.synthesis import kernels
+import librosa.sequence
+row = kernels.row
+row(3)
+kinds = sys.argv[1:]
+from librosa.util.utils import _localmax
+for kind in kinds:
+    assert list(np.asarray(_localmax(np.array([0, 1, 0], dtype=kind)))) == [0, 1, 0]
+stats = row.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Any:
+    def make() -> Any:
+        return caching.IndexDataCacheFile(str(tmp_path), "f-1.py311", ("stamp", 1))
+
+    return make
+
+
+def test_two_that_compile_at_once_do_not_take_each_others_code(files: Any) -> None:
+    one, other = files(), files()
+    assert one.load("float") is None and other.load("double") is None  # both begin with nothing
+    one.save("float", b"code for floats")
+    other.save("double", b"code for doubles")
+    for file in (one, other, files()):
+        assert file.load("float") == b"code for floats" and file.load("double") == b"code for doubles"
+    assert files().load("integer") is None
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:40], lambda c: b"", lambda c: c[:-1] + bytes((c[-1] ^ 1,)), lambda c: bytes(len(c))])
+def test_damaged_code_is_discarded(files: Any, tmp_path: Path, damage: Any) -> None:
+    files().save("float", b"code for floats")
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    assert files().load("float") is None and not path.exists()
+    files().save("float", b"again")
+    assert files().load("float") == b"again"
+
+
+def test_another_source_has_other_code(files: Any, tmp_path: Path) -> None:
+    files().save("float", b"code for floats")
+    assert caching.IndexDataCacheFile(str(tmp_path), "f-1.py311", ("stamp", 2)).load("float") is None
+
+
+def spawn(cache: Path, *kinds: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1"}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *kinds], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_it_is_kept_in_the_users_cache_and_survives_a_race(tmp_path: Path) -> None:
+    racing = [spawn(tmp_path, kind) for kind in ("float32", "float64")]
+    assert [process.communicate()[0].split()[0] for process in racing] and all(process.returncode == 0 for process in racing)
+    kept = sorted((tmp_path / "tonetransfer" / "compiled").rglob("*.nbc"))
+    assert any("kernels.row" in path.name for path in kept) and any("_localmax" in path.name for path in kept)
+    again = spawn(tmp_path, "float32", "float64")
+    assert again.communicate()[0].split() == ["1", "0"] and again.returncode == 0
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:-100])
+    healed = spawn(tmp_path, "float32", "float64")
+    assert healed.communicate()[0].split() == ["0", "1"] and healed.returncode == 0
+
+
+def test_the_folder_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = cache_folder()
+    assert folder == tmp_path / "cache" / "tonetransfer" / "compiled" and stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o777)  # others may write
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    assert cache_folder() == tmp_path / f"tonetransfer-compiled-{os.getuid()}"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
+    assert cache_folder() == tmp_path / f"tonetransfer-compiled-{os.getuid()}"
+    (tmp_path / f"tonetransfer-compiled-{os.getuid()}").rmdir()
+    (tmp_path / f"tonetransfer-compiled-{os.getuid()}").symlink_to(tmp_path)
+    assert cache_folder() is None
