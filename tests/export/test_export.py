@@ -16,8 +16,9 @@ from conftest import make_model
 from tonetransfer.audio.stft import hann, mel_filters
 from tonetransfer.cli.main import main
 from tonetransfer.errors import ExportError, InstrumentError
-from tonetransfer.export import export as exporting
-from tonetransfer.export.export import export, level_db
+from tonetransfer.export import script_files
+from tonetransfer.export.checks import level_db
+from tonetransfer.export.export import export
 from tonetransfer.export.torchscript import counted_noise
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import save_model
@@ -139,8 +140,6 @@ def test_the_realtime_call_gives_the_same_sound(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_what_an_instrument_does_in_the_course_of_a_note_is_exported(tmp_path: Path, form: str) -> None:
-    if form == "onnx":
-        pytest.importorskip("onnxscript")
     model = make_model()
     model.decoder.add_register()
     assert model.decoder.register is not None
@@ -157,7 +156,7 @@ def test_a_blend_stands_first_in_the_list(tmp_path: Path) -> None:
 
 
 def test_a_broken_export_is_told_and_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "counted_noise", lambda start, n: counted_noise(start + 1, n))  # the model hears other noise
+    monkeypatch.setattr(script_files, "counted_noise", lambda start, n: counted_noise(start + 1, n))  # the model hears other noise
     model = make_model()
     model.decoder.head.bias.data[-12:] = 2.0
     with pytest.raises(ExportError, match="failed its own test"):
@@ -167,7 +166,6 @@ def test_a_broken_export_is_told_and_not_left(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.slow
 def test_onnx_is_the_model(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
     model = make_model()
     hann.cache_clear()  # as in a new process: nothing of the tracer's may stay in what is kept
     mel_filters.cache_clear()

@@ -53,7 +53,7 @@ def magnitudes(audio: torch.Tensor, n_fft: int, hop_length: int, *, center: bool
 def _magnitudes(audio: torch.Tensor, window: torch.Tensor, hop: int) -> torch.Tensor:
     """Magnitudes of audio (batch, n_samples), (batch, n_frames, n_bins); on a processor so many frames at a time as its cache holds."""
     frames = audio.unfold(-1, len(window), hop)
-    if audio.device.type != "cpu":
+    if audio.device.type != "cpu" or torch.compiler.is_compiling():  # an exported model takes batches of any size
         return _spectra(frames, window)[1]
     at_once = max(CACHED_SAMPLES // len(window), 1)
     found = audio.new_empty(*frames.shape[:-1], len(window) // 2 + 1)
