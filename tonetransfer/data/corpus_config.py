@@ -5,11 +5,12 @@ A configuration (``configs/corpus.yaml``) is read and checked here; :mod:`tonetr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..audio.files import SOUND_ENDINGS
 from ..errors import InstrumentError, SettingsError
 from ..models.settings import Section
 from ..models.settings_files import read_mapping, validate_as
@@ -28,7 +29,7 @@ class Source(Section):
 
 
 class Timbre(Section):
-    """One timbre: a preset of a soundfont, or a folder of notes."""
+    """One timbre: a preset of a soundfont, a folder of notes, a folder of phrases, or the recordings of other timbres together."""
 
     family: str
     range: tuple[int, int]  # lowest and highest MIDI number
@@ -36,7 +37,9 @@ class Timbre(Section):
     program: int | None = None
     bank: int = 0
     folder: str | None = None
+    phrases: str | None = None
     files: str = "*"
+    players: tuple[str, ...] = ()
     named: bool = True
     slope: float | None = None  # dB per octave and dB; None: its family's
     stereo: bool = False  # the right channel is a recording of its own: a second timbre
@@ -96,6 +99,33 @@ class Score:
         return compose(self.lowest_midi, self.highest_midi, seed=self.seed, id=self.id, duration_s=self.duration_s)
 
 
+@dataclass(frozen=True)
+class Phrase:
+    """A recorded phrase, which takes the place of a score."""
+
+    id: str
+    file: Path
+
+
+def phrases(folder: Path, files: str) -> list[Phrase]:
+    """The recorded phrases of a folder.
+
+    Raises
+    ------
+    InstrumentError
+        There are none.
+    """
+    found = sorted(path for path in folder.glob(files) if path.suffix.lower() in SOUND_ENDINGS)
+    if not found:
+        raise InstrumentError(f"{folder} holds no sound files that match {files}; put recorded phrases into it, one a file")
+    return [Phrase(f"phrase-{path.stem}", path) for path in found]
+
+
+def taught_by_all(config: CorpusConfig, rendered: Collection[str]) -> list[tuple[str, Timbre]]:
+    """The timbres that several players teach and whose players are all among the rendered ones."""
+    return [(name, timbre) for name, timbre in config.timbres.items() if timbre.players and set(timbre.players) <= set(rendered)]
+
+
 def load_config(path: Path) -> CorpusConfig:
     """Read and check a corpus configuration.
 
@@ -111,8 +141,11 @@ def _checked(config: CorpusConfig, path: Path) -> CorpusConfig:
     """The configuration, if its parts fit each other."""
     problems = []
     for name, timbre in config.timbres.items():
-        if (timbre.program is None) == (timbre.folder is None):
-            problems.append(f"{name} needs either a program or a folder")
+        if sum((timbre.program is not None, timbre.folder is not None, timbre.phrases is not None, bool(timbre.players))) != 1:
+            problems.append(f"{name} needs exactly one of program, folder, phrases and players")
+        for player in timbre.players:
+            if player not in config.timbres or config.timbres[player].players:
+                problems.append(f"{name} names the player {player}, which is no timbre with recordings of its own")
         if timbre.family not in config.slopes:
             problems.append(f"{name} is of family {timbre.family}, which has no slope")
         if timbre.source not in config.sources:
@@ -139,7 +172,8 @@ def _checked(config: CorpusConfig, path: Path) -> CorpusConfig:
 def voices(config: CorpusConfig) -> Iterator[tuple[str, Timbre, int]]:
     """Name, timbre and channel of everything to render: a stereo font's channels are two recordings of one instrument."""
     for name, timbre in config.timbres.items():
-        yield name, timbre, 0
+        if not timbre.players:
+            yield name, timbre, 0
         if timbre.stereo:
             yield f"{name}@R", timbre, 1
 
@@ -156,7 +190,7 @@ def chosen(parts: list[tuple[str, Timbre, int]], only: Iterable[str] | None, sam
     known = {name for name, _, _ in parts}
     if wanted is not None and wanted - known:
         raise InstrumentError(f"no timbre {', '.join(sorted(wanted - known))} in the configuration; it has {', '.join(sorted(known))}")
-    recorded = [name for name, timbre, _ in parts if timbre.folder is not None]
+    recorded = [name for name, timbre, _ in parts if timbre.program is None]
     if wanted and samples is None and (lacking := sorted(wanted.intersection(recorded))):
         raise InstrumentError(f"made of recorded notes: {', '.join(lacking)}; name the folder that holds them (samples)")
     return [part for part in parts if (wanted is None or part[0] in wanted) and (samples is not None or part[0] not in recorded)]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,14 +20,15 @@ from typing import Any, Literal
 import numpy as np
 
 from ..atomic import replacing, write_text
-from ..audio.files import save_audio
+from ..audio.files import load_audio, save_audio
 from ..audio.frames import FrameGrid
 from ..audio.units import db_to_amplitude, midi_to_hz
-from ..errors import SettingsError
+from ..controls.controls import extract
+from ..errors import InstrumentError, SettingsError
 from ..pitch.f0_refinement import refine_f0
 from .brightness import tilt
 from .composition import Performance
-from .corpus_config import Score, Timbre, chosen, entry, load_config, score_seed, scores, voices
+from .corpus_config import Phrase, Score, Timbre, chosen, entry, load_config, phrases, score_seed, scores, taught_by_all, voices
 from .jobs import run_jobs
 from .sample_folder import NoteFolder
 from .soundfont import SoundFont, find_soundfont
@@ -33,6 +36,7 @@ from .soundfont import SoundFont, find_soundfont
 PEAK = 0.7  # of every rendering
 GRID = FrameGrid()
 AS_RECORDED_DB = -8.0  # how hard the notes of a soundfont were played when it was recorded: between mf and f
+PHRASE_DB = -24.0  # loudness of a phrase's notes (median): of a mezzo-forte in a performance whose loudest passage has the peak above
 GONE_DB = -65.0  # re full scale: a tail has ended
 TAIL_DB = -40.0  # below the loudest of its note: a tail has ended
 
@@ -46,7 +50,7 @@ class Job:
     channel: int
     slope: float
     origin: Path
-    score: Score
+    score: Score | Phrase
     out: Path
 
 
@@ -118,12 +122,31 @@ def render_corpus(
         font = Path(soundfont) if soundfont else find_soundfont(described.soundfont, soundfont_folders)
     jobs = []
     for name, timbre, channel in parts:
-        origin = Path(samples or ".") / timbre.folder if timbre.folder else font or Path(described.soundfont)
-        for score in scores(described, timbre, channel, split=split, seed=seed):
+        folder = timbre.folder or timbre.phrases
+        origin = Path(samples or ".") / folder if folder else font or Path(described.soundfont)
+        for score in phrases(origin, timbre.files) if timbre.phrases else scores(described, timbre, channel, split=split, seed=seed):
             jobs.append(Job(name, timbre, channel, described.slope(timbre), origin, score, Path(out)))
     files = _run(jobs, workers, progress)
     entries = {name: entry(described, name, timbre) for name, timbre, _ in parts}
+    for name, timbre in taught_by_all(described, entries):
+        entries[name] = entry(described, name, timbre)
+        files += [_shared(file, name, Path(out)) for file in files if file["timbre"] in timbre.players]
     return _write_manifest(Path(out), entries, files, seed=seed, split=split)
+
+
+def _shared(file: dict[str, Any], name: str, out: Path) -> dict[str, Any]:
+    """A player's file as one of an instrument that several players teach; linked, not copied, where the disk can."""
+    shared = {**file, "timbre": name, "performance": f"{file['performance']}+{file['timbre']}"}
+    (out / name).mkdir(parents=True, exist_ok=True)
+    for ending in (".flac", ".npz"):
+        source, link = (out / one["timbre"] / (one["performance"] + ending) for one in (file, shared))
+        if link.exists():
+            continue
+        try:
+            os.link(source, link)
+        except OSError:
+            shutil.copyfile(source, link)
+    return shared
 
 
 def render_parallel(
@@ -188,17 +211,21 @@ def _render_job(job: Job) -> dict[str, Any]:
     label = sound.with_suffix(".npz")
     if not (sound.exists() and label.exists()):
         sound.parent.mkdir(parents=True, exist_ok=True)
-        audio, f0_hz, voiced = render_performance(job.score.compose(), job.timbre, job.origin, channel=job.channel, slope=job.slope)
+        if isinstance(job.score, Phrase):
+            audio, f0_hz, voiced = read_phrase(job.score.file)
+        else:
+            audio, f0_hz, voiced = render_performance(job.score.compose(), job.timbre, job.origin, channel=job.channel, slope=job.slope)
         with replacing(label, alone=True) as part, open(part, "wb") as file:
             np.savez_compressed(file, f0_hz=f0_hz, voiced=voiced)
         save_audio(sound, audio, GRID.sample_rate, overwrite=True)
     with np.load(label) as stored:
-        heard = stored["f0_hz"][stored["voiced"]]
+        heard_frames = stored["voiced"]
+        heard = stored["f0_hz"][heard_frames]
     f0_range = [round(float(heard.min()), 2), round(float(heard.max()), 2)] if len(heard) else None
     return {
         "timbre": job.name,
         "performance": job.score.id,
-        "seconds": job.score.duration_s,
+        "seconds": round(len(heard_frames) / GRID.frame_rate, 2),
         "lowest_f0_hz": f0_range and f0_range[0],
         "highest_f0_hz": f0_range and f0_range[1],
         "sha256": hashlib.sha256(sound.read_bytes()).hexdigest(),
@@ -239,6 +266,34 @@ def render_performance(
     audio = tilt(audio * gain, performance.intensity_db() - recorded_db, nominal_hz, slope, GRID)
     audio = (audio * (PEAK / max(float(np.abs(audio).max()), 1e-6))).astype(np.float32)
     return audio, refine_f0(audio, nominal_hz, GRID), _voiced(audio, performance)
+
+
+def read_phrase(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A recorded phrase, brought to the level of a mezzo-forte, with its measured f0.
+
+    Parameters
+    ----------
+    file : Path
+
+    Returns
+    -------
+    audio, f0_hz, voiced
+        As :func:`render_performance` returns them.
+
+    Raises
+    ------
+    InstrumentError
+        No notes are heard in it.
+    """
+    recording = load_audio(file, GRID.sample_rate)[0]
+    controls = extract(recording, GRID)
+    notes = controls.note_frames()
+    if not bool(notes.any()):
+        raise InstrumentError(f"{file} holds no notes; phrases of one instrument, one note at a time, are wanted")
+    gain = db_to_amplitude(PHRASE_DB - float(controls.loudness_db[notes].median()))
+    audio = recording.numpy() * min(gain, PEAK / max(float(recording.abs().max()), 1e-6))
+    audio = np.pad(audio, (0, controls.n_samples - len(audio))).astype(np.float32)
+    return audio, refine_f0(audio, controls.f0_hz.numpy(), GRID), notes.numpy()
 
 
 def _voiced(audio: np.ndarray, performance: Performance) -> np.ndarray:

@@ -22,13 +22,15 @@ from ..pitch.f0_refinement import refine_f0
 from .brightness import a_weighted_db
 from .composition import FRAME_RATE, MEZZO_FORTE_DB, Note, Performance, velocity_db
 
-NOTE_NAME = re.compile(r"(?<![A-Za-z#])([A-Ga-g])([#b]?)(-?\d)(?!\d)")
+NOTE_NAME = re.compile(r"(?<![A-Za-z0-9#])([A-Ga-g])([#bs]?)(-?\d)(?![A-Za-z0-9])")  # a whole word: the letters of a hash are no notes
 SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 DYNAMICS_DB = {"pp": -26.0, "p": -20.0, "mp": -15.0, "m": -11.0, "mf": -11.0, "f": -5.0, "ff": -1.0}  # re the strongest
 LAYER = re.compile(r"vl?(\d+)")
 REFERENCE_DB = -20.0  # A-weighted loudness that a note played with full force is brought to
 OVERSAMPLING = 2  # notes are held at twice the rate: cubic interpolation then loses nothing that is heard
-RELEASE_S = 0.06  # fade after a note ends
+RELEASE_S = 0.06  # fade of a note whose recorded end cannot be used
+RING_S, JOIN_S = 0.8, 0.03  # longest recorded end that is played, and how it is joined to the sustained part
+DIED_DB = 25.0  # a recorded end falls at least so far, or the recording was cut
 LEGATO_SKIP_S = (0.05, 0.12)  # of the attack: a slurred note has no tonguing or bow change of its own
 SKIP_FADE_S = 0.02
 LONGEST_RISE = 0.25  # of a note's length
@@ -56,6 +58,8 @@ class RecordedNote:
         Until it is nearly as loud as its steady part: slow bows take a second.
     steady : tuple of int [samples]
         First and last sample of the part that can be repeated.
+    ending : ndarray [shape=(n_samples,), float32]
+        What is heard after the steady part, down to where it has died away; empty where the recording was cut.
     """
 
     name: str
@@ -64,6 +68,7 @@ class RecordedNote:
     layer_db: float
     rise: int
     steady: tuple[int, int]
+    ending: np.ndarray
 
 
 def note_of_name(name: str) -> int | None:
@@ -72,7 +77,7 @@ def note_of_name(name: str) -> int | None:
     if not found:
         return None
     letter, accidental, octave = found[-1]
-    return SEMITONES[letter.lower()] + {"#": 1, "b": -1, "": 0}[accidental] + 12 * (int(octave) + 1)
+    return SEMITONES[letter.lower()] + {"#": 1, "s": 1, "b": -1, "": 0}[accidental] + 12 * (int(octave) + 1)
 
 
 def layer_of_name(name: str, n_layers: int = 5) -> float:
@@ -182,10 +187,11 @@ class NoteFolder:
         """One note: read along a time axis that is warped to follow its bend, repeated as long as it is held, faded at its end."""
         note, rate = performance.notes[number], self.sample_rate
         held = note.length * rate // FRAME_RATE
-        length = held + round(RELEASE_S * rate)
+        until = performance.notes[number + 1].start if number + 1 < len(performance.notes) else performance.n_frames
+        rings = until > note.end and len(recorded.ending) > 0
+        length = held + round((JOIN_S if rings else RELEASE_S) * rate)
         frames = np.arange(note.start, performance.n_frames)[: note.length]
-        if number + 1 < len(performance.notes):
-            frames = frames[frames < performance.notes[number + 1].start]
+        frames = frames[frames < until]
         cents = performance.bend_semitones[frames] + note.midi - recorded.midi
         speed = 2.0 ** (np.interp(np.arange(length) * FRAME_RATE / rate, np.arange(len(frames)), cents) / 12.0)
         position = skipped + np.cumsum(speed * OVERSAMPLING)
@@ -194,7 +200,10 @@ class NoteFolder:
         fade = np.clip((length - np.arange(length)) / (length - held), 0.0, 1.0)
         if skipped:
             fade *= np.clip(np.arange(length) / (SKIP_FADE_S * rate), 0.0, 1.0)
-        return (played * np.sin(0.5 * np.pi * fade) ** 2 * 10.0 ** (velocity_db(note.velocity) / 20.0)).astype(np.float32)
+        played = played * np.sin(0.5 * np.pi * fade) ** 2
+        if rings:
+            played = _rung_out(played, recorded.ending, held, speed[-1] * OVERSAMPLING)
+        return (played * 10.0 ** (velocity_db(note.velocity) / 20.0)).astype(np.float32)
 
 
 def sustain(recorded: RecordedNote, length: int) -> np.ndarray:
@@ -227,6 +236,18 @@ def sustain(recorded: RecordedNote, length: int) -> np.ndarray:
         pieces.append(cycle)
         have += len(cycle)
     return np.concatenate(pieces)[:length]
+
+
+def _rung_out(played: np.ndarray, ending: np.ndarray, held: int, speed: float) -> np.ndarray:
+    """A note (held + join samples) with its recorded end, read at `speed` and as loud where both meet, crossfaded to it."""
+    join = len(played) - held
+    ending = _read_at(ending, np.arange(max(int(len(ending) / speed), join)) * speed)
+    level, wanted = (np.sqrt(np.mean(np.square(part)) + 1e-12) for part in (ending[:join], played[max(held - join, 0) : held]))
+    rung = np.zeros(held + len(ending))
+    rung[: len(played)] = played
+    ramp = np.sin(0.5 * np.pi * np.clip(np.arange(len(ending)) / join, 0.0, 1.0)) ** 2
+    rung[held:] += ramp * ending * min(wanted / level, 4.0)
+    return rung
 
 
 def _evened(audio: np.ndarray, start: int) -> np.ndarray:
@@ -305,7 +326,21 @@ def _recorded_note(
     midi = float(np.median(hz_to_midi(f0_hz.astype(np.float64))[loud]))
     doubled = resample(audio, sample_rate, sample_rate * OVERSAMPLING).numpy()
     rise, steady = _parts(level, len(doubled), sample_rate * OVERSAMPLING // FRAME_RATE)
-    return RecordedNote(name, doubled, midi, layer_db, rise, steady)
+    return RecordedNote(name, doubled, midi, layer_db, rise, steady, _ending(doubled, steady[1], sample_rate * OVERSAMPLING))
+
+
+def _ending(audio: np.ndarray, start: int, rate: int) -> np.ndarray:
+    """Audio from sample `start` to where it has died away, faded out; empty if it never does."""
+    step = rate // FRAME_RATE
+    n_frames = min((len(audio) - start) // step, round(RING_S * FRAME_RATE))
+    if n_frames < 4:
+        return audio[:0]
+    frames = audio[start : start + n_frames * step].reshape(n_frames, step).astype(np.float64)
+    level_db = 10.0 * np.log10((frames**2).mean(axis=1) + 1e-12)
+    if level_db[-1] > level_db[:2].max() - DIED_DB:
+        return audio[:0]
+    fade = np.clip((n_frames * step - np.arange(n_frames * step)) / (0.1 * rate), 0.0, 1.0)
+    return (frames.reshape(-1) * fade).astype(np.float32)
 
 
 def _level_db(audio: np.ndarray, sample_rate: int, n_frames: int) -> np.ndarray:
@@ -337,4 +372,7 @@ def _levelled(notes: list[RecordedNote | None], sample_rate: int) -> list[Record
     slope = float(np.clip(np.polyfit(midi, loudness, 1)[0], -0.5, 0.5)) if np.ptp(midi) > 6 else 0.0
     wanted = REFERENCE_DB + slope * (midi - midi.mean())
     gains = 10.0 ** ((wanted - loudness) / 20.0)
-    return [replace(note, audio=(note.audio * gain).astype(np.float32)) for note, gain in zip(usable, gains, strict=True)]
+    return [
+        replace(note, audio=(note.audio * gain).astype(np.float32), ending=(note.ending * gain).astype(np.float32))
+        for note, gain in zip(usable, gains, strict=True)
+    ]
