@@ -203,6 +203,7 @@ def entry(config: CorpusConfig, name: str, timbre: Timbre) -> dict[str, Any]:
         "name": name,
         "family": timbre.family,
         "named": timbre.named and not variant,
+        "recorded": timbre.program is None,
         "variant_of": base if variant else None,
         "lowest_midi": timbre.range[0],
         "highest_midi": timbre.range[1],

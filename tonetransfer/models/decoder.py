@@ -104,6 +104,7 @@ class Decoder(nn.Module):
         memory: torch.Tensor | None = None,
         highest_hz: torch.Tensor | None = None,
         age: torch.Tensor | None = None,
+        addition: torch.Tensor | None = None,
     ) -> tuple[SynthParams, torch.Tensor]:
         """Decode.
 
@@ -118,6 +119,8 @@ class Decoder(nn.Module):
             :func:`~tonetransfer.synthesis.render.highest_around` of the whole track, where `f0_hz` is a stretch of it.
         age : Tensor [shape=(batch, n_frames)] or None
             :func:`~tonetransfer.models.note_age_table.note_age` of the whole tracks, likewise; a decoder without a register does not ask.
+        addition : Tensor [shape=(batch, n_frames, 1 + n_harmonics + n_bands)] or None
+            Added to the raw outputs, before they are made legal.
 
         Returns
         -------
@@ -126,7 +129,7 @@ class Decoder(nn.Module):
         """
         h = self.see(f0_hz, loudness_db, z)
         remembered, memory = self.remember(h, memory)
-        return self.ask(h, remembered, f0_hz, loudness_db, z, highest_hz, age), memory
+        return self.ask(h, remembered, f0_hz, loudness_db, z, highest_hz, age, addition), memory
 
     def see(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """The first third of :meth:`forward`: what goes into the recurrence, (batch, n_frames, width)."""
@@ -164,6 +167,7 @@ class Decoder(nn.Module):
         z: torch.Tensor,
         highest_hz: torch.Tensor | None = None,
         age: torch.Tensor | None = None,
+        addition: torch.Tensor | None = None,
     ) -> SynthParams:
         """The last: what the synthesizer is asked for."""
         z = _per_frame(z)
@@ -174,6 +178,8 @@ class Decoder(nn.Module):
             raw = self.head(h.float()) + self.spectrum(z.float())
             if self.register is not None:
                 raw = raw + self.register(hz_to_midi(f0_hz), loudness_db, note_age(f0_hz, loudness_db) if age is None else age)
+            if addition is not None:
+                raw = raw + addition
             return self._legal(f0_hz, loudness_db, audible, raw)
 
     def _legal(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, audible: torch.Tensor, raw: torch.Tensor) -> SynthParams:

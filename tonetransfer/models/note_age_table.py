@@ -21,6 +21,7 @@ SOFTEST_DB, LOUDEST_DB, N_LEVELS = -59.0, -4.0, 12
 N_AGES = 15  # half an octave apart
 LONGEST_AGE = 2 ** (N_AGES // 2) - 1  # frames; an older note is as old as that
 FAR = 1e-7  # what is less of a bump than this is nothing: in 32 bits it changes nothing, but numbers near the least there are cost time
+N_PITCHES = 13  # eight semitones apart: what the players of an instrument have in common differs little from key to key
 LEAP_SEMITONES, LEAP_FRAMES = 0.75, 2  # a vibrato of a semitone up and down at 6 Hz goes no faster
 RISE_DB, RISE_FRAMES = 8.0, 3
 
@@ -87,6 +88,40 @@ class NoteClock:
 def age_shares(age: torch.Tensor) -> torch.Tensor:
     """Ages [frames] as bumps on a logarithmic scale, (...) -> (..., 15)."""
     return soft_one_hot(torch.log2(age + 1.0), 0.0, math.log2(LONGEST_AGE + 1.0), N_AGES)
+
+
+def coarse_places(midi: torch.Tensor, level_db: torch.Tensor) -> torch.Tensor:
+    """Places of a coarse table: pitches [MIDI] eight semitones apart, then levels [dB], each (...) -> (..., 25)."""
+    return torch.cat([_semitones(midi) @ _between_pitches(midi), _levels(level_db)], dim=-1)
+
+
+def looked_up(tables: torch.Tensor, midi: torch.Tensor, level_db: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
+    """Entries of coarse note-age tables, one table an item.
+
+    Parameters
+    ----------
+    tables : Tensor [shape=(batch, 25, 15, n_out)]
+    midi, level_db, age : Tensor [shape=(batch, n_frames)]
+        Pitch [MIDI], loudness [dB] and age of the note [frames].
+
+    Returns
+    -------
+    Tensor [shape=(batch, n_frames, n_out)]
+    """
+    places = (coarse_places(midi, level_db)[..., None] * age_shares(age)[..., None, :]).flatten(-2)
+    return places @ tables.flatten(1, 2)
+
+
+def expanded(table: torch.Tensor) -> torch.Tensor:
+    """A coarse table (25, 15, n_out) as one of a row a semitone, (109, 15, n_out), which :class:`Register` holds."""
+    pitches, levels = table.split([N_PITCHES, N_LEVELS])
+    return torch.cat([torch.einsum("sp,pao->sao", _between_pitches(table), pitches), levels])
+
+
+def _between_pitches(like: torch.Tensor) -> torch.Tensor:
+    """Linear interpolation from coarse pitches to semitones, (97, 13)."""
+    position = torch.linspace(0.0, N_PITCHES - 1.0, N_SEMITONES, dtype=like.dtype, device=like.device)
+    return (1.0 - (position[:, None] - torch.arange(N_PITCHES, dtype=like.dtype, device=like.device)).abs()).clamp(min=0.0)
 
 
 class Register(nn.Module):

@@ -42,6 +42,8 @@ class Instrument:
         Whose recordings they are.
     release_db_per_s : float
         How fast its notes sink when they have ended.
+    note_table : int
+        Which of the model's note-age tables it plays with; -1: none.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Instrument:
     source: str
     licence: str
     release_db_per_s: float = USUAL_DB_PER_S
+    note_table: int = -1
 
     def to_dict(self) -> dict[str, str | float]:
         """Plain mapping, for JSON."""
@@ -76,6 +79,7 @@ class TimbreModel(nn.Module):
 
     timbres: torch.Tensor
     quantiles: torch.Tensor
+    note_tables: torch.Tensor
     room: torch.Tensor | None
 
     def __init__(self, settings: ModelSettings, instruments: tuple[Instrument, ...] = ()) -> None:
@@ -87,6 +91,7 @@ class TimbreModel(nn.Module):
         self.decoder = Decoder(settings.z_dim, settings.decoder_width, settings.n_harmonics, settings.n_bands, settings.sample_rate)
         self.register_buffer("timbres", torch.zeros(len(instruments), settings.z_dim))
         self.register_buffer("quantiles", torch.zeros(len(instruments), len(QUANTILES)))
+        self.register_buffer("note_tables", None)
         self.register_buffer("room", None)
         self.eval()
 

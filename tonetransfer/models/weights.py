@@ -87,6 +87,8 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
     came = header.shapes
     if len(instruments) == 1 and "room" in came and len(came["room"]) == 1:
         model.room = torch.zeros(came["room"])  # of any length, and files without one stay as they are
+    if len(came.get("note_tables", ())) == 4:
+        model.note_tables = torch.zeros(came["note_tables"])
     if len(instruments) == 1 and "decoder.register.table" in came:
         model.decoder.add_register()
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

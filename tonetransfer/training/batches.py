@@ -33,14 +33,15 @@ from ..audio.units import hz_to_midi
 from ..controls.dynamics import loudness_quantiles, map_loudness
 from ..controls.release import USUAL_DB_PER_S, release_rate, with_release
 from ..errors import AudioError, SettingsError
+from ..models.note_age_table import note_age
 from .augmentation import captured
 from .settings import DataSettings
 
 QUIET_DB = -60.0  # an excerpt whose loudest frame is below this teaches nothing
 RATE_STEPS = 20  # rescaling goes in steps of 5 %: lengths stay whole frames with small factors, which the FFT takes fast
 MARGIN_FRAMES = 10  # beyond both ends of an excerpt, so that its loudness is not measured against zeros
-VALIDATION_NAMES = ("violin", "trumpet", "flute", "clarinet", "alto_sax", "oboe")
 PACK_VERSION = 1
+LONG_FRAMES = 3000  # a recording so long is target and reference by turns
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,14 @@ class Corpus:
         self.audio = np.load(pack / "audio.npy", mmap_mode="r")
         self.f0_hz, self.loudness = np.load(pack / "f0_hz.npy"), np.load(pack / "loudness_db.npy")
         self.voiced = np.load(pack / "voiced.npy")
+        self.age = np.zeros(len(self.f0_hz), np.float32)
         self.recordings = [
             Recording(r["timbre"], r["performance"], r["first"], r["n_frames"], torch.tensor(r["quantiles"]))
             for r in json.loads((pack / "recordings.json").read_text())
         ]
+        for one in self.recordings:
+            span = slice(one.first, one.first + one.n_frames)
+            self.age[span] = note_age(torch.from_numpy(self.f0_hz[span]), torch.from_numpy(self.loudness[span])).numpy()
 
     def _pack_folder(self) -> Path:
         content = json.dumps([self.manifest["files"], self.grid.sample_rate, self.grid.hop_length, LOUDNESS_VERSION, PACK_VERSION])
@@ -157,9 +162,9 @@ class Corpus:
         known = [rate for rate in rates if rate is not None]
         return float(np.median(known)) if known else USUAL_DB_PER_S
 
-    def validation_performances(self, count: int) -> list[str]:
-        """Performances that all of :data:`VALIDATION_NAMES` play (first ones by name), to be held out."""
-        rows = [i for i, timbre in enumerate(self.timbres) if timbre["name"] in VALIDATION_NAMES]
+    def validation_performances(self, count: int, names: Collection[str]) -> list[str]:
+        """Performances that all of some timbres play (first ones by name), to be held out."""
+        rows = [i for i, timbre in enumerate(self.timbres) if timbre["name"] in names]
         played = [{r.performance for r in self.recordings if r.timbre == row} for row in rows]
         return sorted(set.intersection(*played))[:count] if played else []
 
@@ -174,14 +179,14 @@ class Excerpts(IterableDataset):
 
     def __init__(self, corpus: Corpus, settings: DataSettings, *, seed: int) -> None:
         self.corpus, self.settings, self.seed = corpus, settings, seed
-        held_out = set(corpus.validation_performances(settings.validation_performances))
+        held_out = set(corpus.validation_performances(settings.validation_performances, settings.validation_names))
         self.by_timbre: dict[int, list[Recording]] = {}
         self.by_performance: dict[str, list[Recording]] = {}
         for recording in corpus.recordings:
-            if recording.performance not in held_out:
+            if _score_of(recording) not in held_out:
                 self.by_timbre.setdefault(recording.timbre, []).append(recording)
-                self.by_performance.setdefault(recording.performance, []).append(recording)
-        self.by_timbre = {row: some for row, some in self.by_timbre.items() if len(some) > 1}
+                self.by_performance.setdefault(_score_of(recording), []).append(recording)
+        self.by_timbre = {row: some for row, some in self.by_timbre.items() if len(some) > 1 or some[0].n_frames > LONG_FRAMES}
         if not self.by_timbre:
             raise SettingsError(f"{corpus.folder}: no timbre has two recordings; a reference must differ from its target")
         self.quantiles = {row: corpus.quantiles(row, without=held_out) for row in self.by_timbre}
@@ -200,7 +205,7 @@ class Excerpts(IterableDataset):
         settings, grid = self.settings, self.corpus.grid
         row = int(rng.choice(self.rows, p=self.shares))
         order = rng.permutation(len(self.by_timbre[row]))
-        target, source = (self.by_timbre[row][order[i]] for i in (0, 1))
+        target, source = (self.by_timbre[row][order[i]] for i in (0, -1))
         n_frames = round(settings.excerpt_seconds * grid.frame_rate)
         rate = round(RATE_STEPS * np.exp(rng.uniform(-0.22, 0.22))) / RATE_STEPS if rng.random() < settings.rescale_share else 1.0
         curve = random_curve_db(rng, grid.sample_rate) if rng.random() < settings.equalise_share else None
@@ -213,7 +218,7 @@ class Excerpts(IterableDataset):
         clock = first + rate * np.arange(n_frames)
         log_f0 = np.log(self.corpus.f0_hz[first : first + int(n_frames * rate) + 2])
         f0_hz = torch.from_numpy(np.exp(self._track(log_f0, clock - first))) * rate
-        others = [r for r in self.by_performance[target.performance] if r.timbre != row]
+        others = [r for r in self.by_performance[_score_of(target)] if r.timbre != row]
         if others and rng.random() < settings.parallel_share:
             loud = self._borrowed(others[rng.integers(len(others))], target, row, clock)
         elif curve is None and rate == 1.0:
@@ -226,6 +231,7 @@ class Excerpts(IterableDataset):
             "loudness_db": loud.float(),
             "reference": captured(reference, rng, grid.sample_rate) if capture else reference,
             "timbre": torch.tensor(row),
+            "age": torch.from_numpy(self.corpus.age[np.round(clock).astype(int)]) / rate,
             "original": torch.tensor(curve is None and rate == 1.0),
         }
 
@@ -260,6 +266,11 @@ class Excerpts(IterableDataset):
     @staticmethod
     def _track(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
         return np.interp(positions, np.arange(len(values)), values)
+
+
+def _score_of(recording: Recording) -> str:
+    """What is played in a recording: the same for the players of an instrument and for the instrument that they teach."""
+    return recording.performance.partition("+")[0]
 
 
 def timbre_shares(corpus: Corpus, rows: list[int], settings: DataSettings) -> np.ndarray:

@@ -177,7 +177,7 @@ class _Part:
 
     def __init__(self, heard: HeardCorpus, settings: DataSettings, kinds: list[str]) -> None:
         corpus = heard.corpus
-        held_out = set(corpus.validation_performances(settings.validation_performances))
+        held_out = set(corpus.validation_performances(settings.validation_performances, settings.validation_names))
         self.heard = heard
         self.by_timbre: dict[int, list[tuple[Recording, int]]] = {}
         for recording, first in zip(corpus.recordings, heard.first, strict=True):

@@ -15,7 +15,7 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,20 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..audio.distances import log_spectral_distance_db
 from ..audio.frames import FrameGrid
-from ..audio.units import hz_to_midi
+from ..audio.loudness import N_FFT
+from ..audio.stft import magnitudes
+from ..audio.units import db_to_amplitude, hz_to_midi
 from ..controls.dynamics import map_loudness
 from ..controls.release import with_release
 from ..errors import SettingsError
+from ..models.note_age_table import N_AGES, N_LEVELS, N_PITCHES, looked_up
 from ..models.timbre_model import Instrument, TimbreModel
 from ..models.weights import load_model, read_notes, save_model
 from ..synthesis.render import render_batch
-from .batches import VALIDATION_NAMES, Corpus, Excerpts
+from .batches import Corpus, Excerpts, kind_of
 from .concept_erasure import EXCERPTS, erase_played
 from .encoder_batches import Hearings, hear_corpus, kinds_of
-from .losses import ForceWeights, TimbreForces, heard_difference, two_sizes
+from .losses import Audible, ForceWeights, TimbreForces, heard_difference, two_sizes
 from .settings import Settings
 
 VALIDATION_SECONDS = 6.0
@@ -47,6 +50,8 @@ ERASURE_STEPS = 4000
 EXCERPTS_PER_RECORDING = 9
 VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
+AUDIBLE_BELOW_DB, FLOOR_BELOW_DB = 60.0, 80.0  # below the largest magnitude of a recording
+FIRST_HEARD_S, MOST_HEARD = 6.0, 12
 FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
 
@@ -68,10 +73,14 @@ class Training(lightning.LightningModule):
         self.model = TimbreModel(settings.model).train()  # Lightning leaves the mode as it finds it
         self.table = torch.nn.Embedding(len(corpus.timbres), settings.model.z_dim)
         torch.nn.init.normal_(self.table.weight, std=0.5)
-        self.heard = [hear_corpus(one, self.model.encoder) for one in (corpus, *others)]
+        self.heard = [hear_corpus(one, self.model.encoder) for one in (corpus, *others)] if settings.train.encoder_learning_rate else []
         weights = ForceWeights(**{one.name: getattr(settings.train, f"{one.name}_weight") for one in fields(ForceWeights)})
         self.forces = TimbreForces(settings.model.z_dim, len(kinds_of([corpus, *others])), weights)
         self.register_buffer("seen", torch.zeros(len(corpus.timbres), dtype=torch.bool))
+        self.table_of = note_tables_of(corpus.timbres) if settings.train.note_table_learning_rate else [-1] * len(corpus.timbres)
+        shape = max(self.table_of) + 1, N_PITCHES + N_LEVELS, N_AGES, self.model.decoder.head.out_features
+        self.note_tables = torch.nn.Parameter(torch.zeros(shape)) if shape[0] else None
+        self.audible = audible_of(corpus, settings.train.audible_weight)
         self.pairs = validation_pairs(corpus, settings)
         judges = {pair[1].timbre for pair in self.pairs}
         self.quantiles = {row: corpus.quantiles(row) for row in judges}
@@ -87,18 +96,34 @@ class Training(lightning.LightningModule):
         self.model.encoder.load_state_dict(model.encoder.state_dict())
         self.model.encoder.forget_effect()
         self.model.decoder.load_state_dict(model.decoder.state_dict())
+        self.model.encoder.requires_grad_(bool(self.settings.train.encoder_learning_rate))
         for row, timbre in enumerate(self.corpus.timbres):
             if timbre["name"] in model.names:
                 self.table.weight.data[row] = model.timbres[model.names.index(timbre["name"])]
-                self.seen[row] = True
+            else:
+                self.table.weight.data[row] = self._first_heard(row)
+            self.seen[row] = True
+
+    @torch.no_grad()
+    def _first_heard(self, row: int) -> torch.Tensor:
+        """z of a timbre of the corpus, the mean over the beginnings of its recordings."""
+        hop, length = self.model.grid.hop_length, round(FIRST_HEARD_S * self.model.grid.sample_rate)
+        played = [one for one in self.corpus.recordings if one.timbre == row][:MOST_HEARD]
+        sounds = torch.stack([self.corpus.sound(one.first * hop, length) for one in played])
+        return self.model.encoder.eval()(sounds).mean(0)
 
     def on_train_start(self) -> None:
         """An encoder that was trained first has its scale; a few loud batches of another kind must not move it."""
-        if self.settings.train.encoder_steps and not self.encoder_first:
+        train = self.settings.train
+        if (train.encoder_steps or not train.encoder_learning_rate) and not self.encoder_first:
             self.model.encoder.spread.eval()
 
     def training_step(self, batch: dict[str, dict[str, torch.Tensor]], index: int) -> torch.Tensor:
-        """Loss of one batch: what is heard, and what is played unless the encoder is trained alone."""
+        """Loss of one batch: what is heard unless the encoder stays, and what is played unless the encoder is trained alone."""
+        if "heard" not in batch:
+            loss, figures = self._play(batch["played"], index)
+            self.log_dict(figures, prog_bar=True)
+            return loss
         hearing = batch["heard"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
             z = self.model.encoder.encode_mel(hearing["mel"]).float()
@@ -112,12 +137,15 @@ class Training(lightning.LightningModule):
     def _play(self, batch: dict[str, torch.Tensor], index: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         settings = self.settings.train
         row = self.table(batch["timbre"])
-        learned = bool(settings.encoder_steps) or self.global_step >= settings.table_start * settings.steps
+        learned = (
+            bool(settings.encoder_steps) or not settings.encoder_learning_rate or self.global_step >= settings.table_start * settings.steps
+        )
         from_table = batch["original"] & (torch.rand(len(row), device=row.device) < settings.table_share * learned)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
-            encoded = self.model.encoder(batch["reference"]).float()
+            with torch.set_grad_enabled(settings.encoder_learning_rate > 0.0):
+                encoded = self.model.encoder(batch["reference"]).float()
             z = torch.where(from_table[:, None], row, encoded)
-            params, _ = self.model.decoder(batch["f0_hz"], batch["loudness_db"], z)
+            params, _ = self.model.decoder(batch["f0_hz"], batch["loudness_db"], z, addition=self._in_the_course_of_notes(batch))
         if not learned:
             self._follow(batch["timbre"][batch["original"]], encoded[batch["original"]])
         sizes = two_sizes(np.random.default_rng(index))
@@ -130,9 +158,20 @@ class Training(lightning.LightningModule):
             distance_weight=settings.log_spectral_weight,
             loudness_weight=settings.loudness_weight,
             faint_db=AUDIBLE_DB,
+            audible=self.audible,
         )
         drawn = ((encoded.detach() - row).square().mean(-1) * batch["original"]).mean()
         return loss + settings.drawn_weight * drawn, {"loss": loss, "off_db": off_db}
+
+    def _in_the_course_of_notes(self, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        """Entries of the items' note-age tables, (batch, n_frames, n_out); zero for timbres without one and for changed ones."""
+        if self.note_tables is None:
+            return None
+        which = torch.tensor([self.table_of[row] for row in batch["timbre"].tolist()], device=self.device)
+        midi, level = hz_to_midi(batch["f0_hz"]), batch["loudness_db"]
+        with torch.autocast(self.device.type, enabled=False):
+            found = looked_up(self.note_tables[which.clamp(min=0)], midi, level, batch["age"])
+        return found * ((which >= 0) & batch["original"])[:, None, None]
 
     @torch.no_grad()
     def _follow(self, timbres: torch.Tensor, encoded: torch.Tensor) -> None:
@@ -152,7 +191,7 @@ class Training(lightning.LightningModule):
             loud = map_loudness(loud, source.quantiles, self.quantiles[target.timbre])
             loud = with_release(loud, self.release[target.timbre], grid.frame_rate)
         f0 = torch.from_numpy(self.corpus.f0_hz[a].copy())
-        params, _ = self.model.decoder(f0[None], loud[None], self.table.weight[target.timbre][None])
+        params, _ = self.model.decoder(f0[None], loud[None], self.table.weight[target.timbre][None])  # soundfonts: no note-age table
         sound = self.model.render(params.map(lambda x: x[0]))
         truth = self.corpus.sound(b.start * grid.hop_length, len(sound))
         distance = log_spectral_distance_db(truth, sound)
@@ -165,6 +204,7 @@ class Training(lightning.LightningModule):
         figures = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key in VALIDATED}
         print(f"step {self.global_step}: " + ", ".join(f"{key} {value:.3f}" for key, value in sorted(figures.items())), flush=True)
         folder = Path(self.settings.train.output)
+        save_model(folder / "latest.safetensors", self.finished(), notes=self._notes(figures), overwrite=True)
         if figures.get("transfer_db", 0.0) < self.best:
             self.best = figures.get("transfer_db", 0.0)
             save_model(folder / "best.safetensors", self.finished(), notes=self._notes(figures), overwrite=True)
@@ -172,11 +212,14 @@ class Training(lightning.LightningModule):
     def finished(self) -> TimbreModel:
         """The model with its table of named timbres."""
         named = [i for i, timbre in enumerate(self.corpus.timbres) if timbre["named"]]
-        model = TimbreModel(self.settings.model, tuple(describe_timbre(self.corpus, i) for i in named))
+        described = [replace(describe_timbre(self.corpus, i), note_table=self.table_of[i]) for i in named]
+        model = TimbreModel(self.settings.model, tuple(described))
         weights = {f"encoder.{k}": v for k, v in self.model.encoder.state_dict().items()}
         weights |= {f"decoder.{k}": v for k, v in self.model.decoder.state_dict().items()}
         weights["timbres"] = self.table.weight.detach()[named]
         weights["quantiles"] = torch.stack([self.corpus.quantiles(i) for i in named])
+        if self.note_tables is not None:
+            model.note_tables = weights["note_tables"] = self.note_tables.detach().clone()
         model.load_state_dict(weights)
         return model
 
@@ -196,10 +239,14 @@ class Training(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW, warmed up, then a cosine down to a hundredth."""
         settings = self.settings.train
-        networks = [
-            {"params": self.model.encoder.parameters(), "lr": settings.encoder_learning_rate, "weight_decay": 1e-4},
-            {"params": self.forces.parameters(), "lr": settings.table_learning_rate, "weight_decay": 1e-4},
-        ]
+        networks = []
+        if settings.encoder_learning_rate:
+            networks += [
+                {"params": self.model.encoder.parameters(), "lr": settings.encoder_learning_rate, "weight_decay": 1e-4},
+                {"params": self.forces.parameters(), "lr": settings.table_learning_rate, "weight_decay": 1e-4},
+            ]
+        if self.note_tables is not None and not self.encoder_first:
+            networks += [{"params": [self.note_tables], "lr": settings.note_table_learning_rate, "weight_decay": 0.0}]
         if not self.encoder_first:
             networks += [
                 {"params": self.model.decoder.parameters(), "lr": settings.learning_rate, "weight_decay": 1e-4},
@@ -220,7 +267,7 @@ class Training(lightning.LightningModule):
     def train_dataloader(self) -> CombinedLoader:
         """Batches are made whole by the datasets; resuming continues with other excerpts."""
         data, seed = self.settings.data, self.settings.train.seed + self.global_step
-        made: dict[str, IterableDataset] = {"heard": Hearings(self.heard, data, seed=seed)}
+        made: dict[str, IterableDataset] = {"heard": Hearings(self.heard, data, seed=seed)} if self.heard else {}
         if not self.encoder_first:
             made["played"] = Excerpts(self.corpus, data, seed=seed)
         ahead = 4 if data.workers else None
@@ -239,10 +286,27 @@ def half_precision(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
+def note_tables_of(timbres: Sequence[dict[str, Any]]) -> list[int]:
+    """Which note-age table each timbre of a corpus plays with: one for all players of an instrument, -1 for soundfonts."""
+    names = [timbre["name"] for timbre in timbres if timbre.get("recorded")]
+    kinds = sorted({kind_of(name, names) for name in names})
+    return [kinds.index(kind_of(timbre["name"], names)) if timbre.get("recorded") else -1 for timbre in timbres]
+
+
+def audible_of(corpus: Corpus, weight: float) -> Audible | None:
+    """The audible distance for recordings as loud as those of a corpus; None if it does not count."""
+    if not weight:
+        return None
+    hop = corpus.grid.hop_length
+    largest = [float(magnitudes(corpus.sound(one.first * hop, one.n_frames * hop), N_FFT, 512).max()) for one in corpus.recordings[::40]]
+    loud = float(np.median(largest))
+    return Audible(weight, loud * db_to_amplitude(-AUDIBLE_BELOW_DB), loud * db_to_amplitude(-FLOOR_BELOW_DB))
+
+
 def validation_pairs(corpus: Corpus, settings: Settings) -> list[tuple[Any, Any]]:
     """(source, target) recordings of the held-out performances: every ordered pair of the six judges, and each with itself."""
-    performances = corpus.validation_performances(settings.data.validation_performances)
-    judges = {i for i, timbre in enumerate(corpus.timbres) if timbre["name"] in VALIDATION_NAMES}
+    performances = corpus.validation_performances(settings.data.validation_performances, settings.data.validation_names)
+    judges = {i for i, timbre in enumerate(corpus.timbres) if timbre["name"] in settings.data.validation_names}
     pairs = []
     for performance in performances:
         played = [r for r in corpus.recordings if r.performance == performance and r.timbre in judges]
@@ -294,7 +358,8 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     if resumed and best.exists():  # its figure is known after the checkpoint of the same step is written
         training.best = read_notes(best)["notes"]["validation"].get(VALIDATED[1], math.inf)
     trainer.fit(training, ckpt_path=str(last) if resumed else None)
-    finish(best, corpus, settings)
+    if settings.train.encoder_learning_rate:
+        finish(best, corpus, settings)
     return best
 
 

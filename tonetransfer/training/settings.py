@@ -38,6 +38,7 @@ class DataSettings(Section):
     heard_seconds: float = Field(192.0, gt=0)  # of a batch that is heard only: it costs the encoder alone
     other_share: float = Field(0.2, ge=0, le=1)  # of the hearings that come from `others`
     validation_performances: int = Field(1, ge=0)  # held out of training, in the middle register
+    validation_names: tuple[str, ...] = ("violin_fluid", "trumpet_fluid", "flute_fluid", "clarinet_fluid", "alto_sax_fluid", "oboe_fluid")
     workers: int = Field(1, ge=0)  # processes that make batches while the last one is learned from
 
 
@@ -57,7 +58,9 @@ class TrainSettings(Section):
     consistency_weight: float = Field(0.5, ge=0)
     contrast_weight: float = Field(0.3, ge=0)
     encoder_steps: int = Field(0, ge=0)  # before the others, while decoder and table of `start` stand still
-    encoder_learning_rate: float = Field(2e-3, gt=0)
+    encoder_learning_rate: float = Field(2e-3, ge=0)  # 0: the encoder of `start` stays as it is, and nothing is heard beside what is played
+    note_table_learning_rate: float = Field(0.0, ge=0)  # of what recorded instruments do in the course of a note; 0: no such tables
+    audible_weight: float = Field(0.0, ge=0)  # of the distance within 60 dB of the loudest: real recordings have a room further down
     log_spectral_weight: float = Field(1.5, ge=0)
     loudness_weight: float = Field(0.05, ge=0)  # per dB: without it the tone comes out some dB too soft, because most bins hold noise
     validate_every: int = Field(1000, gt=0)
