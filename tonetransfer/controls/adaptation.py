@@ -6,15 +6,17 @@ import math
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import torch
 
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import hz_to_midi
 from ..pitch.tracking import VOICED_OFF
 from .controls import Controls
-from .dynamics import loudness_quantiles, map_loudness
+from .dynamics import loudness_quantiles
+from .effort import loud_end_db, swell_range_db
 
-STRAY_SHARE = 0.05  # of the melody may lie outside the instrument's range before another octave is considered
+STRAY_SHARE = 0.05  # of the melody may lie outside the instrument's range before it is moved by octaves
 GRACE_FRAMES = 3  # beyond a note, its level may be held so long: consonants, and flicker of the voicing decision
 FADE_DB_PER_S = 200.0  # how fast what is not a note sinks; a small room dies away as fast
 DOUBT_DB_PER_S = 40.0  # where it is loud and nearly periodic: a note that the tracker lost in the room's sound of the one before
@@ -24,59 +26,83 @@ LOUD_QUANTILE, LOUD_MARGIN_DB = 1, 6.0  # of the notes' loudness (10 %), and how
 
 def fit(
     controls: Controls,
-    mean_midi: float,
     lowest_midi: float,
     highest_midi: float,
     quantiles: torch.Tensor,
     *,
     transpose: float | Literal["auto"] = "auto",
+    dynamic: str | float | None = None,
 ) -> Controls:
     """Fit a performance to an instrument.
 
-    Only note frames count. "auto" moves the melody by whole octaves; the loudness of the notes is moved towards that of the
-    instrument's own (:func:`~tonetransfer.controls.dynamics.map_loudness`); what is not a note (hiss, breath, a room) fades out.
-    Fitting twice is fitting once.
+    Only note frames count. "auto" leaves the melody where it is, or moves it by octaves if the instrument cannot reach it; loudness is
+    moved as a whole to where the instrument plays as hard as the player did (:mod:`~tonetransfer.controls.effort`); what is not a note
+    (hiss, breath, a room) fades out. Fitting twice is fitting once.
 
     Parameters
     ----------
     controls : Controls, tensors (n_frames,)
-    mean_midi, lowest_midi, highest_midi : float
-        Mean and range of the notes that the instrument plays.
+    lowest_midi, highest_midi : float
+        Range of the instrument.
     quantiles : Tensor [shape=(13,)], dB
-        Of the loudness of the instrument's notes.
+        Of the loudness of the instrument's notes; the last one is its loudest playing.
     transpose : float [semitones] or "auto"
+    dynamic : str, float [dB re the strongest] or None
+        How hard the usual note is to be played; None: as the recording suggests.
 
     Returns
     -------
     Controls
     """
     if transpose == "auto":
-        transpose = octave_shift(controls, mean_midi, lowest_midi, highest_midi)
+        transpose = octave_shift(controls, lowest_midi, highest_midi)
     notes = controls.note_frames()
     periodicity = torch.where(notes, controls.periodicity, controls.periodicity.clamp(max=DOUBTFUL))  # what was no note stays none
-    loud = map_loudness(controls.loudness_db, loudness_quantiles(controls.loudness_db, notes), quantiles)
+    loud = controls.loudness_db + level_shift_db(controls.loudness_db, notes, quantiles, controls.grid.frame_rate, dynamic=dynamic)
     loud = fade_out(loud, notes, periodicity, controls.grid.frame_rate)
     loud = torch.where(controls.loudness_db > FLOOR_DB, loud, FLOOR_DB)
     return replace(controls.transpose(transpose), loudness_db=loud, periodicity=periodicity)
 
 
-def octave_shift(controls: Controls, mean_midi: float, lowest_midi: float, highest_midi: float) -> int:
-    """Semitones, a multiple of 12, that bring a melody nearest to the mean of an instrument's notes.
+def level_shift_db(
+    loudness_db: torch.Tensor, notes: torch.Tensor, quantiles: torch.Tensor, frame_rate: float, *, dynamic: str | float | None = None
+) -> float:
+    """Gain that puts a player's loudest notes to where the instrument plays as hard; arguments as for :func:`fit`."""
+    effort_db = loud_end_db(swell_range_db(loudness_db, notes, frame_rate), dynamic)
+    return float(quantiles[-1]) + effort_db - float(loudness_quantiles(loudness_db, notes)[-1])
 
-    0 if the difference is under half an octave, or if there are no notes. If more than a twentieth of the melody then lies outside the
-    range, the octave is taken that leaves the least outside, provided that this is less than half as much.
+
+def octave_shift(controls: Controls, lowest_midi: float, highest_midi: float) -> int:
+    """Smallest transposition by octaves that an instrument can play.
+
+    Parameters
+    ----------
+    controls : Controls, tensors (n_frames,)
+    lowest_midi, highest_midi : float
+        Range of the instrument.
+
+    Returns
+    -------
+    int [semitones], a multiple of 12
+        0 if at least 95 % of the note frames are in the range, or if there are no notes. Otherwise the smallest shift that brings so many
+        into it; where none does, the smallest of those that bring in the most.
     """
-    midi = hz_to_midi(controls.f0_hz[controls.note_frames()].double())
+    return smallest_octave_shift(hz_to_midi(controls.f0_hz[controls.note_frames()].double()).numpy(), lowest_midi, highest_midi)
+
+
+def smallest_octave_shift(midi: np.ndarray, lowest_midi: float, highest_midi: float, weights: np.ndarray | None = None) -> int:
+    """:func:`octave_shift` of pitches (n,) [MIDI], each counted with its weight."""
     if not len(midi):
         return 0
-    nearest = 12 * round((mean_midi - float(midi.mean())) / 12.0)
 
     def stray(shift: int) -> float:
-        moved = midi + shift
-        return float(((moved < lowest_midi - 0.5) | (moved > highest_midi + 0.5)).double().mean())
+        outside = (midi + shift < lowest_midi - 0.5) | (midi + shift > highest_midi + 0.5)
+        return float(np.average(outside, weights=weights))
 
-    best = min((nearest + 12 * k for k in range(-4, 5)), key=lambda shift: (stray(shift), abs(shift - nearest)))
-    return best if stray(nearest) > STRAY_SHARE and stray(best) < 0.5 * stray(nearest) else nearest
+    shifts = sorted(range(-96, 97, 12), key=lambda shift: (abs(shift), -shift))
+    shares = {shift: stray(shift) for shift in shifts}
+    playable = [shift for shift in shifts if shares[shift] <= STRAY_SHARE]
+    return playable[0] if playable else min(shifts, key=lambda shift: round(shares[shift], 2))
 
 
 def fade_out(loudness_db: torch.Tensor, notes: torch.Tensor, periodicity: torch.Tensor, frame_rate: float) -> torch.Tensor:

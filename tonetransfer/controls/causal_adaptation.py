@@ -2,9 +2,9 @@
 
 Nothing of what comes later is known, so octave and dynamics are estimated as the player goes on, from what was played up to now:
 
-* The octave is decided by the first note and reconsidered, by the median of the last half minute, whenever a note begins; never within
+* The octave is decided by the first note and reconsidered, by the notes of the last half minute, whenever a note begins; never within
   a note, but for its first 50 ms, in which a tracker may still hear the attack.
-* Dynamics are mapped by quantiles, as for recordings, but of a running histogram of note loudness with a memory of half a minute. It starts
+* Loudness is moved as a whole, as for recordings, but by a running histogram of note loudness with a memory of half a minute. It starts
   out as the instrument's own distribution, put where `loudest_db` says, and the player's notes take its place within some seconds.
 * A note ends when the sound stops being periodic; from there, and wherever the player's sound falls faster, it sinks as the instrument's
   own notes do and keeps its pitch.
@@ -13,6 +13,7 @@ Nothing of what comes later is known, so octave and dynamics are estimated as th
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,9 +22,10 @@ import torch
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import hz_to_midi
 from ..pitch.tracking import VOICED_OFF, VOICED_ON
-from .adaptation import GRACE_FRAMES
+from .adaptation import GRACE_FRAMES, STRAY_SHARE, smallest_octave_shift
 from .causal_extraction import Heard
-from .dynamics import QUANTILES, map_levels
+from .dynamics import QUANTILES
+from .effort import REST_DB, SWELL_S, loud_end_db
 from .profile import Target
 from .release import FASTEST_DB_PER_S, SLOWEST_DB_PER_S
 
@@ -32,13 +34,14 @@ MEMORY_S = 30.0
 PRIOR_S = 2.0  # what the assumption about the player's dynamics weighs
 FAINTEST_NOTE_DB = -75.0  # a live input hums and hisses more than a recording's rests do
 START_BELOW_DB, STAY_BELOW_DB = 40.0, 50.0  # re the loud notes, as for recordings
-OTHER_OCTAVE_SEMITONES = 7.5  # from the instrument's mean, before another octave is taken than the one that is played
+USUAL_RANGE_DB = 4.0  # from the loudest to the usual stretch of half a second, before enough of them were heard
+FEWEST_SWELLS = 6
 LEAP_SEMITONES = 1.0
 FALLING_DB = 2.0  # per frame: a sound that dies away; its last periods are often taken for a subharmonic
 UNSURE_FRAMES = 5  # at the beginning of a note
 BIN_DB = 1.0
-RENEW_FRAMES = 10  # of notes, after which the mapping of loudness is drawn anew
-MAP_MOVES = 0.2  # share of the way to the new one in each frame: no steps
+RENEW_FRAMES = 10  # of notes, after which the shift of loudness is decided anew
+SHIFT_MOVES = 0.2  # share of the way to the new one in each frame: no steps
 
 
 class Asked(NamedTuple):
@@ -47,6 +50,7 @@ class Asked(NamedTuple):
     f0_hz: float
     loudness_db: float
     is_note: bool
+    gain_db: float = 0.0  # of the sound: how hard is played does not decide how loud the result is
 
 
 class Adapter:
@@ -61,6 +65,8 @@ class Adapter:
         Added to what is asked.
     loudest_db : float or None
         How loud the player's loud notes are; None: learned as they come.
+    dynamic : str, float or None
+        How hard the usual note is played, as :func:`~tonetransfer.controls.effort.parse_dynamic` reads it; None: as the notes suggest.
     fit : bool
         False: octave, dynamics and sounds between notes stay the player's.
     """
@@ -73,8 +79,10 @@ class Adapter:
         transpose: float | Literal["auto"] = "auto",
         loudness_db: float = 0.0,
         loudest_db: float | None = None,
+        dynamic: str | float | None = None,
         fit: bool = True,
     ) -> None:
+        self.dynamic = dynamic
         self.frame_rate, self.transpose, self.loudness_db, self.loudest_db = frame_rate, transpose, loudness_db, loudest_db
         self.fit = fit and target.quantiles is not None
         self.target = target
@@ -88,10 +96,13 @@ class Adapter:
         if self.target.quantiles is not None:
             usual = (self.target.quantiles - self.target.quantiles[-1]).numpy() + loudest
             self._counts += np.histogram(np.clip(usual, -119.0, -1.0), self._edges)[0] * (PRIOR_S * self.frame_rate / len(usual))
-        self._map: np.ndarray | None = None  # (n_edges,), dB: where each level goes
+        self._swells: deque[float] = deque(maxlen=round(MEMORY_S / SWELL_S))
+        self._swell_db, self._swell_frames = -math.inf, 0
+        self._shift_db: float | None = None
+        self._effort_db = 0.0
         self._note_frames = 0
         self._renew(self.target.quantiles)
-        self._midi_counts = np.zeros(128)
+        self._midis, self._midi_counts = np.arange(128.0), np.zeros(128)
         self._frames_played = 0  # of this note
         self.semitones = 0.0 if self.transpose == "auto" else float(self.transpose)
         self._octave_known = False
@@ -128,13 +139,13 @@ class Adapter:
             self._f0_hz = heard.f0_hz * 2.0 ** (self.semitones / 12.0)
         rate = self.target.release_db_per_s if release_db_per_s is None else release_db_per_s
         sinking = self._level_db - min(max(rate, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / self.frame_rate
-        mapped = FLOOR_DB
+        moved = FLOOR_DB
         if self._frames_since <= GRACE_FRAMES and heard.loudness_db > FLOOR_DB:
-            mapped = self._mapped(heard.loudness_db)
-            mapped = mapped if self._playing else min(mapped, self._level_db)
-        self._level_db = max(mapped, sinking, FLOOR_DB)
+            moved = self._moved(heard.loudness_db)
+            moved = moved if self._playing else min(moved, self._level_db)
+        self._level_db = max(moved, sinking, FLOOR_DB)
         asked = self._level_db + self.loudness_db if self._level_db > FLOOR_DB else FLOOR_DB
-        return Asked(self._f0_hz, asked, self._playing)
+        return Asked(self._f0_hz, asked, self._playing, -self._effort_db)
 
     def _leaps(self, f0_hz: float) -> bool:
         return self._heard_hz > 0.0 and abs(12.0 * math.log2(f0_hz / self._heard_hz)) > LEAP_SEMITONES
@@ -152,16 +163,21 @@ class Adapter:
         if self.loudest_db is None:
             self._counts *= kept
             self._counts[int(min(max((heard.loudness_db + 120.0) / BIN_DB, 0.0), len(self._counts) - 1))] += 1.0
+        self._swell_db, self._swell_frames = max(self._swell_db, heard.loudness_db), self._swell_frames + 1
+        if self._swell_frames >= SWELL_S * self.frame_rate:
+            self._swells.append(self._swell_db)
+            self._swell_db, self._swell_frames = -math.inf, 0
         self._midi_counts *= kept
         self._midi_counts[int(min(max(hz_to_midi(heard.f0_hz) + 0.5, 0.0), 127.0))] += 1.0
 
     def _choose_octave(self) -> None:
         if self.transpose != "auto":
             return
-        total = np.cumsum(self._midi_counts)
-        away = self.target.mean_midi - float(np.searchsorted(total, 0.5 * total[-1]))
-        if not self._octave_known or abs(away - self.semitones) > OTHER_OCTAVE_SEMITONES:
-            self.semitones = 12.0 * round(away / 12.0)
+        lowest, highest = (end - self.semitones for end in (self.target.lowest_midi, self.target.highest_midi))
+        outside = (self._midis < lowest - 0.5) | (self._midis > highest + 0.5)
+        if not self._octave_known or float(outside @ self._midi_counts) > STRAY_SHARE * float(self._midi_counts.sum()):
+            ends = self.target.lowest_midi, self.target.highest_midi
+            self.semitones = float(smallest_octave_shift(self._midis, *ends, weights=self._midi_counts))
             self._octave_known = True
 
     def _quantiles(self) -> np.ndarray:
@@ -172,16 +188,18 @@ class Adapter:
         return np.interp(np.array(QUANTILES) * total[-1], total, self._edges) if total[-1] else np.full(len(QUANTILES), USUAL_LOUDEST_DB)
 
     def _renew(self, quantiles: torch.Tensor | None) -> None:
-        """Draw the mapping of loudness from what is known of the player now."""
-        played = self._quantiles()
-        self._loud_db = float(played[-1])
+        """Decide by how much loudness is moved from what is known of the player now."""
+        self._loud_db = float(self._quantiles()[-1])
         if quantiles is not None:
-            self._wanted_map = map_levels(self._edges, played, quantiles.double().numpy())
-            self._map = self._wanted_map.copy() if self._map is None else self._map
+            near = [level for level in self._swells if level > max(self._swells) - REST_DB]
+            range_db = max(near) - float(np.median(near)) if len(near) >= FEWEST_SWELLS else USUAL_RANGE_DB
+            self._wanted_effort_db = loud_end_db(range_db, self.dynamic)
+            self._wanted_shift_db = float(quantiles[-1]) + self._wanted_effort_db - self._loud_db
+            if self._shift_db is None:
+                self._shift_db, self._effort_db = self._wanted_shift_db, self._wanted_effort_db
 
-    def _mapped(self, loudness_db: float) -> float:
-        assert self._map is not None
-        self._map += MAP_MOVES * (self._wanted_map - self._map)
-        place = min(max((loudness_db + 120.0) / BIN_DB, 0.0), len(self._map) - 1.001)
-        left = int(place)
-        return float(self._map[left] + (place - left) * (self._map[left + 1] - self._map[left]))
+    def _moved(self, loudness_db: float) -> float:
+        assert self._shift_db is not None
+        self._shift_db += SHIFT_MOVES * (self._wanted_shift_db - self._shift_db)
+        self._effort_db += SHIFT_MOVES * (self._wanted_effort_db - self._effort_db)
+        return loudness_db + self._shift_db

@@ -22,6 +22,10 @@ class Target:
         Of its notes.
     release_db_per_s : float
         How fast its notes sink when they have ended.
+    note_table : Tensor [shape=(25, 15, n_out)] or None
+        What it does in the course of a note; see :mod:`tonetransfer.models.note_age_table`.
+    fluctuation_db : Tensor [shape=(n_harmonics,)] or None, >= 0
+        How far its partials move by themselves; see :mod:`tonetransfer.synthesis.fluctuation`.
     """
 
     z: torch.Tensor
@@ -30,3 +34,5 @@ class Target:
     lowest_midi: float = 0.0
     highest_midi: float = 127.0
     release_db_per_s: float = USUAL_DB_PER_S
+    note_table: torch.Tensor | None = None
+    fluctuation_db: torch.Tensor | None = None

@@ -1,7 +1,8 @@
-"""How a note dies away: an instrument's own release in place of the player's.
+"""Release: how a note dies away.
 
-A clarinet's note is gone when the breath stops, a violin's string rings on. Where a note ends is the player's; how it then sinks belongs
-to the instrument, and is one number: over the sampled instruments of a soundfont loudness falls along a straight line.
+A clarinet's note is gone when the breath stops, a violin's string rings on. Where a note ends is the player's, and so is a slow decay, in
+which a room is heard; where the player's sound stops sooner than the instrument's would, the instrument's rings on. Its release is one
+number: over sampled instruments loudness falls along a straight line.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ DEPTH_DB = 15.0  # a fall that ends sooner is an accent
 GONE_DB, DEEP_DB = -60.0, 30.0  # re full scale, and below where it began: nothing but the end of a note falls so far so fast
 RISE_DB, RISE_FRAMES = 6.0, 10  # or another note begins
 SLOWEST_DB_PER_S, FASTEST_DB_PER_S = 100.0, 2000.0  # the slowest is steeper than a gentle fall, so that it is found again
+ABRUPT_DB_PER_S = 350.0  # a note that falls faster was cut short; neither a string nor a small room dies away so fast
 USUAL_DB_PER_S = 330.0  # median of the bundled instruments
 MEASURED_DB = (3.0, 23.0)  # below where the fall began
 
@@ -68,21 +70,26 @@ def release_rate(loudness_db: torch.Tensor, frame_rate: float) -> float | None:
     loudness_db : Tensor [shape=(n_frames,)], dB
     frame_rate : float, > 0 [Hz]
     """
-    rates = []
-    for first, last in find_releases(loudness_db, frame_rate):
-        below = float(loudness_db[first]) - loudness_db[first : last + 1].numpy()
-        begin, finish = (int(np.argmax(below >= depth)) for depth in MEASURED_DB)
-        if below[finish] >= MEASURED_DB[1] and finish > begin:
-            rates.append(float(below[finish] - below[begin]) * frame_rate / (finish - begin))
-        elif below[finish] >= MEASURED_DB[1]:
-            rates.append(FASTEST_DB_PER_S)
+    found = [fall_db_per_s(loudness_db[first : last + 1], frame_rate) for first, last in find_releases(loudness_db, frame_rate)]
+    rates = [rate for rate in found if rate is not None]
     return float(np.clip(np.median(rates), SLOWEST_DB_PER_S, FASTEST_DB_PER_S)) if rates else None
+
+
+def fall_db_per_s(loudness_db: torch.Tensor, frame_rate: float) -> float | None:
+    """Mean slope of the end of a note (n_frames,), from 3 to 23 dB below its first frame; None if it does not fall so far."""
+    below = float(loudness_db[0]) - loudness_db.numpy()
+    begin, finish = (int(np.argmax(below >= depth)) for depth in MEASURED_DB)
+    if below[finish] < MEASURED_DB[1]:
+        return None
+    return float(below[finish] - below[begin]) * frame_rate / (finish - begin) if finish > begin else FASTEST_DB_PER_S
 
 
 def with_release(
     loudness_db: torch.Tensor, rate_db_per_s: float, frame_rate: float, releases: Sequence[tuple[int, int]] | None = None
 ) -> torch.Tensor:
-    """Loudness with the ends of notes sinking at an instrument's own rate; idempotent.
+    """Loudness whose notes, where they stop short, ring on as an instrument's do; idempotent.
+
+    A note that takes its time to die away is left as it is: it was played so, or a room was heard.
 
     Parameters
     ----------
@@ -100,6 +107,9 @@ def with_release(
     result = loudness_db.clone()
     step = min(max(rate_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / frame_rate
     for first, last in find_releases(loudness_db, frame_rate) if releases is None else releases:
+        if (fall_db_per_s(loudness_db[first : last + 1], frame_rate) or ABRUPT_DB_PER_S) < ABRUPT_DB_PER_S:
+            continue
         sunk = step * torch.arange(1, last - first + 1, dtype=loudness_db.dtype)
-        result[first + 1 : last + 1] = (loudness_db[first] - sunk).clamp(min=FLOOR_DB)
+        rest = slice(first + 1, last + 1)
+        result[rest] = torch.maximum(loudness_db[rest], (loudness_db[first] - sunk).clamp(min=FLOOR_DB))
     return result

@@ -17,13 +17,14 @@ from ..controls.dynamics import QUANTILES
 from ..controls.release import USUAL_DB_PER_S
 from ..errors import AudioError, ControlsError, InstrumentError
 from ..synthesis import render as synth
+from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import PIECE_FRAMES, SynthParams, highest_around
 from ..synthesis.reverb import reverberate, reverberate_stream
 from ..threads import ahead
 from .decoder import Decoder
 from .encoder import TimbreEncoder
 from .instrument_names import find_name
-from .note_age_table import note_age
+from .note_age_table import Register, expanded, note_age
 from .settings import ModelSettings
 
 EXCERPT_SECONDS = 3.0  # what the encoder hears at once
@@ -79,7 +80,7 @@ class TimbreModel(nn.Module):
 
     timbres: torch.Tensor
     quantiles: torch.Tensor
-    note_tables: torch.Tensor
+    note_tables: torch.Tensor | None
     room: torch.Tensor | None
 
     def __init__(self, settings: ModelSettings, instruments: tuple[Instrument, ...] = ()) -> None:
@@ -220,14 +221,58 @@ class TimbreModel(nn.Module):
         sound = synth.render(params, self.grid, seed=seed)
         return sound if self.room is None else reverberate(sound, self.room)
 
-    def play(self, controls: Controls, z: torch.Tensor, *, seed: int = 0, noise_db: float = 0.0) -> Iterator[torch.Tensor]:
-        """Decode and render in consecutive pieces of audio, in bounded memory; the noise in the sound changed by `noise_db`."""
-        pieces = self.decode_stream(controls, z)
+    def play(
+        self,
+        controls: Controls,
+        z: torch.Tensor,
+        *,
+        seed: int = 0,
+        noise_db: float = 0.0,
+        note_table: torch.Tensor | None = None,
+        fluctuation_db: torch.Tensor | None = None,
+    ) -> Iterator[torch.Tensor]:
+        """Decode and render in consecutive pieces of audio, in bounded memory.
+
+        Parameters
+        ----------
+        controls : Controls, tensors (n_frames,)
+        z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
+        seed : int, >= 0
+        noise_db : float
+            Change of the noise in the sound.
+        note_table : Tensor [shape=(25, 15, n_out)] or None
+            What the instrument does in the course of a note; see :meth:`with_note_table`.
+        fluctuation_db : Tensor [shape=(n_harmonics,)] or None, >= 0
+            How far its partials move by themselves; see :mod:`tonetransfer.synthesis.fluctuation`.
+
+        Yields
+        ------
+        Tensor [shape=(n_samples,)]
+        """
+        pieces = self.with_note_table(note_table).decode_stream(controls, z)
+        if fluctuation_db is not None:
+            pieces = fluctuating(pieces, Fluctuation(fluctuation_db, self.grid.frame_rate, seed=seed))
         if noise_db:
             gain = db_to_amplitude(noise_db)
             pieces = (replace(piece, noise_magnitudes=gain * piece.noise_magnitudes) for piece in pieces)
         sound = synth.render_stream(pieces, self.grid, seed=seed)
         return sound if self.room is None else reverberate_stream(sound, self.room)
+
+    def with_note_table(self, table: torch.Tensor | None) -> TimbreModel:
+        """The same model, playing with a note-age table (25, 15, n_out) in addition to its own, if it has one; None: as it is."""
+        if table is None:
+            return self
+        model, decoder, register = copy(self), copy(self.decoder), Register(self.decoder.head.out_features)
+        own = 0.0 if self.decoder.register is None else self.decoder.register.table
+        register.table = nn.Parameter(expanded(table) + own, requires_grad=False)
+        decoder._modules = {**self.decoder._modules, "register": register}
+        model._modules = {**self._modules, "decoder": decoder}
+        return model
+
+    def note_table(self, name: str) -> torch.Tensor | None:
+        """What a named instrument does in the course of a note, (25, 15, n_out); None: nothing of its own."""
+        row = self.instrument(name).note_table
+        return None if row < 0 or self.note_tables is None else self.note_tables[row]
 
     def dry(self) -> TimbreModel:
         """The same model without its room."""

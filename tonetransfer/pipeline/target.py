@@ -127,7 +127,15 @@ def _blend(model: TimbreModel, shares: Mapping[str, float]) -> Target:
         sum(one.lowest_midi * share for one, share in known),
         sum(one.highest_midi * share for one, share in known),
         math.exp(sum(math.log(one.release_db_per_s) * share for one, share in known)),
+        _mean_table(model, rows),
     )
+
+
+def _mean_table(model: TimbreModel, rows: list[tuple[int, float]]) -> torch.Tensor | None:
+    """Weighted mean of the note-age tables of some instruments [(row, share)]; who has none does nothing of his own."""
+    tables = model.note_tables
+    known = [(model.instruments[row].note_table, share) for row, share in rows if model.instruments[row].note_table >= 0]
+    return torch.stack([tables[row] * share for row, share in known]).sum(0) if tables is not None and known else None
 
 
 def _like_nearest(model: TimbreModel, z: torch.Tensor) -> Target:

@@ -11,11 +11,13 @@ import torch
 
 from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.loudness import FLOOR_DB
+from ..audio.units import db_to_amplitude
 from ..controls.adaptation import fit as fit_controls
 from ..controls.adaptation import octave_shift
 from ..controls.autotune import CHROMATIC
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import scale_dynamics
+from ..controls.effort import loud_end_db, swell_range_db
 from ..controls.polyphony import POLYPHONIC_SHARE, voices_share
 from ..controls.profile import Target
 from ..controls.recording_checks import warn_if_same
@@ -44,11 +46,18 @@ class Arrangement:
     notes : Tensor [shape=(n_frames,)], bool
         Where its loudness matters.
     transposed : float [semitones]
+    gain_db : float
+        Of the sound in the end: how hard is played does not decide how loud the result is.
+    note_table, fluctuation_db
+        As of :class:`~tonetransfer.controls.profile.Target`.
     """
 
     asked: Controls
     notes: torch.Tensor
     transposed: float
+    gain_db: float = 0.0
+    note_table: torch.Tensor | None = None
+    fluctuation_db: torch.Tensor | None = None
 
 
 def transfer(
@@ -62,6 +71,7 @@ def transfer(
     timbre: torch.Tensor | None = None,
     transpose: float | Literal["auto"] = "auto",
     loudness_db: float = 0.0,
+    dynamic: str | float | None = None,
     fit: bool = True,
     autotune: float = 0.0,
     scale: str = CHROMATIC,
@@ -84,9 +94,12 @@ def transfer(
         Who is to play, exactly one of: the name of an instrument; a recording of it (at `sample_rate`, or a pair of audio and its own
         sample rate, as ``load_audio`` returns it); shares of named instruments; a timbre vector [shape=(z_dim,)].
     transpose : float [semitones] or "auto"
-        "auto" moves by octaves into the instrument's register.
+        "auto" leaves the melody where it is, or moves it by octaves if the instrument cannot reach it.
     loudness_db : float
         Added to the loudness that is asked of the instrument.
+    dynamic : str, float or None
+        How hard the usual note is played, which changes the timbre and not the level of the result: a marking from "ppp" to "fff", or
+        decibels re the strongest, from -36 to 0. None: estimated from the recording.
     fit : bool
         False: octave, dynamics and the sound between the notes stay those of the source.
     autotune : float, in [0, 1]
@@ -135,7 +148,15 @@ def transfer(
     heard = extract(samples, model.grid, tracker=tracker)
     warn_about(samples, heard)
     arrangement = arrange(
-        heard, target, transpose=transpose, loudness_db=loudness_db, fit=fit, autotune=autotune, scale=scale, dynamics=dynamics
+        heard,
+        target,
+        transpose=transpose,
+        loudness_db=loudness_db,
+        dynamic=dynamic,
+        fit=fit,
+        autotune=autotune,
+        scale=scale,
+        dynamics=dynamics,
     )
     return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed, noise_db=noise_db, hall=hall)))
 
@@ -198,6 +219,7 @@ def arrange(
     *,
     transpose: float | Literal["auto"] = "auto",
     loudness_db: float = 0.0,
+    dynamic: str | float | None = None,
     fit: bool = True,
     autotune: float = 0.0,
     scale: str = CHROMATIC,
@@ -214,18 +236,20 @@ def arrange(
     notes = heard.note_frames()
     fitted = fit and target.quantiles is not None
     if semitones is None:
-        semitones = octave_shift(heard, target.mean_midi, target.lowest_midi, target.highest_midi) if fitted else 0.0
-    tuned = heard.autotune(autotune, scale)
-    asked = tuned.transpose(semitones)
+        semitones = octave_shift(heard, target.lowest_midi, target.highest_midi) if fitted else 0.0
+    asked, gain_db = heard.autotune(autotune, scale).transpose(semitones), 0.0
     if fitted:
         assert target.quantiles is not None
-        ends = (target.mean_midi, target.lowest_midi, target.highest_midi)
-        asked = fit_controls(tuned, *ends, target.quantiles, transpose=semitones)
+        rate = asked.grid.frame_rate
+        asked = fit_controls(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
         asked = _released(asked, notes, target.release_db_per_s)
+        gain_db = -loud_end_db(swell_range_db(heard.loudness_db, notes, rate), dynamic)
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
     louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
-    return Arrangement(replace(asked, loudness_db=louder), notes, float(semitones))
+    return Arrangement(
+        replace(asked, loudness_db=louder), notes, float(semitones), gain_db, target.note_table, target.fluctuation_db if fitted else None
+    )
 
 
 def _released(asked: Controls, notes: torch.Tensor, release_db_per_s: float) -> Controls:
@@ -277,8 +301,12 @@ def play(
     if not 0.0 <= hall <= 1.0:
         raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
-    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db)
+    own = {"note_table": arrangement.note_table, "fluctuation_db": arrangement.fluctuation_db}
+    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, **own)
     sound = follow_stream(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
+    if arrangement.gain_db:
+        gain = db_to_amplitude(arrangement.gain_db)
+        sound = (gain * piece for piece in sound)
     return with_hall(_cut(sound, whole), model.sample_rate, hall)
 
 

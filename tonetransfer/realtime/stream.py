@@ -12,7 +12,7 @@ what it must be: the same decisions, made for the whole recording by the model t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,9 +25,11 @@ from ..audio.stft import hann
 from ..audio.units import db_to_amplitude
 from ..controls.causal_adaptation import Adapter
 from ..controls.causal_extraction import Heard, Listener, listen_to_all
+from ..controls.effort import parse_dynamic
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
 from ..models.timbre_model import TimbreModel
+from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import SynthParams, harmonic, hold_last, white_noise
 from .voice import Noise, Voice, follow_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
 
@@ -52,6 +54,8 @@ class StreamSettings:
         Added to what is asked of the instrument.
     loudest_db : float or None [dB re full scale]
         How loud the player's loud notes are, A-weighted; None: learned while playing.
+    dynamic : str, float or None
+        How hard the usual note is played: a marking from "ppp" to "fff" or decibels re the strongest; None: as the notes suggest.
     fit : bool
         False: octave, dynamics and sounds between notes stay the player's.
     follow : bool
@@ -66,6 +70,7 @@ class StreamSettings:
     transpose: float | Literal["auto"] = "auto"
     loudness_db: float = 0.0
     loudest_db: float | None = None
+    dynamic: str | float | None = None
     fit: bool = True
     follow: bool = True
     seed: int = 0
@@ -75,6 +80,8 @@ class StreamSettings:
             raise SettingsError(f"look_ahead_s is {self.look_ahead_s}; more than 0 and at most {LONGEST_LOOK_AHEAD_S} s is wanted")
         if not 0 <= self.path_frames <= 20:
             raise SettingsError(f"path_frames is {self.path_frames}; 0 to 20 frames are wanted")
+        if self.dynamic is not None:
+            parse_dynamic(self.dynamic)
         if self.noise not in ("prompt", "exact"):
             raise SettingsError(f"noise is {self.noise!r}; 'prompt' or 'exact' is wanted")
         if self.transpose != "auto" and not -96.0 <= float(self.transpose) <= 96.0:
@@ -106,6 +113,7 @@ class Stream:
         self._listener = Listener(self.grid, settings.look_ahead(self.grid), path_frames=settings.path_frames)
         self._adapter = make_adapter(self._check(target), settings, self.grid)
         self._voice = Voice(model.decoder, self.grid, noise=settings.noise, follow=settings.follow, seed=settings.seed)
+        self._voice.change(target)
         self._room = None if room is None else Convolution(room, self.grid.hop_length)
         self._from = self._to = target
         self.reset()
@@ -133,6 +141,7 @@ class Stream:
     def reset(self) -> None:
         """As if nothing had been heard yet; the instrument stays."""
         self._from = self._adapter.target = self._to
+        self._voice.change(self._to)
         self._glided = self._glide = 1
         self._listener.reset()
         self._adapter.reset()
@@ -191,6 +200,7 @@ class Stream:
             raise SettingsError(f"glide_s is {glide_s}; a time from 0 to 3600 s is wanted")
         now = self._target_now()
         self._from, self._to = now, self._check(target)
+        self._voice.change(target)
         self._adapter.target = target
         self._glided, self._glide = 0, round(max(glide_s, SHORTEST_GLIDE_S) * self.grid.frame_rate)
 
@@ -199,7 +209,8 @@ class Stream:
         self._glided = min(self._glided + 1, self._glide)
         target = self._target_now()
         asked = self._adapter.frame(heard, target.quantiles, target.release_db_per_s)
-        sound = self._voice.frame(asked.f0_hz, asked.loudness_db, target.z.numpy())
+        share = self._glided / self._glide
+        sound = self._voice.frame(asked.f0_hz, asked.loudness_db, target.z.numpy(), gain_db=asked.gain_db, changed=share)
         return self._room.push(sound) if self._room else sound
 
     def _target_now(self) -> Target:
@@ -229,6 +240,8 @@ def between(one: Target, other: Target, share: float) -> Target:
         lowest_midi=other.lowest_midi,
         highest_midi=other.highest_midi,
         release_db_per_s=one.release_db_per_s + share * (other.release_db_per_s - one.release_db_per_s),
+        note_table=other.note_table,
+        fluctuation_db=other.fluctuation_db,
     )
 
 
@@ -240,6 +253,7 @@ def make_adapter(target: Target, settings: StreamSettings, grid: FrameGrid) -> A
         transpose=settings.transpose,
         loudness_db=settings.loudness_db,
         loudest_db=settings.loudest_db,
+        dynamic=settings.dynamic,
         fit=settings.fit,
     )
 
@@ -274,10 +288,14 @@ def stream_at_once(
     f0_hz = torch.tensor([one.f0_hz for one in asked])
     loudness_db = torch.tensor([one.loudness_db for one in asked])
     with torch.no_grad():
-        batch, _ = model.decoder(f0_hz[None], loudness_db[None], target.z[None], highest_hz=highest_so_far(f0_hz)[None])
+        decoder = model.with_note_table(target.note_table).decoder
+        batch, _ = decoder(f0_hz[None], loudness_db[None], target.z[None], highest_hz=highest_so_far(f0_hz)[None])
         params = batch.map(lambda x: x[0])
+        if target.fluctuation_db is not None:
+            params = next(fluctuating([params], Fluctuation(target.fluctuation_db, grid.frame_rate, seed=settings.seed)))
         if settings.follow:
             params = _followed(params, loudness_db, grid)
+        params = _amplified(params, db_to_amplitude(torch.tensor([one.gain_db for one in asked])))
         sound = model.render(params, seed=settings.seed) if settings.noise == "exact" else _render_promptly(params, grid, settings.seed)
     if room is not None:
         sound = torch.from_numpy(Convolution(room, grid.hop_length).whole(sound.numpy()))
@@ -289,8 +307,12 @@ def _followed(params: SynthParams, asked_db: torch.Tensor, grid: FrameGrid) -> S
     for sounds, asked in zip(loudness_of(params, grid).tolist(), asked_db.tolist(), strict=True):
         gain_db = follow_gain_db(sounds, asked, gain_db, grid.frame_rate)
         gains.append(db_to_amplitude(gain_db))
-    gain = torch.tensor(gains)
-    return SynthParams(params.f0_hz, params.amplitude * gain, params.harmonic_distribution, params.noise_magnitudes * gain[:, None])
+    return _amplified(params, torch.tensor(gains))
+
+
+def _amplified(params: SynthParams, gain: torch.Tensor) -> SynthParams:
+    """Parameters with a gain (n_frames,) on tone and noise."""
+    return replace(params, amplitude=params.amplitude * gain, noise_magnitudes=params.noise_magnitudes * gain[:, None])
 
 
 def _render_promptly(params: SynthParams, grid: FrameGrid, seed: int) -> torch.Tensor:

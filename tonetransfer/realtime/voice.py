@@ -21,8 +21,10 @@ from ..audio.frames import FrameGrid
 from ..audio.loudness import FLOOR_DB
 from ..audio.stft import a_weighting, band_centres_hz, hann
 from ..audio.units import db_to_amplitude
+from ..controls.profile import Target
 from ..models.decoder import LARGEST_GAIN, SILENT_DB, Decoder
-from ..models.note_age_table import LONGEST_AGE, NoteClock, Register, age_shares
+from ..models.note_age_table import LONGEST_AGE, NoteClock, Register, age_shares, expanded
+from ..synthesis.fluctuation import Fluctuation
 from ..synthesis.kernels import harmonics
 from ..synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB
 from ..synthesis.render import NOISE_FFT, SynthParams, between_bands, white_noise
@@ -117,7 +119,10 @@ class FrameDecoder:
         self._after, self._head = _linear(decoder.after), _linear(decoder.head)
         self._film_before, self._film_after = _linear(decoder.film_before), _linear(decoder.film_after)
         self._spectrum = _array(decoder.spectrum.weight)
-        self._register = None if decoder.register is None else _FrameRegister(decoder.register)
+        self._own = None if decoder.register is None else decoder.register.table
+        self._n_out = decoder.head.out_features
+        self._registers: tuple[_FrameRegister | None, _FrameRegister | None] = (None, None)
+        self.take_table(None)
         names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
         into, into_bias, of, of_bias = (_array(getattr(decoder.memory, name)) for name in names)
         self._into_memory, self._of_memory = (into, into_bias), (of, of_bias)
@@ -133,7 +138,17 @@ class FrameDecoder:
         self._clock.reset()
         self._z: np.ndarray | None = None
 
-    def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def take_table(self, table: torch.Tensor | None) -> None:
+        """Go over to a note-age table (25, 15, n_out); None: to what the decoder has of its own."""
+        register = None
+        if table is not None or self._own is not None:
+            parts = ([] if table is None else [expanded(table)]) + ([] if self._own is None else [self._own])
+            full = Register(self._n_out)
+            full.table = nn.Parameter(torch.stack(parts).sum(0), requires_grad=False)
+            register = _FrameRegister(full)
+        self._registers = (self._registers[1], register)
+
+    def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, changed: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Amplitude of every harmonic (n_harmonics,) and noise magnitudes (n_bands,) of the next frame.
 
         Parameters
@@ -141,6 +156,8 @@ class FrameDecoder:
         f0_hz : float, > 0
         loudness_db : float
         z : ndarray [shape=(z_dim,)]
+        changed : float, in [0, 1]
+            How far the last change of the note-age table has come.
         """
         self._take_timbre(z)
         midi = 12.0 * math.log2(f0_hz / 440.0) + 69.0
@@ -150,8 +167,10 @@ class FrameDecoder:
         seen += self._of_timbre
         raw = np.empty(1 + self.n_harmonics + self.n_bands, np.float32)
         memory, spectrum = (self._into_memory, self._of_memory), self._of_spectrum
-        if self._register is not None:
-            spectrum = spectrum + self._register(midi, level_db, self._clock.next(midi, loudness_db))
+        age = self._clock.next(midi, loudness_db)
+        for register, share in zip(self._registers, (1.0 - changed, changed), strict=True):
+            if register is not None and share > 0.0:
+                spectrum = spectrum + np.float32(share) * register(midi, level_db, age)
         decode(seen, self._film, self._memory, *memory, self._after, self._last, self._head, spectrum, raw)
         highest_hz = max(self._highest_hz, f0_hz) * NYQUIST_MARGIN
         self._highest_hz = f0_hz
@@ -232,6 +251,10 @@ class Voice:
         self._begin = (1 + self.lag_frames) * hop - begins  # of a noise frame, in the sound that is held
         self._hann = hann(2 * hop).numpy()
         self._weighting, self._noise_weight = _weights(grid, self._decoder.n_bands)
+        self._table: torch.Tensor | None = None
+        still = np.zeros(self._decoder.n_harmonics)
+        self._depths = (still, still)
+        self._fluctuation = Fluctuation(still, grid.frame_rate, seed=seed)
         self.reset()
         for _ in range(2):  # loops are compiled and read from disk when they are first called, which must not be heard
             self.frame(440.0, -20.0, np.zeros(decoder.film_before.in_features))
@@ -249,8 +272,17 @@ class Voice:
         self._frame, self._phase, self._gain_db = 0, 0.0, 0.0
         self._white: np.ndarray | None = None
         self._f0_hz, self._amplitudes = 0.0, np.zeros(self._decoder.n_harmonics)
+        self._fluctuation.reset()
 
-    def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray) -> np.ndarray:
+    def change(self, target: Target) -> None:
+        """Go over to what another instrument does in the course of a note and to how its partials fluctuate."""
+        if target.note_table is not self._table:
+            self._decoder.take_table(target.note_table)
+            self._table = target.note_table
+        depth = np.zeros(self._decoder.n_harmonics) if target.fluctuation_db is None else target.fluctuation_db.numpy()
+        self._depths = (self._depths[1], depth)
+
+    def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, *, gain_db: float = 0.0, changed: float = 1.0) -> np.ndarray:
         """Play the next frame.
 
         Parameters
@@ -258,6 +290,10 @@ class Voice:
         f0_hz : float, > 0
         loudness_db : float, dB re full scale
         z : ndarray [shape=(z_dim,)]
+        gain_db : float
+            Of the sound, beyond what is asked of the instrument.
+        changed : float, in [0, 1]
+            How far the last :meth:`change` has come.
 
         Returns
         -------
@@ -265,10 +301,11 @@ class Voice:
             The sound up to this frame's instant, or, with exact noise, up to two frames earlier; silence before the first.
         """
         f0_hz = float(np.float32(f0_hz))  # as precise as SynthParams are, and no more: the phase would run away from theirs
-        amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z)
-        if self.follow:
-            gain = self._follow(f0_hz, loudness_db, amplitudes, magnitudes)
-            amplitudes, magnitudes = amplitudes * gain, magnitudes * np.float32(gain)
+        amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z, changed)
+        amplitudes = self._fluctuating(amplitudes, changed)
+        gain = self._follow(f0_hz, loudness_db, amplitudes, magnitudes) if self.follow else 1.0
+        gain *= db_to_amplitude(gain_db)
+        amplitudes, magnitudes = amplitudes * gain, magnitudes * np.float32(gain)
         hop = self.grid.hop_length
         held = self._held
         held[:-hop] = held[hop:].copy()
@@ -279,6 +316,15 @@ class Voice:
         self._frame += 1
         self._f0_hz, self._amplitudes = f0_hz, amplitudes
         return held[:hop].astype(np.float32) if self._frame > 1 + self.lag_frames else np.zeros(hop, np.float32)
+
+    def _fluctuating(self, amplitudes: np.ndarray, changed: float) -> np.ndarray:
+        """Amplitudes (n_harmonics,) as they fluctuate in this frame; their sum stays."""
+        self._fluctuation.depth_db = (1.0 - changed) * self._depths[0] + changed * self._depths[1]
+        if not self._fluctuation.depth_db.any():
+            self._fluctuation.skip(1)
+            return amplitudes
+        moved = amplitudes * self._fluctuation.next(1)[0]
+        return moved * (amplitudes.sum() / max(moved.sum(), 1e-9))
 
     def _follow(self, f0_hz: float, loudness_db: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> float:
         power = sounding_power(f0_hz, amplitudes, magnitudes, self._weighting, self._noise_weight)

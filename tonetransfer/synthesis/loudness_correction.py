@@ -17,7 +17,7 @@ from ..audio.units import db_to_amplitude
 TOLERANCE_DB = 1.0
 LARGEST_DB = 12.0  # beyond this, gain would lift noise instead of the instrument
 SMOOTH_S = 0.05  # width of the window over the gain: slower than any period, faster than a swell
-QUIETEST_DB = -75.0  # measured below this, there is nothing to correct
+QUIETEST_DB = -90.0  # measured below this, there is nothing to correct
 
 
 def correction_db(measured_db: torch.Tensor, asked_db: torch.Tensor, notes: torch.Tensor, frame_rate: float) -> torch.Tensor:
@@ -27,7 +27,7 @@ def correction_db(measured_db: torch.Tensor, asked_db: torch.Tensor, notes: torc
     ----------
     measured_db, asked_db : Tensor [shape=(n_frames,)]
     notes : Tensor [shape=(n_frames,)], bool
-        Frames in which the loudness matters; elsewhere the gain fades to 0 dB.
+        Frames in which the loudness matters; elsewhere what is too loud is turned down and nothing is turned up.
     frame_rate : float, > 0 [Hz]
 
     Returns
@@ -36,7 +36,7 @@ def correction_db(measured_db: torch.Tensor, asked_db: torch.Tensor, notes: torc
     """
     deviation = asked_db - measured_db
     excess = (deviation - deviation.clamp(-TOLERANCE_DB, TOLERANCE_DB)).clamp(-LARGEST_DB, LARGEST_DB)
-    weight = (notes & (measured_db > QUIETEST_DB)).to(excess)
+    weight = ((notes | (excess < 0.0)) & (measured_db > QUIETEST_DB)).to(excess)
     window = _window(frame_rate).to(excess)
     stacked = torch.stack([weight * excess, weight])[:, None]
     smooth, total = torch.nn.functional.conv1d(stacked, window[None, None], padding=len(window) // 2)[:, 0]
