@@ -22,6 +22,7 @@ from ..pitch.estimators import DEFAULT_TRACKER
 from ..training.few_shot import Material, bring_closer
 
 TOWARDS_TYPICAL = 0.35
+UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 Z_RATE, Z_STEPS = 4e-2, 40
 
 Recording = tuple[AudioLike, int]
@@ -75,12 +76,13 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
         typical = model.quantiles.mean(0)
         loudest = quantiles[-1] + TOWARDS_TYPICAL * (typical[-1] - quantiles[-1])
         quantiles = loudest + torch.minimum(quantiles - quantiles[-1], typical - typical[-1])
-    mean_midi = float(hz_to_midi(heard.f0_hz[notes].double()).mean())
+    midi = hz_to_midi(heard.f0_hz[notes].double())
+    ends = (float(midi.quantile(share)) + beyond for share, beyond in ((0.02, -UNHEARD_SEMITONES), (0.98, UNHEARD_SEMITONES)))
     release_db_per_s = release_rate(heard.loudness_db, model.grid.frame_rate) or USUAL_DB_PER_S
     z = model.encode(reference, weight=notes)
     if float(notes.sum()) >= SHORTEST_S * model.grid.frame_rate:
         z = _checked(model, z, reference, heard)
-    return Target(z, quantiles, mean_midi, release_db_per_s=release_db_per_s)
+    return Target(z, quantiles, float(midi.mean()), *ends, release_db_per_s)
 
 
 def _checked(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ..audio.frames import FrameGrid
+from ..controls.adaptation import smallest_octave_shift
 from ..controls.causal_adaptation import Asked
 from ..controls.controls import Controls
 from ..controls.profile import Target
@@ -97,7 +98,7 @@ def _frame_at(time_s: float, grid: FrameGrid) -> int:
 
 
 def _controls(rows: Sequence[Asked], grid: FrameGrid) -> Controls:
-    f0_hz, loudness_db, notes = (torch.tensor(column, dtype=torch.float64) for column in zip(*rows, strict=True))
+    f0_hz, loudness_db, notes = (torch.tensor([row[i] for row in rows], dtype=torch.float64) for i in range(3))
     return Controls(f0_hz, RENDERED_PERIODICITY * notes, loudness_db, grid)
 
 
@@ -148,7 +149,8 @@ def _phrases(part: Part, performer: Performer, seed: int, noise_db: float) -> It
     """Where each phrase of a part begins [samples], and its sound in pieces."""
     model, target, settings = performer
     for number, (first, asked) in enumerate(perform(part.events, target, model.grid, settings)):
-        arrangement = Arrangement(asked, asked.periodicity > 0.5, 0.0)
+        own = {"note_table": target.note_table, "fluctuation_db": target.fluctuation_db}
+        arrangement = Arrangement(asked, asked.periodicity > 0.5, 0.0, **own)
         yield first * model.grid.hop_length, play(arrangement, model, target.z, seed=seed + NEXT_SEED * number, noise_db=noise_db)
 
 
@@ -178,8 +180,8 @@ def outside_share(parts: Sequence[Part], target: Target, transpose: float) -> fl
 
 
 def octave_of(parts: Sequence[Part], target: Target) -> float:
-    """Semitones, a multiple of 12, that bring the notes of a score nearest to the mean of the instrument's."""
-    return 12.0 * round((target.mean_midi - float(np.concatenate([part.pitches for part in parts]).mean())) / 12.0)
+    """Smallest transposition by octaves that an instrument can play the notes of a score in [semitones]."""
+    return float(smallest_octave_shift(np.concatenate([part.pitches for part in parts]), target.lowest_midi, target.highest_midi))
 
 
 class KeyedVoice:
@@ -201,6 +203,7 @@ class KeyedVoice:
         self.grid = model.grid
         self._keys = Keys(target, self.grid.frame_rate, settings)
         self._voice, self._z = Voice(model.decoder, self.grid, seed=seed), target.z.numpy()
+        self._voice.change(target)
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._events, self._place = events, 0
         self._sound, self._frame = np.zeros(0, np.float32), 0
