@@ -77,12 +77,12 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
         loudest = quantiles[-1] + TOWARDS_TYPICAL * (typical[-1] - quantiles[-1])
         quantiles = loudest + torch.minimum(quantiles - quantiles[-1], typical - typical[-1])
     midi = hz_to_midi(heard.f0_hz[notes].double())
-    ends = (float(midi.quantile(share)) + beyond for share, beyond in ((0.02, -UNHEARD_SEMITONES), (0.98, UNHEARD_SEMITONES)))
+    lowest, highest = float(midi.quantile(0.02)) - UNHEARD_SEMITONES, float(midi.quantile(0.98)) + UNHEARD_SEMITONES
     release_db_per_s = release_rate(heard.loudness_db, model.grid.frame_rate) or USUAL_DB_PER_S
     z = model.encode(reference, weight=notes)
     if float(notes.sum()) >= SHORTEST_S * model.grid.frame_rate:
         z = _checked(model, z, reference, heard)
-    return Target(z, quantiles, float(midi.mean()), *ends, release_db_per_s)
+    return Target(z, quantiles, float(midi.mean()), lowest, highest, release_db_per_s)
 
 
 def _checked(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:

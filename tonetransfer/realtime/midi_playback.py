@@ -149,8 +149,8 @@ def _phrases(part: Part, performer: Performer, seed: int, noise_db: float) -> It
     """Where each phrase of a part begins [samples], and its sound in pieces."""
     model, target, settings = performer
     for number, (first, asked) in enumerate(perform(part.events, target, model.grid, settings)):
-        own = {"note_table": target.note_table, "fluctuation_db": target.fluctuation_db}
-        arrangement = Arrangement(asked, asked.periodicity > 0.5, 0.0, **own)
+        notes = asked.periodicity > 0.5
+        arrangement = Arrangement(asked, notes, 0.0, note_table=target.note_table, fluctuation_db=target.fluctuation_db)
         yield first * model.grid.hop_length, play(arrangement, model, target.z, seed=seed + NEXT_SEED * number, noise_db=noise_db)
 
 
