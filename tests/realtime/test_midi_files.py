@@ -128,6 +128,18 @@ def test_chords_are_divided_and_the_top_can_be_had(tmp_path: Path) -> None:
         assert spectrum[bin_ - 1 : bin_ + 2].max() > 10.0 * np.median(spectrum[:300])
 
 
+def test_however_voices_are_rendered_they_sound_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = score.read_score(write(tmp_path / "a.mid", [(0.0, 5.0, 60), (0.3, 9.0, 64), (7.0, 9.3, 67)], [(4.1, 4.5, 36), (8.0, 8.5, 40)]))
+    model = pure_model()
+    performers = [midi_playback.Performer(model, find_target(model, 48000, to="violin"), KeySettings())] * len(parts)
+    whole = torch.cat(list(midi_playback.play_score(parts, performers)))
+    for at_once in (0, 1):
+        monkeypatch.setattr(midi_playback, "RENDERED_AT_ONCE", at_once)
+        assert torch.allclose(torch.cat(list(midi_playback.play_score(parts, performers))), whole, atol=1e-6)
+    alone = torch.cat(list(midi_playback.play_score(parts[:1], performers[:1])))
+    assert (whole[: len(alone)] - alone).abs().max() > 0.01
+
+
 def test_legato_overlap_stays_one_voice(tmp_path: Path) -> None:
     parts = score.read_score(write(tmp_path / "legato.mid", [(0.1, 0.55, 60), (0.5, 1.0, 62), (0.98, 1.3, 64)]))
     assert [part.n_notes for part in parts] == [3]

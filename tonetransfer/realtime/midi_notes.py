@@ -19,7 +19,7 @@ DRUMS = 9  # General MIDI's channel 10, counted from 0
 HELD_S = 10.0  # that a pedal holds the last note, or a note that is never ended lasts, at most
 UNENDED_S = 1.0  # length of a note that is never ended, if nothing follows it
 LONGEST_STILL_S, LONGEST_S = 120.0, 3 * 3600.0  # without a note's beginning or end; of a whole score
-MOST_VOICES = 128  # at once: half of what software synthesizers play
+MOST_VOICES = 64  # at once; General MIDI asks a synthesizer for 24
 
 
 @dataclass(slots=True)

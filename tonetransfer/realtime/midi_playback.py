@@ -34,6 +34,7 @@ TAIL_S = 1.0  # after the last note
 RENDERED_PERIODICITY = 1.0
 LEAD_S, REST_S = 0.1, 1.5  # in front of a phrase; silence that divides two
 BLOCK_S = 4.0  # that are mixed at a time
+RENDERED_AT_ONCE = 8  # phrases that grow block by block, 35 MB each; further ones are rendered whole, one after the other
 NEXT_SEED = 1_000_003  # from phrase to phrase
 
 
@@ -134,15 +135,20 @@ def _mix(voices: Voices, rate: int, n_samples: int) -> Iterator[torch.Tensor]:
     """The first samples of voices together, each given as phrases: where they begin, and their sound in pieces."""
     coming, following = heapq.merge(*voices, key=lambda one: one[0]), None
     sounding: list[_Blocks] = []
+    rendered = _Ahead()
     for begin in range(0, n_samples, round(BLOCK_S * rate)):
         mixed = torch.zeros(min(round(BLOCK_S * rate), n_samples - begin))
         while (following := following or next(coming, None)) and following[0] < begin + len(mixed):
-            sounding.append(_Blocks(itertools.chain([torch.zeros(following[0] - begin)], following[1])))
+            pieces = itertools.chain([torch.zeros(following[0] - begin)], following[1])
             following = None
+            if len(sounding) < RENDERED_AT_ONCE:
+                sounding.append(_Blocks(pieces))
+            else:
+                rendered.add(pieces)
         for voice in sounding:
             mixed += voice.take(len(mixed))
         sounding = [voice for voice in sounding if not voice.done]
-        yield mixed
+        yield mixed + rendered.take(len(mixed))
 
 
 def _phrases(part: Part, performer: Performer, seed: int, noise_db: float) -> Iterator[tuple[int, Iterator[torch.Tensor]]]:
@@ -152,6 +158,28 @@ def _phrases(part: Part, performer: Performer, seed: int, noise_db: float) -> It
         notes = asked.periodicity > 0.5
         arrangement = Arrangement(asked, notes, 0.0, note_table=target.note_table, fluctuation_db=target.fluctuation_db)
         yield first * model.grid.hop_length, play(arrangement, model, target.z, seed=seed + NEXT_SEED * number, noise_db=noise_db)
+
+
+class _Ahead:
+    """Sound that is rendered before its time."""
+
+    def __init__(self) -> None:
+        self._sound = torch.zeros(0)
+
+    def add(self, pieces: Iterator[torch.Tensor]) -> None:
+        """Mix in consecutive pieces, which begin at the next sample that is taken."""
+        place = 0
+        for piece in pieces:
+            end = place + len(piece)
+            if end > len(self._sound):
+                self._sound = torch.cat([self._sound, torch.zeros(max(end, len(self._sound)))])
+            self._sound[place:end] += piece
+            place = end
+
+    def take(self, n_samples: int) -> torch.Tensor:
+        """The next samples (n_samples,)."""
+        sound, self._sound = self._sound[:n_samples], self._sound[n_samples:].clone()
+        return torch.nn.functional.pad(sound, (0, n_samples - len(sound)))
 
 
 class _Blocks:
