@@ -126,7 +126,7 @@ CASES: dict[str, tuple[bytes, list[tuple[float, float, float]], float, str]] = {
         midi(track((0, on(A4)), (HALF, on(C5, 1)), (HALF, off(C5, 1)), END)),
         [(0.0, 0.48, A4)],
         2.0,
-        "1 note never ends, and is ended with the music",
+        "1 note without an end sounds for 10 s at most",
     ),
     "stray event": (midi(track(*note(A4), *note(C5), (200_000, control(64, 0)), END)), [(0.0, 0.5, A4), (0.5, 1.0, C5)], 2.0, ""),
     "pedal that is never lifted": (
@@ -252,6 +252,30 @@ def test_a_note_of_77_hours(tmp_path: Path, pure_weights: Path, capsys: pytest.C
     assert time.process_time() - begin < 20.0
     assert "77.0 hours in which no note begins or ends are shortened to 2 minutes" in capsys.readouterr().err
     assert len(load_audio(out)[0]) == 121 * 48000
+
+
+def test_few_notes_are_not_hours_of_sound(tmp_path: Path) -> None:
+    long = [(48_000, on(30 + i)) for i in range(20)]
+    ends = [(96_000 * (i == 0), off(30 + i)) for i in range(20)]
+    short = [piece for _ in range(20) for piece in note(C5)]
+    with pytest.warns(UserWarning, match="20 notes of 17.5 minutes and less are shortened to 80 s") as told:
+        found = lengths(parts_of(tmp_path, midi(track(*long, *ends, *short, END))))
+    assert len(told) == 1 and sum(end - start for start, end, _ in found) == pytest.approx(1200 + 10 * 40)
+    assert sorted(end - start for start, end, _ in found)[:21] == pytest.approx([0.5] * 20 + [79.5])
+
+
+def test_a_pedal_does_not_hold_for_minutes(tmp_path: Path) -> None:
+    held = track((0, control(64, 127)), (0, on(A4)), (960, off(A4)), (0, on(A4)), (48_000, off(A4)), END)
+    melody = track(*[piece for _ in range(50) for piece in note(C5, 960, 1)], END)
+    part = parts_of(tmp_path, midi(held, melody))[0]
+    offs = [(time_s, message.control) for time_s, message in part.notes if message.type == "control_change"]
+    assert offs == [(61.0, 120)]
+
+
+def test_drums_that_are_out_of_order_are_not_told(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning) as told:
+        parts_of(tmp_path, midi(track(*note(A4), (0, on(38, 9)), (0, off(38, 9)), (0, on(40, 9)), END)))
+    assert str(told[0].message).endswith("a.mid: channel 10 holds drums, which have no pitch; it is left out")
 
 
 def test_hours_of_rest_keep_the_notes_behind_them(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import heapq
+import itertools
 import math
 import warnings
 from collections import Counter, defaultdict
@@ -21,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ControlsError, ToneTransferWarning
-from .midi_controller import DATA_ENTRY, DATA_ENTRY_FINE, DATA_UP, RESET_CONTROLLERS, RPN_COARSE, SUSTAIN
-from .midi_notes import HELD_S, Note, Timed, all_notes, bounded, instant, mpe_zones, starts, without_drums
+from .midi_controller import ALL_SOUND_OFF, DATA_ENTRY, DATA_ENTRY_FINE, DATA_UP, RESET_CONTROLLERS, RPN_COARSE, SUSTAIN
+from .midi_notes import HELD_S, Note, Timed, all_notes, bounded, drum_channels, instant, mpe_zones, starts
 from .midi_reader import CHANNELS, Event, Message, read_midi
 
 SLUR_S, SLUR_SHARE = 0.08, 0.5  # a note may overlap the next by so much, and by so much of itself, and still be one voice with it
@@ -91,7 +92,9 @@ def read_score(path: Path, *, top: bool = False) -> tuple[Part, ...]:
     timed = sorted((Timed(e.time_s, i, e.message) for i, track in enumerate(file.tracks) for e in track), key=instant)
     faults = list(file.faults)
     zones = mpe_zones(timed)
-    notes = without_drums(all_notes(timed, faults), zones, faults)
+    if drums := drum_channels(timed, zones):
+        faults.append("channel 10 holds drums, which have no pitch; it is left out")
+    notes = all_notes([one for one in timed if one.message.channel not in drums], faults)
     if not notes:
         told = f" ({'; '.join(faults)})" if faults else ""
         raise ControlsError(f"{path}: holds no notes{told}; a MIDI file with notes is wanted: check how it was exported")
@@ -201,16 +204,19 @@ def _parts(notes: list[Note], channels: _Channels, *, by_channel: bool) -> Itera
 
 
 def _part(name: str, notes: list[Note], channels: _Channels, *, number: int, program: int | None = None, every: bool = False) -> Part:
-    """A voice that plays notes; `every`: they are of any channels."""
-    last = max(notes, key=lambda note: note.end_s)
-    until_s = channels.held_until(last.channel, last.end_s)
+    """A voice that plays notes in order; `every`: they are of any channels."""
     # At one instant ends come before beginnings, so that a repeated note is struck again.
     messages = [(note.start_s, 1, Message("note_on", note.channel, note=note.number, velocity=note.velocity)) for note in notes]
     messages += [(note.end_s, 0, Message("note_off", note.channel, note=note.number)) for note in notes]
-    messages += [(until_s, 2, Message("control_change", one, control=SUSTAIN)) for one in channels.obeyed(last.channel)]
+    until_s = 0.0
+    for note, following in itertools.zip_longest(notes, notes[1:]):
+        held_s = channels.held_until(note.channel, note.end_s)
+        if held_s == note.end_s + HELD_S and (following is None or held_s < following.start_s):
+            messages.append((held_s, 2, Message("control_change", note.channel, control=ALL_SOUND_OFF)))
+        until_s = max(until_s, note.end_s, held_s if following is None else min(held_s, following.start_s))
     events = tuple(Event(time_s, message) for time_s, _, message in sorted(messages, key=lambda one: one[:2]))
     program = Counter(channels.program(note) for note in notes).most_common(1)[0][0] if program is None else program
-    return Part(name, number, program, len(notes), events, channels.every() if every else channels.heard(last.channel), until_s)
+    return Part(name, number, program, len(notes), events, channels.every() if every else channels.heard(notes[0].channel), until_s)
 
 
 def _lanes(notes: list[Note]) -> list[list[Note]]:

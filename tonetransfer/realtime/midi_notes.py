@@ -16,9 +16,10 @@ from .midi_controller import ALL_NOTES_OFF, ALL_SOUND_OFF, DATA_ENTRY, MPE_ZONE,
 from .midi_reader import CHANNELS, Event, Message
 
 DRUMS = 9  # General MIDI's channel 10, counted from 0
-HELD_S = 10.0  # that a pedal holds the last note, or a note that is never ended lasts, at most
+HELD_S = 10.0  # that a pedal holds a note which has ended, or a note that is never ended lasts, at most
 UNENDED_S = 1.0  # length of a note that is never ended, if nothing follows it
 LONGEST_STILL_S, LONGEST_S = 120.0, 3 * 3600.0  # without a note's beginning or end; of a whole score
+FREE_S, NOTE_S = 1200.0, 10.0  # sound of all notes together: so much in any score, and for each note
 MOST_VOICES = 64  # at once; General MIDI asks a synthesizer for 24
 
 
@@ -72,47 +73,49 @@ def mpe_zones(timed: Sequence[Timed]) -> dict[int, int]:
     return managers
 
 
+def drum_channels(timed: Sequence[Timed], zones: Mapping[int, int]) -> set[int]:
+    """Channels that play drums: the tenth of every port, unless a zone of MPE takes it."""
+    playing = {message.channel for _, _, message in timed if starts(message)}
+    return {channel for channel in playing if channel % CHANNELS == DRUMS} - set(zones) - set(zones.values())
+
+
 def all_notes(timed: Sequence[Timed], faults: list[str]) -> list[Note]:
     """All notes in order, with their ends."""
-    marks: defaultdict[tuple[int, int, int], list[Mark]] = defaultdict(list)  # of a channel, note and track
+    marks = _marks(timed)
+    strange: defaultdict[tuple[int, int], list[Mark]] = defaultdict(list)  # what finds no partner in its own track
+    for (channel, number, _), ones in marks.items():
+        strange[channel, number] += _pair(ones)
+    for ones in strange.values():
+        _pair(sorted(ones, key=lambda mark: mark[0]))
     silences: defaultdict[int, list[float]] = defaultdict(list)  # of a channel
-    last_s = 0.0
+    for time_s, _, message in timed:
+        if _silences(message):
+            silences[message.channel].append(time_s)
+    latest_s = timed[-1].time_s if timed else 0.0
+    notes, n_unended, n_empty = [], 0, 0
+    for ones in marks.values():
+        own = [note for _, note in ones if note]
+        for note, following in itertools.zip_longest(own, own[1:]):
+            n_empty += note.end_s == note.start_s
+            n_unended += _end(note, following, silences[note.channel], latest_s)
+        notes += [note for note in own if note.end_s > note.start_s]
+    if n_empty:
+        faults.append(f"{_count(n_empty, 'note')} of no length {_are(n_empty)} left out")
+    if n_unended:
+        faults.append(f"{_count(n_unended, 'note')} without an end sound{'s' * (n_unended == 1)} for {HELD_S:g} s at most")
+    return sorted(notes, key=lambda note: (note.start_s, -note.number))
+
+
+def _marks(timed: Sequence[Timed]) -> dict[tuple[int, int, int], list[Mark]]:
+    """Beginnings and ends of every channel, note and track, in order."""
+    marks: defaultdict[tuple[int, int, int], list[Mark]] = defaultdict(list)
     for time_s, track, message in timed:
         if starts(message):
             note = Note(message.note, message.velocity, message.channel, track, time_s)
             marks[message.channel, message.note, track].append((time_s, note))
         elif _ends(message):
             marks[message.channel, message.note, track].append((time_s, None))
-        elif _silences(message):
-            silences[message.channel].append(time_s)
-            continue
-        else:
-            continue
-        last_s = time_s
-    track_ends = {track: time_s for time_s, track, message in timed if message.type == "end_of_track"}
-    strange: defaultdict[tuple[int, int], list[Mark]] = defaultdict(list)  # what found no partner in its own track
-    for (channel, number, _), ones in marks.items():
-        strange[channel, number] += _pair(ones)
-    for ones in strange.values():
-        _pair(sorted(ones, key=lambda mark: mark[0]))
-    notes, n_unended, n_empty = [], 0, 0
-    for ones in marks.values():
-        own = [note for _, note in ones if note]
-        for note, following in itertools.zip_longest(own, own[1:]):
-            n_empty += note.end_s == note.start_s
-            unended = _end(note, following, silences[note.channel])
-            if unended:
-                n_unended += 1
-                note.end_s = max(last_s, min(track_ends[note.track], note.start_s + HELD_S))
-                note.end_s = note.end_s if note.end_s > note.start_s else note.start_s + UNENDED_S
-        notes += [note for note in own if note.end_s > note.start_s]
-    if n_empty:
-        faults.append(f"{_count(n_empty, 'note')} of no length {_are(n_empty)} left out")
-    if n_unended:
-        faults.append(
-            f"{_count(n_unended, 'note')} never {'ends' if n_unended == 1 else 'end'}, and {_are(n_unended)} ended with the music"
-        )
-    return sorted(notes, key=lambda note: (note.start_s, -note.number))
+    return marks
 
 
 def _pair(marks: list[Mark]) -> list[Mark]:
@@ -139,24 +142,19 @@ def _pair(marks: list[Mark]) -> list[Mark]:
     return left
 
 
-def _end(note: Note, following: Note | None, silences: list[float]) -> bool:
-    """End a note where its key is struck again or all notes are told to end, if that is before its own end; whether it has none."""
+def _end(note: Note, following: Note | None, silences: list[float], latest_s: float) -> bool:
+    """End a note where it ends, its key is struck again or all notes are told to end; whether nothing of this was there."""
     ends = [note.end_s] if note.end_s >= 0.0 else []
-    if following:
-        ends.append(following.start_s)
     place = bisect.bisect_right(silences, note.start_s)
     ends += silences[place : place + 1]
-    note.end_s = min(ends, default=note.start_s)
-    return not ends
-
-
-def without_drums(notes: list[Note], zones: Mapping[int, int], faults: list[str]) -> list[Note]:
-    """Notes without drums; in a zone of MPE channel 10 is one like the others."""
-    taken = set(zones) | set(zones.values())
-    drums = {note.channel for note in notes if note.channel % CHANNELS == DRUMS} - taken
-    if drums:
-        faults.append("channel 10 holds drums, which have no pitch; it is left out")
-    return [note for note in notes if note.channel not in drums]
+    if following:
+        ends.append(following.start_s if ends else min(following.start_s, note.start_s + HELD_S))
+    if not ends:
+        note.end_s = min(latest_s, note.start_s + HELD_S)
+        note.end_s = note.end_s if note.end_s > note.start_s else note.start_s + UNENDED_S
+        return True
+    note.end_s = min(ends)
+    return False
 
 
 def bounded(notes: list[Note], faults: list[str]) -> tuple[list[Note], Callable[[float], float]]:
@@ -184,7 +182,23 @@ def bounded(notes: list[Note], faults: list[str]) -> tuple[list[Note], Callable[
         )
     for note in kept:
         note.end_s = min(note.end_s, LONGEST_S)
-    return _within_voices(kept, faults), clock
+    kept = _within_voices(kept, faults)
+    _shorten(kept, faults)
+    return kept, clock
+
+
+def _shorten(notes: list[Note], faults: list[str]) -> None:
+    """End the longest notes sooner if all together sound for longer than so many notes do in music."""
+    lengths = np.sort([note.end_s - note.start_s for note in notes])
+    left_s = FREE_S + NOTE_S * len(notes)
+    if lengths.sum() <= left_s:
+        return
+    shares = (left_s - np.cumsum([0.0, *lengths[:-1]])) / np.arange(len(lengths), 0, -1)  # what is left for each, if shorter ones stay
+    longest_s = float(shares[np.argmax(lengths > shares)])
+    longer = [note for note in notes if note.end_s - note.start_s > longest_s]
+    for note in longer:
+        note.end_s = note.start_s + longest_s
+    faults.append(f"{_count(len(longer), 'note')} of {_length(lengths[-1])} and less {_are(len(longer))} shortened to {longest_s:.0f} s")
 
 
 def _within_voices(notes: list[Note], faults: list[str]) -> list[Note]:
