@@ -146,6 +146,8 @@ class _Child:
 
     def end(self) -> None:
         """Stop the process and remove its folder."""
+        self._line.close()
+        self._process.join(5.0)
         self._process.kill()
         self._process.join()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -156,7 +158,10 @@ def _serve(line: Connection, mutate: Mutate, attempt: Attempt, seed: int, home: 
     attempt(make(mutate, seed, 0), _empty(Path(home)))  # what is imported and compiled the first time is nobody's fault
     resource.setrlimit(resource.RLIMIT_AS, (_addresses() + ROOM_BYTES,) * 2)
     while True:
-        data, folder = make(mutate, seed, line.recv()), _empty(Path(home))
+        try:
+            data, folder = make(mutate, seed, line.recv()), _empty(Path(home))
+        except EOFError:
+            return
         begin, outcome, fault = time.process_time(), "fault", ""
         try:
             outcome = attempt(data, folder)

@@ -13,9 +13,9 @@ import pytest
 
 @pytest.mark.slow
 def test_midi_files_of_any_kind_are_played_or_refused() -> None:
-    report = harness.run("midi", midi.mutate, midi.attempt, count=150)
+    report = harness.run("midi", midi.mutate, midi.attempt, count=40)
     assert not report.faults, str(report)
-    assert report.outcomes["played"] > 30 and report.outcomes["refused"] > 5, str(report)
+    assert report.outcomes["played"] > 10 and report.outcomes["refused"] > 2, str(report)
 
 
 def test_inputs_are_the_same_for_the_same_seed() -> None:

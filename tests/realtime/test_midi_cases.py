@@ -287,9 +287,17 @@ def test_hours_of_rest_keep_the_notes_behind_them(tmp_path: Path) -> None:
 
 
 def test_a_score_is_at_most_three_hours(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="19 notes after 3 hours are left out"):
-        parts = parts_of(tmp_path, midi(track(*note(A4, 60_000), *[(60_000, one) for _ in range(105) for one in (on(A4), off(A4))], END)))
-    assert duration_s(parts) <= 3 * 3600.0
+    sparse = [piece for _ in range(500) for piece in ((24_000 - HALF, on(A4)), (HALF, off(A4)))]
+    with pytest.warns(UserWarning, match="68 notes after 3 hours are left out"):
+        parts = parts_of(tmp_path, midi(track(*sparse, END)))
+    assert sum(part.n_notes for part in parts) == 432 and duration_s(parts) <= 3 * 3600.0
+
+
+def test_few_notes_do_not_make_hours_of_rests(tmp_path: Path) -> None:
+    sparse = [piece for _ in range(50) for piece in ((96_000, on(A4)), (HALF, off(A4)))]
+    with pytest.warns(UserWarning, match="stretches of up to 100 s in which no note begins or ends are shortened to 54 s"):
+        parts = parts_of(tmp_path, midi(track(*sparse, END)))
+    assert duration_s(parts) == pytest.approx(1200 + 30 * 50)
 
 
 def test_a_large_file_takes_time_in_proportion(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import itertools
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ DRUMS = 9  # General MIDI's channel 10, counted from 0
 HELD_S = 10.0  # that a pedal holds a note which has ended, or a note that is never ended lasts, at most
 UNENDED_S = 1.0  # length of a note that is never ended, if nothing follows it
 LONGEST_STILL_S, LONGEST_S = 120.0, 3 * 3600.0  # without a note's beginning or end; of a whole score
-FREE_S, NOTE_S = 1200.0, 10.0  # sound of all notes together: so much in any score, and for each note
+# Sound of all notes together, and length of a score: so much for any, and so much for each note.
+FREE_S, NOTE_S, STILL_S = 1200.0, 10.0, 30.0
 MOST_VOICES = 64  # at once; General MIDI asks a synthesizer for 24
 
 
@@ -165,16 +167,17 @@ def bounded(notes: list[Note], faults: list[str]) -> tuple[list[Note], Callable[
     def clock(time_s: float) -> float:
         return time_s
 
-    if len(still) and still.max() > LONGEST_STILL_S:
-        short = np.cumsum([0.0, *np.minimum(still, LONGEST_STILL_S)])
+    longest_s = min(_largest_share(still, FREE_S + STILL_S * len(notes)), LONGEST_STILL_S)
+    if len(still) and still.max() > longest_s:
+        short = np.cumsum([0.0, *np.minimum(still, longest_s)])
 
         def clock(time_s: float) -> float:
             i = int(np.searchsorted(instants, time_s, side="right")) - 1
-            return float(short[i] + min(time_s - instants[i], LONGEST_STILL_S))
+            return float(short[i] + min(time_s - instants[i], longest_s))
 
         for note in notes:
             note.start_s, note.end_s = clock(note.start_s), clock(note.end_s)
-        faults.append(f"{_length(still.max())} in which no note begins or ends are shortened to {LONGEST_STILL_S / 60.0:g} minutes")
+        faults.append(f"stretches of up to {_length(still.max())} in which no note begins or ends are shortened to {_length(longest_s)}")
     kept = [note for note in notes if note.start_s < LONGEST_S]
     if len(kept) < len(notes):
         faults.append(
@@ -189,16 +192,25 @@ def bounded(notes: list[Note], faults: list[str]) -> tuple[list[Note], Callable[
 
 def _shorten(notes: list[Note], faults: list[str]) -> None:
     """End the longest notes sooner if all together sound for longer than so many notes do in music."""
-    lengths = np.sort([note.end_s - note.start_s for note in notes])
-    left_s = FREE_S + NOTE_S * len(notes)
-    if lengths.sum() <= left_s:
+    lengths = np.array([note.end_s - note.start_s for note in notes])
+    longest_s = _largest_share(lengths, FREE_S + NOTE_S * len(notes))
+    if lengths.max() <= longest_s:
         return
-    shares = (left_s - np.cumsum([0.0, *lengths[:-1]])) / np.arange(len(lengths), 0, -1)  # what is left for each, if shorter ones stay
-    longest_s = float(shares[np.argmax(lengths > shares)])
     longer = [note for note in notes if note.end_s - note.start_s > longest_s]
     for note in longer:
         note.end_s = note.start_s + longest_s
-    faults.append(f"{_count(len(longer), 'note')} of {_length(lengths[-1])} and less {_are(len(longer))} shortened to {longest_s:.0f} s")
+    faults.append(
+        f"{_count(len(longer), 'note')} of {_length(lengths.max())} and less {_are(len(longer))} shortened to {_length(longest_s)}"
+    )
+
+
+def _largest_share(lengths: np.ndarray, whole: float) -> float:
+    """Limit of each length that keeps their sum within the whole; infinite if it is."""
+    if lengths.sum() <= whole:
+        return math.inf
+    ordered = np.sort(lengths)
+    shares = (whole - np.cumsum([0.0, *ordered[:-1]])) / np.arange(len(ordered), 0, -1)  # left for each, if all shorter ones stay
+    return float(shares[np.argmax(ordered > shares)])
 
 
 def _within_voices(notes: list[Note], faults: list[str]) -> list[Note]:
@@ -217,7 +229,9 @@ def _within_voices(notes: list[Note], faults: list[str]) -> list[Note]:
 
 
 def _length(seconds: float) -> str:
-    return f"{seconds / 3600.0:.1f} hours" if seconds >= 3600.0 else f"{seconds / 60.0:.1f} minutes"
+    if seconds < 120.0:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60.0:.3g} minutes" if seconds < 7200.0 else f"{seconds / 3600.0:.1f} hours"
 
 
 def _count(number: int, what: str) -> str:
