@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import resource
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import soundfile
 import torch
@@ -19,7 +21,7 @@ from tonetransfer.errors import ExportError, InstrumentError
 from tonetransfer.export import script_files
 from tonetransfer.export.checks import level_db
 from tonetransfer.export.export import export
-from tonetransfer.export.torchscript import counted_noise
+from tonetransfer.export.torchscript import FrameDecoder, counted_noise
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import save_model
 
@@ -172,6 +174,43 @@ def test_onnx_is_the_model(tmp_path: Path) -> None:
     card = export(tmp_path / "a.onnx", model, format="onnx", instrument="violin")
     assert set(card["files"]) == {"a.decoder.onnx", "a.encoder.onnx"} and max(card["test"].values()) < -80.0
     assert json.loads((tmp_path / "a.json").read_text())["z"] == pytest.approx(model.timbre("violin").tolist(), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_onnx_takes_any_batch_and_length(tmp_path: Path) -> None:
+    model = make_model()
+    export(tmp_path / "a.onnx", model, format="onnx", instrument="violin")
+    decoder, encoder = (onnxruntime.InferenceSession(str(tmp_path / f"a.{part}.onnx")) for part in ("decoder", "encoder"))
+    assert [value.shape for value in decoder.get_outputs()] == [["batch", "n_frames", 24], ["batch", "n_frames", 12], [1, "batch", 16]]
+    assert encoder.get_inputs()[0].shape == ["batch", 144000] and encoder.get_outputs()[0].shape == ["batch", 8]
+    for batch, n_frames in ((1, 1), (1, 333), (3, 2), (5, 40)):
+        f0_hz = torch.linspace(200.0, 900.0, batch * n_frames).reshape(batch, n_frames)
+        tracks = f0_hz, -f0_hz / 20.0, f0_hz, model.timbre("tuba").expand(batch, n_frames, -1).contiguous(), torch.zeros(1, batch, 16)
+        wanted = FrameDecoder(model)(*tracks)
+        found = decoder.run(None, {value.name: x.numpy() for value, x in zip(decoder.get_inputs(), tracks, strict=True)})
+        assert all(level_db(one - other.numpy(), other) < -100.0 for one, other in zip(found, wanted, strict=True))
+        audio = 0.1 * torch.randn(batch, 144000, generator=torch.Generator().manual_seed(batch))
+        wanted_z = model.encoder(audio)
+        assert level_db(encoder.run(None, {"audio": audio.numpy()})[0] - wanted_z.numpy(), wanted_z) < -80.0
+
+
+@pytest.mark.parametrize("form", ["torchscript", "realtime", pytest.param("onnx", marks=pytest.mark.slow), "ir"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, out = tmp_path / "m.safetensors", tmp_path / "out"
+    three = make_model()
+    model = TimbreModel(three.settings, three.instruments[:1])
+    model.room = torch.exp(-torch.arange(48_000) / 5000.0)
+    save_model(weights, model, notes={})
+    out.mkdir()
+    ending = {"onnx": ".onnx", "ir": ".wav"}.get(form, ".ts")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))  # no file may become larger: to whoever writes, as on a full disk
+    try:
+        code = main(["export", str(out / f"a{ending}"), "--format", form, "--weights", str(weights)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 1 and len(lines) == 1 and "cannot be written" in lines[0] and list(out.iterdir()) == []
 
 
 def test_a_room_is_written_and_none_is_said(tmp_path: Path) -> None:

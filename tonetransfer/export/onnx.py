@@ -19,6 +19,7 @@ from .torchscript import FrameDecoder
 
 OPSET = 18
 OUTPUTS = ["harmonic_amplitudes", "noise_magnitudes", "next_memory"]
+AXES = {**dict.fromkeys(OUTPUTS[:2], {0: "batch", 1: "n_frames"}), "next_memory": {1: "batch"}, "z": {0: "batch"}}  # of any size
 STREAMED = 7  # frames at a time, where the decoder is tried in blocks
 
 
@@ -155,10 +156,9 @@ def _to_onnx(
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
+        program = torch.onnx.export(
             module.eval(),
             example,
-            str(path),
             input_names=inputs,
             output_names=outputs,
             dynamic_shapes=shapes,
@@ -167,3 +167,11 @@ def _to_onnx(
             external_data=False,
             verbose=False,
         )
+    assert program is not None
+    content = program.model_proto
+    del content.graph.value_info[:]  # after the recurrence it holds the number of frames of the example
+    for value in content.graph.output:  # labelled with it, too
+        sizes = value.type.tensor_type.shape.dim
+        for axis, label in AXES[value.name].items():
+            sizes[axis].dim_param = label
+    path.write_bytes(content.SerializeToString())
