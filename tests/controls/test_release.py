@@ -1,4 +1,4 @@
-"""Ends of notes: found where they are, measured, and given another instrument's release."""
+"""Ends of notes: found where they are, measured, and where they were cut short given another instrument's release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def fall(start_db: float, rate_db_per_s: float, n_frames: int) -> torch.Tensor:
     return (start_db - rate_db_per_s / RATE * torch.arange(1, n_frames + 1)).clamp(min=-120.0)
 
 
-TWO_NOTES = played((-120.0, 10), (-20.0, 50), fall(-20.0, 300.0, 20), (-25.0, 40), fall(-25.0, 300.0, 60))
+TWO_NOTES = played((-120.0, 10), (-20.0, 50), fall(-20.0, 600.0, 20), (-25.0, 40), fall(-25.0, 600.0, 60))  # cut short
+SLOW_NOTES = played((-120.0, 10), (-20.0, 50), fall(-20.0, 300.0, 20), (-25.0, 40), fall(-25.0, 300.0, 60))  # dying away
 
 
 def test_ends_are_found_where_they_are() -> None:
@@ -40,17 +41,36 @@ def test_what_is_no_end(loudness: torch.Tensor) -> None:
     assert torch.equal(with_release(loudness, 200.0, RATE), loudness)
 
 
-@pytest.mark.parametrize("rate_db_per_s", [110.0, 150.0, 300.0, 800.0])
-def test_a_rate_is_measured_and_given(rate_db_per_s: float) -> None:
+@pytest.mark.parametrize("rate_db_per_s", [110.0, 150.0, 300.0, 600.0])
+def test_a_note_that_is_cut_short_rings_on_at_the_instrument_s_rate(rate_db_per_s: float) -> None:
     changed = with_release(TWO_NOTES, rate_db_per_s, RATE)
-    last = changed[119:]
-    assert torch.allclose(last[: min(len(last), 9)], -25.0 - rate_db_per_s / RATE * torch.arange(min(len(last), 9)), atol=1e-4)
+    assert torch.allclose(changed[119:132], -25.0 - rate_db_per_s / RATE * torch.arange(13), atol=1e-4)
+    assert torch.allclose(changed[59:75], (-20.0 - rate_db_per_s / RATE * torch.arange(16)).clamp(min=-120.0), atol=1e-4)
     if rate_db_per_s > 130.0:  # in the 0.2 s between the notes a slower fall is not deep enough to be measured there
         assert release_rate(changed, RATE) == pytest.approx(rate_db_per_s, rel=0.02)
     assert torch.equal(with_release(changed, rate_db_per_s, RATE), changed)  # idempotent
     held = torch.ones(len(changed), dtype=torch.bool)
     held[60:80] = held[120:] = False
     assert torch.equal(changed[held], TWO_NOTES[held])
+
+
+def test_no_note_is_cut_short_by_an_instrument_that_stops_sooner() -> None:
+    assert torch.equal(with_release(TWO_NOTES, 1500.0, RATE), TWO_NOTES)
+
+
+@pytest.mark.parametrize("rate_db_per_s", [110.0, 200.0, 800.0])
+def test_a_note_that_takes_its_time_is_left_as_it_is(rate_db_per_s: float) -> None:
+    assert torch.equal(with_release(SLOW_NOTES, rate_db_per_s, RATE), SLOW_NOTES)
+
+
+@pytest.mark.parametrize(("fall_db_per_s", "rings"), [(120.0, False), (340.0, False), (360.0, True), (2000.0, True)])
+@pytest.mark.parametrize("depth_db", [18.0, 60.0])
+def test_the_fall_of_each_note_decides(fall_db_per_s: float, rings: bool, depth_db: float) -> None:
+    """Also where the next note begins before it has fallen far: a dip of 18 dB that takes its time is no cut."""
+    n = max(round(depth_db / fall_db_per_s * RATE), 1)
+    loudness = played((-120.0, 10), (-20.0, 50), fall(-20.0, fall_db_per_s, n), (-20.0, 50))
+    assert find_releases(loudness, RATE) == [(59, 59 + n)]
+    assert (not torch.equal(with_release(loudness, 110.0, RATE), loudness)) == rings
 
 
 def test_nothing_to_measure_is_no_rate() -> None:

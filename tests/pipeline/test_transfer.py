@@ -15,6 +15,8 @@ import tonetransfer as tt
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.controls.controls import Controls
+from tonetransfer.controls.dynamics import loudness_quantiles
+from tonetransfer.controls.effort import swell_range_db
 from tonetransfer.errors import AudioError, ControlsError, InstrumentError, SettingsError, ToneTransferWarning
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.target import find_target, nearest_timbres
@@ -78,20 +80,85 @@ def test_transposition(tiny_model: TimbreModel, heard: Controls, transpose: floa
         assert torch.allclose(arrangement.asked.f0_hz[notes], heard.f0_hz[notes] * 2.0 ** (transpose / 12), rtol=1e-5)
 
 
-def test_auto_goes_where_the_instrument_plays(tiny_model: TimbreModel, heard: Controls) -> None:
-    assert arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="tuba")).transposed == -36  # mean 72.75 to mean 42
+def test_auto_stays_where_the_instrument_can_play_it(tiny_model: TimbreModel, heard: Controls) -> None:
+    assert arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="tuba")).transposed == -24  # 69 ... 76, and it plays from 28 to 58
     assert arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="violin")).transposed == 0
+    low = heard.transpose(-12)  # 57 ... 64: at the lower end of a violin's range, and in it
+    assert arrange(low, find_target(tiny_model, SAMPLE_RATE, to="violin")).transposed == 0
+    assert arrange(low.transpose(-12), find_target(tiny_model, SAMPLE_RATE, to="violin")).transposed == 12
     unfitted = arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="tuba"), fit=False)
     assert unfitted.transposed == 0 and torch.equal(unfitted.asked.loudness_db, heard.loudness_db)
+    assert unfitted.gain_db == 0.0
 
 
 def test_the_asked_loudness_is_met(tiny_model: TimbreModel, phrase: torch.Tensor, heard: Controls) -> None:
     target = find_target(tiny_model, SAMPLE_RATE, to="violin")
     arrangement = arrange(heard, target)
     raw = loudness_db(torch.cat(list(tiny_model.play(arrangement.asked, target.z))), tiny_model.grid)
-    met = loudness_db(torch.cat(list(play(arrangement, tiny_model, target.z))), tiny_model.grid)
+    met = loudness_db(torch.cat(list(play(arrangement, tiny_model, target.z))), tiny_model.grid) - arrangement.gain_db
     errors = [(sound - arrangement.asked.loudness_db)[arrangement.notes].abs().mean() for sound in (raw, met)]
     assert float(errors[1]) < 1.5 < float(errors[0])  # an untrained decoder is far off
+
+
+def test_notes_of_equal_level_are_a_mezzo_forte_and_as_loud_as_the_instrument_s_loudest(tiny_model: TimbreModel, heard: Controls) -> None:
+    arrangement = arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="violin"))
+    loud_end = float(loudness_quantiles(arrangement.asked.loudness_db, arrangement.notes)[-1])
+    assert loud_end == pytest.approx(-14.0 - arrangement.gain_db, abs=0.01)  # of a tiny model's instruments
+    assert arrangement.gain_db == pytest.approx(11.0, abs=1.0)  # the phrase's four tones are within a decibel
+
+
+@pytest.mark.parametrize(("dynamic", "effort_db"), [("pp", -26.0), ("mf", -11.0), ("ff", -1.0), (-20.0, -20.0)])
+def test_effort_changes_what_is_asked_and_the_gain_gives_it_back(
+    tiny_model: TimbreModel, heard: Controls, dynamic: str | float, effort_db: float
+) -> None:
+    target = find_target(tiny_model, SAMPLE_RATE, to="violin")
+    usual, asked = arrange(heard, target, dynamic="f"), arrange(heard, target, dynamic=dynamic)
+    notes, range_db = asked.notes, swell_range_db(heard.loudness_db, asked.notes, 100.0)
+    wanted = min(effort_db + range_db, 0.0)
+    moved = (asked.asked.loudness_db - usual.asked.loudness_db)[notes]
+    assert torch.allclose(moved, torch.full_like(moved, wanted - (range_db - 5.0)), atol=1e-3)
+    assert asked.gain_db == pytest.approx(-wanted)
+    levels = [one.asked.loudness_db + one.gain_db for one in (usual, asked)]
+    assert torch.allclose(*(level[notes] for level in levels), atol=1e-3)
+
+
+def test_effort_changes_the_timbre_and_not_the_level(tiny_model: TimbreModel, phrase: torch.Tensor, heard: Controls) -> None:
+    soft, hard = (tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", dynamic=dynamic) for dynamic in ("p", "ff"))
+    levels = [loudness_db(sound, tiny_model.grid)[heard.note_frames()] for sound in (soft, hard)]
+    assert abs(float((levels[1] - levels[0]).mean())) < 1.0
+    spectra = [torch.stft(sound, 2048, window=torch.hann_window(2048), return_complex=True).abs().mean(-1) for sound in (soft, hard)]
+    assert float(torch.nn.functional.cosine_similarity(*spectra, dim=0)) < 0.999
+
+
+@pytest.mark.parametrize("gain", [0.1, 2.0])
+def test_the_gain_of_the_file_changes_nothing(tiny_model: TimbreModel, phrase: torch.Tensor, heard: Controls, gain: float) -> None:
+    target = find_target(tiny_model, SAMPLE_RATE, to="violin")
+    one, other = arrange(heard, target), arrange(tt.analyze(gain * phrase, SAMPLE_RATE, tiny_model), target)
+    both = one.notes & other.notes
+    assert int(both.sum()) >= int(one.notes.sum()) - 4
+    assert other.transposed == one.transposed and other.gain_db == pytest.approx(one.gain_db, abs=0.02)
+    assert torch.allclose(other.asked.loudness_db[both], one.asked.loudness_db[both], atol=0.05)
+
+
+def test_what_belongs_to_the_instrument_goes_along(tiny_model: TimbreModel, heard: Controls) -> None:
+    table, depth = torch.zeros(25, 15, 37), torch.full((24,), 2.0)
+    target = replace(find_target(tiny_model, SAMPLE_RATE, to="violin"), note_table=table, fluctuation_db=depth)
+    own, unfitted = arrange(heard, target), arrange(heard, target, fit=False)
+    assert own.note_table is table and own.fluctuation_db is depth
+    assert unfitted.note_table is table and unfitted.fluctuation_db is None
+
+
+def test_partials_fluctuate_and_the_loudness_stays(tiny_model: TimbreModel, heard: Controls) -> None:
+    target = find_target(tiny_model, SAMPLE_RATE, to="violin")
+    plain = arrange(heard, target)
+    moving = replace(plain, fluctuation_db=torch.full((24,), 3.0))
+    sounds = [
+        torch.cat(list(play(one, tiny_model, target.z, seed=seed))) for one, seed in ((plain, 0), (moving, 0), (moving, 0), (moving, 1))
+    ]
+    assert torch.equal(sounds[1], sounds[2]) and not torch.equal(sounds[1], sounds[3])
+    assert float((sounds[1] - sounds[0]).square().mean() / sounds[0].square().mean()) > 1e-3
+    levels = [loudness_db(sound, tiny_model.grid)[plain.notes] for sound in sounds[:2]]
+    assert float((levels[1] - levels[0]).abs().mean()) < 1.0
 
 
 def test_louder_by_so_much(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:
@@ -232,7 +299,10 @@ def test_an_unknown_instrument(tiny_model: TimbreModel, phrase: torch.Tensor) ->
         tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", tracker="guess")
 
 
-@pytest.mark.parametrize("options", [{"transpose": "up"}, {"transpose": math.nan}, {"autotune": 2.0}, {"loudness_db": math.inf}])
+@pytest.mark.parametrize(
+    "options",
+    [{"transpose": "up"}, {"transpose": math.nan}, {"autotune": 2.0}, {"loudness_db": math.inf}, {"dynamic": "loud"}, {"dynamic": 1.0}],
+)
 def test_settings_out_of_range(tiny_model: TimbreModel, phrase: torch.Tensor, options: dict) -> None:
     with pytest.raises(SettingsError):
         tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", **options)

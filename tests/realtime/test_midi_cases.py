@@ -376,5 +376,5 @@ def test_an_interrupted_play_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tonetransfer.audio.files.AudioWriter._convert", interrupt)
-    assert play(path, tmp_path / "a.wav", pure_weights) == 1
+    assert play(path, tmp_path / "a.wav", pure_weights) == 130
     assert "interrupted" in capsys.readouterr().err and [one.name for one in tmp_path.iterdir()] == ["a.mid"]

@@ -60,6 +60,23 @@ def test_rests_and_silence_are_left_alone() -> None:
     assert torch.equal(follow_loudness(nothing, asked, ALL, GRID), nothing)
 
 
+def test_what_is_too_loud_is_turned_down_between_notes_too() -> None:
+    """A decoder that rings on behind a note is silenced as the note was asked to end; nothing is turned up there."""
+    asked = torch.where(torch.arange(N_FRAMES) < 200, -20.0, -26.0)
+    notes = torch.arange(N_FRAMES) < 200
+    followed = follow_loudness(sine(-20.0), asked, notes, GRID)
+    assert torch.allclose(loudness_db(followed, GRID)[210:-10], torch.tensor(-26.0 + TOLERANCE_DB), atol=0.05)
+    gain = correction_db(torch.full((N_FRAMES,), -20.0), torch.full((N_FRAMES,), -120.0), torch.zeros(N_FRAMES, dtype=torch.bool), 100.0)
+    assert torch.allclose(gain, torch.tensor(-LARGEST_DB))
+
+
+@pytest.mark.parametrize(("measured_db", "touched"), [(-85.0, True), (-95.0, False)])
+def test_what_cannot_be_heard_is_left_alone(measured_db: float, touched: bool) -> None:
+    for asked_db in (measured_db + 10.0, measured_db - 10.0):
+        gain = correction_db(torch.full((50,), measured_db), torch.full((50,), asked_db), torch.ones(50, dtype=torch.bool), 100.0)
+        assert bool(gain.any()) == touched
+
+
 def test_the_gain_is_smooth() -> None:
     asked = torch.where(torch.arange(N_FRAMES) < 200, -20.0, -32.0)
     gain = correction_db(torch.full((N_FRAMES,), -20.0), asked, ALL, 100.0)

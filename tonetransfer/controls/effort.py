@@ -41,12 +41,12 @@ def parse_dynamic(dynamic: str | float) -> float:
         return DYNAMICS_DB[marking]
     try:
         level_db = float(dynamic)
-    except ValueError:
+    except (TypeError, ValueError):
         level_db = float("nan")
     if not SOFTEST_DB <= level_db <= 0.0:
         hint = did_you_mean(str(dynamic), list(DYNAMICS_DB))
         raise SettingsError(
-            f"dynamic is {dynamic!r}; a marking from ppp to fff or decibels below the strongest, from {SOFTEST_DB:g} to 0, is wanted{hint}"
+            f"dynamic is {dynamic!r}; {hint}a marking from ppp to fff or decibels below the strongest, from {SOFTEST_DB:g} to 0, is wanted"
         )
     return level_db
 

@@ -77,10 +77,13 @@ def release_rate(loudness_db: torch.Tensor, frame_rate: float) -> float | None:
 
 def fall_db_per_s(loudness_db: torch.Tensor, frame_rate: float) -> float | None:
     """Mean slope of the end of a note (n_frames,), from 3 to 23 dB below its first frame; None if it does not fall so far."""
+    return _slope(loudness_db, frame_rate) if float(loudness_db[0] - loudness_db.min()) >= MEASURED_DB[1] else None
+
+
+def _slope(loudness_db: torch.Tensor, frame_rate: float) -> float:
+    """:func:`fall_db_per_s`, or as far as it falls: the next note may begin sooner."""
     below = float(loudness_db[0]) - loudness_db.numpy()
-    begin, finish = (int(np.argmax(below >= depth)) for depth in MEASURED_DB)
-    if below[finish] < MEASURED_DB[1]:
-        return None
+    begin, finish = (int(np.argmax(below >= min(depth, below.max()))) for depth in MEASURED_DB)
     return float(below[finish] - below[begin]) * frame_rate / (finish - begin) if finish > begin else FASTEST_DB_PER_S
 
 
@@ -107,7 +110,7 @@ def with_release(
     result = loudness_db.clone()
     step = min(max(rate_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / frame_rate
     for first, last in find_releases(loudness_db, frame_rate) if releases is None else releases:
-        if (fall_db_per_s(loudness_db[first : last + 1], frame_rate) or ABRUPT_DB_PER_S) < ABRUPT_DB_PER_S:
+        if _slope(loudness_db[first : last + 1], frame_rate) < ABRUPT_DB_PER_S:
             continue
         sunk = step * torch.arange(1, last - first + 1, dtype=loudness_db.dtype)
         rest = slice(first + 1, last + 1)

@@ -121,8 +121,8 @@ class FrameDecoder:
         self._spectrum = _array(decoder.spectrum.weight)
         self._own = None if decoder.register is None else decoder.register.table
         self._n_out = decoder.head.out_features
-        self._registers: tuple[_FrameRegister | None, _FrameRegister | None] = (None, None)
-        self.take_table(None)
+        self._tables: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None)
+        self._registers = (self._register(None),) * 2
         names = ("weight_ih_l0", "bias_ih_l0", "weight_hh_l0", "bias_hh_l0")
         into, into_bias, of, of_bias = (_array(getattr(decoder.memory, name)) for name in names)
         self._into_memory, self._of_memory = (into, into_bias), (of, of_bias)
@@ -138,15 +138,23 @@ class FrameDecoder:
         self._clock.reset()
         self._z: np.ndarray | None = None
 
-    def take_table(self, table: torch.Tensor | None) -> None:
-        """Go over to a note-age table (25, 15, n_out); None: to what the decoder has of its own."""
-        register = None
-        if table is not None or self._own is not None:
-            parts = ([] if table is None else [expanded(table)]) + ([] if self._own is None else [self._own])
-            full = Register(self._n_out)
-            full.table = nn.Parameter(torch.stack(parts).sum(0), requires_grad=False)
-            register = _FrameRegister(full)
-        self._registers = (self._registers[1], register)
+    def take_table(self, table: torch.Tensor | None, changed: float = 1.0) -> None:
+        """Go over to a note-age table (25, 15, n_out) from where the last change has come; None: to what the decoder has of its own."""
+        before, register = self._tables[1], self._registers[1]
+        if changed < 1.0:
+            before = _table_between(*self._tables, changed)
+            register = self._register(before)
+        self._registers = register, register if table is before else self._register(table)
+        self._tables = before, table
+
+    def _register(self, table: torch.Tensor | None) -> _FrameRegister | None:
+        """A table in addition to what the decoder has of its own."""
+        parts = ([] if table is None else [expanded(table)]) + ([] if self._own is None else [self._own])
+        if not parts:
+            return None
+        full = Register(self._n_out)
+        full.table = nn.Parameter(torch.stack(parts).sum(0), requires_grad=False)
+        return _FrameRegister(full)
 
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, changed: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Amplitude of every harmonic (n_harmonics,) and noise magnitudes (n_bands,) of the next frame.
@@ -225,6 +233,12 @@ class _Curve:
         return found
 
 
+def _table_between(one: torch.Tensor | None, other: torch.Tensor | None, share: float) -> torch.Tensor | None:
+    """A note-age table on the way from one to the other; an instrument without one does nothing of its own."""
+    parts = [weight * table for table, weight in ((one, 1.0 - share), (other, share)) if table is not None]
+    return torch.stack(parts).sum(0) if parts else None
+
+
 class Voice:
     """An instrument that sounds as it is told, frame by frame; each frame after the first gives one hop of sound.
 
@@ -251,7 +265,6 @@ class Voice:
         self._begin = (1 + self.lag_frames) * hop - begins  # of a noise frame, in the sound that is held
         self._hann = hann(2 * hop).numpy()
         self._weighting, self._noise_weight = _weights(grid, self._decoder.n_bands)
-        self._table: torch.Tensor | None = None
         still = np.zeros(self._decoder.n_harmonics)
         self._depths = (still, still)
         self._fluctuation = Fluctuation(still, grid.frame_rate, seed=seed)
@@ -269,18 +282,21 @@ class Voice:
         """As before the first frame."""
         self._decoder.reset()
         self._held = np.zeros((1 + self.lag_frames) * self.grid.hop_length + self._n_fft)
-        self._frame, self._phase, self._gain_db = 0, 0.0, 0.0
+        self._frame, self._phase, self._gain_db, self._changed = 0, 0.0, 0.0, 1.0
         self._white: np.ndarray | None = None
         self._f0_hz, self._amplitudes = 0.0, np.zeros(self._decoder.n_harmonics)
         self._fluctuation.reset()
 
     def change(self, target: Target) -> None:
         """Go over to what another instrument does in the course of a note and to how its partials fluctuate."""
-        if target.note_table is not self._table:
-            self._decoder.take_table(target.note_table)
-            self._table = target.note_table
+        self._decoder.take_table(target.note_table, self._changed)
         depth = np.zeros(self._decoder.n_harmonics) if target.fluctuation_db is None else target.fluctuation_db.numpy()
-        self._depths = (self._depths[1], depth)
+        self._depths = (self._depth(self._changed), depth)
+        self._changed = 0.0
+
+    def _depth(self, changed: float) -> np.ndarray:
+        """How far each partial fluctuates on the way from one instrument to another, (n_harmonics,)."""
+        return (1.0 - changed) * self._depths[0] + changed * self._depths[1]
 
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, *, gain_db: float = 0.0, changed: float = 1.0) -> np.ndarray:
         """Play the next frame.
@@ -301,8 +317,9 @@ class Voice:
             The sound up to this frame's instant, or, with exact noise, up to two frames earlier; silence before the first.
         """
         f0_hz = float(np.float32(f0_hz))  # as precise as SynthParams are, and no more: the phase would run away from theirs
+        self._changed = changed
         amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z, changed)
-        amplitudes = self._fluctuating(amplitudes, changed)
+        amplitudes = self._fluctuating(amplitudes)
         gain = self._follow(f0_hz, loudness_db, amplitudes, magnitudes) if self.follow else 1.0
         gain *= db_to_amplitude(gain_db)
         amplitudes, magnitudes = amplitudes * gain, magnitudes * np.float32(gain)
@@ -317,9 +334,9 @@ class Voice:
         self._f0_hz, self._amplitudes = f0_hz, amplitudes
         return held[:hop].astype(np.float32) if self._frame > 1 + self.lag_frames else np.zeros(hop, np.float32)
 
-    def _fluctuating(self, amplitudes: np.ndarray, changed: float) -> np.ndarray:
+    def _fluctuating(self, amplitudes: np.ndarray) -> np.ndarray:
         """Amplitudes (n_harmonics,) as they fluctuate in this frame; their sum stays."""
-        self._fluctuation.depth_db = (1.0 - changed) * self._depths[0] + changed * self._depths[1]
+        self._fluctuation.depth_db = self._depth(self._changed)
         if not self._fluctuation.depth_db.any():
             self._fluctuation.skip(1)
             return amplitudes
