@@ -17,26 +17,31 @@ import signal
 import sys
 import tempfile
 import threading
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 try:
-    from . import cards, pictures, studio
+    from . import cards, gate, pictures, studio
     from .no_stubs import no_stubs
 except ImportError:  # run as a script, as a hosted Space does
     import cards  # type: ignore[no-redef]
+    import gate  # type: ignore[no-redef]
     import pictures  # type: ignore[no-redef]
     import studio  # type: ignore[no-redef]
     from no_stubs import no_stubs  # type: ignore[no-redef]
 
 with no_stubs():
     import gradio as gr
-    from gradio import networking, processing_utils
+    from gradio import networking, processing_utils, queueing, routes
+    from starlette.middleware import Middleware
 
 HERE = Path(__file__).parent
 FIRST, SECOND = "violin", "flute"
@@ -319,7 +324,7 @@ def courteous(function: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(error, studio.Refusal):
             text = str(error)
             return gr.Error(html.escape(text[:1].upper() + text[1:]) + ".", title="That did not work", print_exception=False)
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        _log_error()
         return gr.Error("Something went wrong here, and not with you. Try again.", title="That did not work", print_exception=False)
 
     if inspect.isgeneratorfunction(function):
@@ -347,10 +352,18 @@ async def _no_download(*_arguments: Any, **_named: Any) -> str:
     raise gr.Error("An address came; a file is wanted: download it first, and upload it here.", print_exception=False)
 
 
+def _log_error() -> None:
+    """The error at hand, as a line in the log."""
+    error = sys.exc_info()[1]
+    print(f"{type(error).__name__}: {str(error)[:160]!r}", file=sys.stderr, flush=True)
+
+
 def build(work: studio.Studio) -> gr.Blocks:
     """Lay out the page and connect it."""
     networking.url_ok = lambda _url: True  # Gradio gives a busy computer three seconds to answer itself, and gives up
     processing_utils.async_ssrf_protected_download = _no_download  # a visitor must not make this computer fetch addresses
+    for module in (queueing, routes):  # what a visitor sends is no fault of ours: a line, and not fifty
+        module.traceback = SimpleNamespace(print_exc=_log_error, format_exc=traceback.format_exc)  # type: ignore[attr-defined]
     page = Page(work)
     with gr.Blocks(title="tonetransfer", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(TITLE)
@@ -614,7 +627,7 @@ def launch(
     work = studio.Studio(folder, kept_s=kept_s, weights=weights)
     os.environ["GRADIO_TEMP_DIR"] = str(work.folder)
     tempfile.tempdir = str(work.folder)  # uploads, too, are written nowhere else
-    blocks = build(work)
+    blocks, names = build(work), gate.own_names(host)
     _, address, public = blocks.launch(
         server_name=host,
         server_port=port,
@@ -631,7 +644,9 @@ def launch(
         theme=theme(),
         css=(HERE / "page.css").read_text(encoding="utf-8"),
         js=(HERE / "page.js").read_text(encoding="utf-8"),
+        app_kwargs={"middleware": [Middleware(gate.Gate, names=names)]},
     )
+    names |= {gate.host_name(urlsplit(public).netloc)} if public else set()
     work.open()
     return blocks, public or address, work
 

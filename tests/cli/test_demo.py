@@ -472,3 +472,39 @@ def test_in_the_browser_at_the_width_of_a_phone(served: Served, browser: Any, tm
     small = page.evaluate("[...document.querySelectorAll('#tt-go, #tt-stop, .tt-card')].filter((one) => one.offsetHeight < 40).length")
     assert small == 0 and strange == []
     page.close()
+
+
+@pytest.mark.slow
+def test_in_the_browser_every_tab_gives_its_download(served: Served, browser: Any, tmp_path: Path) -> None:
+    page, strange = open_page(browser, served)
+    source = write_tone(tmp_path, "hum.wav", 330.0)
+    for button in ("#tt-wav", "#tt-compare-zip", "#tt-batch-zip"):
+        assert not page.is_visible(button)  # nothing to be had yet
+    play(page, source)
+    got = {}
+    for button in ("#tt-wav", "#tt-flac", "#tt-controls"):
+        with page.expect_download() as download:
+            page.click(button)
+        download.value.save_as(got.setdefault(button, tmp_path / download.value.suggested_filename))
+    assert soundfile.info(str(got["#tt-wav"])).duration == soundfile.info(str(got["#tt-flac"])).duration == pytest.approx(1.5)
+    assert tt.Controls.load(got["#tt-controls"]).n_frames == 150
+    page.get_by_role("tab", name="Batch").click()
+    page.set_input_files("#tt-files input[type=file]", [source])
+    page.click("#tt-batch-go")
+    page.wait_for_selector("#tt-batch-zip", state="visible")
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_label("All of them").click()
+    page.click("#tt-compare-go")
+    page.wait_for_selector("#tt-compare-zip", state="visible")
+    for tab, button, names in (
+        ("Batch", "#tt-batch-zip", ["hum_violin.wav"]),
+        ("Compare", "#tt-compare-zip", ["hum_violin.mp3", "hum_alto_sax.mp3", "hum_tuba.mp3"]),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_function(f"document.querySelector('{button}').closest('a, button')?.matches('[disabled]') !== true")
+        with page.expect_download() as download:
+            page.click(button)
+        download.value.save_as(tmp_path / f"{tab}.zip")
+        assert zipfile.ZipFile(tmp_path / f"{tab}.zip").namelist() == names
+    assert strange == []
+    page.close()
