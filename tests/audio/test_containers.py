@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from tonetransfer.audio import readers
-from tonetransfer.audio.containers import Part, Window, examine
+from tonetransfer.audio.containers import ByteRange, Window, examine
 from tonetransfer.audio.files import LongAudio, load_audio, open_audio, sound_facts, stream_audio
 from tonetransfer.errors import AudioError, ToneTransferWarning
 
@@ -173,7 +173,7 @@ def test_what_is_longer_than_it_says_stays_on_disk(tmp_path: Path) -> None:
 
 def test_a_window_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"0123456789")
-    with Window(tmp_path / "a", Part(b"ab", 4, 8)) as window:
+    with Window(tmp_path / "a", ByteRange(b"ab", 4, 8)) as window:
         assert window.read() == b"ab4567"
         assert window.seek(1) == 1 and window.read(2) == b"b4" and window.tell() == 3
         assert window.seek(-1, os.SEEK_END) == 5 and window.read(9) == b"7" and window.read(1) == b""

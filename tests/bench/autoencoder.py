@@ -19,7 +19,7 @@ from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import save_model
 from tonetransfer.synthesis.render import render_batch
-from tonetransfer.training.batches import Corpus, Excerpts
+from tonetransfer.training.batches import Corpus, TrainingBatches
 from tonetransfer.training.losses import FFT_SIZES, spectral_loss
 from tonetransfer.training.settings import DataSettings, ModelSettings
 
@@ -39,7 +39,7 @@ def main() -> None:
     parameters = [*model.encoder.parameters(), *model.decoder.parameters()]
     optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, betas=(0.9, 0.98))
     data = DataSettings(batch_size=arguments.batch_size, **AS_THEY_ARE)
-    batches = torch.utils.data.DataLoader(Excerpts(Corpus(arguments.corpus, FrameGrid()), data, seed=0), None, num_workers=1)
+    batches = torch.utils.data.DataLoader(TrainingBatches(Corpus(arguments.corpus, FrameGrid()), data, seed=0), None, num_workers=1)
     for step, batch in zip(range(arguments.steps), batches, strict=False):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min((step + 1) / WARMUP, 0.5 + 0.5 * math.cos(math.pi * step / arguments.steps))

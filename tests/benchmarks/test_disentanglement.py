@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_excerpts import PARTIALS, write_material
 
-from tonetransfer.benchmarks.disentanglement import Material, evaluate_timbre, table_rows
+from tonetransfer.benchmarks.disentanglement import ExaminedMaterial, evaluate_timbre, table_rows
 from tonetransfer.benchmarks.excerpts import ORCHESTRA, Excerpt, Excerpts
 from tonetransfer.cli import evaluate
 from tonetransfer.cli.main import build_parser, main
@@ -34,7 +34,7 @@ def make_excerpts(seed: int, names: tuple[str, ...]) -> Excerpts:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, float]:
-    return evaluate_timbre(Material(make_excerpts(0, ORCHESTRA[:6]), make_excerpts(1, ORCHESTRA[:4])))
+    return evaluate_timbre(ExaminedMaterial(make_excerpts(0, ORCHESTRA[:6]), make_excerpts(1, ORCHESTRA[:4])))
 
 
 def test_figures_say_what_was_planted(figures: dict[str, float]) -> None:
@@ -60,7 +60,7 @@ def test_table(figures: dict[str, float]) -> None:
 
 
 def test_without_an_unseen_source() -> None:
-    found = evaluate_timbre(Material(make_excerpts(0, ORCHESTRA[:3]), None))
+    found = evaluate_timbre(ExaminedMaterial(make_excerpts(0, ORCHESTRA[:3]), None))
     assert not any("unseen" in key for key in found) and found["common_n_instruments"] == 3
 
 

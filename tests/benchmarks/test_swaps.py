@@ -10,7 +10,7 @@ from conftest import SAMPLE_RATE, tone
 from test_excerpts import PARTIALS, excerpts, material  # noqa: F401  # fixtures
 
 from tonetransfer.benchmarks.excerpts import Excerpt, Excerpts, mfcc_statistics
-from tonetransfer.benchmarks.reference_classifier import ForestJudge, judge_accuracy
+from tonetransfer.benchmarks.reference_classifier import ForestClassifier, judge_accuracy
 from tonetransfer.benchmarks.swaps import (
     DESCRIPTORS,
     N_STEPS,
@@ -31,7 +31,7 @@ def test_a_judge_hears_the_spectrum_and_not_the_level() -> None:
     sounds = [tone(rng.uniform(150, 600), 1.0, n_harmonics=PARTIALS[name], level=rng.uniform(0.05, 0.5)).numpy() for name in names]
     mfcc = np.stack([mfcc_statistics(sound, SAMPLE_RATE) for sound in sounds])
     assert judge_accuracy(mfcc, names, np.arange(len(names))) > 0.7
-    judge = ForestJudge(mfcc, names)
+    judge = ForestClassifier(mfcc, names)
     for name, n_harmonics in PARTIALS.items():
         opinion = judge.probabilities(tone(400.0, 1.0, n_harmonics=n_harmonics, level=0.01).numpy(), SAMPLE_RATE)
         assert judge.names[int(opinion.argmax())] == name and opinion.sum() == pytest.approx(1.0)

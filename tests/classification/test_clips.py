@@ -29,7 +29,7 @@ from tonetransfer.classification.clips import (
     split,
 )
 from tonetransfer.classification.evaluation import evaluate_classifier
-from tonetransfer.classification.settings import INSTRUMENTS, AugmentSettings, DataSettings
+from tonetransfer.classification.settings import INSTRUMENTS, AugmentSettings, ClipSettings
 from tonetransfer.classification.windows import cut, make_windows, sounding
 from tonetransfer.errors import MissingDependencyError, SettingsError, ToneTransferWarning
 
@@ -71,7 +71,7 @@ def test_a_corpus_is_read_and_other_timbres_left_out(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="damaged"):
         find_clips(tmp_path, INSTRUMENTS)
     with pytest.raises(SettingsError, match="corpus render"):
-        read_clips(DataSettings(corpora=(str(tmp_path / "none"),)))
+        read_clips(ClipSettings(corpora=(str(tmp_path / "none"),)))
 
 
 def test_folders_csv_and_their_faults(tmp_path: Path) -> None:

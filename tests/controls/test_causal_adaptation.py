@@ -8,7 +8,7 @@ import torch
 
 from tonetransfer.controls.adaptation import level_shift_db
 from tonetransfer.controls.causal_adaptation import Adapter, Asked
-from tonetransfer.controls.causal_extraction import Heard
+from tonetransfer.controls.causal_extraction import ControlFrame
 from tonetransfer.controls.profile import Target
 
 QUANTILES = torch.linspace(-40.0, -12.0, 13)
@@ -18,14 +18,14 @@ def target(mean_midi: float = 69.0, release_db_per_s: float = 300.0) -> Target:
     return Target(torch.zeros(8), QUANTILES, mean_midi, mean_midi - 15, mean_midi + 15, release_db_per_s)
 
 
-def note(midi: float, n: int, level: float = -20.0) -> list[Heard]:
-    return [Heard(440.0 * 2.0 ** ((midi - 69.0) / 12.0), 0.98, level)] * n
+def note(midi: float, n: int, level: float = -20.0) -> list[ControlFrame]:
+    return [ControlFrame(440.0 * 2.0 ** ((midi - 69.0) / 12.0), 0.98, level)] * n
 
 
-REST = [Heard(300.0, 0.1, -70.0)] * 40
+REST = [ControlFrame(300.0, 0.1, -70.0)] * 40
 
 
-def play(adapter: Adapter, frames: list[Heard]) -> list[Asked]:
+def play(adapter: Adapter, frames: list[ControlFrame]) -> list[Asked]:
     return [adapter.frame(one) for one in frames]
 
 
@@ -37,14 +37,14 @@ def test_the_first_note_decides_the_octave(midi: float, shift: int) -> None:
 
 def test_an_attack_that_was_misheard_does_not_decide() -> None:
     adapter = Adapter(target(), 100.0)
-    play(adapter, [Heard(3500.0, 0.8, -30.0)] + note(66.0, 40))
+    play(adapter, [ControlFrame(3500.0, 0.8, -30.0)] + note(66.0, 40))
     assert adapter.semitones == 0.0
 
 
 def test_the_octave_never_changes_within_a_note_but_at_the_next() -> None:
     adapter = Adapter(target(), 100.0)
     play(adapter, note(69.0, 10) + REST)
-    glide = [Heard(440.0 * 2.0 ** (-k / 600.0), 0.98, -20.0) for k in range(1200)]  # two octaves down in one breath
+    glide = [ControlFrame(440.0 * 2.0 ** (-k / 600.0), 0.98, -20.0) for k in range(1200)]  # two octaves down in one breath
     f0_hz = np.array([one.f0_hz for one in play(adapter, glide)])
     assert np.abs(np.diff(np.log2(f0_hz))).max() < 0.01 and adapter.semitones == 0.0
     play(adapter, REST + note(45.0, 300) + REST)
@@ -64,7 +64,7 @@ def swelling(n: int, *, gain_db: float = 0.0) -> np.ndarray:
 def test_loudness_comes_to_what_the_whole_recording_would_give() -> None:
     levels = swelling(4000)
     adapter = Adapter(target(), 100.0)
-    asked = np.array([one.loudness_db for one in play(adapter, [Heard(440.0, 0.98, float(level)) for level in levels])])
+    asked = np.array([one.loudness_db for one in play(adapter, [ControlFrame(440.0, 0.98, float(level)) for level in levels])])
     heard, notes = torch.from_numpy(levels).float(), torch.ones(4000, dtype=torch.bool)
     error = asked - levels - level_shift_db(heard, notes, QUANTILES, 100.0)
     rising = np.diff(levels, prepend=levels[0]) > -2.5  # where it falls faster, the instrument's release limits it
@@ -75,7 +75,7 @@ def test_the_player_s_gain_is_forgotten_and_the_players_dynamics_are_kept() -> N
     """However loud the input is: after half a minute the same is asked for, and the swells are as wide as the player's."""
     asked = []
     for gain_db in (0.0, 15.0):
-        frames = [Heard(440.0, 0.98, float(level)) for level in swelling(9000, gain_db=gain_db)]
+        frames = [ControlFrame(440.0, 0.98, float(level)) for level in swelling(9000, gain_db=gain_db)]
         asked.append(np.array([one.loudness_db for one in play(Adapter(target(), 100.0), frames)]))
     assert np.abs(asked[1] - asked[0])[8000:].max() < 1.1
     assert np.ptp(asked[0][8000:]) == pytest.approx(np.ptp(swelling(9000)[8000:]), abs=0.7)
@@ -114,7 +114,7 @@ def test_notes_end_as_the_instrument_s_do_and_keep_their_pitch() -> None:
 
 def test_a_subharmonic_in_the_dying_sound_is_no_note() -> None:
     adapter = Adapter(target(), 100.0)
-    dying = [Heard(110.0, 0.85, -20.0 - 5.0 * k) for k in range(1, 6)]
+    dying = [ControlFrame(110.0, 0.85, -20.0 - 5.0 * k) for k in range(1, 6)]
     asked = play(adapter, note(69.0, 50) + dying + REST)
     assert {round(one.f0_hz, 3) for one in asked} == {440.0}
     slur = play(adapter, note(69.0, 20) + note(74.0, 20, -21.5))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tonetransfer.data.composition import FRAME_RATE, LOUD_DB, SOFTEST_DB, Note, Performance, compose, velocity_db
+from tonetransfer.data.composition import FRAME_RATE, LOUD_DB, SOFTEST_DB, ComposedNote, Performance, compose, velocity_db
 
 SEEDS = range(40)
 
@@ -104,7 +104,7 @@ def test_a_narrow_window_is_playable() -> None:
 
 
 def test_note_end() -> None:
-    assert Note(10, 5, 60, 100).end == 15
+    assert ComposedNote(10, 5, 60, 100).end == 15
 
 
 @pytest.mark.parametrize("duration_s", [0.3, 1.0, 2.0])

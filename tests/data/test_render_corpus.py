@@ -13,7 +13,7 @@ from tonetransfer.audio.files import load_audio, save_audio
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.audio.units import hz_to_midi, midi_to_hz
 from tonetransfer.data.brightness import loudness_and_centroid, measure_slope, slope_between, tilt
-from tonetransfer.data.composition import Note, Performance, compose
+from tonetransfer.data.composition import ComposedNote, Performance, compose
 from tonetransfer.data.corpus_config import Timbre, load_config, scores, voices
 from tonetransfer.data.render_corpus import GRID, list_timbres, render_corpus, render_parallel, render_performance
 from tonetransfer.data.sample_folder import NoteFolder, RecordedNote, layer_of_name, note_of_name, sustain
@@ -62,7 +62,7 @@ parallel:
 """
 
 
-def played(notes: list[Note], n_frames: int, bend: np.ndarray | None = None) -> Performance:
+def played(notes: list[ComposedNote], n_frames: int, bend: np.ndarray | None = None) -> Performance:
     """A performance of these notes without expression."""
     zeros = np.zeros(n_frames)
     return Performance("test", 0, 0, 127, tuple(notes), zeros if bend is None else bend, zeros)
@@ -139,7 +139,7 @@ def test_what_is_no_soundfont_is_refused(font: SoundFont, tmp_path: Path) -> Non
 
 def test_missing_preset_is_refused(font: SoundFont) -> None:
     with pytest.raises(MissingDependencyError, match="no preset"):
-        font.render(played([Note(5, 20, 60, 100)], 50), program=40, bank=77)
+        font.render(played([ComposedNote(5, 20, 60, 100)], 50), program=40, bank=77)
 
 
 def test_rendering_does_not_depend_on_what_was_rendered_before(font: SoundFont) -> None:
@@ -151,14 +151,14 @@ def test_rendering_does_not_depend_on_what_was_rendered_before(font: SoundFont) 
 
 def test_velocity_spans_what_instruments_span(font: SoundFont) -> None:
     """From pp to ff, 28 dB are composed; the font must not stretch them beyond about 30."""
-    soft, loud = (font.render(played([Note(5, 100, 69, velocity)], 130), program=73)[0] for velocity in (26, 127))
+    soft, loud = (font.render(played([ComposedNote(5, 100, 69, velocity)], 130), program=73)[0] for velocity in (26, 127))
     span_db = 20 * np.log10(np.abs(loud).max() / np.abs(soft).max())
     assert 24.0 < span_db < 31.0
 
 
 def test_bend_reaches_the_note_it_belongs_to(font: SoundFont) -> None:
     bend = np.r_[np.full(100, 0.0), np.full(100, 2.0)]
-    performance = played([Note(10, 80, 69, 110), Note(100, 80, 69, 110)], 200, bend)
+    performance = played([ComposedNote(10, 80, 69, 110), ComposedNote(100, 80, 69, 110)], 200, bend)
     audio = font.render(performance, program=73)[0]
     found = librosa.yin(audio.astype(np.float64), fmin=300, fmax=700, sr=SAMPLE_RATE, frame_length=4096, hop_length=480)
     assert hz_to_midi(float(np.median(found[40:80]))) == pytest.approx(69.0, abs=0.3)
@@ -167,8 +167,8 @@ def test_bend_reaches_the_note_it_belongs_to(font: SoundFont) -> None:
 
 def test_a_tail_does_not_ring_under_the_next_note(font: SoundFont) -> None:
     """A pad rings for seconds; once the next note has sounded for 0.2 s nothing of it is left."""
-    together = font.render(played([Note(10, 90, 60, 110), Note(100, 90, 67, 110)], 200), program=89)[0]
-    alone = font.render(played([Note(100, 90, 67, 110)], 200), program=89)[0]
+    together = font.render(played([ComposedNote(10, 90, 60, 110), ComposedNote(100, 90, 67, 110)], 200), program=89)[0]
+    alone = font.render(played([ComposedNote(100, 90, 67, 110)], 200), program=89)[0]
     span = slice(120 * 480, 180 * 480)
     assert np.abs(together[span] - alone[span]).max() < 1e-3 * np.abs(alone[span]).max()
 
@@ -177,7 +177,7 @@ def test_a_tail_does_not_ring_under_the_next_note(font: SoundFont) -> None:
 
 
 def test_channels_are_taken_never_averaged(font_path: Path, font: SoundFont) -> None:
-    performance = played([Note(10, 80, 69, 100)], 130)
+    performance = played([ComposedNote(10, 80, 69, 100)], 130)
     timbre = Timbre(family="strings", range=(55, 100), source="fluid", program=40, stereo=True)
     both = font.render(performance, program=40)
     assert abs(np.corrcoef(both)[0, 1]) < 0.8
@@ -188,7 +188,7 @@ def test_channels_are_taken_never_averaged(font_path: Path, font: SoundFont) -> 
 
 
 def test_the_same_performance_has_the_same_timing_everywhere(font_path: Path) -> None:
-    performance = played([Note(20 + 60 * n, 40, 62 + 2 * n, 110) for n in range(4)], 300)
+    performance = played([ComposedNote(20 + 60 * n, 40, 62 + 2 * n, 110) for n in range(4)], 300)
     onsets = []
     for program, family in ((40, "strings"), (56, "brass"), (71, "reed")):
         timbre = Timbre(family=family, range=(50, 90), source="fluid", program=program)
@@ -303,7 +303,9 @@ def test_rendered_instruments_brighten_as_recorded_ones(font: SoundFont, name: s
     config = load_config(CONFIG)
     timbre, notes = config.timbres[name], []
     for midi in np.linspace(timbre.range[0] + 4, timbre.range[1] - 4, 4).astype(int):
-        performance = played([Note(20 + 120 * n, 110, int(midi), velocity) for n, velocity in enumerate((28, 40, 57, 80, 113))], 640)
+        performance = played(
+            [ComposedNote(20 + 120 * n, 110, int(midi), velocity) for n, velocity in enumerate((28, 40, 57, 80, 113))], 640
+        )
         audio = font.render(performance, program=timbre.program or 0)[0]
         audio = tilt(audio, performance.intensity_db() + 8.0, midi_to_hz(performance.midi_curve()), config.slope(timbre), GRID)
         notes += [(float(midi), audio[(note.start + 10) * 480 : (note.end - 5) * 480]) for note in performance.notes]
@@ -330,7 +332,7 @@ def test_names_of_notes_and_dynamics() -> None:
 def test_folder_plays_the_notes_that_are_asked_for(note_folder: Path) -> None:
     bend = np.zeros(400)
     bend[200:] = np.linspace(0.0, 2.0, 200)
-    performance = played([Note(10, 80, 58, 100), Note(100, 80, 63, 100), Note(200, 180, 66, 100)], 400, bend)
+    performance = played([ComposedNote(10, 80, 58, 100), ComposedNote(100, 80, 63, 100), ComposedNote(200, 180, 66, 100)], 400, bend)
     audio, _ = NoteFolder(note_folder).render(performance)
     found = librosa.yin(audio, fmin=150, fmax=600, sr=SAMPLE_RATE, frame_length=4096, hop_length=480)[:400]
     error = hz_to_midi(found.astype(np.float64)) - performance.midi_curve()
@@ -341,8 +343,8 @@ def test_folder_plays_the_notes_that_are_asked_for(note_folder: Path) -> None:
 
 def test_folder_takes_the_layer_and_the_level_from_velocity(note_folder: Path) -> None:
     folder = NoteFolder(note_folder)
-    soft, soft_layer = folder.render(played([Note(10, 80, 61, 40)], 120))
-    loud, loud_layer = folder.render(played([Note(10, 80, 61, 127)], 120))
+    soft, soft_layer = folder.render(played([ComposedNote(10, 80, 61, 40)], 120))
+    loud, loud_layer = folder.render(played([ComposedNote(10, 80, 61, 127)], 120))
     assert soft_layer[50] < loud_layer[50]
     span = slice(20 * 480, 80 * 480)
     levels, centroids = zip(*(loudness_and_centroid(audio[span], SAMPLE_RATE) for audio in (soft, loud)), strict=True)
@@ -351,7 +353,7 @@ def test_folder_takes_the_layer_and_the_level_from_velocity(note_folder: Path) -
 
 
 def test_folder_holds_a_note_longer_than_its_recording(note_folder: Path) -> None:
-    audio, _ = NoteFolder(note_folder).render(played([Note(10, 600, 69, 110)], 700))
+    audio, _ = NoteFolder(note_folder).render(played([ComposedNote(10, 600, 69, 110)], 700))
     level = loudness_db(torch.from_numpy(audio), GRID).numpy()[40:600]
     assert np.ptp(level) < 2.0
     assert np.abs(audio[(610 + 10) * 480 :]).max() == 0.0
@@ -393,7 +395,7 @@ def test_bad_folders_say_what_is_wrong(tmp_path: Path, note_folder: Path) -> Non
     with pytest.raises(AudioError):
         NoteFolder(tmp_path)
     with pytest.raises(InstrumentError, match="no note near 90"):
-        NoteFolder(note_folder).render(played([Note(10, 50, 90, 100)], 100))
+        NoteFolder(note_folder).render(played([ComposedNote(10, 50, 90, 100)], 100))
 
 
 # ---- the configuration

@@ -22,7 +22,7 @@ from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.refine import RATES
 from tonetransfer.pipeline.target import at_peak, find_target
 from tonetransfer.training import few_shot as closer
-from tonetransfer.training.few_shot import Material
+from tonetransfer.training.few_shot import Reference
 from tonetransfer.training.reconstruction import HELD_OUT, coupling_lost, decoded
 
 STEPS = 40
@@ -94,7 +94,7 @@ def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: tor
     monkeypatch.setattr(MODULE, "RATES", {key: 10.0 * rate for key, rate in RATES.items()})
     short = reference[: 2 * SAMPLE_RATE]
     target = find_target(tiny_model, SAMPLE_RATE, like=short)
-    batch = Material(short, tt.analyze(short, SAMPLE_RATE, tiny_model)).at(np.array([20]), 0)
+    batch = Reference(short, tt.analyze(short, SAMPLE_RATE, tiny_model)).at(np.array([20]), 0)
     lost = {}
     for weight in (0.0, 20.0):
         monkeypatch.setattr(closer, "COUPLING_WEIGHT", weight)
@@ -109,7 +109,7 @@ def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: tor
 
 def test_what_is_held_out_is_not_learned_from(tiny_model: TimbreModel) -> None:
     sound = torch.cat([melody([60] * 12, seconds=0.9), torch.zeros(20 * SAMPLE_RATE)])
-    material = Material(sound, tt.analyze(sound, SAMPLE_RATE, tiny_model))
+    material = Reference(sound, tt.analyze(sound, SAMPLE_RATE, tiny_model))
     assert len(material.judged) == round(12 / HELD_OUT)
     held_out = {frame for first in material.judged for frame in range(first, first + 100)}
     learned = {frame for first in material.learned for frame in range(first, first + 100)}

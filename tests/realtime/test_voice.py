@@ -10,7 +10,7 @@ from conftest import make_model
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.models.timbre_model import TimbreModel
-from tonetransfer.realtime.voice import FrameDecoder, Voice, highest_so_far, loudness_of, prompt_noise
+from tonetransfer.realtime.voice import StreamDecoder, Voice, highest_so_far, loudness_of, prompt_noise
 from tonetransfer.synthesis.render import SynthParams, below_nyquist, filtered_noise, hold_last, render, white_noise
 
 GRID = FrameGrid()
@@ -43,7 +43,7 @@ def test_the_decoder_agrees(register: bool) -> None:
     f0_hz, loud = played()
     z = torch.lerp(model.timbre("violin"), model.timbre("tuba"), torch.linspace(0, 1, len(f0_hz))[:, None])
     params = decoded(model, f0_hz, loud, z)
-    decoder = FrameDecoder(model.decoder)
+    decoder = StreamDecoder(model.decoder)
     rows = [decoder.frame(float(f), float(db), one.numpy()) for f, db, one in zip(f0_hz, loud, z, strict=True)]
     amplitudes = params.amplitude[:, None] * params.harmonic_distribution
     assert np.allclose(np.stack([row[0] for row in rows]), amplitudes.numpy(), rtol=1e-4, atol=1e-7)

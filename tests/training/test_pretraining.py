@@ -16,7 +16,7 @@ from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.errors import SettingsError
 from tonetransfer.models.weights import load_model, read_notes
-from tonetransfer.training.batches import Corpus, Excerpts, equalise, random_curve_db
+from tonetransfer.training.batches import Corpus, TrainingBatches, equalise, random_curve_db
 from tonetransfer.training.settings import DataSettings, validate_settings
 
 GRID = FrameGrid()
@@ -73,7 +73,7 @@ def test_packed_audio_and_labels_are_those_of_the_files(folder: Path) -> None:
 def test_batches_hold_what_they_claim(folder: Path) -> None:
     corpus = Corpus(folder, GRID)
     data = DataSettings(batch_size=12, excerpt_seconds=0.5, reference_seconds=1.0, validation_performances=0, rescale_share=0.5)
-    excerpts = Excerpts(corpus, data, seed=0)
+    excerpts = TrainingBatches(corpus, data, seed=0)
     batch = next(iter(excerpts))
     assert batch["target"].shape == (12, 24000) and batch["reference"].shape == (12, 48000)
     assert batch["f0_hz"].shape == batch["loudness_db"].shape == (12, 50)
@@ -83,13 +83,13 @@ def test_batches_hold_what_they_claim(folder: Path) -> None:
         ratio = peaks / f0_hz[25]
         assert float((ratio - ratio.round()).abs().max()) < 0.05 * max(1.0, float(ratio.max()))
         assert not bool(original) or min(abs(float(f0_hz[25]) - known) for known in F0_HZ) < 1e-2
-    again = next(iter(Excerpts(corpus, data, seed=0)))
+    again = next(iter(TrainingBatches(corpus, data, seed=0)))
     assert all(torch.equal(batch[key], again[key]) for key in batch)
 
 
 def test_held_out_performances_are_never_drawn(folder: Path) -> None:
     corpus = Corpus(folder, GRID)
-    excerpts = Excerpts(corpus, DataSettings(batch_size=4, validation_performances=1), seed=0)
+    excerpts = TrainingBatches(corpus, DataSettings(batch_size=4, validation_performances=1), seed=0)
     assert corpus.validation_performances(1) == ["p0"]
     assert {r.performance for some in excerpts.by_timbre.values() for r in some} == {"p1", "p2"}
 
@@ -114,7 +114,7 @@ def test_a_run_learns_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path,
     from tonetransfer.training.pretraining import Training, train
 
     seeds, bests = [], []
-    monkeypatch.setattr(module, "Excerpts", lambda *args, seed: (seeds.append(seed), Excerpts(*args, seed=seed))[1])
+    monkeypatch.setattr(module, "TrainingBatches", lambda *args, seed: (seeds.append(seed), TrainingBatches(*args, seed=seed))[1])
     monkeypatch.setattr(Training, "on_fit_start", lambda self: bests.append(self.best))
 
     def resynthesis_db(path: Path) -> float:

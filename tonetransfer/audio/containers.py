@@ -24,7 +24,7 @@ BAR_S = 0.1  # headers may be wrong by so much without a word
 
 
 @dataclass(frozen=True)
-class Part:
+class ByteRange:
     """Bytes `start` to `end` of a file, with `head` before them: a sound file of its own."""
 
     head: bytes
@@ -36,14 +36,14 @@ class Part:
 class Findings:
     """What is in a file: nothing to mend if `parts` is empty; what is to be said of it, each after "FILE: "."""
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[ByteRange] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 class Window(io.RawIOBase):
     """A part of a file, as a file of its own."""
 
-    def __init__(self, path: Path, part: Part) -> None:
+    def __init__(self, path: Path, part: ByteRange) -> None:
         self._file, self._part, self._at = open(path, "rb"), part, 0  # noqa: SIM115  # closed with this
         self._length = len(part.head) + part.end - part.start
 
@@ -179,10 +179,10 @@ def _mended_riff(content: Content, first: int, before: int, chunk: _Chunk, end: 
     joined = end < len(content) and content[following : following + 4] in (b"RIFF", b"RF64", b"BW64")
     if there <= said and not joined and not (said == 0xFFFF_FFFF and there > BIGGEST_RIFF):
         return found
-    found.parts.append(Part(_riff_head(content[before : chunk.start - 8], there), chunk.start, end))
+    found.parts.append(ByteRange(_riff_head(content[before : chunk.start - 8], there), chunk.start, end))
     if joined:
         more = _riff(content, following)
-        found.parts += more.parts or [Part(b"", following, len(content))]
+        found.parts += more.parts or [ByteRange(b"", following, len(content))]
         found.notes += more.notes
     return found
 
@@ -213,7 +213,7 @@ def _aiff(content: Content) -> Findings:
             found.notes += _compare(min(said, n_bytes) / byte_rate if there <= said or not said else said / byte_rate, there / byte_rate)
             if there > said > 0:  # libsndfile itself mends a size of 0
                 sizes = struct.pack(">I", min(end - 8, 0xFFFF_FFFF)), struct.pack(">I", there + 8)
-                found.parts.append(Part(content[:4] + sizes[0] + content[8 : chunk.start - 4] + sizes[1], chunk.start, end))
+                found.parts.append(ByteRange(content[:4] + sizes[0] + content[8 : chunk.start - 4] + sizes[1], chunk.start, end))
             return found
     return found
 
@@ -240,7 +240,7 @@ def _caf(content: Content) -> Findings:
             if said == there:
                 return found
             found.notes += _compare(max(said, 0) / byte_rate, there / byte_rate)
-            found.parts.append(Part(content[: chunk.start - 8] + struct.pack(">q", there), chunk.start, end))
+            found.parts.append(ByteRange(content[: chunk.start - 8] + struct.pack(">q", there), chunk.start, end))
             return found
     return found
 
@@ -258,7 +258,7 @@ def _au(content: Content) -> Findings:
     if longer or there < said:
         found.notes += _compare(said / byte_rate, there / byte_rate)
     if longer:
-        found.parts.append(Part(content[:8] + struct.pack(f"{order}I", 0xFFFF_FFFF) + content[12:offset], offset, len(content)))
+        found.parts.append(ByteRange(content[:8] + struct.pack(f"{order}I", 0xFFFF_FFFF) + content[12:offset], offset, len(content)))
     return found
 
 
@@ -284,7 +284,7 @@ def _ogg(content: Content) -> Findings:
     if not ended and whole:
         found.notes.append("has no end mark, so it was cut off, or recorded from a broadcast; what is there is read")
     if len(links) > 1:
-        found.parts = [Part(b"", first, last) for first, last in zip(links, [*links[1:], whole], strict=True)]
+        found.parts = [ByteRange(b"", first, last) for first, last in zip(links, [*links[1:], whole], strict=True)]
     return found
 
 
@@ -313,9 +313,9 @@ def _places(content: Content, mark: bytes) -> list[int]:
     return found
 
 
-def _one_flac(content: Content, first: int, last: int, found: Findings) -> Part:
+def _one_flac(content: Content, first: int, last: int, found: Findings) -> ByteRange:
     """A FLAC file with the length that it has, instead of the one that it was to have."""
-    whole = Part(b"", first, last)
+    whole = ByteRange(b"", first, last)
     if last - first < 42 or content[first : first + 4] != b"fLaC":
         return whole
     info = content[first + 18 : first + 26]
@@ -325,7 +325,7 @@ def _one_flac(content: Content, first: int, last: int, found: Findings) -> Part:
         return whole
     found.notes += _compare(said / rate, there / rate) if said else []
     number = (int.from_bytes(info, "big") >> 36 << 36 | there).to_bytes(8, "big")
-    return Part(content[first : first + 18] + number + bytes(16), first + 42, end)
+    return ByteRange(content[first : first + 18] + number + bytes(16), first + 42, end)
 
 
 def _flac_end(content: Content, first: int, last: int) -> tuple[int, int]:
@@ -449,21 +449,21 @@ def _mpeg(content: Content) -> Findings:
         if said is not None and abs(said - n_frames) > 1 and len(runs) == 1:
             found.notes += _compare(said * per_frame / run.rate, run.n_samples / run.rate)
         right = run.steady if said is None else abs(said - n_frames) <= 1
-        found.parts.append(Part(b"", run.start, run.end) if right else _counted(content, run, n_frames))
+        found.parts.append(ByteRange(b"", run.start, run.end) if right else _counted(content, run, n_frames))
     if len(runs) == 1 and not found.parts[0].head:
         found.parts.clear()
     return found
 
 
-def _counted(content: Content, run: _Run, n_frames: int) -> Part:
+def _counted(content: Content, run: _Run, n_frames: int) -> ByteRange:
     """A stream with the counts in its Xing tag put right; or with a frame that has such a tag before it, if it has none."""
     n_bytes = run.end - run.start
     if run.tag and content[run.tag + 7] & 3 == 3:
-        return Part(content[run.start : run.tag + 8] + struct.pack(">II", n_frames, n_bytes), run.tag + 16, run.end)
+        return ByteRange(content[run.start : run.tag + 8] + struct.pack(">II", n_frames, n_bytes), run.tag + 16, run.end)
     size, _, _ = _FRAMES[content[run.start + 1], content[run.start + 2]]
     header = bytes((0xFF, content[run.start + 1] | 1, content[run.start + 2], content[run.start + 3]))  # without a check sum
     tag = header + bytes(_side_bytes(header)) + b"Xing" + struct.pack(">III", 3, n_frames, n_bytes + size)
-    return Part(tag + bytes(max(size - len(tag), 0)), run.start, run.end)
+    return ByteRange(tag + bytes(max(size - len(tag), 0)), run.start, run.end)
 
 
 def _side_bytes(header: bytes) -> int:

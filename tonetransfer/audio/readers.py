@@ -21,7 +21,7 @@ import soundfile
 import soxr
 
 from ..errors import ToneTransferWarning
-from .containers import Part, Window, examine
+from .containers import ByteRange, Window, examine
 
 RATES = range(1000, 1_000_001)  # Hz; outside these a "sample rate" is something else
 MEDIA = {  # first bytes and where they stand: FFmpeg's name; it is told, so that a playlist is never followed
@@ -143,15 +143,15 @@ class PartsReader(_PieceReader):
     Parameters
     ----------
     path : Path
-    parts : list of Part
+    parts : list of ByteRange
     notes : list of str
         What is left out is added.
     """
 
-    def __init__(self, path: Path, parts: list[Part], notes: list[str]) -> None:
+    def __init__(self, path: Path, parts: list[ByteRange], notes: list[str]) -> None:
         super().__init__()
         self._path = path
-        self._parts: list[Part] = []
+        self._parts: list[ByteRange] = []
         self.samplerate = self.channels = self.frames = 0
         for number, part in enumerate(parts):
             try:
@@ -161,7 +161,7 @@ class PartsReader(_PieceReader):
                     raise
                 notes.append(f"part {number + 1} of {len(parts)} ({part.end - part.start} bytes) cannot be read and is left out")
 
-    def _add(self, part: Part) -> None:
+    def _add(self, part: ByteRange) -> None:
         with Window(self._path, part) as window, soundfile.SoundFile(window) as sound:
             if sound.samplerate not in RATES:
                 raise ValueError(f"a sample rate of {sound.samplerate}")

@@ -17,7 +17,7 @@ import numpy as np
 from ..models.timbre_model import TimbreModel
 from .excerpts import COMMON, ORCHESTRA, TRAINED, UNSEEN, Excerpts, read_excerpts
 from .probes import REGISTER_SEMITONES, instrument_accuracy, nearest_is_same, shuffled_within, transferred_accuracy, within_instrument_r2
-from .reference_classifier import ForestJudge, judge_accuracy
+from .reference_classifier import ForestClassifier, judge_accuracy
 from .swaps import choose_swaps, evaluate_blends, evaluate_swaps
 
 COLUMNS = ("z", "baseline", "mfcc")
@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Material:
+class ExaminedMaterial:
     """Excerpts of the sources that were trained on, and of one that was not."""
 
     trained: Excerpts
@@ -45,7 +45,9 @@ class Map(NamedTuple):
     named: list[str]
 
 
-def read_material(folder: Path, model: TimbreModel, baseline: TimbreModel | None = None, *, progress: Progress | None = None) -> Material:
+def read_material(
+    folder: Path, model: TimbreModel, baseline: TimbreModel | None = None, *, progress: Progress | None = None
+) -> ExaminedMaterial:
     """Excerpts of what :func:`~tonetransfer.benchmarks.excerpts.render_material` made, encoded.
 
     Parameters
@@ -61,16 +63,16 @@ def read_material(folder: Path, model: TimbreModel, baseline: TimbreModel | None
     encoders = {"z": model} | ({"baseline": baseline} if baseline else {})
     trained = read_excerpts(folder / TRAINED, encoders, names=model.names, progress=progress)
     if not (folder / UNSEEN / "manifest.json").is_file():
-        return Material(trained, None)
-    return Material(trained, read_excerpts(folder / UNSEEN, encoders, names=model.names, progress=progress))
+        return ExaminedMaterial(trained, None)
+    return ExaminedMaterial(trained, read_excerpts(folder / UNSEEN, encoders, names=model.names, progress=progress))
 
 
-def evaluate_timbre(material: Material, *, say: Say = lambda _: None) -> dict[str, float]:
+def evaluate_timbre(material: ExaminedMaterial, *, say: Say = lambda _: None) -> dict[str, float]:
     """What probes and neighbours find.
 
     Parameters
     ----------
-    material : Material
+    material : ExaminedMaterial
     say : callable
         Told what is being done.
 
@@ -148,7 +150,7 @@ def _chance(trained: Excerpts) -> dict[str, float]:
     }
 
 
-def evaluate_exchange(material: Material, model: TimbreModel, *, progress: Progress | None = None) -> dict[str, float]:
+def evaluate_exchange(material: ExaminedMaterial, model: TimbreModel, *, progress: Progress | None = None) -> dict[str, float]:
     """Swaps and blends of common instruments, heard by a judge who was fitted on the excerpts of both sources.
 
     Returns
@@ -163,7 +165,7 @@ def evaluate_exchange(material: Material, model: TimbreModel, *, progress: Progr
     )
     common = np.isin(kinds, COMMON)
     figures = {"judge_accuracy": round(judge_accuracy(mfcc[common], kinds[common], groups[common]), 4)}
-    judge = ForestJudge(mfcc[common], kinds[common])
+    judge = ForestClassifier(mfcc[common], kinds[common])
     for prefix, references in zip(("swap", "unseen_swap"), heard, strict=False):
         swaps = choose_swaps(material.trained, references, judge.names)
         figures |= {f"{prefix}_{key}": value for key, value in evaluate_swaps(model, swaps, judge, progress=progress).items()}

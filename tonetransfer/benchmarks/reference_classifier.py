@@ -18,7 +18,7 @@ N_TREES = 300
 SHAPE = [column for column in range(2 * N_MFCC) if column % N_MFCC]  # all but the level and its deviation
 
 
-class Judge(Protocol):
+class ReferenceClassifier(Protocol):
     """Says which instrument is heard."""
 
     @property
@@ -29,7 +29,7 @@ class Judge(Protocol):
         """How likely each of them is, (n_names,), for audio (n_samples,)."""
 
 
-class ForestJudge:
+class ForestClassifier:
     """A judge fitted on MFCC statistics.
 
     Parameters
@@ -53,7 +53,7 @@ class ForestJudge:
 
 
 def judge_accuracy(mfcc: np.ndarray, instruments: np.ndarray, groups: np.ndarray) -> float:
-    """How often such a judge is right about performances that it was not fitted on; arguments as for :class:`ForestJudge`."""
+    """How often such a judge is right about performances that it was not fitted on; arguments as for :class:`ForestClassifier`."""
     right = np.zeros(len(instruments), dtype=bool)
     for train, test in GroupKFold(3).split(mfcc, groups=groups):
         right[test] = _forest().fit(mfcc[train][:, SHAPE], instruments[train]).predict(mfcc[test][:, SHAPE]) == instruments[test]

@@ -27,7 +27,7 @@ from ..models.timbre_model import TimbreModel
 from ..pipeline.target import find_target
 from ..pipeline.transfer import Arrangement, analyze, arrange, play
 from .excerpts import EXCERPT_S, Excerpt, Excerpts, read_recording
-from .reference_classifier import Judge
+from .reference_classifier import ReferenceClassifier
 
 SWAPS_PER_TARGET = 4
 PAIRS = (
@@ -76,7 +76,9 @@ def choose_swaps(sources: Excerpts, references: Excerpts, kinds: Iterable[str], 
     return swaps
 
 
-def evaluate_swaps(model: TimbreModel, swaps: list[Swap], judge: Judge, *, progress: Progress | None = None) -> dict[str, float]:
+def evaluate_swaps(
+    model: TimbreModel, swaps: list[Swap], judge: ReferenceClassifier, *, progress: Progress | None = None
+) -> dict[str, float]:
     """Play all swaps and have them judged.
 
     Returns
@@ -96,7 +98,7 @@ def evaluate_swaps(model: TimbreModel, swaps: list[Swap], judge: Judge, *, progr
     return {key: round(fmean(values), 4) for key, values in scores.items()} | {"n_swaps": len(swaps)}
 
 
-def _judge_swap(model: TimbreModel, swap: Swap, judge: Judge) -> dict[str, float]:
+def _judge_swap(model: TimbreModel, swap: Swap, judge: ReferenceClassifier) -> dict[str, float]:
     audio, controls = read_excerpt(swap.source, model)
     target = like_labelled(swap.reference, model)
     arrangement = arrange(controls, target)
@@ -111,7 +113,7 @@ def _judge_swap(model: TimbreModel, swap: Swap, judge: Judge) -> dict[str, float
     return scores | {"source_raw_pitch_accuracy": raw_pitch_accuracy(controls.f0_hz[notes], tracked.f0_hz[notes])}
 
 
-def _opinion(judge: Judge, sound: torch.Tensor, model: TimbreModel) -> dict[str, float]:
+def _opinion(judge: ReferenceClassifier, sound: torch.Tensor, model: TimbreModel) -> dict[str, float]:
     likely = judge.probabilities(sound.numpy(), model.sample_rate)
     return {name: float(share) for name, share in zip(judge.names, likely, strict=True)}
 
@@ -145,7 +147,9 @@ def _errors(sound: torch.Tensor, arrangement: Arrangement, model: TimbreModel) -
     return heard, {"raw_pitch_accuracy": accuracy, "loudness_error_db": error_db}
 
 
-def evaluate_blends(model: TimbreModel, sources: Excerpts, judge: Judge, *, progress: Progress | None = None) -> dict[str, float]:
+def evaluate_blends(
+    model: TimbreModel, sources: Excerpts, judge: ReferenceClassifier, *, progress: Progress | None = None
+) -> dict[str, float]:
     """Walk from instrument to instrument.
 
     Returns
@@ -178,7 +182,7 @@ def _playable_by_both(model: TimbreModel, sources: Excerpts, pair: tuple[str, st
     return max(inside, key=lambda row: row.loudness_db, default=None)
 
 
-def _walk(model: TimbreModel, pair: tuple[str, str], excerpt: Excerpt, judge: Judge) -> dict[str, np.ndarray]:
+def _walk(model: TimbreModel, pair: tuple[str, str], excerpt: Excerpt, judge: ReferenceClassifier) -> dict[str, np.ndarray]:
     """Values along a blend, each (N_STEPS,)."""
     _, controls = read_excerpt(excerpt, model)
     points = []
@@ -190,7 +194,9 @@ def _walk(model: TimbreModel, pair: tuple[str, str], excerpt: Excerpt, judge: Ju
     return {key: np.array([point[key] for point in points]) for key in points[0]}
 
 
-def _point(model: TimbreModel, sound: torch.Tensor, arrangement: Arrangement, pair: tuple[str, str], judge: Judge) -> dict[str, float]:
+def _point(
+    model: TimbreModel, sound: torch.Tensor, arrangement: Arrangement, pair: tuple[str, str], judge: ReferenceClassifier
+) -> dict[str, float]:
     heard, _ = _errors(sound, arrangement, model)
     notes, described = arrangement.notes, describe_controls(sound, heard)
     likely = _opinion(judge, sound, model)

@@ -25,7 +25,7 @@ import torch
 from ..analysis.techniques import Technique
 from ..audio.frames import FrameGrid
 from ..audio.units import db_to_amplitude, midi_to_hz
-from ..data.composition import FRAME_RATE, LEAD_FRAMES, TAIL_FRAMES, Note, Performance, velocity_db
+from ..data.composition import FRAME_RATE, LEAD_FRAMES, TAIL_FRAMES, ComposedNote, Performance, velocity_db
 from ..data.soundfont import SoundFont
 from ..synthesis.render import SynthParams, render
 
@@ -57,7 +57,7 @@ class Etude:
 class _Gesture:
     """A few notes from frame 0 on, their curves (n_frames,), and techniques as (name, first frame, frame after the last)."""
 
-    notes: list[Note]
+    notes: list[ComposedNote]
     bend: np.ndarray
     expression_db: np.ndarray
     marks: list[tuple[str, int, int]]
@@ -73,14 +73,14 @@ def compose_etude(lowest_midi: int, highest_midi: int, *, seed: int) -> Etude:
     """
     rng = np.random.default_rng([seed, lowest_midi, highest_midi])
     kinds = rng.permutation(np.array(GESTURES, dtype=object))[:N_GESTURES]
-    notes: list[Note] = []
+    notes: list[ComposedNote] = []
     techniques: list[Technique] = []
     bend, expression = [np.zeros(LEAD_FRAMES)], [np.zeros(LEAD_FRAMES)]
     clock = LEAD_FRAMES
     for kind in kinds:
         gesture = kind(rng, int(rng.integers(lowest_midi, highest_midi + 1)))
         n, rest = len(gesture.bend), int(rng.integers(25, 50))
-        notes += [Note(clock + note.start, note.length, note.midi, note.velocity) for note in gesture.notes]
+        notes += [ComposedNote(clock + note.start, note.length, note.midi, note.velocity) for note in gesture.notes]
         techniques += [Technique(name, (clock + start) / FRAME_RATE, (clock + stop) / FRAME_RATE) for name, start, stop in gesture.marks]
         bend.append(np.pad(gesture.bend, (0, rest), mode="edge"))
         expression.append(np.pad(gesture.expression_db, (0, rest), mode="edge"))
@@ -161,7 +161,7 @@ def _held(rng: np.random.Generator, midi: int, n: int) -> _Gesture:
     time_s = np.arange(n) / FRAME_RATE
     drift = 0.06 * np.sin(2.0 * np.pi * (rng.uniform(0.2, 0.8) * time_s + rng.random()))
     swell = rng.uniform(0.0, 5.0) * np.sin(np.pi * np.linspace(0.0, rng.uniform(0.3, 1.0), n)) - 6.0
-    return _Gesture([Note(0, n, midi, int(rng.integers(70, 115)))], drift, swell, [])
+    return _Gesture([ComposedNote(0, n, midi, int(rng.integers(70, 115)))], drift, swell, [])
 
 
 def _plain(rng: np.random.Generator, midi: int) -> _Gesture:
@@ -251,7 +251,7 @@ def _run(rng: np.random.Generator, midi: int, count: int, apart: int, held: int,
     """Notes of even length; their span is the technique of that name."""
     midis = [midi, *(midi + int(step) for step in np.cumsum(rng.choice((-4, -2, -1, 1, 2, 3, 5), count - 1)))]
     last = held if name != "legato" else apart
-    notes = [Note(number * apart, held if number + 1 < count else last, note, 90) for number, note in enumerate(midis)]
+    notes = [ComposedNote(number * apart, held if number + 1 < count else last, note, 90) for number, note in enumerate(midis)]
     n = notes[-1].end
     level = np.repeat(rng.uniform(-6.0, 0.0, count), apart)[:n]
     return _Gesture(notes, np.zeros(n), level, [(name, 0, n)] if name else [])

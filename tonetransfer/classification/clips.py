@@ -15,7 +15,7 @@ import numpy as np
 from ..audio.files import sound_files
 from ..errors import MissingDependencyError, SettingsError
 from ..suggest import did_you_mean
-from .settings import DataSettings
+from .settings import ClipSettings
 
 LABELS_OF = {  # mirdata datasets: the attribute of a track that holds its label, or the label itself
     "tinysol": ".instrument_full",
@@ -59,7 +59,7 @@ class Clip:
     source: str = ""
 
 
-def read_clips(settings: DataSettings) -> list[Clip]:
+def read_clips(settings: ClipSettings) -> list[Clip]:
     """The clips that settings name, with labels renamed to classes.
 
     Raises

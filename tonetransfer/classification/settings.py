@@ -24,7 +24,7 @@ INSTRUMENTS: dict[str, tuple[str, ...]] = {name: (name, f"{name}@R", f"{name}_*"
 }
 
 
-class DataSettings(Section):
+class ClipSettings(Section):
     """What is learned from. One of `corpora`, `folder`, `csv` and `mirdata` is read; the last three win over the first."""
 
     corpora: tuple[str, ...] = ("corpus/train",)  # folders made by `tonetransfer corpus render`
@@ -80,7 +80,7 @@ class ClassifierSettings(Section):
     step_seconds: float = Field(1.0, gt=0)
     options: dict[str, int | float | bool | str] = {}  # of the registered classifier: widths, depths, trees
     frontend: dict[str, int | float | bool | str] = {}  # of what it looks at: bands, hop, a weights file
-    data: DataSettings = DataSettings()
+    data: ClipSettings = ClipSettings()
     augment: AugmentSettings = AugmentSettings()
     fit: FitSettings = FitSettings()
 

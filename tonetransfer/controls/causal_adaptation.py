@@ -23,7 +23,7 @@ from ..audio.loudness import FLOOR_DB
 from ..audio.units import hz_to_midi
 from ..pitch.tracking import VOICED_OFF, VOICED_ON
 from .adaptation import GRACE_FRAMES, STRAY_SHARE, smallest_octave_shift
-from .causal_extraction import Heard
+from .causal_extraction import ControlFrame
 from .dynamics import QUANTILES
 from .effort import REST_DB, SWELL_S, loud_end_db
 from .profile import Target
@@ -110,12 +110,12 @@ class Adapter:
         self._f0_hz, self._heard_hz, self._heard_db = 0.0, 0.0, FLOOR_DB
         self._level_db = FLOOR_DB
 
-    def frame(self, heard: Heard, quantiles: torch.Tensor | None = None, release_db_per_s: float | None = None) -> Asked:
+    def frame(self, heard: ControlFrame, quantiles: torch.Tensor | None = None, release_db_per_s: float | None = None) -> Asked:
         """What the instrument is to play in the next frame.
 
         Parameters
         ----------
-        heard : Heard
+        heard : ControlFrame
         quantiles : Tensor [shape=(13,)] or None, dB
         release_db_per_s : float or None
             Of the instrument while it changes; None: the target's.
@@ -150,7 +150,7 @@ class Adapter:
     def _leaps(self, f0_hz: float) -> bool:
         return self._heard_hz > 0.0 and abs(12.0 * math.log2(f0_hz / self._heard_hz)) > LEAP_SEMITONES
 
-    def _is_note(self, heard: Heard, leap: bool) -> bool:
+    def _is_note(self, heard: ControlFrame, leap: bool) -> bool:
         """Whether a note goes on; or, after a rest or a leap, begins: no note does while the sound dies away."""
         goes_on = self._playing and not leap
         if not goes_on and heard.loudness_db < self._heard_db - FALLING_DB:
@@ -158,7 +158,7 @@ class Adapter:
         periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if goes_on else (VOICED_ON, START_BELOW_DB)
         return heard.periodicity >= periodicity and heard.loudness_db > max(FAINTEST_NOTE_DB, self._loud_db - below)
 
-    def _learn(self, heard: Heard) -> None:
+    def _learn(self, heard: ControlFrame) -> None:
         kept = 1.0 - 1.0 / (MEMORY_S * self.frame_rate)
         if self.loudest_db is None:
             self._counts *= kept

@@ -16,7 +16,7 @@ from ..pitch.causal import CausalTracker, track_causal
 from .controls import Controls
 
 
-class Heard(NamedTuple):
+class ControlFrame(NamedTuple):
     """One frame of controls."""
 
     f0_hz: float
@@ -85,7 +85,7 @@ class Listener:
         self._pending: list[np.ndarray] = []
         self._n_pending, self._n_wanted = 0, self.look_ahead
 
-    def push(self, audio: np.ndarray) -> list[Heard]:
+    def push(self, audio: np.ndarray) -> list[ControlFrame]:
         """Hear a block (n_samples,) of any size, 0 included; the frames that can be described now."""
         self._pending.append(np.array(audio, dtype=np.float32))
         self._n_pending += len(audio)
@@ -98,12 +98,12 @@ class Listener:
         self._pending, self._n_pending = [pending[first:]], len(pending) - first
         return found
 
-    def _hear(self, audio: np.ndarray) -> list[Heard]:
+    def _hear(self, audio: np.ndarray) -> list[ControlFrame]:
         self._recent = np.concatenate([self._recent, audio])[-len(self._recent) :]
         window = self._recent[: window_length(self.look_ahead)]
         self._loudness_db.append(float(prompt_loudness_db(window[None], self.grid, self.look_ahead)[0]))
         rows = [(one.f0_hz, one.periodicity, self._loudness_db.pop(0)) for one in self._tracker.push(audio)]
-        return [Heard(*map(float, np.array(row, np.float32))) for row in rows]  # as precise as Controls are, and no more
+        return [ControlFrame(*map(float, np.array(row, np.float32))) for row in rows]  # as precise as Controls are, and no more
 
 
 def listen_to_all(audio: torch.Tensor, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> Controls:

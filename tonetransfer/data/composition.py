@@ -29,7 +29,7 @@ ARTICULATIONS = ("legato", "detached", "staccato")
 
 
 @dataclass(frozen=True)
-class Note:
+class ComposedNote:
     """One note: `start` and `length` in frames of 10 ms, `midi` number, `velocity` 1 to 127."""
 
     start: int
@@ -54,7 +54,7 @@ class Performance:
     seed : int
     lowest_midi, highest_midi : int
         The window that the notes stay in (bends may leave it by two semitones).
-    notes : tuple of Note, in order of their starts
+    notes : tuple of ComposedNote, in order of their starts
     bend_semitones : ndarray [shape=(n_frames,)], in [-3, 3]
         Added to the note that sounds: glides, scoops, vibrato.
     expression_db : ndarray [shape=(n_frames,)], <= 0
@@ -65,7 +65,7 @@ class Performance:
     seed: int
     lowest_midi: int
     highest_midi: int
-    notes: tuple[Note, ...]
+    notes: tuple[ComposedNote, ...]
     bend_semitones: np.ndarray
     expression_db: np.ndarray
 
@@ -121,7 +121,7 @@ def compose(lowest_midi: int, highest_midi: int, *, seed: int, id: str, duration
     rng = np.random.default_rng([seed, lowest_midi, highest_midi])
     n_frames = round(duration_s * FRAME_RATE)
     bend, expression = np.zeros(n_frames), np.zeros(n_frames)
-    notes: list[Note] = []
+    notes: list[ComposedNote] = []
     clock, last = LEAD_FRAMES, n_frames - TAIL_FRAMES
     loud_phrase, phrase = int(rng.integers(0, 3)), 0
     while clock < last - 30:
@@ -137,7 +137,7 @@ def compose(lowest_midi: int, highest_midi: int, *, seed: int, id: str, duration
     return Performance(id, seed, lowest_midi, highest_midi, tuple(notes), bend, expression)
 
 
-def _phrase(rng: np.random.Generator, lowest: int, highest: int, start: int, end: int, loud: bool) -> list[tuple[Note, float]]:
+def _phrase(rng: np.random.Generator, lowest: int, highest: int, start: int, end: int, loud: bool) -> list[tuple[ComposedNote, float]]:
     """One phrase: notes (velocity still open) with their level [dB re ff]."""
     kind = str(rng.choice(KINDS, p=(0.18, 0.14, 0.12, 0.08, 0.24, 0.12, 0.12)))
     articulation = str(rng.choice(ARTICULATIONS, p=(0.5, 0.32, 0.18)))
@@ -149,7 +149,7 @@ def _phrase(rng: np.random.Generator, lowest: int, highest: int, start: int, end
     for position, (begin, midi, level_db) in enumerate(zip(starts, pitches, levels, strict=True)):
         room = (starts[position + 1] if position + 1 < len(starts) else end) - begin
         final = position + 1 == len(starts)
-        planned.append((Note(begin, _held(rng, articulation, room, final), midi, 0), level_db))
+        planned.append((ComposedNote(begin, _held(rng, articulation, room, final), midi, 0), level_db))
     return planned
 
 
@@ -214,7 +214,9 @@ def _phrase_levels(rng: np.random.Generator, count: int, loud: bool) -> np.ndarr
     return np.clip(centre + span * shape + accents + rng.normal(0.0, 1.2, count), SOFTEST_DB, 0.0)
 
 
-def _play(rng: np.random.Generator, note: Note, level_db: float, bend: np.ndarray, expression: np.ndarray, loud: bool) -> Note:
+def _play(
+    rng: np.random.Generator, note: ComposedNote, level_db: float, bend: np.ndarray, expression: np.ndarray, loud: bool
+) -> ComposedNote:
     """Split a note's level into velocity and expression and write its bend and swell into the curves."""
     span = slice(note.start, min(note.end, len(bend)))
     n = span.stop - span.start
@@ -224,7 +226,7 @@ def _play(rng: np.random.Generator, note: Note, level_db: float, bend: np.ndarra
     lowest = min(SOFTEST_DB - velocity_db(velocity), 0.0)
     expression[span] = np.clip(level_db - velocity_db(velocity) + swell, lowest, 0.0)
     bend[span] = _bend(rng, n)
-    return Note(note.start, note.length, note.midi, velocity)
+    return ComposedNote(note.start, note.length, note.midi, velocity)
 
 
 def _swell(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -260,9 +262,9 @@ def _vibrato(rng: np.random.Generator, time_s: np.ndarray) -> np.ndarray:
     return depth * np.sin(2.0 * np.pi * np.cumsum(rate) / FRAME_RATE + rng.uniform(0.0, 2.0 * np.pi))
 
 
-def _link_glides(rng: np.random.Generator, notes: list[Note], bend: np.ndarray, expression: np.ndarray) -> list[Note]:
+def _link_glides(rng: np.random.Generator, notes: list[ComposedNote], bend: np.ndarray, expression: np.ndarray) -> list[ComposedNote]:
     """Turn some steps of one or two semitones into a glide: one held note whose bend travels to the next note."""
-    linked: list[Note] = []
+    linked: list[ComposedNote] = []
     for note, following in pairwise([*notes, None]):
         assert note is not None
         until = note.end if following is None else min(note.end, following.start)  # its own frames in the curves
@@ -276,17 +278,17 @@ def _link_glides(rng: np.random.Generator, notes: list[Note], bend: np.ndarray, 
         bend[begin:until] += (note.midi - previous.midi) * (0.5 - 0.5 * np.cos(np.pi * ramp))
         heard = expression[note.start : until] + velocity_db(note.velocity) - velocity_db(previous.velocity)
         expression[note.start : until] = np.minimum(heard, 0.0)  # the level stays as planned under the first note's velocity
-        linked.append(Note(previous.start, note.end - previous.start, previous.midi, previous.velocity))
+        linked.append(ComposedNote(previous.start, note.end - previous.start, previous.midi, previous.velocity))
     return linked
 
 
-def _may_glide(previous: Note, note: Note, bend: np.ndarray) -> bool:
+def _may_glide(previous: ComposedNote, note: ComposedNote, bend: np.ndarray) -> bool:
     """Whether two notes join closely enough; one glide a note, since two could leave the bend's range."""
     joined = previous.end >= note.start and previous.length >= 20 and note.length >= 15
     return joined and 1 <= abs(note.midi - previous.midi) <= 2 and bool(np.all(np.abs(bend) < 0.9))
 
 
-def _hold_after_notes(notes: list[Note], bend: np.ndarray, expression: np.ndarray) -> None:
+def _hold_after_notes(notes: list[ComposedNote], bend: np.ndarray, expression: np.ndarray) -> None:
     """Hold bend and expression through rests: the tail of a note belongs to it."""
     for note, following in pairwise([*notes, None]):
         assert note is not None

@@ -19,7 +19,7 @@ from .composition import Performance, compose
 SPLITS = {"train": 1, "test": 2, "parallel": 3, "reference": 4}  # keeps their seeds apart
 
 
-class Source(Section):
+class Credits(Section):
     """Whose recordings these are, and under what terms."""
 
     source: str
@@ -68,7 +68,7 @@ class CorpusConfig(Section):
     last_window: int = 93
     performances_per_window: dict[str, int]
     slopes: dict[str, float]
-    sources: dict[str, Source]
+    sources: dict[str, Credits]
     timbres: dict[str, Timbre]
     parallel: Parallel
 
@@ -76,12 +76,12 @@ class CorpusConfig(Section):
         """How much brighter a timbre's louder playing is [dB per octave and dB]."""
         return self.slopes[timbre.family] if timbre.slope is None else timbre.slope
 
-    def source_of_font(self, file: str) -> Source:
+    def source_of_font(self, file: str) -> Credits:
         """Whose recordings a soundfont of the parallel set holds; a font that the configuration does not know states nothing."""
         for name, known in self.parallel.soundfonts.items():
             if Path(file).name == known and name in self.parallel.sources:
                 return self.sources[self.parallel.sources[name]]
-        return Source(source=Path(file).name, licence="not stated", credit="not stated")
+        return Credits(source=Path(file).name, licence="not stated", credit="not stated")
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from ..threads import one_thread
 from .advice import AGREEING, judge
 from .defects import RawMeter, decay_times_s, find_hum, noise_floor_db, pause_seconds, reverberation_s
 from .jobs import run_jobs
-from .scan import Skipped, Source, check_found, find_sources, short_reason
-from .screening import Heard, Suitability, listen
+from .scan import Skipped, SourceFile, check_found, find_sources, short_reason
+from .screening import Stretch, Suitability, listen
 
 NOTES = 128  # MIDI numbers of the register histogram
 LOUDNESS_BINS_DB = (-90.0, 0.0, 2.0)  # first, last, width
@@ -38,10 +38,10 @@ SHOWN_FILES = 12  # in lines for people
 
 
 @dataclass(frozen=True)
-class Job:
+class ExamineJob:
     """A file to be heard."""
 
-    source: Source
+    source: SourceFile
     grid: FrameGrid
     tracker: str
 
@@ -80,7 +80,7 @@ def examine_folder(
     find_tracker(tracker)
     sources, skipped = find_sources(folder)
     check_found(folder, sources, skipped)
-    jobs = [Job(one, FrameGrid(), tracker) for one in sorted(sources, key=lambda one: -one.seconds)]
+    jobs = [ExamineJob(one, FrameGrid(), tracker) for one in sorted(sources, key=lambda one: -one.seconds)]
     done, total_s, heard = 0.0, sum(one.seconds for one in sources), []
     for found in run_jobs(examine_file, jobs, workers=workers):
         heard.append(found)
@@ -103,7 +103,7 @@ def examine_folder(
     return judge(measured) | measured | {"recordings": shown, "skipped": [asdict(one) for one in names]}
 
 
-def examine_file(job: Job) -> dict[str, Any]:
+def examine_file(job: ExamineJob) -> dict[str, Any]:
     """Measure one file; `kind` and `reason` say why it cannot be used, and are empty if it can."""
     source = job.source
     found: dict[str, Any] = {"name": source.name, "kind": "", "reason": "", "header_seconds": source.seconds}
@@ -114,7 +114,7 @@ def examine_file(job: Job) -> dict[str, Any]:
         return found | {"kind": "unreadable", "reason": short_reason(error, source.path)}
 
 
-def _as_in_file(source: Source) -> dict[str, Any]:
+def _as_in_file(source: SourceFile) -> dict[str, Any]:
     """What is measured of the samples at their own rate."""
     meter, flat_share = RawMeter(source.facts.sample_rate), 0.0
     for number, piece in enumerate(stream_channels(source.path)):
@@ -141,7 +141,7 @@ def _as_in_file(source: Source) -> dict[str, Any]:
     }
 
 
-def _as_heard(job: Job) -> dict[str, Any]:
+def _as_heard(job: ExamineJob) -> dict[str, Any]:
     """What is measured of pitch, loudness and noise."""
     judged, floors, decays, hum, stretches, pauses_s = Suitability(), [], [], None, [], 0.0
     for heard in listen(job.source.path, job.grid, job.tracker):
@@ -178,7 +178,7 @@ def _as_heard(job: Job) -> dict[str, Any]:
     }
 
 
-def _played(heard: Heard) -> dict[str, np.ndarray]:
+def _played(heard: Stretch) -> dict[str, np.ndarray]:
     """Notes and histograms of a stretch."""
     controls, rate = heard.controls, heard.controls.grid.frame_rate
     notes, loudness = controls.note_frames().numpy(), controls.loudness_db.numpy()

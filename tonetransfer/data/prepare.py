@@ -25,7 +25,7 @@ from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
 from ..threads import one_thread
 from .dataset import GROUPS, INDEX, Prepared, RecordingWriter, recording_facts, recording_key, stored_track, write_index
 from .jobs import run_jobs
-from .scan import Skipped, Source, check_found, find_sources, nothing_found, short_reason
+from .scan import Skipped, SourceFile, check_found, find_sources, nothing_found, short_reason
 from .screening import DOUBTS, STRETCH_S, Suitability, listen
 from .splits import Candidate, hold_out
 
@@ -35,7 +35,7 @@ NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True)
-class Job:
+class PrepareJob:
     """A file to be prepared, and all that the result depends on."""
 
     path: Path
@@ -104,7 +104,7 @@ def prepare(
     keys = {one.sha256: recording_key(one.sha256, settings) for one in sources}
     with _alone(out), _told_plainly(out):
         jobs = [
-            (one, Job(one.path, one.sha256, keys[one.sha256], out, grid, tracker, force))
+            (one, PrepareJob(one.path, one.sha256, keys[one.sha256], out, grid, tracker, force))
             for one in sources
             if not _is_done(out, keys[one.sha256], force)
         ]
@@ -121,7 +121,7 @@ def prepare(
     return Prepared(out, grid)
 
 
-def prepare_file(job: Job) -> str:
+def prepare_file(job: PrepareJob) -> str:
     """Do one file; returns its hash. This is what an engine runs."""
     with one_thread():
         try:
@@ -133,7 +133,7 @@ def prepare_file(job: Job) -> str:
     return job.sha256
 
 
-def _prepare(job: Job) -> tuple[str, str]:
+def _prepare(job: PrepareJob) -> tuple[str, str]:
     """Write a file's group, or say why not: kind and reason, both empty if it was written."""
     grid, peak, n_samples = job.grid, 0.0, 0
     for piece in stream_audio(job.path, grid.sample_rate, grid.n_samples(round(STRETCH_S * grid.frame_rate))):
@@ -154,7 +154,7 @@ def _prepare(job: Job) -> tuple[str, str]:
         writer.abandon()
 
 
-def _write_note(job: Job, kind: str, reason: str) -> None:
+def _write_note(job: PrepareJob, kind: str, reason: str) -> None:
     write_text(job.out / SKIPPED / f"{job.key}.json", json.dumps({"kind": kind, "reason": reason}, indent=1))
 
 
@@ -171,7 +171,7 @@ def _is_done(out: Path, key: str, force: bool) -> bool:
 
 
 def _work(
-    jobs: list[tuple[Source, Job]], engine: str, workers: int, scheduler: str | None, progress: Callable[[int, int], None] | None
+    jobs: list[tuple[SourceFile, PrepareJob]], engine: str, workers: int, scheduler: str | None, progress: Callable[[int, int], None] | None
 ) -> None:
     """Do the jobs, the longest first, so that no core waits for one at the end."""
     jobs = sorted(jobs, key=lambda pair: (-pair[0].seconds, pair[0].name))
@@ -184,7 +184,7 @@ def _work(
 
 
 def _gather(
-    out: Path, sources: list[Source], skipped: list[Skipped], keys: dict[str, str], force: bool
+    out: Path, sources: list[SourceFile], skipped: list[Skipped], keys: dict[str, str], force: bool
 ) -> tuple[dict[str, Any], list[Candidate]]:
     """What the index says of sources and of files that are left out, and the recordings to be assigned to splits."""
     candidates: list[Candidate] = []

@@ -42,7 +42,7 @@ TAIL_DB = -40.0  # below the loudest of its note: a tail has ended
 
 
 @dataclass(frozen=True)
-class Job:
+class RenderJob:
     """One file to render: a score on a voice of a timbre."""
 
     name: str
@@ -125,7 +125,7 @@ def render_corpus(
         folder = timbre.folder or timbre.phrases
         origin = Path(samples or ".") / folder if folder else font or Path(described.soundfont)
         for score in phrases(origin, timbre.files) if timbre.phrases else scores(described, timbre, channel, split=split, seed=seed):
-            jobs.append(Job(name, timbre, channel, described.slope(timbre), origin, score, Path(out)))
+            jobs.append(RenderJob(name, timbre, channel, described.slope(timbre), origin, score, Path(out)))
     files = _run(jobs, workers, progress)
     entries = {name: entry(described, name, timbre) for name, timbre, _ in parts}
     for name, timbre in taught_by_all(described, entries):
@@ -185,7 +185,7 @@ def render_parallel(
     pieces.append(Score("reference", score_seed("reference", seed, 0), *test.range, test.reference_duration_s))
     timbres = {name: described.timbres[name] for name in test.instruments}
     jobs = [
-        Job(name, timbre, 0, 0.0 if outside else described.slope(timbre), origin, score, Path(out))
+        RenderJob(name, timbre, 0, 0.0 if outside else described.slope(timbre), origin, score, Path(out))
         for name, timbre in timbres.items()
         for score in pieces
     ]
@@ -195,7 +195,7 @@ def render_parallel(
     return _write_manifest(Path(out), entries, files, seed=seed, split="parallel")
 
 
-def _run(jobs: list[Job], workers: int, progress: Callable[[int, int], None] | None) -> list[dict[str, Any]]:
+def _run(jobs: list[RenderJob], workers: int, progress: Callable[[int, int], None] | None) -> list[dict[str, Any]]:
     """Render every job and describe its file."""
     done: list[dict[str, Any]] = []
     for file in run_jobs(_render_job, jobs, workers=workers):
@@ -205,7 +205,7 @@ def _run(jobs: list[Job], workers: int, progress: Callable[[int, int], None] | N
     return done
 
 
-def _render_job(job: Job) -> dict[str, Any]:
+def _render_job(job: RenderJob) -> dict[str, Any]:
     """Render one file unless it exists; describe it."""
     sound = job.out / job.name / f"{job.score.id}.flac"
     label = sound.with_suffix(".npz")

@@ -20,7 +20,7 @@ from ..audio.units import hz_to_midi, midi_to_hz
 from ..errors import InstrumentError
 from ..pitch.f0_refinement import refine_f0
 from .brightness import a_weighted_db
-from .composition import FRAME_RATE, MEZZO_FORTE_DB, Note, Performance, velocity_db
+from .composition import FRAME_RATE, MEZZO_FORTE_DB, ComposedNote, Performance, velocity_db
 
 NOTE_NAME = re.compile(r"(?<![A-Za-z0-9#])([A-Ga-g])([#bs]?)(-?\d)(?![A-Za-z0-9])")  # a whole word: the letters of a hash are no notes
 SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
@@ -159,7 +159,7 @@ class NoteFolder:
             audio[start : start + len(played)] += played[: n_samples - start]
         return audio, np.array(layers)[performance.note_index()]
 
-    def _choose(self, performance: Performance, note: Note, rng: np.random.Generator) -> RecordedNote:
+    def _choose(self, performance: Performance, note: ComposedNote, rng: np.random.Generator) -> RecordedNote:
         """The recorded note nearest in pitch and dynamic that is long enough, by lot among equals."""
         level_db = velocity_db(note.velocity) + float(np.median(performance.expression_db[note.start : note.end]))
         distance = np.array([abs(note.midi - recorded.midi) for recorded in self.notes])

@@ -23,7 +23,7 @@ NAMED = 5  # reasons in an error; more is a list, not a message
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A recording: its path below the folder with slashes, where it is, the hash of its content, and what its header says."""
 
     name: str
@@ -45,7 +45,7 @@ class Skipped:
     reason: str
 
 
-def find_sources(folder: str | Path, *, without: Path | None = None) -> tuple[list[Source], list[Skipped]]:
+def find_sources(folder: str | Path, *, without: Path | None = None) -> tuple[list[SourceFile], list[Skipped]]:
     """All recordings of a folder and of the folders in it, in the order of their names.
 
     Parameters
@@ -57,7 +57,7 @@ def find_sources(folder: str | Path, *, without: Path | None = None) -> tuple[li
 
     Returns
     -------
-    sources : list of Source
+    sources : list of SourceFile
         No two with the same content.
     skipped : list of Skipped
         Hidden files, whose names begin with a dot, are not mentioned.
@@ -70,14 +70,14 @@ def find_sources(folder: str | Path, *, without: Path | None = None) -> tuple[li
     folder = Path(folder)
     if not folder.exists():
         raise SettingsError(f"{folder} does not exist; a folder of recordings is wanted: check the name")
-    sources: list[Source] = []
+    sources: list[SourceFile] = []
     skipped: list[Skipped] = []
     first_of: dict[str, str] = {}
     for path in _files(folder, without):
         name = path.relative_to(folder).as_posix() if folder.is_dir() else path.name
         try:
             facts = sound_facts(path)  # first: pipes and devices have no end
-            source = Source(name, path, hash_file(path), facts)
+            source = SourceFile(name, path, hash_file(path), facts)
         except (AudioError, OSError) as error:
             skipped.append(_not_a_recording(name, path, error))
             continue
@@ -89,7 +89,7 @@ def find_sources(folder: str | Path, *, without: Path | None = None) -> tuple[li
     return sources, skipped
 
 
-def check_found(folder: str | Path, sources: list[Source], skipped: list[Skipped]) -> None:
+def check_found(folder: str | Path, sources: list[SourceFile], skipped: list[Skipped]) -> None:
     """Raise a SettingsError that says what was found and what was wanted, if there is no recording."""
     if not sources:
         raise SettingsError(nothing_found(folder, skipped))

@@ -26,7 +26,7 @@ DOUBTS = ("too_short", "no_pitch", "polyphonic", "speech")  # may be overruled; 
 
 
 @dataclass(frozen=True)
-class Heard:
+class Stretch:
     """A stretch of a recording, without the margins that it was heard with.
 
     Parameters
@@ -59,7 +59,7 @@ class Suitability:
     voices_seconds: float = 0.0  # seconds times share of frames with a second note
     spoken_seconds: float = 0.0
 
-    def add(self, heard: Heard) -> Suitability:
+    def add(self, heard: Stretch) -> Suitability:
         """With one more stretch."""
         rate, notes, loud = heard.controls.grid.frame_rate, heard.controls.note_frames(), heard.controls.loudness_db
         audible = loud > max(float(loud.max()) - AUDIBLE_DB, SILENT_DB)
@@ -90,7 +90,7 @@ class Suitability:
         return None
 
 
-def listen(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[Heard]:
+def listen(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[Stretch]:
     """A recording, however long, in stretches of five minutes.
 
     Parameters
@@ -102,7 +102,7 @@ def listen(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[Heard]:
 
     Yields
     ------
-    Heard
+    Stretch
 
     Raises
     ------
@@ -121,7 +121,7 @@ def listen(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[Heard]:
         first, n_frames = len(before) // grid.hop_length, grid.n_frames(len(current))
         span = slice(first, first + n_frames)
         own = Controls(controls.f0_hz[span], controls.periodicity[span], controls.loudness_db[span], grid)
-        yield Heard(grid.pad(current), own, len(current) / grid.sample_rate, voices, spoken)
+        yield Stretch(grid.pad(current), own, len(current) / grid.sample_rate, voices, spoken)
         if not len(following):
             return
         before, current = current[-margin:], following

@@ -107,7 +107,7 @@ DESCRIPTOR_ERRORS = {  # metric: descriptor
 
 
 @dataclass(frozen=True)
-class Heard:
+class HeardRecording:
     """A recording and what is played in it.
 
     Parameters
@@ -136,11 +136,11 @@ class Heard:
         return float(self.controls.loudness_db.max()) <= SILENT_DB
 
 
-def hear(audio: AudioLike, sample_rate: int, grid: FrameGrid | None = None, *, tracker: str = DEFAULT_TRACKER) -> Heard:
+def hear(audio: AudioLike, sample_rate: int, grid: FrameGrid | None = None, *, tracker: str = DEFAULT_TRACKER) -> HeardRecording:
     """Track a recording (n_samples,) at `sample_rate` [Hz] on a grid; None: the usual one, 48 kHz."""
     grid = grid or FrameGrid()
     samples = resample(audio, sample_rate, grid.sample_rate)
-    return Heard(samples, extract(samples, grid, tracker=tracker))
+    return HeardRecording(samples, extract(samples, grid, tracker=tracker))
 
 
 def compare(reference: AudioLike, estimate: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER) -> dict[str, float]:
@@ -169,7 +169,7 @@ def compare(reference: AudioLike, estimate: AudioLike, sample_rate: int, *, trac
     return compare_heard(*(hear(one, sample_rate, tracker=tracker) for one in (reference, estimate)))
 
 
-def compare_heard(reference: Heard, estimate: Heard) -> dict[str, float]:
+def compare_heard(reference: HeardRecording, estimate: HeardRecording) -> dict[str, float]:
     """:func:`compare` of recordings that have been tracked on the same grid."""
     rate = reference.controls.grid.sample_rate
     x, y = reference.audio, estimate.audio
@@ -188,7 +188,7 @@ def compare_heard(reference: Heard, estimate: Heard) -> dict[str, float]:
     )
 
 
-def compare_played(reference: Controls, notes: torch.Tensor, estimate: Heard) -> dict[str, float]:
+def compare_played(reference: Controls, notes: torch.Tensor, estimate: HeardRecording) -> dict[str, float]:
     """Metrics of pitch and loudness.
 
     Parameters
@@ -197,7 +197,7 @@ def compare_played(reference: Controls, notes: torch.Tensor, estimate: Heard) ->
         What was played, or what was to be played.
     notes : Tensor [shape=(n_frames,)], bool
         Its note frames.
-    estimate : Heard
+    estimate : HeardRecording
 
     Returns
     -------

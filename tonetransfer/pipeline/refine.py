@@ -18,7 +18,7 @@ from ..controls.recording_checks import SHORTEST_S
 from ..errors import AudioError
 from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..training.few_shot import Material, Progress, bring_closer
+from ..training.few_shot import Progress, Reference, bring_closer
 from ..training.reconstruction import single_instrument
 from .target import at_peak, at_rate, find_target
 
@@ -81,7 +81,7 @@ def refine(
         raise AudioError(f"the reference holds {seconds:.1f} s of notes; refining takes {SHORTEST_S:.0f} s or more, better 5")
     refined = _instrument_of(model, target, re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "refined")
     with torch.enable_grad():
-        z = bring_closer(refined, refined.timbres[0], Material(sound, heard), RATES, steps, seed=seed, progress=progress)
+        z = bring_closer(refined, refined.timbres[0], Reference(sound, heard), RATES, steps, seed=seed, progress=progress)
     refined.timbres.copy_(z[None])
     return refined.eval().requires_grad_(False)
 

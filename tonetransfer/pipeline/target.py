@@ -19,7 +19,7 @@ from ..errors import AudioError, InstrumentError
 from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..training.few_shot import Material, bring_closer
+from ..training.few_shot import Reference, bring_closer
 
 TOWARDS_TYPICAL = 0.35
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
@@ -88,7 +88,7 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
 def _checked(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:
     """What the encoder guessed from a reference, brought closer to it by playing the reference with it; some seconds of work."""
     with torch.enable_grad():
-        return bring_closer(model, z, Material(reference, heard), {"z": Z_RATE}, Z_STEPS)
+        return bring_closer(model, z, Reference(reference, heard), {"z": Z_RATE}, Z_STEPS)
 
 
 def at_peak(reference: torch.Tensor) -> torch.Tensor:

@@ -27,7 +27,7 @@ LOWPASS_HZ, LOWPASS_ORDER = 7000.0, 4
 RUMBLE_HZ = 30.0
 
 
-class Band(NamedTuple):
+class CausalBand(NamedTuple):
     """Periods that are looked for in one window."""
 
     window_s: float
@@ -37,7 +37,7 @@ class Band(NamedTuple):
 
 
 # At least two periods of the longest in each window; the shorter the window, the faster the notes that are followed.
-BANDS = (Band(0.020, 1 / 4400.0, 1 / 390.0, 4), Band(0.030, 1 / 390.0, 1 / 105.0, 4), Band(0.064, 1 / 105.0, 1 / 36.0, 4))
+BANDS = (CausalBand(0.020, 1 / 4400.0, 1 / 390.0, 4), CausalBand(0.030, 1 / 390.0, 1 / 105.0, 4), CausalBand(0.064, 1 / 105.0, 1 / 36.0, 4))
 COHERENT_S = 0.0051  # shorter periods must repeat up to there, and are read off there, which is finer
 COHERENCE_SLACK = 0.4
 DIRECT_BELOW = 200_000  # products of an autocorrelation that are no faster by way of its spectrum, for one frame
@@ -58,7 +58,7 @@ class Tracked:
     level_db: float
 
 
-class _Evidence(NamedTuple):
+class _FrameEvidence(NamedTuple):
     """Candidates of a frame."""
 
     f0_hz: np.ndarray  # (N_CANDIDATES,), 0: none
@@ -130,7 +130,7 @@ class CausalTracker:
         """The frames that the path was still waiting with."""
         return self._path.flush()
 
-    def _listen(self, inner: np.ndarray, end: int) -> _Evidence:
+    def _listen(self, inner: np.ndarray, end: int) -> _FrameEvidence:
         """Candidates of the frame whose look-ahead ends before sample `end` of `inner`."""
         f0_hz, repetition, cost = np.empty((3, N_CANDIDATES))
         mean_square, first = 0.0, 0
@@ -144,7 +144,7 @@ class CausalTracker:
         bins = self._n_fft / self.rate
         weigh(spectrum, bins, len(self._window), PARTIALS, WEIGHTS, HIGHEST_PARTIAL_HZ, f0_hz, cost)
         price(f0_hz, repetition, EVIDENCE_FLOOR, SALIENCE_WEIGHT, OCTAVE_PRIOR, cost)
-        return _Evidence(f0_hz, repetition, cost, 10.0 * math.log10(mean_square + 1e-12))
+        return _FrameEvidence(f0_hz, repetition, cost, 10.0 * math.log10(mean_square + 1e-12))
 
 
 def track_causal(audio: np.ndarray, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -173,7 +173,7 @@ def track_causal(audio: np.ndarray, grid: FrameGrid, look_ahead: int, *, path_fr
 class _Window:
     """One band's window: where it lies, and how its autocorrelation is computed."""
 
-    def __init__(self, band: Band, rate: float, ahead: int) -> None:
+    def __init__(self, band: CausalBand, rate: float, ahead: int) -> None:
         self.length, self.n_peaks = round(band.window_s * rate), band.n_peaks
         self.late = ahead - min(ahead, self.length // 2)  # samples of the look-ahead that this window leaves alone: it is centred
         self.first, self.last = max(int(band.shortest_s * rate) - 1, 1), math.ceil(band.longest_s * rate) + 1
@@ -204,9 +204,9 @@ class _Path:
         self._total = np.zeros(1)
         self._semitones = np.zeros(1)
         self._back: list[np.ndarray] = []
-        self._frames: list[_Evidence] = []
+        self._frames: list[_FrameEvidence] = []
 
-    def push(self, frame: _Evidence) -> list[Tracked]:
+    def push(self, frame: _FrameEvidence) -> list[Tracked]:
         self.loudest = max(frame.level_db, self.loudest - LOUDEST_FALLS_DB_PER_S / 100.0)
         weight = min(max((frame.level_db - self.loudest + 60.0) / 30.0, 0.02), 1.0)  # soft frames follow their neighbours
         semitones, total, back = np.empty(N_CANDIDATES), np.empty(N_CANDIDATES), np.empty(N_CANDIDATES, np.int64)

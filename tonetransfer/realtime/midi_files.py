@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import ControlsError, ToneTransferWarning
 from .midi_controller import ALL_SOUND_OFF, DATA_ENTRY, DATA_ENTRY_FINE, DATA_UP, RESET_CONTROLLERS, RPN_COARSE, SUSTAIN
-from .midi_notes import HELD_S, Note, Timed, all_notes, bounded, drum_channels, instant, mpe_zones, starts
+from .midi_notes import HELD_S, MidiNote, Timed, all_notes, bounded, drum_channels, instant, mpe_zones, starts
 from .midi_reader import CHANNELS, Event, Message, read_midi
 
 SLUR_S, SLUR_SHARE = 0.08, 0.5  # a note may overlap the next by so much, and by so much of itself, and still be one voice with it
@@ -141,7 +141,7 @@ class _Channels:
         elif is_down and not down:
             pedals[-1] = (pedals[-1][0], time_s)
 
-    def program(self, note: Note) -> int:
+    def program(self, note: MidiNote) -> int:
         """Program that a note is played with."""
         changes = self._programs[note.channel]
         place = bisect.bisect_right(changes, note.start_s, key=instant)
@@ -186,9 +186,9 @@ def _sets_parameter(message: Message) -> bool:
     )
 
 
-def _parts(notes: list[Note], channels: _Channels, *, by_channel: bool) -> Iterator[Part]:
+def _parts(notes: list[MidiNote], channels: _Channels, *, by_channel: bool) -> Iterator[Part]:
     """Voices of every track, channel and program."""
-    groups: defaultdict[tuple[int, int, int], list[Note]] = defaultdict(list)
+    groups: defaultdict[tuple[int, int, int], list[MidiNote]] = defaultdict(list)
     for note in notes:
         groups[note.track, note.channel, channels.program(note)].append(note)
     several = Counter(key[:2] for key in groups)
@@ -203,7 +203,7 @@ def _parts(notes: list[Note], channels: _Channels, *, by_channel: bool) -> Itera
             yield _part(name + voice, lane, channels, number=channel % CHANNELS + 1 if by_channel else track + 1, program=program)
 
 
-def _part(name: str, notes: list[Note], channels: _Channels, *, number: int, program: int | None = None, every: bool = False) -> Part:
+def _part(name: str, notes: list[MidiNote], channels: _Channels, *, number: int, program: int | None = None, every: bool = False) -> Part:
     """A voice that plays notes in order; `every`: they are of any channels."""
     # At one instant ends come before beginnings, so that a repeated note is struck again.
     messages = [(note.start_s, 1, Message("note_on", note.channel, note=note.number, velocity=note.velocity)) for note in notes]
@@ -219,9 +219,9 @@ def _part(name: str, notes: list[Note], channels: _Channels, *, number: int, pro
     return Part(name, number, program, len(notes), events, channels.every() if every else channels.heard(notes[0].channel), until_s)
 
 
-def _lanes(notes: list[Note]) -> list[list[Note]]:
+def _lanes(notes: list[MidiNote]) -> list[list[MidiNote]]:
     """Notes in order, divided into voices."""
-    lanes: list[list[Note]] = []
+    lanes: list[list[MidiNote]] = []
     free_s: list[float] = []  # when the next note of a lane may begin
     for note in notes:
         lane = next((i for i, instant in enumerate(free_s) if instant <= note.start_s), len(lanes))
@@ -233,7 +233,7 @@ def _lanes(notes: list[Note]) -> list[list[Note]]:
     return lanes
 
 
-def _highest(notes: list[Note]) -> list[Note]:
+def _highest(notes: list[MidiNote]) -> list[MidiNote]:
     """Notes in order, without those that sound under higher ones for more than half their length."""
     above_s = [0.0] * len(notes)
     sounding: list[int] = []

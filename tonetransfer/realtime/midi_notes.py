@@ -26,7 +26,7 @@ MOST_VOICES = 64  # at once; General MIDI asks a synthesizer for 24
 
 
 @dataclass(slots=True)
-class Note:
+class MidiNote:
     number: int
     velocity: int
     channel: int
@@ -35,7 +35,7 @@ class Note:
     end_s: float = -1.0  # of one that is not ended yet
 
 
-Mark = tuple[float, Note | None]  # instant of a beginning, or of an end
+Mark = tuple[float, MidiNote | None]  # instant of a beginning, or of an end
 
 
 def starts(message: Message) -> bool:
@@ -81,7 +81,7 @@ def drum_channels(timed: Sequence[Timed], zones: Mapping[int, int]) -> set[int]:
     return {channel for channel in playing if channel % CHANNELS == DRUMS} - set(zones) - set(zones.values())
 
 
-def all_notes(timed: Sequence[Timed], faults: list[str]) -> list[Note]:
+def all_notes(timed: Sequence[Timed], faults: list[str]) -> list[MidiNote]:
     """All notes in order, with their ends."""
     marks = _marks(timed)
     strange: defaultdict[tuple[int, int], list[Mark]] = defaultdict(list)  # what finds no partner in its own track
@@ -113,7 +113,7 @@ def _marks(timed: Sequence[Timed]) -> dict[tuple[int, int, int], list[Mark]]:
     marks: defaultdict[tuple[int, int, int], list[Mark]] = defaultdict(list)
     for time_s, track, message in timed:
         if starts(message):
-            note = Note(message.note, message.velocity, message.channel, track, time_s)
+            note = MidiNote(message.note, message.velocity, message.channel, track, time_s)
             marks[message.channel, message.note, track].append((time_s, note))
         elif _ends(message):
             marks[message.channel, message.note, track].append((time_s, None))
@@ -132,7 +132,7 @@ def _pair(marks: list[Mark]) -> list[Mark]:
         elif n_spare:
             n_spare -= 1
             ended.add(i)
-    begun: deque[Note] = deque()
+    begun: deque[MidiNote] = deque()
     left: list[Mark] = []
     for i, (time_s, note) in enumerate(marks):
         if note is None and begun:
@@ -144,7 +144,7 @@ def _pair(marks: list[Mark]) -> list[Mark]:
     return left
 
 
-def _end(note: Note, following: Note | None, silences: list[float], latest_s: float) -> bool:
+def _end(note: MidiNote, following: MidiNote | None, silences: list[float], latest_s: float) -> bool:
     """End a note where it ends, its key is struck again or all notes are told to end; whether nothing of this was there."""
     ends = [note.end_s] if note.end_s >= 0.0 else []
     place = bisect.bisect_right(silences, note.start_s)
@@ -159,7 +159,7 @@ def _end(note: Note, following: Note | None, silences: list[float], latest_s: fl
     return False
 
 
-def bounded(notes: list[Note], faults: list[str]) -> tuple[list[Note], Callable[[float], float]]:
+def bounded(notes: list[MidiNote], faults: list[str]) -> tuple[list[MidiNote], Callable[[float], float]]:
     """Notes that take time in proportion to their number, and the clock that they were brought to."""
     instants = np.unique([0.0, *(note.start_s for note in notes), *(note.end_s for note in notes)])
     still = np.diff(instants)
@@ -190,7 +190,7 @@ def bounded(notes: list[Note], faults: list[str]) -> tuple[list[Note], Callable[
     return kept, clock
 
 
-def _shorten(notes: list[Note], faults: list[str]) -> None:
+def _shorten(notes: list[MidiNote], faults: list[str]) -> None:
     """End the longest notes sooner if all together sound for longer than so many notes do in music."""
     lengths = np.array([note.end_s - note.start_s for note in notes])
     longest_s = _largest_share(lengths, FREE_S + NOTE_S * len(notes))
@@ -213,9 +213,9 @@ def _largest_share(lengths: np.ndarray, whole: float) -> float:
     return float(shares[np.argmax(ordered > shares)])
 
 
-def _within_voices(notes: list[Note], faults: list[str]) -> list[Note]:
+def _within_voices(notes: list[MidiNote], faults: list[str]) -> list[MidiNote]:
     """Notes of which no more sound at once than there are voices."""
-    kept: list[Note] = []
+    kept: list[MidiNote] = []
     sounding: list[float] = []  # where those that sound end
     for note in notes:
         while sounding and sounding[0] <= note.start_s:

@@ -24,7 +24,7 @@ from ..audio.frames import FrameGrid
 from ..audio.stft import hann
 from ..audio.units import db_to_amplitude
 from ..controls.causal_adaptation import Adapter
-from ..controls.causal_extraction import Heard, Listener, listen_to_all
+from ..controls.causal_extraction import ControlFrame, Listener, listen_to_all
 from ..controls.effort import parse_dynamic
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
@@ -204,7 +204,7 @@ class Stream:
         self._adapter.target = target
         self._glided, self._glide = 0, round(max(glide_s, SHORTEST_GLIDE_S) * self.grid.frame_rate)
 
-    def _play(self, heard: Heard) -> np.ndarray:
+    def _play(self, heard: ControlFrame) -> np.ndarray:
         """Sound that the next frame makes certain, (hop_length,)."""
         self._glided = min(self._glided + 1, self._glide)
         target = self._target_now()
@@ -284,7 +284,7 @@ def stream_at_once(
     heard = listen_to_all(padded, grid, settings.look_ahead(grid), path_frames=settings.path_frames)
     adapter = make_adapter(target, settings, grid)
     rows = zip(*(getattr(heard, name).double().tolist() for name in ("f0_hz", "periodicity", "loudness_db")), strict=True)
-    asked = [adapter.frame(Heard(*row)) for row in rows]
+    asked = [adapter.frame(ControlFrame(*row)) for row in rows]
     f0_hz = torch.tensor([one.f0_hz for one in asked])
     loudness_db = torch.tensor([one.loudness_db for one in asked])
     with torch.no_grad():

@@ -101,7 +101,7 @@ def noise_fft(grid: FrameGrid) -> int:
     return max(NOISE_FFT, 1 << (4 * grid.hop_length - 1).bit_length())
 
 
-class FrameDecoder:
+class StreamDecoder:
     """A decoder evaluated one frame at a time in NumPy; agrees with it to 1e-5 (pitch and level are read off tables).
 
     Parameters
@@ -257,7 +257,7 @@ class Voice:
 
     def __init__(self, decoder: Decoder, grid: FrameGrid, *, noise: Noise = "prompt", follow: bool = True, seed: int = 0) -> None:
         self.grid, self.noise, self.follow, self.seed = grid, noise, follow, seed
-        self._decoder = FrameDecoder(decoder)
+        self._decoder = StreamDecoder(decoder)
         self._n_fft = noise_fft(grid)
         hop = grid.hop_length
         begins = hop if noise == "prompt" else self._n_fft // 2  # samples before its frame's instant that a noise frame begins

@@ -169,7 +169,7 @@ class Corpus:
         return sorted(set.intersection(*played))[:count] if played else []
 
 
-class Excerpts(IterableDataset):
+class TrainingBatches(IterableDataset):
     """Endless training batches.
 
     Each is a mapping: ``target`` (batch, n_samples), ``f0_hz`` and ``loudness_db`` (batch, n_frames), ``reference`` (batch,

@@ -22,7 +22,7 @@ LISTENED = 4  # excerpts
 LOWEST_DB = -80.0  # black in a spectrogram
 
 
-class Judge(Callback):
+class ValidateAndStop(Callback):
     """Judges after every so many steps, and ends the training when nothing becomes better. Stands before the other callbacks."""
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:

@@ -30,7 +30,7 @@ COUPLING_WEIGHT = 2.0
 Progress = Callable[[int, int], None]
 
 
-class Material:
+class Reference:
     """A recording (n_samples,) and its controls, as excerpts to learn from and others to judge by."""
 
     def __init__(self, sound: torch.Tensor, heard: Controls) -> None:
@@ -65,7 +65,7 @@ class Material:
 def bring_closer(
     model: TimbreModel,
     z: torch.Tensor,
-    material: Material,
+    material: Reference,
     rates: Mapping[str, float],
     steps: int,
     *,
@@ -80,7 +80,7 @@ def bring_closer(
         The parameters that `rates` names are changed in place.
     z : Tensor [shape=(z_dim,)]
         Not changed.
-    material : Material
+    material : Reference
     rates : mapping
         Learning rate of what is moved: `z`, and names of the decoder's parameters.
     steps, seed : int

@@ -37,7 +37,7 @@ from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model, read_notes, save_model
 from ..synthesis.render import SynthParams, render_batch
 from ..synthesis.reverb import Room, reverberate
-from .callbacks import LAST, Alarms, Bar, Judge, Keep, Listening
+from .callbacks import LAST, Alarms, Bar, Keep, Listening, ValidateAndStop
 from .diagnostics import Check, find_alarms
 from .finetuning_data import Material, PreparedFolder, SoloBatches, instrument_heard
 from .finetuning_settings import BUNDLED, SoloSettings
@@ -53,7 +53,7 @@ COUPLED_EVERY = 4  # steps; what holds on to dynamics moves slowly, and takes tw
 BOUND = ("train", "threads"), ("train", "output"), ("train", "devices"), ("train", "accelerator"), ("train", "tensorboard")  # may change
 
 
-class Voice(nn.Module):
+class LearnedInstrument(nn.Module):
     """What is learned: a timbre vector, a decoder, and a room if one is wanted.
 
     Parameters
@@ -100,10 +100,10 @@ class Solo(lightning.LightningModule):
         super().__init__()
         self.settings, self.material, self.grid = settings, material, material.grid
         room = Room(settings.room.seconds, self.grid.sample_rate) if settings.room.learn else None
-        self.voice = Voice(deepcopy(start.decoder).train(), start.timbres[0], room)
+        self.voice = LearnedInstrument(deepcopy(start.decoder).train(), start.timbres[0], room)
         if self.voice.decoder.register is None and settings.train.moves != "z" and settings.train.register_learning_rate > 0.0:
             self.voice.decoder.add_register()
-        self.learned = Voice(deepcopy(start.decoder), start.timbres[0], None).requires_grad_(False)  # from many instruments
+        self.learned = LearnedInstrument(deepcopy(start.decoder), start.timbres[0], None).requires_grad_(False)  # from many instruments
         self.mean, self.best = (deepcopy(self.voice).requires_grad_(False) for _ in range(2))
         self.voice.requires_grad_(False)
         self.moved = {key: value for key, value in self.voice.named_parameters() if _moves(key, settings.train.moves)}
@@ -146,7 +146,7 @@ class Solo(lightning.LightningModule):
             if key in self.moved:
                 mean.lerp_(self.moved[key], 1.0 - decay)
 
-    def check(self, voice: Voice, batch: Batch) -> Check:
+    def check(self, voice: LearnedInstrument, batch: Batch) -> Check:
         """How a voice plays what is held out."""
         with torch.no_grad():
             tone, noise = voice.parts(batch, self.grid, half=self.in_half)
@@ -383,13 +383,13 @@ def _trainer(settings: SoloSettings, folder: Path) -> lightning.Trainer:
     for talkative in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     loggers: list[Any] = [CSVLogger(folder, name="")]
-    callbacks: list[Any] = [Judge(), Bar(), Alarms(), Keep(folder)]
+    callbacks: list[Any] = [ValidateAndStop(), Bar(), Alarms(), Keep(folder)]
     if train.tensorboard:
         loggers.append(_board(folder))
         callbacks.append(Listening())
     return lightning.Trainer(
         max_steps=train.steps,
-        limit_val_batches=0,  # Judge does it: after the step that it belongs to, and before the state is kept
+        limit_val_batches=0,  # ValidateAndStop does it: after the step that it belongs to, and before the state is kept
         gradient_clip_val=train.gradient_clip,
         accelerator=train.accelerator,
         devices=devices,

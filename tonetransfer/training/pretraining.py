@@ -39,7 +39,7 @@ from ..models.note_age_table import N_AGES, N_LEVELS, N_PITCHES, looked_up
 from ..models.timbre_model import Instrument, TimbreModel
 from ..models.weights import load_model, read_notes, save_model
 from ..synthesis.render import render_batch
-from .batches import Corpus, Excerpts, kind_of
+from .batches import Corpus, TrainingBatches, kind_of
 from .concept_erasure import EXCERPTS, erase_played
 from .encoder_batches import Hearings, hear_corpus, kinds_of
 from .losses import Audible, ForceWeights, TimbreForces, heard_difference, two_sizes
@@ -269,7 +269,7 @@ class Training(lightning.LightningModule):
         data, seed = self.settings.data, self.settings.train.seed + self.global_step
         made: dict[str, IterableDataset] = {"heard": Hearings(self.heard, data, seed=seed)} if self.heard else {}
         if not self.encoder_first:
-            made["played"] = Excerpts(self.corpus, data, seed=seed)
+            made["played"] = TrainingBatches(self.corpus, data, seed=seed)
         ahead = 4 if data.workers else None
         loaders = {name: DataLoader(one, None, num_workers=data.workers, prefetch_factor=ahead) for name, one in made.items()}
         return CombinedLoader(loaders, "min_size")

@@ -22,11 +22,11 @@ from ...audio.units import PRINTED, hz_to_midi, note_name
 from ...classification.classifier import Classifier
 from ...errors import SettingsError
 from ...models.timbre_model import TimbreModel
-from ..compare import Heard
+from ..compare import HeardRecording
 from .examples import LONGEST_S, ExampleSet, Sounds
 from .measure import Progress, measure
 from .media import audio_uri, contour_path, frequency_marks, spectrogram_uri, top_level_db
-from .page import Contours, Player, Shown, example_section, kind_heading, page
+from .page import Contours, PlayerView, Shown, example_section, kind_heading, page
 
 SHOWN_S = 15.0  # of each example
 RANKINGS = (("lsd60_db", "lower"), ("loudness_error_db", "lower"))  # the first that is known
@@ -204,7 +204,7 @@ def _section(number: int, row: dict[str, Any], why: str, sounds: Sounds, sample_
     target = row["wanted"] if row["wanted_known_by"] == "name" else None
     names = {"source": row["source_name"], "estimate": target, "reference": target}
     players = [
-        Player(
+        PlayerView(
             role,
             names[role] or "",
             audio_uri(one.audio[:n_samples] * gain, sample_rate),
@@ -229,7 +229,7 @@ def _section(number: int, row: dict[str, Any], why: str, sounds: Sounds, sample_
     )
 
 
-def _contours(heard: dict[str, Heard], seconds: float) -> Iterator[Contours]:
+def _contours(heard: dict[str, HeardRecording], seconds: float) -> Iterator[Contours]:
     """f0 in note frames, and loudness, over each other."""
     n_frames = {role: round(seconds * one.controls.grid.frame_rate) for role, one in heard.items()}
     pitch = {

@@ -24,7 +24,7 @@ from ...errors import SettingsError
 from ...models.timbre_model import TimbreModel
 from ...pipeline.target import find_target
 from ...pipeline.transfer import Arrangement, arrange, play
-from ..compare import Heard, hear
+from ..compare import HeardRecording, hear
 
 PEAK = 0.7  # of every reference: what the spectral distances are meant for
 LONGEST_S = 60.0  # of each file
@@ -37,10 +37,10 @@ class Sounds:
 
     Parameters
     ----------
-    estimate : Heard
-    reference : Heard or None
+    estimate : HeardRecording
+    reference : HeardRecording or None
         The right answer, if there is one.
-    source : Heard or None
+    source : HeardRecording or None
         What it was made from.
     asked : Arrangement or None
         What the instrument was asked to play, if that is known.
@@ -48,9 +48,9 @@ class Sounds:
         Half of the estimate's own sample rate: above it there can be nothing.
     """
 
-    estimate: Heard
-    reference: Heard | None = None
-    source: Heard | None = None
+    estimate: HeardRecording
+    reference: HeardRecording | None = None
+    source: HeardRecording | None = None
     asked: Arrangement | None = None
     highest_hz: float = 24000.0
 
@@ -168,7 +168,7 @@ def transfers_of_corpus(model: TimbreModel, folder: Path, *, count: int, seed: i
     targets = {name: find_target(model, model.sample_rate, to=name) for name in names}
 
     @lru_cache(maxsize=KEPT)
-    def heard(performance: str, name: str) -> Heard:
+    def heard(performance: str, name: str) -> HeardRecording:
         return _hear_file(folder / name / f"{performance}.flac", model.grid)[0]
 
     def loader(performance: str, one: str, other: str) -> Callable[[], Sounds]:
@@ -200,7 +200,7 @@ def transfers_of_recordings(model: TimbreModel, folder: Path, instruments: Itera
     targets = {model.instrument(name).name: find_target(model, model.sample_rate, to=name) for name in instruments}
 
     @lru_cache(maxsize=KEPT)
-    def heard(name: str) -> Heard:
+    def heard(name: str) -> HeardRecording:
         return _hear_file(files[name], model.grid)[0]
 
     def loader(name: str, target: Target) -> Callable[[], Sounds]:
@@ -229,10 +229,12 @@ def balanced_draw(names: list[str], performances: list[str], count: int, seed: i
     return sorted(chosen[:count])
 
 
-def _play(model: TimbreModel, source: Heard, target: Target, *, transpose: float | None, seed: int) -> tuple[Heard, Arrangement]:
+def _play(
+    model: TimbreModel, source: HeardRecording, target: Target, *, transpose: float | None, seed: int
+) -> tuple[HeardRecording, Arrangement]:
     asked = arrange(source.controls, target, transpose="auto" if transpose is None else transpose)
     sound = torch.cat(list(play(asked, model, target.z, seed=seed)))
-    return Heard(sound, extract(sound, model.grid)), asked
+    return HeardRecording(sound, extract(sound, model.grid)), asked
 
 
 def _load_pair(reference: Path, estimate: Path, source: Path | None, grid: FrameGrid, match_level: bool) -> Sounds:
@@ -243,15 +245,15 @@ def _load_pair(reference: Path, estimate: Path, source: Path | None, grid: Frame
     return Sounds(result, truth, _hear_file(source, grid)[0] if source else None, None, rate / 2.0)
 
 
-def _at_level_of(reference: Heard, estimate: Heard) -> Heard:
+def _at_level_of(reference: HeardRecording, estimate: HeardRecording) -> HeardRecording:
     levels = [float(one.controls.loudness_db[one.notes].mean()) if bool(one.notes.any()) else None for one in (reference, estimate)]
     if levels[0] is None or levels[1] is None:
         return estimate
     shift_db = levels[0] - levels[1]
-    return Heard(estimate.audio * db_to_amplitude(shift_db), estimate.controls.shift_loudness(shift_db))
+    return HeardRecording(estimate.audio * db_to_amplitude(shift_db), estimate.controls.shift_loudness(shift_db))
 
 
-def _hear_file(path: Path, grid: FrameGrid) -> tuple[Heard, float]:
+def _hear_file(path: Path, grid: FrameGrid) -> tuple[HeardRecording, float]:
     audio, gain = _read(path, grid)
     return hear(audio, grid.sample_rate, grid), gain
 

@@ -17,7 +17,7 @@ from ...classification.windows import cut, sounding
 from ...errors import AudioError, ToneTransferWarning
 from ...models.timbre_model import EXCERPT_SECONDS, TimbreModel
 from ..bootstrap import bootstrap_interval
-from ..compare import METRICS, Heard, compare_heard, compare_played
+from ..compare import METRICS, HeardRecording, compare_heard, compare_played
 from ..embedding_metrics import embedding_distance, extrapolate_frechet
 from .examples import Example, ExampleSet, Sounds
 
@@ -132,14 +132,14 @@ def _wanted(example: Example, said: dict[str, dict[str, float]], classifier: Cla
     return None, None
 
 
-def _wanted_z(example: Example, reference: Heard | None, model: TimbreModel) -> torch.Tensor | None:
+def _wanted_z(example: Example, reference: HeardRecording | None, model: TimbreModel) -> torch.Tensor | None:
     if reference is not None:
         return _encode(reference, model)
     return model.timbre(example.target) if example.target else None
 
 
 def _timbre_metrics(
-    heard: Heard, wanted_z: torch.Tensor | None, said: dict[str, float], wanted: str | None, model: TimbreModel
+    heard: HeardRecording, wanted_z: torch.Tensor | None, said: dict[str, float], wanted: str | None, model: TimbreModel
 ) -> dict[str, float]:
     found = {}
     z = _encode(heard, model)
@@ -151,7 +151,7 @@ def _timbre_metrics(
     return found
 
 
-def _encode(heard: Heard, model: TimbreModel) -> torch.Tensor | None:
+def _encode(heard: HeardRecording, model: TimbreModel) -> torch.Tensor | None:
     """z, or None of silence."""
     try:
         return model.encode(heard.audio)
@@ -159,7 +159,7 @@ def _encode(heard: Heard, model: TimbreModel) -> torch.Tensor | None:
         return None
 
 
-def _classify(heard: Heard, classifier: Classifier) -> dict[str, float]:
+def _classify(heard: HeardRecording, classifier: Classifier) -> dict[str, float]:
     """How likely each class is; nothing of silence and of what is too short."""
     try:
         with warnings.catch_warnings():
@@ -170,12 +170,12 @@ def _classify(heard: Heard, classifier: Classifier) -> dict[str, float]:
     return {name: float(share) for name, share in zip(said.classes, said.probabilities, strict=True)}
 
 
-def _some(heard: Heard) -> dict[str, float]:
+def _some(heard: HeardRecording) -> dict[str, float]:
     """The descriptors that are shown; none of a recording without notes."""
     return {key: heard.described[key] for key in DESCRIPTORS} if heard.described["note_count"] else {}
 
 
-def _excerpt_z(heard: Heard, model: TimbreModel) -> np.ndarray | None:
+def _excerpt_z(heard: HeardRecording, model: TimbreModel) -> np.ndarray | None:
     """z of each excerpt of 2 s that can be heard, (n, z_dim); of shorter recordings one."""
     length = round(EXCERPT_SECONDS * model.sample_rate)
     audio = torch.nn.functional.pad(heard.audio, (0, max(length - len(heard.audio), 0)))
@@ -185,7 +185,7 @@ def _excerpt_z(heard: Heard, model: TimbreModel) -> np.ndarray | None:
     return torch.stack([model.encode(one) for one in audible]).double().numpy() if len(audible) else None
 
 
-def _classifier_features(heard: Heard, classifier: Classifier) -> np.ndarray | None:
+def _classifier_features(heard: HeardRecording, classifier: Classifier) -> np.ndarray | None:
     """What goes into the last layer of a network, of each window that can be heard, (n, n_features); None of other classifiers."""
     layers = [layer for layer in classifier.model.modules() if isinstance(layer, torch.nn.Linear)]
     if not layers or layers[-1].out_features != len(classifier.classes):

@@ -35,7 +35,7 @@ SECURITY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsaf
 
 
 @dataclass(frozen=True)
-class Player:
+class PlayerView:
     """One recording of an example: sound and spectrogram as data URIs."""
 
     role: str
@@ -65,7 +65,7 @@ class Shown:
     metrics: dict[str, float]
     heard_as: str | None
     wanted: str | None
-    players: list[Player]
+    players: list[PlayerView]
     contours: list[Contours]
     marks: list[tuple[str, float]]
 
@@ -145,7 +145,7 @@ def example_section(example: Shown) -> str:
     )
 
 
-def _player(player: Player, example: Shown) -> str:
+def _player(player: PlayerView, example: Shown) -> str:
     marks = "".join(f'<i style="bottom:{100 * height:.1f}%">{name}</i>' for name, height in example.marks)
     label = f"{PLACES[player.role]} of {_text(example.name)}"
     who = f" <span>{_text(_words(player.name))}</span>" if player.name else ""
