@@ -16,7 +16,6 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +56,10 @@ class Part:
     controllers: tuple[Event, ...]
     until_s: float
 
-    @cached_property
-    def events(self) -> tuple[Event, ...]:
+    @property
+    def events(self) -> Iterator[Event]:
         """All there is to play, in order: at one instant controllers, then ends, then beginnings."""
-        needed = self.controllers[: bisect.bisect_right(self.controllers, self.until_s, key=instant)]
-        return tuple(heapq.merge(needed, self.notes, key=instant))
+        return heapq.merge(self.controllers, self.notes, key=instant)
 
     @property
     def pitches(self) -> np.ndarray:

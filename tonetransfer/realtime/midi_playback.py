@@ -9,7 +9,7 @@ import heapq
 import itertools
 import math
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ class Phrase(NamedTuple):
     asked: Controls
 
 
-def perform(events: Sequence[Event], target: Target, grid: FrameGrid, settings: KeySettings | None = None) -> Iterator[Phrase]:
+def perform(events: Iterable[Event], target: Target, grid: FrameGrid, settings: KeySettings | None = None) -> Iterator[Phrase]:
     """Ask an instrument for what a voice plays, without its rests.
 
     A message takes effect in the first frame at or after its instant, and sound rises to that frame from the one before: onsets are right
@@ -61,7 +61,7 @@ def perform(events: Sequence[Event], target: Target, grid: FrameGrid, settings: 
 
     Parameters
     ----------
-    events : sequence of Event
+    events : iterable of Event, in order
     target : Target
     grid : FrameGrid
     settings : KeySettings
@@ -73,20 +73,20 @@ def perform(events: Sequence[Event], target: Target, grid: FrameGrid, settings: 
     """
     keys = Keys(target, grid.frame_rate, settings)
     lead, rest = round(LEAD_S * grid.frame_rate), round(REST_S * grid.frame_rate)
-    place, frame = 0, 0
-    while True:
-        while place < len(events) and not starts(events[place].message):
-            keys.handle(events[place].message)
-            place += 1
-        if place == len(events):
-            return
-        first = frame = max(frame, _frame_at(events[place].time_s, grid) - lead)
+    coming = iter(events)
+    event, frame = next(coming, None), 0
+    while event:
+        if not starts(event.message):
+            keys.handle(event.message)
+            event = next(coming, None)
+            continue
+        first = frame = max(frame, _frame_at(event.time_s, grid) - lead)
         rows: list[Asked] = []
         quiet = 0
         while quiet <= rest:
-            while place < len(events) and _frame_at(events[place].time_s, grid) <= frame:
-                keys.handle(events[place].message)
-                place += 1
+            while event and _frame_at(event.time_s, grid) <= frame:
+                keys.handle(event.message)
+                event = next(coming, None)
             rows.append(keys.frame())
             quiet = quiet + 1 if keys.silent and len(rows) > lead else 0
             frame += 1

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from ..errors import ControlsError
 
-LARGEST_BYTES = 1 << 26
+LARGEST_BYTES = 1 << 24  # a hundred times what a symphony takes
 MOST_MESSAGES = 500_000  # some 40 hours of a pianist; more is no music, and takes gigabytes
+MOST_TRACKS = 4096
 HEADER, TRACK = b"MThd", b"MTrk"
 SEARCHED_BYTES = 4096  # in front of the header, where some programs put blocks of their own
 USUAL_TEMPO, USUAL_DIVISION = 500_000, 480  # microseconds and ticks a beat, until a file says otherwise
@@ -112,6 +113,8 @@ class _File:
         while (place := self._next_track(at)) is not None:
             events, at = self._track(place)
             tracks.append(events)
+            if len(tracks) > MOST_TRACKS:
+                raise _NotMidiError(f"it has over {MOST_TRACKS} tracks, the most that are taken")
         if not tracks:
             raise _NotMidiError("there is no track in it")
         if len(tracks) < n_declared:
@@ -173,7 +176,7 @@ class _File:
         track = _Track(self._data, chunk + 8, end, self._fault, MOST_MESSAGES - self._n_messages)
         self._n_messages += len(track.messages)
         if not track.complete and declared > end:
-            self._fault("it is cut off, and what is there is played")
+            self._fault("it is cut off, and the rest is missing")
         elif track.broken:
             self._fault("an event reaches beyond its track, whose rest is lost")
         if track.complete and self._data[track.at : track.at + 4] == TRACK:
