@@ -20,20 +20,20 @@ TARGET = Target(torch.zeros(8), torch.linspace(-50.0, -12.0, 13), release_db_per
 PLAIN = KeySettings(attack_s=0.0, decay_s=0.0, sustain_db=0.0)
 
 
-def on(note: int, velocity: int = 127) -> Any:
-    return SimpleNamespace(type="note_on", note=note, velocity=velocity)
+def on(note: int, velocity: int = 127, channel: int = 0) -> Any:
+    return SimpleNamespace(type="note_on", channel=channel, note=note, velocity=velocity)
 
 
-def off(note: int) -> Any:
-    return SimpleNamespace(type="note_off", note=note, velocity=0)
+def off(note: int, channel: int = 0) -> Any:
+    return SimpleNamespace(type="note_off", channel=channel, note=note, velocity=0)
 
 
-def control(number: int, value: int) -> Any:
-    return SimpleNamespace(type="control_change", control=number, value=value)
+def control(number: int, value: int, channel: int = 0) -> Any:
+    return SimpleNamespace(type="control_change", channel=channel, control=number, value=value)
 
 
-def wheel(pitch: int) -> Any:
-    return SimpleNamespace(type="pitchwheel", pitch=pitch)
+def wheel(pitch: int, channel: int = 0) -> Any:
+    return SimpleNamespace(type="pitchwheel", channel=channel, pitch=pitch)
 
 
 def frames(keys: Keys, n: int, *messages: Any) -> list[Asked]:
@@ -118,6 +118,73 @@ def test_the_pedal_holds() -> None:
     frames(keys, 5, on(60), control(64, 127), control(64, 0))
     assert frames(keys, 1)[-1].is_note  # the key is still down
     assert not frames(keys, 1, control(123, 0))[-1].is_note
+
+
+def test_channels_have_their_own_wheels_and_pedals() -> None:
+    keys = Keys(TARGET, 100.0, PLAIN)
+    frames(keys, 1, on(60), wheel(8191, 1), control(11, 0, 1), control(64, 127, 1))
+    assert midi(frames(keys, 1)[0]) == pytest.approx(60.0) and not frames(keys, 1, off(60))[0].is_note
+    other = frames(keys, 40, control(11, 127, 1), on(60, channel=1))[-1]
+    assert midi(other) == pytest.approx(62.0, abs=0.01) and frames(keys, 5, off(60, 1))[-1].is_note
+
+
+def test_a_note_of_another_channel_is_another_note() -> None:
+    keys = Keys(TARGET, 100.0, PLAIN)
+    frames(keys, 5, on(60), on(60, channel=1))
+    assert frames(keys, 5, off(60))[-1].is_note and not frames(keys, 5, off(60, 1))[-1].is_note
+
+
+def test_all_sound_off_is_at_once_and_all_notes_off_obeys_the_pedal() -> None:
+    keys = Keys(TARGET, 100.0, PLAIN)
+    frames(keys, 5, control(64, 127), on(60))
+    assert frames(keys, 5, control(123, 0))[-1].is_note and not frames(keys, 1, control(64, 0))[0].is_note
+    frames(keys, 100, control(64, 127))
+    assert not any(one.is_note for one in frames(keys, 5, control(123, 0)))  # nothing that has ended comes back
+    frames(keys, 5, on(60))
+    assert frames(keys, 1, control(120, 0))[0].loudness_db == FLOOR_DB and keys.silent
+    frames(keys, 5, control(64, 0), on(60))
+    assert not frames(keys, 1, control(126, 1))[0].is_note  # changes of mode end notes, too
+
+
+def test_reset_of_all_controllers_leaves_volume_and_bend_range() -> None:
+    keys = Keys(TARGET, 100.0, PLAIN)
+    frames(keys, 1, control(101, 0), control(100, 0), control(6, 12), control(7, 50), control(1, 127), control(11, 3), wheel(8191))
+    reset = frames(keys, 3, control(121, 0), on(60))[-1]
+    assert midi(reset) == pytest.approx(60.0) and reset.loudness_db == pytest.approx(-12.0 + 40 * np.log10(50 / 100))
+    assert midi(frames(keys, 1, control(6, 3), wheel(-8192))[0]) == pytest.approx(48.0)  # no parameter is selected any more
+
+
+def test_parameters_and_their_fine_parts() -> None:
+    keys = Keys(TARGET, 100.0, PLAIN)
+    frames(keys, 1, on(60), wheel(-8192), control(101, 0), control(100, 0))
+    for entries, semitones in (
+        ([(6, 5)], 5.0),
+        ([(38, 25)], 5.25),
+        ([(6, 7)], 7.0),  # a new coarse part begins without a fine one
+        ([(96, 0)], 8.0),
+        ([(97, 0), (97, 0)], 6.0),
+        ([(99, 0), (98, 0), (6, 1)], 6.0),  # not registered
+        ([(101, 0), (100, 0), (38, 50)], 6.5),
+        ([(101, 0), (100, 0), (38, 10), (6, 2)], 2.1),
+        ([(101, 127), (100, 127), (6, 9)], 2.1),
+        ([(101, 0), (100, 1), (38, 127)], 2.1 - 127 / 8192),
+        ([(100, 2), (97, 0)], 3.1 - 127 / 8192),
+    ):
+        asked = frames(keys, 1, *(control(*entry) for entry in entries))[0]
+        assert midi(asked) == pytest.approx(60.0 - semitones, abs=1e-6), entries
+
+
+def test_a_zone_of_mpe() -> None:
+    keys = Keys(TARGET, 100.0, PLAIN)
+    zone = control(101, 0), control(100, 6), control(6, 3)
+    frames(keys, 1, *zone, wheel(4096, 1), wheel(8191), on(60, channel=1))
+    assert midi(frames(keys, 1)[0]) == pytest.approx(60.0 + 24.0 + 2.0, abs=0.01)
+    assert midi(frames(keys, 1, on(60, channel=4))[0]) == pytest.approx(60.0)  # outside the zone
+    frames(keys, 1, off(60, 4), control(64, 127))
+    assert frames(keys, 5, off(60, 1))[-1].is_note  # the manager's pedal is everybody's
+    frames(keys, 100, control(64, 0))
+    upper = control(101, 0, 15), control(100, 6, 15), control(6, 2, 15)
+    assert midi(frames(keys, 2, *upper, wheel(-8192, 14), on(60, channel=14))[-1]) == pytest.approx(12.0)
 
 
 def test_transposition_and_level() -> None:

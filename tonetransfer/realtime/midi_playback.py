@@ -220,31 +220,26 @@ class KeyedVoice:
     model : TimbreModel
     target : Target
     settings : KeySettings
-    events : sequence of Event
+    events : iterable of Event, in order
         Played by themselves, from the first sample that is pulled.
     seed : int, >= 0
     """
 
     def __init__(
-        self, model: TimbreModel, target: Target, settings: KeySettings | None = None, *, events: Sequence[Event] = (), seed: int = 0
+        self, model: TimbreModel, target: Target, settings: KeySettings | None = None, *, events: Iterable[Event] = (), seed: int = 0
     ) -> None:
         self.grid = model.grid
         self._keys = Keys(target, self.grid.frame_rate, settings)
         self._voice, self._z = Voice(model.decoder, self.grid, seed=seed), target.z.numpy()
         self._voice.change(target)
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._events, self._place = events, 0
+        self._events, self._place = tuple(events), 0
         self._sound, self._frame = np.zeros(0, np.float32), 0
 
     @property
     def latency_samples(self) -> int:
         """From a key to its sound, at most: a key waits for the next frame, which sounds one hop later."""
         return self.grid.hop_length + self._voice.latency_samples
-
-    @property
-    def done(self) -> bool:
-        """Whether all events have been played."""
-        return self._place >= len(self._events) and self._frame / self.grid.frame_rate > self._events[-1].time_s + TAIL_S
 
     def handle(self, message: Any) -> None:
         """Take a message, from any thread."""
