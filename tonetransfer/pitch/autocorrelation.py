@@ -42,7 +42,7 @@ class Autocorrelation:
     """Normalised autocorrelation of audio, frame by frame.
 
     For a lag, the two halves of the frame that lie one lag apart are compared: 2 sum(x y) / (sum(x^2) + sum(y^2)). It is 1 for a
-    sound of exactly that period, about 1 - 2 * (noise power / total power) for one in noise, and independent of level.
+    sound of exactly that period, 1 - (noise power / total power) for one in noise, and independent of level.
 
     Parameters
     ----------
