@@ -152,6 +152,24 @@ def test_what_a_folder_says_of_itself_costs_nothing() -> None:
         assert isinstance(only, ast.Expr), path
 
 
+def test_a_class_name_stands_for_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, source in read_package().items():
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(name)
+    assert {one: where for one, where in homes.items() if len(where) > 1} == {}
+
+
+def test_functions_are_short() -> None:
+    for name, source in read_package().items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                documented = isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant)
+                first = node.body[0].end_lineno if documented else node.lineno
+                assert (node.end_lineno or 0) - (first or 0) <= 60, f"{name}.{node.name}"
+
+
 def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 

@@ -100,14 +100,14 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Phrase:
+class RecordedPhrase:
     """A recorded phrase, which takes the place of a score."""
 
     id: str
     file: Path
 
 
-def phrases(folder: Path, files: str) -> list[Phrase]:
+def phrases(folder: Path, files: str) -> list[RecordedPhrase]:
     """The recorded phrases of a folder.
 
     Raises
@@ -118,7 +118,7 @@ def phrases(folder: Path, files: str) -> list[Phrase]:
     found = sorted(path for path in folder.glob(files) if path.suffix.lower() in SOUND_ENDINGS)
     if not found:
         raise InstrumentError(f"{folder} holds no sound files that match {files}; put recorded phrases into it, one a file")
-    return [Phrase(f"phrase-{path.stem}", path) for path in found]
+    return [RecordedPhrase(f"phrase-{path.stem}", path) for path in found]
 
 
 def taught_by_all(config: CorpusConfig, rendered: Collection[str]) -> list[tuple[str, Timbre]]:

@@ -28,7 +28,7 @@ from ..errors import InstrumentError, SettingsError
 from ..pitch.f0_refinement import refine_f0
 from .brightness import tilt
 from .composition import Performance
-from .corpus_config import Phrase, Score, Timbre, chosen, entry, load_config, phrases, score_seed, scores, taught_by_all, voices
+from .corpus_config import RecordedPhrase, Score, Timbre, chosen, entry, load_config, phrases, score_seed, scores, taught_by_all, voices
 from .jobs import run_jobs
 from .sample_folder import NoteFolder
 from .soundfont import SoundFont, find_soundfont
@@ -50,7 +50,7 @@ class RenderJob:
     channel: int
     slope: float
     origin: Path
-    score: Score | Phrase
+    score: Score | RecordedPhrase
     out: Path
 
 
@@ -211,7 +211,7 @@ def _render_job(job: RenderJob) -> dict[str, Any]:
     label = sound.with_suffix(".npz")
     if not (sound.exists() and label.exists()):
         sound.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(job.score, Phrase):
+        if isinstance(job.score, RecordedPhrase):
             audio, f0_hz, voiced = read_phrase(job.score.file)
         else:
             audio, f0_hz, voiced = render_performance(job.score.compose(), job.timbre, job.origin, channel=job.channel, slope=job.slope)
