@@ -326,6 +326,7 @@ def test_each_track_may_have_its_own_instrument(tmp_path: Path, tiny_weights: Pa
         (("2=tuba",), "says nothing of track 1"),
         (("violin", "tuba"), "give one for all"),
         (("violin", "4=tuba"), "there are in 1, 2, 3"),
+        (("violin", 5000 * "1" + "=tuba"), "give one for all"),
         (("violin", "2=tubba"), "did you mean tuba"),
     ):
         assert main([*common, *(word for one in wrong for word in ("--to", one))]) == 1

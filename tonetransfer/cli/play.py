@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..controls.profile import Target
 
 SCRIPT_ENDING = ".ts"  # of models of other programs
-TRACK, AUTO = re.compile(r"\d+="), "auto"  # of --to: for one track; by General MIDI
+TRACK, AUTO = re.compile(r"\d{1,5}="), "auto"  # of --to: for one track; by General MIDI
 
 
 def add_transfer(verbs: Any) -> None:
