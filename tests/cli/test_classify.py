@@ -103,7 +103,8 @@ def test_phrases_of_the_table_are_short_and_leave_an_unseen_source_as_it_is(monk
     assert first["split"] == second["split"] == "test" and second["soundfont"] == Path("other.sf2")
     assert known.slopes["brass"] > 0 and not any(other.slope(timbre) for timbre in other.timbres.values())
     classes = [{class_of(name, INSTRUMENTS) for name in more["only"]} for more in (first, second)]
-    assert all(len(some) >= 24 for some in classes) and "violin@R" in first["only"] and "violin@R" not in second["only"]
+    assert all(len(some) >= 24 for some in classes) and "violin_fluid@R" in first["only"] and "violin_fluid@R" not in second["only"]
+    assert all(known.timbres[name.partition("@")[0]].program is not None for name in (*first["only"], *second["only"]))  # no recordings
 
 
 def test_the_bundled_classifier_is_small_and_knows_the_instruments(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from tonetransfer.audio.files import save_audio
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.errors import SettingsError
+from tonetransfer.models.note_age_table import note_age
 from tonetransfer.models.weights import load_model, read_notes
 from tonetransfer.training.batches import Corpus, TrainingBatches, equalise, random_curve_db
 from tonetransfer.training.settings import DataSettings, validate_settings
@@ -53,6 +54,7 @@ def settings_for(folder: Path, output: Path, **train: object) -> object:
                 "excerpt_seconds": 0.5,
                 "reference_seconds": 1.0,
                 "heard_seconds": 36.0,
+                "validation_names": NAMES,
                 "workers": 0,
             },
             "train": {"steps": 60, "validate_every": 30, "warmup_steps": 5, "output": str(output), "threads": 1, **train},
@@ -89,9 +91,55 @@ def test_batches_hold_what_they_claim(folder: Path) -> None:
 
 def test_held_out_performances_are_never_drawn(folder: Path) -> None:
     corpus = Corpus(folder, GRID)
-    excerpts = TrainingBatches(corpus, DataSettings(batch_size=4, validation_performances=1), seed=0)
-    assert corpus.validation_performances(1) == ["p0"]
+    excerpts = TrainingBatches(corpus, DataSettings(batch_size=4, validation_performances=1, validation_names=NAMES), seed=0)
+    assert corpus.validation_performances(1, NAMES) == ["p0"]
     assert {r.performance for some in excerpts.by_timbre.values() for r in some} == {"p1", "p2"}
+
+
+def test_what_the_players_of_an_instrument_play_is_held_out_with_the_score(folder: Path, tmp_path: Path) -> None:
+    """`p0+violin` is p0 as the violin played it, among the recordings of an instrument that several players teach."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["timbres"]["strings"] = {**manifest["timbres"]["violin"], "name": "strings"}
+    for name in ("violin", "oboe"):
+        for j in range(len(F0_HZ)):
+            manifest["files"].append({"timbre": "strings", "performance": f"p{j}+{name}"})
+            for ending in (".flac", ".npz"):
+                link = tmp_path / "strings" / f"p{j}+{name}{ending}"
+                link.parent.mkdir(exist_ok=True)
+                link.symlink_to(folder / name / f"p{j}{ending}")
+    for name in NAMES:
+        (tmp_path / name).symlink_to(folder / name)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    corpus = Corpus(tmp_path, GRID)
+    data = DataSettings(batch_size=8, excerpt_seconds=0.5, reference_seconds=1.0, validation_names=NAMES, parallel_share=1.0)
+    excerpts = TrainingBatches(corpus, data, seed=0)
+    row = [timbre["name"] for timbre in corpus.timbres].index("strings")
+    assert {r.performance for r in excerpts.by_timbre[row]} == {f"p{j}+{name}" for j in (1, 2) for name in ("violin", "oboe")}
+    assert {len(some) for some in excerpts.by_performance.values()} == {len(NAMES) + 2}  # one score, whoever plays it
+    assert set(excerpts.by_performance) == {"p1", "p2"} and next(iter(excerpts))["target"].isfinite().all()
+
+
+def test_notes_have_their_age(folder: Path) -> None:
+    corpus = Corpus(folder, GRID)
+    one = corpus.recordings[4]
+    span = slice(one.first, one.first + one.n_frames)
+    expected = note_age(torch.from_numpy(corpus.f0_hz[span]), torch.from_numpy(corpus.loudness[span])).numpy()
+    assert np.array_equal(corpus.age[span], expected) and expected.max() > 100
+    data = DataSettings(batch_size=12, excerpt_seconds=0.5, reference_seconds=1.0, validation_performances=0, rescale_share=0.5)
+    batch = next(iter(TrainingBatches(corpus, data, seed=0)))
+    assert batch["age"].shape == batch["f0_hz"].shape
+    whole = batch["age"][batch["original"]]
+    assert bool((whole == whole.round()).all()) and bool((whole.diff(dim=1)[whole[:, 1:] > 0] <= 1).all())
+
+
+def test_players_of_an_instrument_share_a_note_age_table() -> None:
+    from tonetransfer.training.pretraining import note_tables_of
+
+    recorded = {"violin_2": True, "violin_fluid": False, "violin": True, "violin_3": True, "oboe": False, "cello_2": True}
+    rows = note_tables_of([{"name": name, "recorded": known} for name, known in recorded.items()])
+    found = dict(zip(recorded, rows, strict=True))
+    assert found["violin"] == found["violin_2"] == found["violin_3"] and found["violin_fluid"] == found["oboe"] == -1
+    assert {found["violin"], found["cello_2"]} == {0, 1}
 
 
 def test_equalisation_keeps_the_loudness() -> None:

@@ -43,6 +43,7 @@ ORCHESTRA = (  # the twelve of the symphony orchestra
     "trombone",
     "tuba",
 )
+PRESET = "_fluid"  # at the end of a name: the preset of an instrument whose name recordings have
 COMMON = (  # with their relatives: all that a player may expect to find
     *ORCHESTRA,
     "piccolo",
@@ -114,8 +115,8 @@ class Excerpts:
 
     @cached_property
     def kinds(self) -> np.ndarray:
-        """Instruments, all makers of one under one name: `alto_sax` for `alto_sax_mtg`."""
-        names = sorted(set(self.instruments))
+        """Instruments, all players of one under one name: `alto_sax` for `alto_sax_2`."""
+        names = sorted({*self.instruments, *COMMON})
         return np.array([kind_of(name, names) for name in self.instruments])
 
     @cached_property
@@ -166,21 +167,23 @@ def render_material(
         folder.mkdir(parents=True, exist_ok=True)
         written = folder / "corpus.yaml"
         written.write_text(yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-        playable = [timbre for timbre, one in chosen.timbres.items() if samples is not None or one.folder is None]
+        playable = [timbre for timbre, one in chosen.timbres.items() if samples is not None or one.program is not None]
         common = {"split": "test", "seed": SEEDS[name], "soundfont": font, "samples": samples, "workers": workers, "progress": progress}
         render_corpus(written, folder, only=playable, **common)  # type: ignore[arg-type]  # a mapping of many types
 
 
 def _trained_config(described: CorpusConfig) -> CorpusConfig:
-    timbres = {name: timbre.model_copy(update={"stereo": False}) for name, timbre in described.timbres.items() if timbre.named}
+    """Named timbres that can play new phrases: those of presets and of single notes."""
+    able = {name: timbre for name, timbre in described.timbres.items() if timbre.named and (timbre.program is not None or timbre.folder)}
+    timbres = {name: timbre.model_copy(update={"stereo": False}) for name, timbre in able.items()}
     return _sparse(described).model_copy(update={"timbres": timbres})
 
 
 def _unseen_config(described: CorpusConfig, font: str) -> CorpusConfig:
     """Presets of the same numbers from another font, which stays as it is: no tilt."""
     as_it_is = {"stereo": False, "slope": 0.0, "source": described.parallel.sources.get(font, "")}
-    known = {name: described.timbres[name] for name in COMMON if name in described.timbres}
-    timbres = {name: timbre.model_copy(update=as_it_is) for name, timbre in known.items() if timbre.program is not None}
+    known = [(name, described.timbres.get(f"{name}{PRESET}") or described.timbres.get(name)) for name in COMMON]
+    timbres = {name: timbre.model_copy(update=as_it_is) for name, timbre in known if timbre is not None and timbre.program is not None}
     return _sparse(described).model_copy(update={"timbres": timbres, "soundfont": described.parallel.soundfonts[font]})
 
 

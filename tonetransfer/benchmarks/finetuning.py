@@ -219,7 +219,7 @@ class _Tested:
             notes = arrangement.notes
             if not own and bool(notes.any()):
                 again, asked = extract(sound, model.grid), arrangement.asked
-                found.setdefault("loudness_error_db", []).append(float((again.loudness_db - asked.loudness_db)[notes].abs().mean()))
+                found.setdefault("loudness_error_db", []).append(float((again.loudness_db - arrangement.loudness_db)[notes].abs().mean()))
                 audible = notes & (asked.loudness_db > -60.0)
                 found.setdefault("raw_pitch_accuracy", []).append(raw_pitch_accuracy(asked.f0_hz[audible], again.f0_hz[audible]))
         return {key: round(fmean(values), 4) for key, values in found.items()}

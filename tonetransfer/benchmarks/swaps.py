@@ -143,7 +143,7 @@ def _errors(sound: torch.Tensor, arrangement: Arrangement, model: TimbreModel) -
     if not bool(notes.any()):
         return heard, {}
     accuracy = raw_pitch_accuracy(asked.f0_hz[notes], heard.f0_hz[notes])
-    error_db = float((loudness_db(sound, model.grid) - asked.loudness_db)[notes].abs().mean())
+    error_db = float((loudness_db(sound, model.grid) - arrangement.loudness_db)[notes].abs().mean())
     return heard, {"raw_pitch_accuracy": accuracy, "loudness_error_db": error_db}
 
 

@@ -152,7 +152,7 @@ def render_phrases(
     only = [
         name
         for name, timbre in timbres.items()
-        if timbre.folder is None and not (soundfont and ("@" in name or timbre.bank))  # other banks are FluidR3's own
+        if timbre.program is not None and not (soundfont and ("@" in name or timbre.bank))  # other banks are FluidR3's own
     ]
     with tempfile.TemporaryDirectory() as folder:
         reduced = Path(folder) / "corpus.yaml"

@@ -137,7 +137,7 @@ def _sound(model: TimbreModel, heard: Controls, target: Target, *, fit: bool = T
     notes = arrangement.notes
     if not bool(notes.any()):
         return result, 0.0
-    return result, float((loudness_db(result, model.grid) - arrangement.asked.loudness_db)[notes].abs().mean())
+    return result, float((loudness_db(result, model.grid) - arrangement.loudness_db)[notes].abs().mean())
 
 
 def brightness_slope(model: TimbreModel, name: str) -> float:
@@ -187,7 +187,7 @@ def evaluate_recordings(
             if not bool(notes.any()):
                 continue
             accuracy.append(raw_pitch_accuracy(arrangement.asked.f0_hz[notes], again.f0_hz[notes]))
-            errors.append(float((again.loudness_db - arrangement.asked.loudness_db)[notes].abs().mean()))
+            errors.append(float((again.loudness_db - arrangement.loudness_db)[notes].abs().mean()))
         if accuracy:
             per_file[path.name] = {"raw_pitch_accuracy": round(fmean(accuracy), 4), "loudness_error_db": round(fmean(errors), 3)}
         if progress:

@@ -59,6 +59,11 @@ class Arrangement:
     note_table: torch.Tensor | None = None
     fluctuation_db: torch.Tensor | None = None
 
+    @property
+    def loudness_db(self) -> torch.Tensor:
+        """Loudness that the sound is to have [dB re full scale], (n_frames,)."""
+        return self.asked.loudness_db + self.gain_db
+
 
 def transfer(
     audio: AudioLike,

@@ -293,7 +293,7 @@ def played_in(corpus: Corpus, first: int, n_frames: int) -> np.ndarray:
 
 
 def kind_of(name: str, names: Iterable[str]) -> str:
-    """The shortest of the names that `name` begins with, word by word: `alto_sax` for `alto_sax_mtg`."""
+    """The shortest of the names that `name` begins with, word by word: `alto_sax` for `alto_sax_2`."""
     return min((other for other in names if f"{name}_".startswith(f"{other}_")), key=len, default=name)
 
 
