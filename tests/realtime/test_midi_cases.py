@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import librosa
 import numpy as np
 import pytest
-from midi_bytes import A4, C5, D5, E5, END, Piece, control, midi, off, on, parameter, riff, track, wheel
+from midi_bytes import A4, C5, D5, E5, END, Piece, control, midi, off, on, parameter, riff, track, vlq, wheel
 from test_midi_files import pure_model
 
 from tonetransfer.audio.files import load_audio
@@ -275,7 +276,7 @@ def test_a_pedal_does_not_hold_for_minutes(tmp_path: Path) -> None:
 def test_drums_that_are_out_of_order_are_not_told(tmp_path: Path) -> None:
     with pytest.warns(UserWarning) as told:
         parts_of(tmp_path, midi(track(*note(A4), (0, on(38, 9)), (0, off(38, 9)), (0, on(40, 9)), END)))
-    assert str(told[0].message).endswith("a.mid: channel 10 holds drums, which have no pitch; it is left out")
+    assert str(told[0].message).endswith("a.mid: channel 10 holds drums, which have no pitch, and is left out")
 
 
 def test_hours_of_rest_keep_the_notes_behind_them(tmp_path: Path) -> None:
@@ -307,6 +308,36 @@ def test_a_large_file_takes_time_in_proportion(tmp_path: Path) -> None:
         parts = parts_of(tmp_path, midi(track(*pieces, END)))
         read_score(tmp_path / "a.mid", top=True)
     assert sum(len(part.notes) for part in parts) and time.process_time() - begin < 10.0
+
+
+def exclusive(text: str) -> Piece:
+    body = bytes.fromhex(text) + b"\xf7"
+    return 0, b"\xf0" + vlq(len(body)) + body
+
+
+XG_ON = exclusive("43104c00007e00")
+GS_DRUMS_ON_11, GS_MELODY_ON_10 = exclusive("41104212401a150110"), exclusive("4110421240101500 1b")
+
+
+@pytest.mark.parametrize(
+    ("told", "melodies"),
+    [
+        ([], {1, 11}),
+        ([GS_DRUMS_ON_11], {1}),
+        ([GS_MELODY_ON_10], {1, 10, 11}),
+        ([exclusive("43104c080a0702")], {1}),  # XG: part 11 is a drum kit
+        ([XG_ON, (0, control(0, 127, 10))], {1}),
+        ([(0, control(0, 127, 10))], {1, 11}),  # a bank of sounds like others
+        ([(0, control(0, 120, 10))], {1}),
+        ([(0, control(0, 0, 9))], {1, 11}),
+    ],
+)
+def test_drums_by_other_conventions(tmp_path: Path, told: list[Piece], melodies: set[int]) -> None:
+    pieces = [(0, on(60 + channel, channel)) for channel in (0, 9, 10)] + [(HALF, off(60 + channel, channel)) for channel in (0, 9, 10)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parts = parts_of(tmp_path, midi(track(*told, *pieces, END), kind=0))
+    assert {part.number for part in parts} == melodies
 
 
 def instruments_of(found: dict[str, Any]) -> dict[str, str]:

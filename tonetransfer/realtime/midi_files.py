@@ -91,7 +91,7 @@ def read_score(path: Path, *, top: bool = False) -> tuple[Part, ...]:
     faults = list(file.faults)
     zones = mpe_zones(timed)
     if drums := drum_channels(timed, zones):
-        faults.append("channel 10 holds drums, which have no pitch; it is left out")
+        faults.append(_without_pitch(sorted({channel % CHANNELS + 1 for channel in drums})))
     notes = all_notes([one for one in timed if one.message.channel not in drums], faults)
     if not notes:
         told = f" ({'; '.join(faults)})" if faults else ""
@@ -103,6 +103,12 @@ def read_score(path: Path, *, top: bool = False) -> tuple[Part, ...]:
     if top:
         return (_part("the highest notes", _highest(notes), channels, number=1, every=True),)
     return tuple(_parts(notes, channels, by_channel=len(file.tracks) == 1))
+
+
+def _without_pitch(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"channel {numbers[0]} holds drums, which have no pitch, and is left out"
+    return f"channels {' and '.join(map(str, numbers))} hold drums, which have no pitch, and are left out"
 
 
 def duration_s(parts: Sequence[Part]) -> float:

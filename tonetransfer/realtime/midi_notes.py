@@ -17,6 +17,7 @@ from .midi_controller import ALL_NOTES_OFF, ALL_SOUND_OFF, DATA_ENTRY, MPE_ZONE,
 from .midi_reader import CHANNELS, Event, Message
 
 DRUMS = 9  # General MIDI's channel 10, counted from 0
+BANK, GM2_DRUMS, XG_DRUMS = 0, 120, (126, 127)
 HELD_S = 10.0  # that a pedal holds a note which has ended, or a note that is never ended lasts, at most
 UNENDED_S = 1.0  # length of a note that is never ended, if nothing follows it
 LONGEST_STILL_S, LONGEST_S = 120.0, 3 * 3600.0  # without a note's beginning or end; of a whole score
@@ -76,9 +77,24 @@ def mpe_zones(timed: Sequence[Timed]) -> dict[int, int]:
 
 
 def drum_channels(timed: Sequence[Timed], zones: Mapping[int, int]) -> set[int]:
-    """Channels that play drums: the tenth of every port, unless a zone of MPE takes it."""
-    playing = {message.channel for _, _, message in timed if starts(message)}
-    return {channel for channel in playing if channel % CHANNELS == DRUMS} - set(zones) - set(zones.values())
+    """Channels that play drums: the tenth of every port, and those that are told to; none that a zone of MPE takes."""
+    drums: dict[int, bool] = {}
+    begun: set[int] = set()
+    xg = False
+    for _, _, message in timed:
+        channel = message.channel
+        if starts(message):
+            begun.add(channel)
+        elif channel in begun:  # what its first note is played as decides
+            continue
+        elif message.type == "xg_on":
+            xg = True
+        elif message.type == "part_mode":
+            drums[channel] = message.value > 0
+        elif message.type == "control_change" and message.control == BANK:
+            drums[channel] = message.value == GM2_DRUMS or (xg and message.value in XG_DRUMS) or channel % CHANNELS == DRUMS
+    taken = set(zones) | set(zones.values())
+    return {channel for channel in begun if drums.get(channel, channel % CHANNELS == DRUMS)} - taken
 
 
 def all_notes(timed: Sequence[Timed], faults: list[str]) -> list[MidiNote]:

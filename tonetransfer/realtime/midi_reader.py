@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +28,17 @@ CHANNELS = 16
 ALL_SOUND_OFF, RESET_CONTROLLERS = 120, 121
 KINDS = {0x80: "note_off", 0x90: "note_on", 0xA0: "polytouch", 0xB0: "control_change", 0xC0: "program_change", 0xD0: "aftertouch"}
 TEMPO, END_OF_TRACK, PORT = 0x51, 0x2F, 0x21  # meta events
+XG_ON = bytes.fromhex("43104c00007e00")
+GS_PART = re.compile(rb"\x41.\x42\x12\x40([\x10-\x1f])\x15(.)", re.DOTALL)
+XG_PART = re.compile(rb"\x43[\x10-\x1f]\x4c\x08(.)\x07(.)", re.DOTALL)
 SYSTEM_LENGTHS = {0xF1: 1, 0xF2: 2, 0xF3: 1}  # of data; other system messages have none
 
 
 class Message(NamedTuple):
     """A MIDI message, with the attributes of mido's; those that its type does not have are 0.
 
-    `channel` counts from 0, and on from 16 for a second port. `value` of a "set_tempo" is in microseconds a beat.
+    `channel` counts from 0, and on from 16 for a second port. `value` of a "set_tempo" is in microseconds a beat; that of a "part_mode",
+    which Roland's GS and Yamaha's XG send, is 0 if the channel plays a melody, and more if it plays drums.
     """
 
     type: str
@@ -119,6 +124,7 @@ class _File:
             raise _NotMidiError("there is no track in it")
         if len(tracks) < n_declared:
             self._fault(f"{len(tracks)} of the {n_declared} tracks are there")
+        tracks = _one_port(tracks)
         timed = _in_turn(tracks, division) if kind == 2 else _together(tracks, division)
         if kind == 2 and len(tracks) > 1:
             self._fault(f"its {len(tracks)} sequences (type 2) are played one after another")
@@ -248,7 +254,9 @@ class _Track:
             self._take(SYSTEM_LENGTHS.get(status, 0))
             return
         body = self._take(self._number())
-        if kind == END_OF_TRACK:
+        if status == 0xF0:
+            self._exclusive(body)
+        elif kind == END_OF_TRACK:
             self.complete = True
         elif kind == PORT and len(body) == 1:
             self._port = body[0]
@@ -256,6 +264,17 @@ class _Track:
             self.messages.append((self._tick, Message("set_tempo", value=int.from_bytes(body))))
         elif kind == TEMPO:
             self._fault("a tempo that is no number is left out")
+
+    def _exclusive(self, body: bytes) -> None:
+        """Take what a system exclusive message says of drums."""
+        if body.startswith(XG_ON):
+            self.messages.append((self._tick, Message("xg_on")))
+        elif found := GS_PART.match(body):
+            part = found[1][0] & 0x0F  # the tenth channel comes first
+            channel = 9 if part == 0 else part - 1 if part < 10 else part
+            self.messages.append((self._tick, Message("part_mode", CHANNELS * self._port + channel, value=found[2][0])))
+        elif (found := XG_PART.match(body)) and found[1][0] < CHANNELS:
+            self.messages.append((self._tick, Message("part_mode", CHANNELS * self._port + found[1][0], value=found[2][0])))
 
     def _number(self) -> int:
         """A number of variable length: seven bits a byte, at most four of them."""
@@ -272,6 +291,14 @@ class _Track:
             raise _CutError
         self.at += count
         return self._data[self.at - count : self.at]
+
+
+def _one_port(tracks: list[list[tuple[int, Message]]]) -> list[list[tuple[int, Message]]]:
+    """Tracks without ports, unless there are notes on one channel of several: some programs count ports up for no reason."""
+    channels = {message.channel for track in tracks for _, message in track if message.type == "note_on"}
+    if max(channels, default=0) < CHANNELS or len({channel % CHANNELS for channel in channels}) < len(channels):
+        return tracks
+    return [[(tick, message._replace(channel=message.channel % CHANNELS)) for tick, message in track] for track in tracks]
 
 
 class _Clock:
