@@ -1,0 +1,115 @@
+"""Effort heard in a recording's spectrum: how bright it is for its pitch and for the kind of instrument that plays.
+
+Analysis by synthesis: the decoder plays what the source plays, on the named instrument most like the source, at several efforts; the
+effort whose spectrum is nearest to the source's is the one that is heard. What the levels of the notes suggest
+(:mod:`tonetransfer.controls.effort`) is the prior, since players and microphones differ in brightness as well.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..audio.files import LongAudio
+from ..audio.frames import FrameGrid
+from ..audio.stft import band_centres_hz, frame_magnitudes, hann
+from ..audio.units import hz_to_midi
+from ..controls.controls import Controls
+from ..controls.dynamics import loudness_quantiles
+from ..controls.effort import SOFTEST_DB, loud_end_db, swell_range_db
+from ..models.note_age_table import looked_up, note_age
+from ..models.timbre_model import TimbreModel
+from ..synthesis.render import SynthParams
+from .target import nearest_timbres
+
+STRETCH_S, MOST_STRETCHES = 1.0, 4  # of the source that are listened to: those with the loudest notes
+CANDIDATES_DB = (-30.0, -24.0, -18.0, -12.0, -6.0, 0.0)
+EDGES_HZ = (200.0, 300.0, 450.0, 670.0, 1000.0, 1500.0, 2200.0, 3300.0, 5000.0, 7500.0, 11000.0)
+FLOOR_DB = -45.0  # of a band, below the strongest: rooms and microphones hide what is fainter
+MISFIT_DB = 7.0  # between two players of an instrument, in a band
+PRIOR_DB = 7.0  # of the effort that the levels suggest
+N_FFT = 2048
+
+
+def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel) -> float | None:
+    """Estimate how hard the usual note of a recording is played.
+
+    Parameters
+    ----------
+    audio : Tensor or LongAudio [shape=(n_samples,)]
+        At the model's rate.
+    heard : Controls, tensors (n_frames,)
+        What is played in it.
+    model : TimbreModel
+
+    Returns
+    -------
+    float, in [-36, 0] [dB re the strongest], or None
+        None: there are no notes to judge by, or no named instruments to compare with.
+    """
+    notes, grid = heard.note_frames(), heard.grid
+    length = round(STRETCH_S * grid.frame_rate)
+    firsts = _loud_stretches(heard.loudness_db, notes, length)
+    if not firsts or not model.names:
+        return None
+    hop = grid.hop_length
+    sound = torch.stack([_samples(audio, first * hop, length * hop) for first in firsts])
+    frames = torch.tensor(firsts)[:, None] + torch.arange(length)
+    row = model.find(nearest_timbres(model, model.encode(sound.flatten()), 1)[0][0])
+    f0_hz, playing = heard.f0_hz[frames], notes[frames]
+    to_instrument_db = float(model.quantiles[row, -1]) - float(loudness_quantiles(heard.loudness_db, notes)[-1])
+    level_db, bands_db = heard.loudness_db[frames] + to_instrument_db, _bands_of_sound(sound, playing, grid) + to_instrument_db
+    range_db = swell_range_db(heard.loudness_db, notes, grid.frame_rate)
+    efforts = np.array(CANDIDATES_DB)
+    misfits = [_misfit(bands_db + effort, _bands_played(model, row, f0_hz, level_db + effort, playing)) for effort in efforts]
+    cost = np.array(misfits) / (2.0 * MISFIT_DB**2) + (efforts - loud_end_db(range_db)) ** 2 / (2.0 * PRIOR_DB**2)
+    weight = np.exp(cost.min() - cost)
+    return float(np.clip(weight @ efforts / weight.sum() - range_db, SOFTEST_DB, 0.0))
+
+
+def _loud_stretches(loudness_db: torch.Tensor, notes: torch.Tensor, length: int) -> list[int]:
+    """First frames of the stretches whose notes are the loudest, in order."""
+    n = len(notes) // length
+    power = torch.where(notes, 10.0 ** (loudness_db / 10.0), 0.0)[: n * length].reshape(n, length).mean(-1)
+    chosen = torch.argsort(power, descending=True, stable=True)[:MOST_STRETCHES]
+    return sorted(int(i) * length for i in chosen if power[i] > 0.0)
+
+
+def _samples(audio: torch.Tensor | LongAudio, first: int, n_samples: int) -> torch.Tensor:
+    sound = audio[first : first + n_samples]
+    return torch.nn.functional.pad(sound, (0, n_samples - len(sound)))
+
+
+def _bands_of_sound(sound: torch.Tensor, playing: torch.Tensor, grid: FrameGrid) -> np.ndarray:
+    """Mean power of sound (n, n_samples) in its note frames, in bands [dB re a full-scale sine], (n_bands,)."""
+    power = frame_magnitudes(sound, grid, N_FFT).square()[playing] / (N_FFT * float(hann(N_FFT).square().sum()) / 4.0)
+    return _in_bands(power.mean(0), torch.arange(N_FFT // 2 + 1) * grid.sample_rate / N_FFT)
+
+
+@torch.no_grad()
+def _bands_played(model: TimbreModel, row: int, f0_hz: torch.Tensor, level_db: torch.Tensor, playing: torch.Tensor) -> np.ndarray:
+    """The same of what a named instrument plays, from its parameters; f0 and level are (n, n_frames)."""
+    table = model.note_table(model.instruments[row].name)
+    addition = None
+    if table is not None:
+        addition = looked_up(table.expand(len(f0_hz), -1, -1, -1), hz_to_midi(f0_hz), level_db, note_age(f0_hz, level_db))
+    params: SynthParams = model.decoder(f0_hz, level_db, model.timbres[row].expand(len(f0_hz), -1), addition=addition)[0]
+    params = params.map(lambda x: x[playing])
+    partials_hz = params.f0_hz[:, None] * torch.arange(1, params.harmonic_distribution.shape[-1] + 1)
+    tone = (params.amplitude[:, None] * params.harmonic_distribution).square() / len(params.f0_hz)
+    centres = torch.from_numpy(band_centres_hz(params.noise_magnitudes.shape[-1], model.sample_rate)).float()
+    share = torch.gradient(centres)[0] / (model.sample_rate / 2.0)  # of white noise that falls into a band
+    noise = 2.0 * params.noise_magnitudes.square().mean(0) * share  # a full-scale sine has the power one half
+    return _in_bands(torch.cat([tone.flatten(), noise]), torch.cat([partials_hz.flatten(), centres]))
+
+
+def _in_bands(power: torch.Tensor, frequency_hz: torch.Tensor) -> np.ndarray:
+    """Power of components added up in bands [dB], (n_bands,)."""
+    total, _ = np.histogram(frequency_hz.numpy(), EDGES_HZ, weights=power.double().numpy())
+    return 10.0 * np.log10(total + 1e-12)
+
+
+def _misfit(bands_db: np.ndarray, played_db: np.ndarray) -> float:
+    """Sum of squared differences over bands, whatever is faint in both left out."""
+    floor = max(bands_db.max(), played_db.max()) + FLOOR_DB
+    return float(np.square(np.maximum(bands_db, floor) - np.maximum(played_db, floor)).sum())
