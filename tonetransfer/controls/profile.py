@@ -26,6 +26,10 @@ class Target:
         What it does in the course of a note; see :mod:`tonetransfer.models.note_age_table`.
     fluctuation_db : Tensor [shape=(n_harmonics,)] or None, >= 0
         How far its partials move by themselves; see :mod:`tonetransfer.synthesis.fluctuation`.
+    colour_db : Tensor [shape=(2, n_bands)] or None
+        Gains of its partials and of its noise; see :mod:`tonetransfer.synthesis.colour`.
+    room_tone_db : Tensor [shape=(64,)] or None
+        Stationary noise in which it is heard; likewise.
     """
 
     z: torch.Tensor
@@ -36,3 +40,5 @@ class Target:
     release_db_per_s: float = USUAL_DB_PER_S
     note_table: torch.Tensor | None = None
     fluctuation_db: torch.Tensor | None = None
+    colour_db: torch.Tensor | None = None
+    room_tone_db: torch.Tensor | None = None

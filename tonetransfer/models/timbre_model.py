@@ -17,6 +17,7 @@ from ..controls.dynamics import QUANTILES
 from ..controls.release import USUAL_DB_PER_S
 from ..errors import AudioError, ControlsError, InstrumentError
 from ..synthesis import render as synth
+from ..synthesis.colour import coloured
 from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import PIECE_FRAMES, SynthParams, highest_around
 from ..synthesis.reverb import reverberate, reverberate_stream
@@ -230,6 +231,7 @@ class TimbreModel(nn.Module):
         noise_db: float = 0.0,
         note_table: torch.Tensor | None = None,
         fluctuation_db: torch.Tensor | None = None,
+        colour_db: torch.Tensor | None = None,
     ) -> Iterator[torch.Tensor]:
         """Decode and render in consecutive pieces of audio, in bounded memory.
 
@@ -244,12 +246,16 @@ class TimbreModel(nn.Module):
             What the instrument does in the course of a note; see :meth:`with_note_table`.
         fluctuation_db : Tensor [shape=(n_harmonics,)] or None, >= 0
             How far its partials move by themselves; see :mod:`tonetransfer.synthesis.fluctuation`.
+        colour_db : Tensor [shape=(2, n_bands)] or None
+            Gains of partials and noise; see :mod:`tonetransfer.synthesis.colour`.
 
         Yields
         ------
         Tensor [shape=(n_samples,)]
         """
         pieces = self.with_note_table(note_table).decode_stream(controls, z)
+        if colour_db is not None:
+            pieces = coloured(pieces, colour_db, self.sample_rate)
         if fluctuation_db is not None:
             pieces = fluctuating(pieces, Fluctuation(fluctuation_db, self.grid.frame_rate, seed=seed))
         if noise_db:

@@ -20,7 +20,7 @@ from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..training.few_shot import Progress, Reference, bring_closer
 from ..training.reconstruction import single_instrument
-from .target import at_peak, at_rate, find_target
+from .target import at_its_effort, at_peak, at_rate, find_target
 
 STEPS = 200  # with two excerpts each: about half a minute on two slow cores
 RATES = {"z": 2e-2, "head.bias": 1e-2, "head.weight": 5e-4, "film_before.bias": 5e-3, "film_after.bias": 5e-3}  # what is moved, how fast
@@ -79,6 +79,7 @@ def refine(
     seconds = float(heard.note_frames().sum()) / model.grid.frame_rate
     if seconds < SHORTEST_S:
         raise AudioError(f"the reference holds {seconds:.1f} s of notes; refining takes {SHORTEST_S:.0f} s or more, better 5")
+    sound, heard = at_its_effort(model, sound, heard)
     refined = _instrument_of(model, target, re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "refined")
     with torch.enable_grad():
         z = bring_closer(refined, refined.timbres[0], Reference(sound, heard), RATES, steps, seed=seed, progress=progress)

@@ -9,9 +9,10 @@ from dataclasses import replace
 import torch
 
 from ..audio.files import AudioLike, check_audio, resample
-from ..audio.units import hz_to_midi
+from ..audio.units import db_to_amplitude, hz_to_midi
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import loudness_quantiles
+from ..controls.effort import loud_end_db, swell_range_db
 from ..controls.profile import Target
 from ..controls.recording_checks import SHORTEST_S, warn_about_reference, warn_if_clipped
 from ..controls.release import USUAL_DB_PER_S, release_rate
@@ -20,8 +21,8 @@ from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..training.few_shot import Reference, bring_closer
+from .colour_matching import match_colour, measure_room_tone
 
-TOWARDS_TYPICAL = 0.35
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 Z_RATE, Z_STEPS = 4e-2, 40
 
@@ -61,9 +62,9 @@ def find_target(
 def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str = DEFAULT_TRACKER) -> Target:
     """The instrument heard in a reference (n_samples,) at the model's rate.
 
-    Its level is first put to that of the training recordings. How loud its loudest notes are is drawn a third of the way towards the
-    average instrument, because one phrase shows it with an error of 2 dB where instruments differ by 3; below them, its dynamics
-    are its own where they are wider than an average instrument's: a few seconds need not show how soft it can play.
+    Its level is first put to where the average instrument plays as hard as it is played (:mod:`~tonetransfer.controls.effort`). Below the
+    loudest notes its dynamics are its own where they are wider than an average instrument's: a few seconds need not show how soft it can
+    play. What the timbre vector cannot say of its body, microphone and room is measured (:mod:`~tonetransfer.pipeline.colour_matching`).
     """
     reference = at_peak(reference)
     heard = extract(reference, model.grid, tracker=tracker)
@@ -71,18 +72,42 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
     notes = heard.note_frames()
     if not bool(notes.any()):
         return _like_nearest(model, model.encode(reference))
+    rate = model.grid.frame_rate
     quantiles = loudness_quantiles(heard.loudness_db, notes)
+    reference, heard = at_its_effort(model, reference, heard)
     if len(model.quantiles):
         typical = model.quantiles.mean(0)
-        loudest = quantiles[-1] + TOWARDS_TYPICAL * (typical[-1] - quantiles[-1])
-        quantiles = loudest + torch.minimum(quantiles - quantiles[-1], typical - typical[-1])
+        quantiles = typical[-1] + torch.minimum(quantiles - quantiles[-1], typical - typical[-1])
     midi = hz_to_midi(heard.f0_hz[notes].double())
     lowest, highest = float(midi.quantile(0.02)) - UNHEARD_SEMITONES, float(midi.quantile(0.98)) + UNHEARD_SEMITONES
-    release_db_per_s = release_rate(heard.loudness_db, model.grid.frame_rate) or USUAL_DB_PER_S
-    z = model.encode(reference, weight=notes)
-    if float(notes.sum()) >= SHORTEST_S * model.grid.frame_rate:
-        z = _checked(model, z, reference, heard)
-    return Target(z, quantiles, float(midi.mean()), lowest, highest, release_db_per_s)
+    target = Target(
+        model.encode(reference, weight=notes),
+        quantiles,
+        float(midi.mean()),
+        lowest,
+        highest,
+        release_rate(heard.loudness_db, rate) or USUAL_DB_PER_S,
+    )
+    if float(notes.sum()) < SHORTEST_S * rate:
+        return target
+    z = _checked(model, target.z, reference, heard)
+    return replace(
+        target,
+        z=z,
+        colour_db=match_colour(model, z, reference, heard),
+        room_tone_db=measure_room_tone(reference, float(loudness_quantiles(heard.loudness_db, notes)[-1]), model.grid),
+    )
+
+
+def at_its_effort(model: TimbreModel, reference: torch.Tensor, heard: Controls) -> tuple[torch.Tensor, Controls]:
+    """A reference (n_samples,) and what is heard in it, as loud as the average instrument is when it plays as hard."""
+    if not len(model.quantiles):
+        return reference, heard
+    notes = heard.note_frames()
+    effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate))
+    loudest_db = float(loudness_quantiles(heard.loudness_db, notes)[-1])
+    shift_db = float(model.quantiles.mean(0)[-1]) + effort_db - loudest_db
+    return reference * db_to_amplitude(shift_db), heard.shift_loudness(shift_db)
 
 
 def _checked(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:

@@ -25,6 +25,7 @@ from ..controls.release import find_releases, with_release
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
+from ..synthesis.colour import with_room_tone
 from ..synthesis.loudness_correction import follow_stream
 from ..synthesis.reverb import with_hall
 from .refine import refine as refine_model
@@ -48,7 +49,9 @@ class Arrangement:
     transposed : float [semitones]
     gain_db : float
         Of the sound in the end: how hard is played does not decide how loud the result is.
-    note_table, fluctuation_db
+    loudest_db : float
+        Loudness of the result's loud notes.
+    note_table, fluctuation_db, colour_db, room_tone_db
         As of :class:`~tonetransfer.controls.profile.Target`.
     """
 
@@ -58,6 +61,9 @@ class Arrangement:
     gain_db: float = 0.0
     note_table: torch.Tensor | None = None
     fluctuation_db: torch.Tensor | None = None
+    colour_db: torch.Tensor | None = None
+    room_tone_db: torch.Tensor | None = None
+    loudest_db: float = 0.0
 
     @property
     def loudness_db(self) -> torch.Tensor:
@@ -253,7 +259,15 @@ def arrange(
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
     louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
     return Arrangement(
-        replace(asked, loudness_db=louder), notes, float(semitones), gain_db, target.note_table, target.fluctuation_db if fitted else None
+        replace(asked, loudness_db=louder),
+        notes,
+        float(semitones),
+        gain_db,
+        target.note_table,
+        target.fluctuation_db,
+        target.colour_db,
+        target.room_tone_db if fitted else None,
+        float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
     )
 
 
@@ -306,12 +320,15 @@ def play(
     if not 0.0 <= hall <= 1.0:
         raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
-    own = {"note_table": arrangement.note_table, "fluctuation_db": arrangement.fluctuation_db}
+    own = {name: getattr(arrangement, name) for name in ("note_table", "fluctuation_db", "colour_db")}
     sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, **own)
     sound = follow_stream(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
     if arrangement.gain_db:
         gain = db_to_amplitude(arrangement.gain_db)
         sound = (gain * piece for piece in sound)
+    if arrangement.room_tone_db is not None:
+        level_db = arrangement.loudest_db + noise_db
+        sound = with_room_tone(sound, arrangement.room_tone_db, arrangement.notes, model.grid, level_db=level_db, seed=seed)
     return with_hall(_cut(sound, whole), model.sample_rate, hall)
 
 

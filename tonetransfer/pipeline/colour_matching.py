@@ -1,0 +1,112 @@
+"""Colour and room tone of a reference: what is left when a model plays it as well as its timbre vector lets it.
+
+The decoder plays the reference's own f0 and loudness, and the mean spectra of both are compared, of the partials and of what lies between
+them. What is heard where nothing is played is the room tone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..audio.frames import FrameGrid
+from ..audio.stft import band_centres_hz, frame_magnitudes
+from ..controls.controls import Controls
+from ..models.timbre_model import TimbreModel
+from ..synthesis.colour import TONE_POINTS_HZ
+from ..synthesis.loudness_correction import follow_stream
+
+N_FFT = 4096  # 85 ms: tells partials from what is between them above 100 Hz
+LONGEST_S = 30.0  # of the reference
+ON_HZ, OFF_SHARE = 30.0, 0.3  # from a partial: on it; and, as a share of f0, between two
+LARGEST_DB = 18.0
+TRUSTED_FRAMES = 60  # a band heard in so many frames is half believed
+FAINTEST_DB = -75.0  # of a band, below the strongest
+QUIET_SHARE = 0.05  # of the frames, in which the room is heard
+QUIETEST_DB = -110.0  # of a room tone's density, below the loud notes
+
+
+@torch.no_grad()
+def match_colour(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:
+    """Gains that bring what a model plays to the mean spectrum of a reference.
+
+    Parameters
+    ----------
+    model : TimbreModel
+    z : Tensor [shape=(z_dim,)]
+    reference : Tensor [shape=(n_samples,)]
+        At the model's rate.
+    heard : Controls, tensors (n_frames,)
+        What is played in it.
+
+    Returns
+    -------
+    Tensor [shape=(2, n_bands)], in [-18, 18] [dB]
+        Of partials and of noise, at the centres of the noise bands.
+    """
+    heard = heard.slice(0.0, LONGEST_S)
+    reference = torch.nn.functional.pad(reference, (0, max(heard.n_samples - len(reference), 0)))[: heard.n_samples]
+    notes = heard.note_frames()
+    played = torch.cat(list(follow_stream(model.play(heard, z), heard.loudness_db, notes, heard.grid)))
+    of_reference, of_played = (_partials_and_noise(sound, heard, notes, model.settings.n_bands) for sound in (reference, played))
+    return torch.stack([_gain(*pair) for pair in zip(of_reference, of_played, strict=True)])
+
+
+def _partials_and_noise(sound: torch.Tensor, heard: Controls, notes: torch.Tensor, n_bands: int) -> tuple[np.ndarray, np.ndarray]:
+    """Power of each band on the partials and between them in note frames [dB], each (n_frames, n_bands); NaN where nothing lies."""
+    grid = heard.grid
+    power = frame_magnitudes(sound, grid, N_FFT).square()[notes].numpy()
+    frequencies, f0_hz = np.arange(power.shape[-1]) * grid.sample_rate / N_FFT, heard.f0_hz[notes].numpy()
+    centres = band_centres_hz(n_bands, grid.sample_rate)
+    band = np.clip(np.searchsorted(0.5 * (centres[:-1] + centres[1:]), frequencies), 0, n_bands - 1)
+    away = np.abs(frequencies - np.maximum(np.round(frequencies / f0_hz[:, None]), 1.0) * f0_hz[:, None])
+    between = (away > OFF_SHARE * f0_hz[:, None]) & (away > 1.5 * ON_HZ)
+    return _mean_in_bands(power, band, away <= ON_HZ, n_bands), _mean_in_bands(power, band, between, n_bands)
+
+
+def _mean_in_bands(power: np.ndarray, band: np.ndarray, chosen: np.ndarray, n_bands: int) -> np.ndarray:
+    """Mean power of the chosen bins of each band [dB], (n_frames, n_bands); NaN where there are none."""
+    edges = np.searchsorted(band, np.arange(n_bands))
+    total, count = (np.add.reduceat(values, edges, axis=1) for values in (power * chosen, chosen.astype(np.float32)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 10.0 * np.log10(np.where(count > 0, total / count, np.nan) + 1e-12)
+
+
+def _gain(reference_db: np.ndarray, played_db: np.ndarray) -> torch.Tensor:
+    """Gain of each band [dB], (n_bands,): the mean difference, smoothed, and the less the fewer frames know of it."""
+    known = np.isfinite(reference_db) & np.isfinite(played_db)
+    known &= np.where(known, np.maximum(reference_db, played_db), -np.inf) > np.nanmax(reference_db, initial=-200.0) + FAINTEST_DB
+    difference = np.where(known, reference_db - played_db, 0.0)
+    kernel = np.array([0.25, 0.5, 0.25])
+    total, count = (np.convolve(values.sum(0), kernel, "same") for values in (difference, known.astype(float)))
+    return torch.from_numpy(np.clip(total / (count + TRUSTED_FRAMES), -LARGEST_DB, LARGEST_DB)).float()
+
+
+def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGrid) -> torch.Tensor:
+    """Stationary noise of a recording: the spectrum of its quietest moments.
+
+    Parameters
+    ----------
+    reference : Tensor [shape=(n_samples,)]
+    loudest_db : float [dB re full scale]
+        Loudness of its loud notes.
+    grid : FrameGrid
+
+    Returns
+    -------
+    Tensor [shape=(64,)]
+        Power density at :data:`~tonetransfer.synthesis.colour.TONE_POINTS_HZ` [dB re the loud notes, per hertz].
+    """
+    n_fft = 2 * N_FFT
+    power = frame_magnitudes(reference[: round(LONGEST_S * grid.sample_rate)], grid, n_fft).square().numpy()
+    quiet = np.quantile(power, QUIET_SHARE, axis=0)
+    # Periodogram to density: a full-scale sine, power one half, reads 0 dB; Hann's noise bandwidth is 1.5 bins.
+    density = quiet / (n_fft / 4.0) ** 2 / (1.5 * grid.sample_rate / n_fft) / -np.log(1.0 - QUIET_SHARE)
+    frequencies = np.arange(len(density)) * grid.sample_rate / n_fft
+    edges = np.sqrt(TONE_POINTS_HZ[:-1] * TONE_POINTS_HZ[1:])
+    edges = np.concatenate([[TONE_POINTS_HZ[0] * 0.9], edges, [TONE_POINTS_HZ[-1] * 1.05]])
+    levels = [
+        density[chosen].mean() if (chosen := (frequencies >= low) & (frequencies < high)).any() else np.interp(at, frequencies, density)
+        for low, high, at in zip(edges[:-1], edges[1:], TONE_POINTS_HZ, strict=True)
+    ]
+    return torch.from_numpy(np.maximum(10.0 * np.log10(np.array(levels) + 1e-20) - loudest_db, QUIETEST_DB)).float()

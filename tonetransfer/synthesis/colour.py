@@ -1,0 +1,114 @@
+"""Colour and room tone: the sound of one body, one microphone and one room, beside what the decoder knows of an instrument.
+
+A colour is two smooth gains over frequency, one for the partials and one for the noise between them. A room tone is the stationary noise in
+which a recording was made; without it every rest is dead, and no recording of a real instrument is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from ..audio.frames import FrameGrid
+from ..audio.stft import band_centres_hz
+from ..audio.units import db_to_amplitude
+from .render import SynthParams, white_noise
+
+TONE_POINTS_HZ = np.geomspace(16.0, 20000.0, 64)
+TONE_TAPS = 9600  # at 48 kHz: a fifth of a second resolves the lowest points
+TONE_KEY = 0xA1B  # another stream of noise than that of the instrument
+HOLD_S, FADE_S = 0.4, 0.3  # beyond the notes that a room tone lasts, and fades
+
+
+def coloured(pieces: Iterable[SynthParams], colour_db: torch.Tensor, sample_rate: int) -> Iterator[SynthParams]:
+    """Parameters under a colour, in consecutive pieces.
+
+    Parameters
+    ----------
+    pieces : iterable of SynthParams, tensors (n_frames, ...)
+    colour_db : Tensor [shape=(2, n_bands)]
+        Gains of partials and of noise at the centres of the noise bands.
+    sample_rate : int, > 0 [Hz]
+
+    Yields
+    ------
+    SynthParams
+        Rows of the distribution still sum to 1.
+    """
+    noise = db_to_amplitude(colour_db[1])
+    for piece in pieces:
+        numbers = torch.arange(1, piece.harmonic_distribution.shape[-1] + 1, dtype=piece.f0_hz.dtype)
+        gains = db_to_amplitude(gain_at(colour_db[0], piece.f0_hz[:, None] * numbers, sample_rate))
+        moved = piece.harmonic_distribution * gains
+        total = moved.sum(-1, keepdim=True)
+        yield replace(
+            piece,
+            amplitude=piece.amplitude * total[..., 0],
+            harmonic_distribution=moved / total.clamp(min=1e-9),
+            noise_magnitudes=piece.noise_magnitudes * noise,
+        )
+
+
+def gain_at(gain_db: torch.Tensor, frequency_hz: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """A gain given at the centres of the noise bands (n_bands,), at other frequencies (...): linear between, held beyond [dB]."""
+    centres = band_centres_hz(len(gain_db), sample_rate)
+    return torch.from_numpy(np.interp(frequency_hz.numpy(), centres, gain_db.numpy())).to(frequency_hz)
+
+
+def with_room_tone(
+    pieces: Iterable[torch.Tensor], tone_db: torch.Tensor, notes: torch.Tensor, grid: FrameGrid, *, level_db: float, seed: int = 0
+) -> Iterator[torch.Tensor]:
+    """Sound in a room tone, which is there while notes are and a moment before and after; silence stays silence.
+
+    Parameters
+    ----------
+    pieces : iterable of Tensor [shape=(n_samples,)]
+        Consecutive.
+    tone_db : Tensor [shape=(64,)]
+        Power density at `TONE_POINTS_HZ` [dB re `level_db`, per hertz].
+    notes : Tensor [shape=(n_frames,)], bool
+    grid : FrameGrid
+    level_db : float [dB re full scale]
+        What the density is relative to.
+    seed : int, >= 0
+
+    Yields
+    ------
+    Tensor [shape=(n_samples,)]
+    """
+    taps = _taps(tuple(tone_db.tolist()), grid.sample_rate) * db_to_amplitude(level_db)
+    presence = _presence(notes.numpy(), grid)
+    begin = 0
+    for piece in pieces:
+        end = begin + len(piece)
+        white = white_noise(begin - len(taps) + 1, len(piece) + len(taps) - 1, seed ^ TONE_KEY).numpy()
+        n_fft = 1 << (len(white) - 1).bit_length()
+        tone = np.fft.irfft(np.fft.rfft(white, n_fft) * np.fft.rfft(taps, n_fft), n_fft)[len(taps) - 1 : len(white)]
+        there = np.interp(np.arange(begin, end) / grid.hop_length, np.arange(len(presence)), presence)
+        yield piece + torch.from_numpy(tone * there).to(piece)
+        begin = end
+
+
+@lru_cache(maxsize=8)
+def _taps(tone_db: tuple[float, ...], sample_rate: int) -> np.ndarray:
+    """Linear-phase filter that gives white noise of unit variance a power density [dB per hertz], (n_taps,)."""
+    n = TONE_TAPS * sample_rate // 48000
+    frequencies = np.fft.rfftfreq(n, 1.0 / sample_rate)
+    density_db = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db)
+    response = 10.0 ** (density_db / 20.0) * np.sqrt(sample_rate / 2.0) / np.sqrt(2.0)  # a full-scale sine has the power one half
+    response[frequencies < TONE_POINTS_HZ[0]] = 0.0
+    return np.roll(np.fft.irfft(response, n), n // 2) * np.hanning(n)
+
+
+def _presence(notes: np.ndarray, grid: FrameGrid) -> np.ndarray:
+    """How much of a room tone is there in each frame, (n_frames,): 1 near notes, 0 far from them."""
+    if not notes.any():
+        return np.zeros(len(notes))
+    frames, playing = np.arange(len(notes)), np.flatnonzero(notes)
+    place = np.clip(np.searchsorted(playing, frames), 1, max(len(playing) - 1, 1))
+    away = np.abs(frames[:, None] - playing[np.minimum(np.stack([place - 1, place], 1), len(playing) - 1)]).min(1) / grid.frame_rate
+    return np.clip(1.0 - (away - HOLD_S) / FADE_S, 0.0, 1.0)
