@@ -19,7 +19,7 @@ DEPTH_DB = 15.0  # a fall that ends sooner is an accent
 GONE_DB, DEEP_DB = -60.0, 30.0  # re full scale, and below where it began: nothing but the end of a note falls so far so fast
 RISE_DB, RISE_FRAMES = 6.0, 10  # or another note begins
 SLOWEST_DB_PER_S, FASTEST_DB_PER_S = 100.0, 2000.0  # the slowest is steeper than a gentle fall, so that it is found again
-ABRUPT_DB_PER_S = 350.0  # a note that falls faster was cut short; neither a string nor a small room dies away so fast
+ABRUPT_DB_PER_S = 800.0  # a note that falls faster was cut off; staccato in a small room falls at half of that
 USUAL_DB_PER_S = 330.0  # median of the bundled instruments
 MEASURED_DB = (3.0, 23.0)  # below where the fall began
 

@@ -46,6 +46,10 @@ class Instrument:
         How fast its notes sink when they have ended.
     note_table : int
         Which of the model's note-age tables it plays with; -1: none.
+    fluctuation_db : float, >= 0
+        How far its upper partials move by themselves.
+    in_room_tone : bool
+        Whether it is heard in the model's room tone, as recorded players are.
     """
 
     name: str
@@ -57,6 +61,8 @@ class Instrument:
     licence: str
     release_db_per_s: float = USUAL_DB_PER_S
     note_table: int = -1
+    fluctuation_db: float = 0.0
+    in_room_tone: bool = False
 
     def to_dict(self) -> dict[str, str | float]:
         """Plain mapping, for JSON."""
@@ -75,6 +81,10 @@ class TimbreModel(nn.Module):
 
     Attributes
     ----------
+    note_tables : Tensor [shape=(n_tables, 25, 15, n_out)] or None
+        What recorded instruments do in the course of a note.
+    room_tone_db : Tensor [shape=(64,)] or None
+        Stationary noise in which recorded players are heard; see :mod:`tonetransfer.synthesis.colour`.
     room : Tensor [shape=(n_taps,)] or None
         Impulse response, without the direct sound, of the room that a model of one instrument has learned; None: it plays dry.
     """
@@ -82,6 +92,7 @@ class TimbreModel(nn.Module):
     timbres: torch.Tensor
     quantiles: torch.Tensor
     note_tables: torch.Tensor | None
+    room_tone_db: torch.Tensor | None
     room: torch.Tensor | None
 
     def __init__(self, settings: ModelSettings, instruments: tuple[Instrument, ...] = ()) -> None:
@@ -94,6 +105,7 @@ class TimbreModel(nn.Module):
         self.register_buffer("timbres", torch.zeros(len(instruments), settings.z_dim))
         self.register_buffer("quantiles", torch.zeros(len(instruments), len(QUANTILES)))
         self.register_buffer("note_tables", None)
+        self.register_buffer("room_tone_db", None)
         self.register_buffer("room", None)
         self.eval()
 

@@ -89,6 +89,8 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
         model.room = torch.zeros(came["room"])  # of any length, and files without one stay as they are
     if len(came.get("note_tables", ())) == 4:
         model.note_tables = torch.zeros(came["note_tables"])
+    if len(came.get("room_tone_db", ())) == 1:
+        model.room_tone_db = torch.zeros(came["room_tone_db"])
     if len(instruments) == 1 and "decoder.register.table" in came:
         model.decoder.add_register()
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

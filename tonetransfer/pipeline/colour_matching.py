@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..audio.frames import FrameGrid
-from ..audio.stft import band_centres_hz, frame_magnitudes
+from ..audio.stft import a_weighting, band_centres_hz, frame_magnitudes
 from ..controls.controls import Controls
 from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import TONE_POINTS_HZ
@@ -24,6 +24,8 @@ TRUSTED_FRAMES = 60  # a band heard in so many frames is half believed
 FAINTEST_DB = -75.0  # of a band, below the strongest
 QUIET_SHARE = 0.05  # of the frames, in which the room is heard
 QUIETEST_DB = -110.0  # of a room tone's density, below the loud notes
+LOUDEST_TONE_DB = -60.0  # A-weighted, below the loud notes: what is louder is music that never pauses
+RUMBLE_HZ = 120.0  # what is lower is no music
 
 
 @torch.no_grad()
@@ -109,4 +111,14 @@ def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGri
         density[chosen].mean() if (chosen := (frequencies >= low) & (frequencies < high)).any() else np.interp(at, frequencies, density)
         for low, high, at in zip(edges[:-1], edges[1:], TONE_POINTS_HZ, strict=True)
     ]
-    return torch.from_numpy(np.maximum(10.0 * np.log10(np.array(levels) + 1e-20) - loudest_db, QUIETEST_DB)).float()
+    tone_db = np.maximum(10.0 * np.log10(np.array(levels) + 1e-20) - loudest_db, QUIETEST_DB)
+    return torch.from_numpy(_not_louder(tone_db, grid.sample_rate)).float()
+
+
+def _not_louder(tone_db: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A room tone that is no louder than one can be; rumble, which is hardly heard, stays."""
+    frequencies = np.linspace(0.0, sample_rate / 2.0, N_FFT // 2 + 1)
+    density = 10.0 ** (np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db) / 10.0)
+    heard = density * (frequencies > RUMBLE_HZ) * a_weighting(sample_rate, N_FFT).numpy()
+    level_db = 10.0 * np.log10(2.0 * heard.sum() * sample_rate / N_FFT + 1e-20)
+    return np.where(TONE_POINTS_HZ > RUMBLE_HZ, np.maximum(tone_db - max(level_db - LOUDEST_TONE_DB, 0.0), QUIETEST_DB), tone_db)

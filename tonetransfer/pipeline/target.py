@@ -20,6 +20,7 @@ from ..errors import AudioError, InstrumentError
 from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
+from ..synthesis.fluctuation import fluctuation_depths
 from ..training.few_shot import Reference, bring_closer
 from .colour_matching import match_colour, measure_room_tone
 
@@ -155,6 +156,8 @@ def _blend(model: TimbreModel, shares: Mapping[str, float]) -> Target:
         sum(one.highest_midi * share for one, share in known),
         math.exp(sum(math.log(one.release_db_per_s) * share for one, share in known)),
         _mean_table(model, rows),
+        fluctuation_depths(sum(one.fluctuation_db * share for one, share in known), model.settings.n_harmonics),
+        room_tone_db=model.room_tone_db if any(one.in_room_tone for one, _ in known) else None,
     )
 
 

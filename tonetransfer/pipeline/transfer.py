@@ -28,6 +28,7 @@ from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import with_room_tone
 from ..synthesis.loudness_correction import follow_stream
 from ..synthesis.reverb import with_hall
+from .effort_estimation import estimate_dynamic
 from .refine import refine as refine_model
 from .target import Recording, at_rate, find_target
 
@@ -158,6 +159,8 @@ def transfer(
     target = find_target(model, sample_rate, to=to, like=like, mix=mix, timbre=timbre, tracker=tracker)
     heard = extract(samples, model.grid, tracker=tracker)
     warn_about(samples, heard)
+    if fit and dynamic is None:
+        dynamic = estimate_dynamic(samples, heard, model)
     arrangement = arrange(
         heard,
         target,

@@ -15,10 +15,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ..audio.frames import FrameGrid
+from ..audio.stft import frame_magnitudes
 from .render import SynthParams, white_noise
 
 CORNER_HZ = 5.0
 NOISE_KEY = 0x5EED  # another stream of noise than the one that is heard
+
+MEASURED_PARTIALS = range(2, 9)
+N_FFT = 4096  # 85 ms: tells partials apart from 60 Hz on
+SLOW_FRAMES = 25  # what is slower than the mean over a quarter of a second is a swell
+EDGE_FRAMES, SHORTEST_FRAMES = 8, 40  # of a note, that are left out at both ends; and that it must have left
+STEADY_CENTS = 60.0  # between frames: further is another note
+HIGHEST_HZ = 7000.0
 
 
 class Fluctuation:
@@ -58,6 +67,11 @@ class Fluctuation:
         return levels
 
 
+def fluctuation_depths(upper_db: float, n_harmonics: int) -> torch.Tensor | None:
+    """Depth of each partial's fluctuation (n_harmonics,) [dB]: half for the fundamental, which moves less; None if nothing moves."""
+    return torch.cat([torch.tensor([0.5]), torch.ones(n_harmonics - 1)]) * upper_db if upper_db > 0.0 else None
+
+
 def fluctuating(pieces: Iterable[SynthParams], fluctuation: Fluctuation) -> Iterator[SynthParams]:
     """Parameters whose partials fluctuate, in consecutive pieces.
 
@@ -76,3 +90,45 @@ def fluctuating(pieces: Iterable[SynthParams], fluctuation: Fluctuation) -> Iter
         moved = piece.harmonic_distribution * gains
         total = moved.sum(-1, keepdim=True)
         yield replace(piece, harmonic_distribution=moved / total.clamp(min=1e-9))
+
+
+def measure_fluctuation(audio: torch.Tensor, f0_hz: torch.Tensor, playing: torch.Tensor, grid: FrameGrid) -> float | None:
+    """Measure how far partials move against the whole sound.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(n_samples,)]
+    f0_hz : Tensor [shape=(n_frames,)], > 0
+    playing : Tensor [shape=(n_frames,)], bool
+        Frames in which a note sounds.
+    grid : FrameGrid
+
+    Returns
+    -------
+    float, >= 0 [dB], or None
+        Standard deviation of the levels of partials 2 to 8 relative to the level of the sound, of what is faster than 4 Hz; the median
+        over notes and partials. None: no note is long enough.
+    """
+    power = frame_magnitudes(audio, grid, N_FFT).square().numpy().astype(np.float64)
+    hertz_per_bin, f0 = grid.sample_rate / N_FFT, f0_hz.numpy()
+    whole_db = 10.0 * np.log10(power.sum(-1) + 1e-12)
+    found = []
+    for first, last in _steady_notes(f0, playing.numpy()):
+        frames = np.arange(first, last)
+        for k in MEASURED_PARTIALS:
+            if f0[first:last].max() * k > HIGHEST_HZ:
+                continue
+            centre = np.clip(np.round(f0[first:last] * k / hertz_per_bin).astype(int), 2, power.shape[-1] - 3)
+            level_db = 10.0 * np.log10(sum(power[frames, centre + d] for d in (-2, -1, 0, 1, 2)) + 1e-12) - whole_db[first:last]
+            slow = np.convolve(np.pad(level_db, SLOW_FRAMES // 2, "edge"), np.ones(SLOW_FRAMES) / SLOW_FRAMES, "valid")
+            found.append(np.std(level_db - slow))
+    return float(np.median(found)) if found else None
+
+
+def _steady_notes(f0_hz: np.ndarray, playing: np.ndarray) -> list[tuple[int, int]]:
+    """First and past-the-end frames of the middles of long notes."""
+    cents = np.abs(1200.0 * np.diff(np.log2(f0_hz), prepend=np.log2(f0_hz[:1])))
+    breaks = np.flatnonzero(~playing | (cents > STEADY_CENTS))
+    bounds = np.concatenate([[-1], breaks, [len(playing)]])
+    spans = [(int(a) + 1 + EDGE_FRAMES, int(b) - EDGE_FRAMES) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [(first, last) for first, last in spans if last - first >= SHORTEST_FRAMES]
