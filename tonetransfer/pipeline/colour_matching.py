@@ -1,7 +1,7 @@
-"""Colour and room tone of a reference: what is left when a model plays it as well as its timbre vector lets it.
+"""Colour of a reference: what is left when a model plays it as well as its timbre vector lets it.
 
 The decoder plays the reference's own f0 and loudness, and the mean spectra of both are compared, of the partials and of what lies between
-them. What is heard where nothing is played is the room tone.
+them.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..audio.frames import FrameGrid
-from ..audio.stft import a_weighting, band_centres_hz, frame_magnitudes
+from ..audio.stft import band_centres_hz, frame_magnitudes
 from ..controls.controls import Controls
 from ..models.timbre_model import TimbreModel
-from ..synthesis.colour import TONE_POINTS_HZ
 from ..synthesis.loudness_correction import follow_stream
 
 N_FFT = 4096  # 85 ms: tells partials from what is between them above 100 Hz
@@ -22,10 +20,6 @@ ON_HZ, OFF_SHARE = 30.0, 0.3  # from a partial: on it; and, as a share of f0, be
 LARGEST_DB = 18.0
 TRUSTED_FRAMES = 60  # a band heard in so many frames is half believed
 FAINTEST_DB = -75.0  # of a band, below the strongest
-QUIET_SHARE = 0.05  # of the frames, in which the room is heard
-QUIETEST_DB = -110.0  # of a room tone's density, below the loud notes
-LOUDEST_TONE_DB = -60.0  # A-weighted, below the loud notes: what is louder is music that never pauses
-RUMBLE_HZ = 120.0  # what is lower is no music
 
 
 @torch.no_grad()
@@ -82,43 +76,3 @@ def _gain(reference_db: np.ndarray, played_db: np.ndarray) -> torch.Tensor:
     kernel = np.array([0.25, 0.5, 0.25])
     total, count = (np.convolve(values.sum(0), kernel, "same") for values in (difference, known.astype(float)))
     return torch.from_numpy(np.clip(total / (count + TRUSTED_FRAMES), -LARGEST_DB, LARGEST_DB)).float()
-
-
-def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGrid) -> torch.Tensor:
-    """Stationary noise of a recording: the spectrum of its quietest moments.
-
-    Parameters
-    ----------
-    reference : Tensor [shape=(n_samples,)]
-    loudest_db : float [dB re full scale]
-        Loudness of its loud notes.
-    grid : FrameGrid
-
-    Returns
-    -------
-    Tensor [shape=(64,)]
-        Power density at :data:`~tonetransfer.synthesis.colour.TONE_POINTS_HZ` [dB re the loud notes, per hertz].
-    """
-    n_fft = 2 * N_FFT
-    power = frame_magnitudes(reference[: round(LONGEST_S * grid.sample_rate)], grid, n_fft).square().numpy()
-    quiet = np.quantile(power, QUIET_SHARE, axis=0)
-    # Periodogram to density: a full-scale sine, power one half, reads 0 dB; Hann's noise bandwidth is 1.5 bins.
-    density = quiet / (n_fft / 4.0) ** 2 / (1.5 * grid.sample_rate / n_fft) / -np.log(1.0 - QUIET_SHARE)
-    frequencies = np.arange(len(density)) * grid.sample_rate / n_fft
-    edges = np.sqrt(TONE_POINTS_HZ[:-1] * TONE_POINTS_HZ[1:])
-    edges = np.concatenate([[TONE_POINTS_HZ[0] * 0.9], edges, [TONE_POINTS_HZ[-1] * 1.05]])
-    levels = [
-        density[chosen].mean() if (chosen := (frequencies >= low) & (frequencies < high)).any() else np.interp(at, frequencies, density)
-        for low, high, at in zip(edges[:-1], edges[1:], TONE_POINTS_HZ, strict=True)
-    ]
-    tone_db = np.maximum(10.0 * np.log10(np.array(levels) + 1e-20) - loudest_db, QUIETEST_DB)
-    return torch.from_numpy(_not_louder(tone_db, grid.sample_rate)).float()
-
-
-def _not_louder(tone_db: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A room tone that is no louder than one can be; rumble, which is hardly heard, stays."""
-    frequencies = np.linspace(0.0, sample_rate / 2.0, N_FFT // 2 + 1)
-    density = 10.0 ** (np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db) / 10.0)
-    heard = density * (frequencies > RUMBLE_HZ) * a_weighting(sample_rate, N_FFT).numpy()
-    level_db = 10.0 * np.log10(2.0 * heard.sum() * sample_rate / N_FFT + 1e-20)
-    return np.where(TONE_POINTS_HZ > RUMBLE_HZ, np.maximum(tone_db - max(level_db - LOUDEST_TONE_DB, 0.0), QUIETEST_DB), tone_db)

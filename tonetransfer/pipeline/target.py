@@ -20,9 +20,10 @@ from ..errors import AudioError, InstrumentError
 from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
+from ..synthesis.colour import measure_room_tone
 from ..synthesis.fluctuation import fluctuation_depths
 from ..training.few_shot import Reference, bring_closer
-from .colour_matching import match_colour, measure_room_tone
+from .colour_matching import match_colour
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 Z_RATE, Z_STEPS = 4e-2, 40

@@ -14,13 +14,19 @@ import numpy as np
 import torch
 
 from ..audio.frames import FrameGrid
-from ..audio.stft import band_centres_hz
+from ..audio.stft import a_weighting, band_centres_hz, frame_magnitudes
 from ..audio.units import db_to_amplitude
 from .render import SynthParams, white_noise
 
 TONE_POINTS_HZ = np.geomspace(16.0, 20000.0, 64)
 TONE_TAPS = 9600  # at 48 kHz: a fifth of a second resolves the lowest points
 TONE_KEY = 0xA1B  # another stream of noise than that of the instrument
+TONE_FFT = 8192
+LONGEST_TONE_S = 30.0  # of a recording
+QUIET_SHARE = 0.05  # of its frames, in which the room is heard
+QUIETEST_DB = -110.0  # of a room tone's density, below the loud notes
+LOUDEST_TONE_DB = -60.0  # A-weighted, below the loud notes: what is louder is music that never pauses
+RUMBLE_HZ = 120.0  # what is lower is no music
 HOLD_S, FADE_S = 0.4, 0.3  # beyond the notes that a room tone lasts, and fades
 
 
@@ -112,3 +118,43 @@ def _presence(notes: np.ndarray, grid: FrameGrid) -> np.ndarray:
     place = np.clip(np.searchsorted(playing, frames), 1, max(len(playing) - 1, 1))
     away = np.abs(frames[:, None] - playing[np.minimum(np.stack([place - 1, place], 1), len(playing) - 1)]).min(1) / grid.frame_rate
     return np.clip(1.0 - (away - HOLD_S) / FADE_S, 0.0, 1.0)
+
+
+def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGrid) -> torch.Tensor:
+    """Stationary noise of a recording: the spectrum of its quietest moments.
+
+    Parameters
+    ----------
+    reference : Tensor [shape=(n_samples,)]
+    loudest_db : float [dB re full scale]
+        Loudness of its loud notes.
+    grid : FrameGrid
+
+    Returns
+    -------
+    Tensor [shape=(64,)]
+        Power density at `TONE_POINTS_HZ` [dB re the loud notes, per hertz].
+    """
+    n_fft = TONE_FFT
+    power = frame_magnitudes(reference[: round(LONGEST_TONE_S * grid.sample_rate)], grid, n_fft).square().numpy()
+    quiet = np.quantile(power, QUIET_SHARE, axis=0)
+    # Periodogram to density: a full-scale sine, power one half, reads 0 dB; Hann's noise bandwidth is 1.5 bins.
+    density = quiet / (n_fft / 4.0) ** 2 / (1.5 * grid.sample_rate / n_fft) / -np.log(1.0 - QUIET_SHARE)
+    frequencies = np.arange(len(density)) * grid.sample_rate / n_fft
+    edges = np.sqrt(TONE_POINTS_HZ[:-1] * TONE_POINTS_HZ[1:])
+    edges = np.concatenate([[TONE_POINTS_HZ[0] * 0.9], edges, [TONE_POINTS_HZ[-1] * 1.05]])
+    levels = [
+        density[chosen].mean() if (chosen := (frequencies >= low) & (frequencies < high)).any() else np.interp(at, frequencies, density)
+        for low, high, at in zip(edges[:-1], edges[1:], TONE_POINTS_HZ, strict=True)
+    ]
+    tone_db = np.maximum(10.0 * np.log10(np.array(levels) + 1e-20) - loudest_db, QUIETEST_DB)
+    return torch.from_numpy(_not_louder(tone_db, grid.sample_rate)).float()
+
+
+def _not_louder(tone_db: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A room tone that is no louder than one can be; rumble, which is hardly heard, stays."""
+    frequencies = np.linspace(0.0, sample_rate / 2.0, TONE_FFT // 2 + 1)
+    density = 10.0 ** (np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db) / 10.0)
+    heard = density * (frequencies > RUMBLE_HZ) * a_weighting(sample_rate, TONE_FFT).numpy()
+    level_db = 10.0 * np.log10(2.0 * heard.sum() * sample_rate / TONE_FFT + 1e-20)
+    return np.where(TONE_POINTS_HZ > RUMBLE_HZ, np.maximum(tone_db - max(level_db - LOUDEST_TONE_DB, 0.0), QUIETEST_DB), tone_db)

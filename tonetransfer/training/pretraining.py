@@ -43,6 +43,7 @@ from .batches import Corpus, TrainingBatches, kind_of
 from .concept_erasure import EXCERPTS, erase_played
 from .encoder_batches import Hearings, hear_corpus, kinds_of
 from .losses import Audible, ForceWeights, TimbreForces, heard_difference, two_sizes
+from .player_traits import with_traits
 from .settings import Settings
 
 VALIDATION_SECONDS = 6.0
@@ -360,6 +361,8 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     trainer.fit(training, ckpt_path=str(last) if resumed else None)
     if settings.train.encoder_learning_rate:
         finish(best, corpus, settings)
+    for path in (best, folder / "latest.safetensors") if training.note_tables is not None else ():
+        save_model(path, with_traits(load_model(path), corpus), notes=read_notes(path)["notes"], overwrite=True)
     return best
 
 

@@ -1,0 +1,100 @@
+"""Traits of recorded players that no gradient teaches: how far their partials fluctuate, and the room tone they are heard in.
+
+Both are measured on the recordings of a corpus after a training. Instruments that no free recording holds take the median of their family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..controls.controls import Controls
+from ..models.timbre_model import Instrument, TimbreModel
+from ..synthesis.colour import measure_room_tone
+from ..synthesis.fluctuation import fluctuation_depths, measure_fluctuation
+from .batches import QUIET_DB, Corpus, Recording
+
+MOST_RECORDINGS = 4  # that a player is measured on
+PROBE_DB = 2.0  # the fluctuation that shows how much of it is measured
+LARGEST_DB = 4.0
+ACOUSTIC = ("strings", "flute", "reed", "sax", "brass", "voice")
+SOUNDFONT_ENDING = "_fluid"  # variants of recorded instruments, which stay as they are
+
+
+def with_traits(model: TimbreModel, corpus: Corpus) -> TimbreModel:
+    """A trained model whose named instruments know their traits.
+
+    Parameters
+    ----------
+    model : TimbreModel
+        Trained on the corpus.
+    corpus : Corpus
+
+    Returns
+    -------
+    TimbreModel
+        The same, changed in place.
+    """
+    measured = {one.name: player_fluctuation_db(model, corpus, one) for one in model.instruments if one.note_table >= 0}
+    known = {name: value for name, value in measured.items() if value is not None}
+    families = {one.name: one.family for one in model.instruments}
+    model.instruments = tuple(_with_trait(one, known, families) for one in model.instruments)
+    tones = [tone for one in corpus.recordings if (tone := _room_tone(corpus, one)) is not None]
+    if tones:
+        model.room_tone_db = torch.stack(tones).median(0).values
+    return model
+
+
+def _with_trait(instrument: Instrument, known: dict[str, float], families: dict[str, str]) -> Instrument:
+    """An instrument with its fluctuation, or that of its family's players."""
+    family = [value for name, value in known.items() if families[name] == instrument.family]
+    leans = instrument.family in ACOUSTIC and not instrument.name.endswith(SOUNDFONT_ENDING)
+    value = known.get(instrument.name, float(np.median(family)) if family and leans else 0.0)
+    return replace(instrument, fluctuation_db=round(value, 2), in_room_tone=instrument.note_table >= 0 or (bool(family) and leans))
+
+
+@torch.no_grad()
+def player_fluctuation_db(model: TimbreModel, corpus: Corpus, instrument: Instrument) -> float | None:
+    """Fluctuation that makes a model's partials move as far as a player's [dB]; None if no note is long enough.
+
+    What a model plays moves a little by itself; variances add up.
+    """
+    row = next(i for i, timbre in enumerate(corpus.timbres) if timbre["name"] == instrument.name)
+    z, table = model.timbre(instrument.name), model.note_table(instrument.name)
+    found = []
+    for recording in [one for one in corpus.recordings if one.timbre == row][:: 1 + _count(corpus, row) // MOST_RECORDINGS]:
+        heard, sound = _heard(corpus, recording)
+        playing = heard.note_frames()
+        played = [
+            torch.cat(list(model.play(heard, z, note_table=table, fluctuation_db=fluctuation_depths(depth, model.settings.n_harmonics))))
+            for depth in (0.0, PROBE_DB)
+        ]
+        levels = [measure_fluctuation(one, heard.f0_hz, playing, corpus.grid) for one in (sound, *played)]
+        if all(level is not None for level in levels):
+            found.append([float(level) ** 2 for level in levels if level is not None])
+    if not found:
+        return None
+    real, still, probed = np.mean(found, axis=0)
+    return float(np.clip(PROBE_DB * np.sqrt(max(real - still, 0.0) / max(probed - still, 1e-6)), 0.0, LARGEST_DB))
+
+
+def _count(corpus: Corpus, row: int) -> int:
+    return sum(one.timbre == row for one in corpus.recordings)
+
+
+def _heard(corpus: Corpus, recording: Recording) -> tuple[Controls, torch.Tensor]:
+    """What is played in a recording of a corpus, and its sound."""
+    span, hop = slice(recording.first, recording.first + recording.n_frames), corpus.grid.hop_length
+    loud, voiced = corpus.loudness[span], corpus.voiced[span]
+    controls = Controls(corpus.f0_hz[span], (voiced & (loud > QUIET_DB)).astype(np.float32), loud, corpus.grid)
+    return controls, corpus.sound(recording.first * hop, recording.n_frames * hop)
+
+
+def _room_tone(corpus: Corpus, recording: Recording) -> torch.Tensor | None:
+    """Room tone of a recorded phrase; None of what was strung from notes, whose rests are empty."""
+    if not recording.performance.startswith("phrase-") or "+" in recording.performance:
+        return None
+    hop = corpus.grid.hop_length
+    return measure_room_tone(corpus.sound(recording.first * hop, recording.n_frames * hop), float(recording.quantiles[-1]), corpus.grid)
