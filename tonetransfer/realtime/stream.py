@@ -29,6 +29,7 @@ from ..controls.effort import parse_dynamic
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
 from ..models.timbre_model import TimbreModel
+from ..synthesis.colour import coloured
 from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import SynthParams, harmonic, hold_last, white_noise
 from .voice import Noise, Voice, follow_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
@@ -242,6 +243,7 @@ def between(one: Target, other: Target, share: float) -> Target:
         release_db_per_s=one.release_db_per_s + share * (other.release_db_per_s - one.release_db_per_s),
         note_table=other.note_table,
         fluctuation_db=other.fluctuation_db,
+        colour_db=other.colour_db,
     )
 
 
@@ -291,6 +293,8 @@ def stream_at_once(
         decoder = model.with_note_table(target.note_table).decoder
         batch, _ = decoder(f0_hz[None], loudness_db[None], target.z[None], highest_hz=highest_so_far(f0_hz)[None])
         params = batch.map(lambda x: x[0])
+        if target.colour_db is not None:
+            params = next(coloured([params], target.colour_db, grid.sample_rate))
         if target.fluctuation_db is not None:
             params = next(fluctuating([params], Fluctuation(target.fluctuation_db, grid.frame_rate, seed=settings.seed)))
         if settings.follow:

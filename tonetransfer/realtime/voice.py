@@ -267,6 +267,8 @@ class Voice:
         self._weighting, self._noise_weight = _weights(grid, self._decoder.n_bands)
         still = np.zeros(self._decoder.n_harmonics)
         self._depths = (still, still)
+        plain = np.zeros((2, self._decoder.n_bands))
+        self._colours, self._centres = (plain, plain), band_centres_hz(self._decoder.n_bands, grid.sample_rate)
         self._fluctuation = Fluctuation(still, grid.frame_rate, seed=seed)
         self.reset()
         for _ in range(2):  # loops are compiled and read from disk when they are first called, which must not be heard
@@ -288,15 +290,21 @@ class Voice:
         self._fluctuation.reset()
 
     def change(self, target: Target) -> None:
-        """Go over to what another instrument does in the course of a note and to how its partials fluctuate."""
+        """Go over to what another instrument does in the course of a note, to how its partials fluctuate, and to its colour."""
         self._decoder.take_table(target.note_table, self._changed)
         depth = np.zeros(self._decoder.n_harmonics) if target.fluctuation_db is None else target.fluctuation_db.numpy()
         self._depths = (self._depth(self._changed), depth)
+        colour = np.zeros((2, self._decoder.n_bands)) if target.colour_db is None else target.colour_db.double().numpy()
+        self._colours = (self._colour(), colour)
         self._changed = 0.0
 
     def _depth(self, changed: float) -> np.ndarray:
         """How far each partial fluctuates on the way from one instrument to another, (n_harmonics,)."""
         return (1.0 - changed) * self._depths[0] + changed * self._depths[1]
+
+    def _colour(self) -> np.ndarray:
+        """Gains of partials and noise on the way from one instrument to another, (2, n_bands) [dB]."""
+        return (1.0 - self._changed) * self._colours[0] + self._changed * self._colours[1]
 
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, *, gain_db: float = 0.0, changed: float = 1.0) -> np.ndarray:
         """Play the next frame.
@@ -319,6 +327,7 @@ class Voice:
         f0_hz = float(np.float32(f0_hz))  # as precise as SynthParams are, and no more: the phase would run away from theirs
         self._changed = changed
         amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z, changed)
+        amplitudes, magnitudes = self._coloured(f0_hz, amplitudes, magnitudes)
         amplitudes = self._fluctuating(amplitudes)
         gain = self._follow(f0_hz, loudness_db, amplitudes, magnitudes) if self.follow else 1.0
         gain *= db_to_amplitude(gain_db)
@@ -333,6 +342,14 @@ class Voice:
         self._frame += 1
         self._f0_hz, self._amplitudes = f0_hz, amplitudes
         return held[:hop].astype(np.float32) if self._frame > 1 + self.lag_frames else np.zeros(hop, np.float32)
+
+    def _coloured(self, f0_hz: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Amplitudes (n_harmonics,) and noise magnitudes (n_bands,) under the colour of the instrument."""
+        tone, noise = self._colour()
+        if not tone.any() and not noise.any():
+            return amplitudes, magnitudes
+        gains_db = np.interp(f0_hz * np.arange(1, len(amplitudes) + 1), self._centres, tone)
+        return amplitudes * 10.0 ** (gains_db / 20.0), magnitudes * (10.0 ** (noise / 20.0)).astype(np.float32)
 
     def _fluctuating(self, amplitudes: np.ndarray) -> np.ndarray:
         """Amplitudes (n_harmonics,) as they fluctuate in this frame; their sum stays."""
