@@ -67,6 +67,19 @@ def test_a_click_shows_at_its_frame_in_every_row():
     assert abs(ends - 150) <= 3
 
 
+def test_mains_hum_changes_neither_notes_nor_pitch_and_rests_stay_silent():
+    clean = np.concatenate([part for hz in (440.0, 523.3, 587.3, 659.3, 523.3, 440.0) for part in (tone(hz, 0.5), 0 * tone(seconds=0.5))])
+    time = np.arange(len(clean)) / 48000
+    hum = sum(level * np.sin(2 * np.pi * k * 50.0 * time) for k, level in ((1, 1.0), (2, 0.6), (3, 0.8), (5, 0.4), (7, 0.2)))
+    hum *= 0.1 * np.sqrt(2.0 * np.square(clean).mean() / np.square(hum).mean())  # 20 dB below the notes
+    without, heard = extract(clean, GRID), extract((clean + hum).astype(np.float32), GRID)
+    assert abs(int(heard.note_frames().sum()) - int(without.note_frames().sum())) <= 6
+    both = (heard.note_frames() & without.note_frames()).numpy()
+    assert np.abs(midi_of(heard) - midi_of(without))[both].max() < 0.5
+    rests = np.concatenate([np.arange(100 * k + 55, 100 * k + 95) for k in range(6)])
+    assert not heard.note_frames()[rests].any() and heard.loudness_db[rests].max() < heard.loudness_db.max() - 55.0
+
+
 def test_extracting_refuses_what_is_not_audio():
     with pytest.raises(AudioError):
         extract(np.zeros((2, 480)), GRID)

@@ -15,6 +15,7 @@ import torch
 from ..atomic import check_new, replacing
 from ..audio.files import LongAudio, check_audio, check_sample_rate
 from ..audio.frames import FrameGrid
+from ..audio.hum import without_hum
 from ..audio.loudness import LOUDNESS_VERSION, loudness_db
 from ..audio.units import hz_to_midi, midi_to_hz
 from ..errors import AudioError, ControlsError, SettingsError
@@ -230,7 +231,7 @@ class Controls:
 
 
 def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> Controls:
-    """What is played in a recording.
+    """What is played in a recording; mains hum is left out of all three rows.
 
     Parameters
     ----------
@@ -251,6 +252,7 @@ def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> C
         The audio is not audio; there is no such tracker.
     """
     samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, grid.sample_rate)
+    samples = without_hum(samples, grid.sample_rate)
     level = torch.no_grad()(loudness_db)
     if isinstance(samples, LongAudio):  # one after the other: what either holds is then not held twice
         return Controls(*track_f0(samples, grid.sample_rate, grid, tracker=tracker), level(samples, grid), grid)

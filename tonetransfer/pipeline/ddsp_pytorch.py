@@ -18,6 +18,7 @@ import torch
 
 from ..audio.files import AudioLike, check_audio, check_sample_rate
 from ..audio.frames import FrameGrid
+from ..audio.hum import without_hum
 from ..audio.loudness import loudness_db
 from ..audio.stft import a_weighting, magnitudes
 from ..errors import AudioError, SettingsError, WeightsError
@@ -147,7 +148,7 @@ def play_foreign(
         At the model's rate, ``model.grid.sample_rate``.
     """
     grid = model.grid
-    samples = at_rate(check_audio(audio, sample_rate), sample_rate, grid.sample_rate)
+    samples = without_hum(at_rate(check_audio(audio, sample_rate), sample_rate, grid.sample_rate), grid.sample_rate)
     f0_hz, periodicity = track_f0(samples, grid.sample_rate, grid, tracker=tracker)
     loudness = foreign_loudness(samples, grid)
     if fit:

@@ -26,7 +26,7 @@ from .estimators import DEFAULT_TRACKER, Tracker, find_tracker
 from .note_transitions import step_at_leaps
 from .salience import salience
 
-F0_VERSION = 2
+F0_VERSION = 3
 """Changes whenever the numbers change; stored in prepared datasets and compared on loading."""
 
 SHORTEST_CHUNK_S, CHUNK_S = 8, 12  # even numbers of seconds: whole samples at every rate, and whole frames of swift-f0 (16 ms)
