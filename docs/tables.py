@@ -3,6 +3,7 @@ the evaluations.
 
     tonetransfer evaluate parallel --json > docs/evaluation.json
     tonetransfer evaluate timbre --baseline AUTOENCODER --refine --recordings FOLDER --json > docs/timbre.json  (tests/bench/autoencoder.py)
+    tonetransfer evaluate recordings FOLDER --json > docs/recordings.json
     tonetransfer classifier table --soundfonts FOLDER --json > docs/classifiers.json
     python docs/tables.py
 
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from tonetransfer.audio.units import note_name
+from tonetransfer.evaluation.recordings import figure_rows
 from tonetransfer.models.weights import read_notes
 
 DOCS = Path(__file__).parent
 README, CREDITS, EVALUATION, TIMBRE = DOCS.parent / "README.md", DOCS / "credits.md", DOCS / "evaluation.json", DOCS / "timbre.json"
+RECORDINGS = DOCS / "recordings.json"
 CLASSIFIERS, CLASSIFIER_FIGURES = DOCS / "classifiers.md", DOCS / "classifiers.json"
 
 ROWS = (  # key, what, unit, what was to be reached
@@ -89,6 +92,13 @@ def timbre_table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def recordings_table(figures: dict[str, Any]) -> str:
+    """Real phrases beside their resynthesis, a row an instrument."""
+    headings, units, *rows = figure_rows(figures, files=False)
+    lines = [f"{heading} [{unit}]" if unit else "" for heading, unit in zip(headings, units, strict=True)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines, ["---"] * len(lines), *rows))
+
+
 def classifiers_page(figures: dict[str, Any]) -> str:
     """All classifiers on the same split."""
     rows = figures["classifiers"]
@@ -135,6 +145,8 @@ def wanted() -> dict[Path, str]:
     readme = between(README.read_text(encoding="utf-8"), "instruments", instruments_table(weights["instruments"]))
     readme = between(readme, "evaluation", evaluation_table(json.loads(EVALUATION.read_text(encoding="utf-8"))))
     readme = between(readme, "timbre", timbre_table(json.loads(TIMBRE.read_text(encoding="utf-8"))))
+    if RECORDINGS.exists():
+        readme = between(readme, "recordings", recordings_table(json.loads(RECORDINGS.read_text(encoding="utf-8"))))
     classifiers = classifiers_page(json.loads(CLASSIFIER_FIGURES.read_text(encoding="utf-8")))
     return {README: readme, CLASSIFIERS: classifiers, CREDITS: credits_page(weights["notes"])}
 

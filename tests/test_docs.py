@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,15 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_tables_are_what_the_commands_write() -> None:
     done = subprocess.run([sys.executable, str(ROOT / "docs" / "tables.py"), "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_table_of_recordings_has_a_row_an_instrument() -> None:
+    table = runpy.run_path(str(ROOT / "docs" / "tables.py"))["recordings_table"]
+    means = {"n_recordings": 2, "lsd60_db": 9.125, "articulation_recall": 0.5}
+    head, rule, *rows = table({"recordings": {}, "instruments": {"violin": means}, "mean": means}).splitlines()
+    assert head.startswith("|  | LSD-60 [dB] | MCD [dB] |") and rule.count("---") == head.count("|") - 1
+    assert [row.split(" | ")[:3] for row in rows] == [["| violin (2)", "9.12", "-"], ["| all (2)", "9.12", "-"]]
+    assert all(row.count("|") == head.count("|") and row.endswith("| 0.50 |") for row in rows)
 
 
 def test_the_six_lines_of_python_run(tmp_path: Path) -> None:

@@ -189,6 +189,7 @@ def test_all_verbs_exist() -> None:
         "corpus render a b",
         "train a",
         "evaluate parallel",
+        "evaluate recordings a",
     ]
     for line in samples:
         assert callable(build_parser().parse_args(line.split()).run), line

@@ -71,7 +71,7 @@ def find_notes(f0_hz: np.ndarray, level_db: np.ndarray, sounding: np.ndarray, fr
         if run.stop - run.start < shortest:
             continue
         steady = median_filter(_without_vibrato(cents[run.frames], frame_rate), size=2 * round(BLIP_S * frame_rate) + 1, mode="nearest")
-        borders = _join(_steps(steady, frame_rate), _dips(level_db[run.frames], frame_rate), SAME_BORDER_S * frame_rate)
+        borders = _join(_steps(steady, frame_rate), level_dips(level_db[run.frames], frame_rate), SAME_BORDER_S * frame_rate)
         start = 0
         for border in borders:
             long_enough = border - start >= shortest and len(steady) - border >= shortest
@@ -153,8 +153,8 @@ def _has_level_stretch(cents: np.ndarray, frame_rate: float) -> bool:
     return bool((np.ptp(np.lib.stride_tricks.sliding_window_view(cents, width), axis=-1) <= LEVEL_CENTS).any())
 
 
-def _dips(level_db: np.ndarray, frame_rate: float) -> np.ndarray:
-    """Frames at which the level (n_frames,) is at the bottom of a dip."""
+def level_dips(level_db: np.ndarray, frame_rate: float) -> np.ndarray:
+    """Frames at which a level (n_frames,) is at the bottom of a dip of 6 dB that is not part of a regular swing."""
     if len(level_db) < 3:
         return np.zeros(0, int)
     dips = find_peaks(-level_db, prominence=DIP_DB, wlen=max(round(DIP_WINDOW_S * frame_rate), 3))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from argparse import Namespace
@@ -51,6 +52,7 @@ def add_evaluate(verbs: Any) -> None:
     evaluate = verbs.add_parser("evaluate", help="measure a model", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
     _add_parallel(evaluate)
     _add_report(evaluate)
+    _add_recordings(evaluate)
     _add_finetune(evaluate)
     _add_techniques(evaluate)
     _add_timbre(evaluate)
@@ -156,6 +158,47 @@ def evaluate_report(arguments: Namespace) -> Report:
         f"{files.page}: {findings['examples']} examples, {files.n_shown} to be heard, {files.megabytes:.1f} MB; figures in {files.figures}"
     )
     return result | {"elapsed_seconds": time.perf_counter() - begin}, [*table(rows), told]
+
+
+def _add_recordings(evaluate: Any) -> None:
+    verb = options.add_verb(
+        evaluate, "recordings", "play real phrases again as the instruments that they are, and measure both", evaluate_recordings
+    )
+    verb.add_argument("folder", metavar="FOLDER", type=Path, help="recordings whose names begin with their instrument: violin_1.flac")
+    timbre = verb.add_mutually_exclusive_group()
+    timbre.add_argument("--to-own", action="store_true", help="by the bundled instrument of that name (default)")
+    timbre.add_argument("--like", action="store_true", help="by the timbre of another phrase of the same instrument in FOLDER")
+    timbre.add_argument("--results", metavar="FOLDER", type=Path, help="measure what another program made of them, by the same names")
+    verb.add_argument("--only", metavar="NAME,...", help="these instruments only")
+    verb.add_argument("--out", metavar="FILE.json", type=Path, help="write the figures to this file, too")
+    options.add_overwrite(verb)
+    options.add_weights(verb)
+
+
+def evaluate_recordings(arguments: Namespace) -> Report:
+    """``evaluate recordings FOLDER``."""
+    from ..atomic import check_new, write_text
+    from ..evaluation.recordings import evaluate_phrases, figure_rows
+    from ..models.weights import load_model
+    from .steps import progress_bar
+
+    if arguments.out:
+        check_new(arguments.out, SettingsError, overwrite=arguments.overwrite)
+    progress, close = progress_bar("recording")
+    figures = evaluate_phrases(
+        load_model(arguments.weights),
+        arguments.folder,
+        like=arguments.like,
+        results=arguments.results,
+        only=arguments.only.split(",") if arguments.only else None,
+        progress=progress,
+    )
+    close()
+    for name, reason in figures["skipped"].items():
+        warnings.warn(f"{name} is skipped: {reason}", ToneTransferWarning, stacklevel=2)
+    if arguments.out:
+        write_text(arguments.out, json.dumps(figures, indent=1, allow_nan=False) + "\n", error=SettingsError)
+    return figures, table(figure_rows(figures))
 
 
 def _add_finetune(evaluate: Any) -> None:

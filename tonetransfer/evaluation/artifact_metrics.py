@@ -83,6 +83,21 @@ def transient_failures_db(reference: torch.Tensor, estimate: torch.Tensor, sampl
     return _missing_db(y, x, sample_rate), _missing_db(x, y, sample_rate)
 
 
+def attack_times_s(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
+    """Instants of a recording's attacks [s], rising.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(n_samples,)]
+    sample_rate : int [Hz]
+
+    Returns
+    -------
+    ndarray [shape=(n_attacks,)]
+    """
+    return _attack_frames(_attack_strengths(audio, audio, sample_rate)[0], sample_rate) * ATTACK_HOP / sample_rate
+
+
 def _rolloff_difference_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> np.ndarray:
     """Estimate minus reference, in the frames that can be heard in both."""
     n_samples = min(len(reference), len(estimate))
@@ -113,15 +128,20 @@ def _attack_strengths(reference: torch.Tensor, estimate: torch.Tensor, sample_ra
     return rises[0], rises[1]
 
 
-def _missing_db(strength: np.ndarray, other: np.ndarray, sample_rate: int) -> float:
-    """How much of the attacks of one is not in the other."""
+def _attack_frames(strength: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Frames at the peaks of an attack strength (n_frames,), rising."""
     if len(strength) < 3:
-        return 0.0
+        return np.zeros(0, int)
     found = librosa.onset.onset_detect(
         onset_envelope=strength, sr=sample_rate, hop_length=ATTACK_HOP, normalize=False, delta=LEAST_ATTACK_DB
     )
+    return found.astype(int)
+
+
+def _missing_db(strength: np.ndarray, other: np.ndarray, sample_rate: int) -> float:
+    """How much of the attacks of one is not in the other."""
     reach = round(ATTACK_REACH_S * sample_rate / ATTACK_HOP)
-    around = [slice(max(peak - reach, 0), peak + reach + 1) for peak in found.astype(int)]
+    around = [slice(max(peak - reach, 0), peak + reach + 1) for peak in _attack_frames(strength, sample_rate)]
     return _mean(np.array([max(float(strength[near].max() - other[near].max()), 0.0) for near in around]))
 
 
