@@ -30,7 +30,7 @@ from tonetransfer.classification.clips import (
 )
 from tonetransfer.classification.evaluation import evaluate_classifier
 from tonetransfer.classification.settings import INSTRUMENTS, AugmentSettings, ClipSettings
-from tonetransfer.classification.windows import cut, make_windows, sounding
+from tonetransfer.classification.windows import StepWindows, make_windows, sounding
 from tonetransfer.errors import MissingDependencyError, SettingsError, ToneTransferWarning
 
 
@@ -171,12 +171,13 @@ def test_windows_lie_around_their_step() -> None:
     settings = toy_settings(window_seconds=1.0, step_seconds=0.5)
     audio = np.zeros(3 * RATE, np.float32)
     audio[RATE : RATE + 80] = 1.0  # a click at 1 s
-    windows, levels = cut(audio, settings)
-    assert windows.shape == (6, RATE) and sounding(levels).tolist() == [False, False, True, False, False, False]
+    cut = StepWindows(audio, settings)
+    windows = cut.take(np.arange(6))
+    assert len(cut) == 6 and windows.shape == (6, RATE) and sounding(cut.levels_db).tolist() == [False, False, True, False, False, False]
     assert np.abs(windows[2]).argmax() == RATE // 4  # step 2 begins at 1 s, its window a quarter of a second before
-    assert cut(audio[:100], settings)[0].shape == (1, RATE)
-    apart, _ = cut(np.arange(4 * RATE, dtype=np.float32), toy_settings(window_seconds=0.5), 1.0)  # a window shorter than its step
-    assert apart[:, 0].tolist() == [RATE * (number + 0.25) for number in range(4)]
+    assert StepWindows(audio[:100], settings).take(np.arange(1)).shape == (1, RATE)
+    apart = StepWindows(np.arange(4 * RATE, dtype=np.float32), toy_settings(window_seconds=0.5), 1.0)  # a window shorter than its step
+    assert apart.take(np.arange(4))[:, 0].tolist() == [RATE * (number + 0.25) for number in range(4)]
 
 
 def test_augmentation_changes_sound_and_nothing_else() -> None:

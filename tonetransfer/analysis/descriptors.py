@@ -28,7 +28,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..audio.files import AudioLike, check_audio
+from ..audio.files import AudioLike, DiskArray, LongAudio, Samples, check_audio
 from ..audio.frames import FrameGrid
 from ..audio.units import hz_to_midi
 from ..controls.controls import Controls
@@ -45,7 +45,7 @@ from .partials import (
     swing_response,
     tristimulus,
 )
-from .spectral_shape import ROLLOFF_PERCENT, mel_tracks, spectral_tracks
+from .spectral_shape import ROLLOFF_PERCENT, mel_tracks, onset_strength_db, spectral_tracks
 from .vibrato import Modulation, find_modulation
 
 N_PARTIALS_SHOWN = 10
@@ -62,7 +62,7 @@ UNITS = ("hz", "midi", "db", "db_per_octave", "cents", "semitones", "s", "log10_
 class Analysis:
     """A recording taken apart once, for tracks, notes and pictures alike."""
 
-    audio: np.ndarray  # (n_samples,)
+    audio: Samples  # (n_samples,)
     controls: Controls
     partials: Partials
     notes: list[Note]
@@ -85,9 +85,9 @@ class Analysis:
         return spectral_tracks(self.audio, self.grid, rolloff_percent=self.rolloff_percent)
 
     @cached_property
-    def mel(self) -> dict[str, np.ndarray]:
-        """`mel_db` (n_frames, 96) and `onset_strength_db` (n_frames,)."""
-        return mel_tracks(self.audio, self.grid)
+    def onset_strength_db(self) -> np.ndarray:
+        """Mean rise of the mel bands, (n_frames,)."""
+        return onset_strength_db(self.audio, self.grid)
 
     @cached_property
     def described(self) -> list[dict[str, float]]:
@@ -95,12 +95,12 @@ class Analysis:
         return [describe_note(self, number) for number in range(len(self.notes))]
 
 
-def analyze_timbre(audio: AudioLike, controls: Controls, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> Analysis:
+def analyze_timbre(audio: AudioLike | LongAudio, controls: Controls, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> Analysis:
     """Find notes and partials of a recording.
 
     Parameters
     ----------
-    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)], in [-1, 1]
         At ``controls.grid.sample_rate``.
     controls : Controls [shape=(n_frames,)]
         Extracted from this audio.
@@ -119,7 +119,7 @@ def analyze_timbre(audio: AudioLike, controls: Controls, *, rolloff_percent: Seq
     if wrong := [percent for percent in rolloff_percent if not 0.0 < percent < 100.0]:
         raise SettingsError(f"a roll-off of {wrong[0]:g} %; a share of the spectrum between 0 and 100 % is wanted, for example 85")
     grid = controls.grid
-    samples = check_audio(audio, grid.sample_rate).numpy()
+    samples = DiskArray(audio) if isinstance(audio, LongAudio) else check_audio(audio, grid.sample_rate).numpy()
     wanted = (grid.n_frames(len(samples)),)
     if tuple(controls.f0_hz.shape) != wanted:
         raise ControlsError(
@@ -174,12 +174,12 @@ def describe_frames(audio: AudioLike, controls: Controls, *, rolloff_percent: Se
     Arguments as for :func:`analyze_timbre`.
     """
     analysis = analyze_timbre(audio, controls, rolloff_percent=rolloff_percent)
-    return {"time_s": analysis.grid.times(controls.n_frames)} | tracks_of(analysis) | analysis.mel
+    return {"time_s": analysis.grid.times(controls.n_frames)} | tracks_of(analysis) | mel_tracks(analysis.audio, analysis.grid)
 
 
 def notes_of(analysis: Analysis) -> list[dict[str, float]]:
     """:func:`describe_notes` of a recording that has been analysed: each note's own descriptors, and the medians of the tracks in it."""
-    tracks = analysis.harmonic | analysis.spectral | {"onset_strength_db": analysis.mel["onset_strength_db"]}
+    tracks = analysis.harmonic | analysis.spectral | {"onset_strength_db": analysis.onset_strength_db}
     return [
         described | {key: float(np.median(values[note.frames])) for key, values in tracks.items()}
         for note, described in zip(analysis.notes, analysis.described, strict=True)
@@ -190,7 +190,7 @@ def summarize(analysis: Analysis) -> dict[str, float]:
     """:func:`describe_controls` of a recording that has been analysed."""
     described = {"duration_s": len(analysis.audio) / analysis.grid.sample_rate}
     described |= _summarize_notes(analysis.described) | _summarize_performance(analysis, analysis.described)
-    spectral = analysis.spectral | {"onset_strength_db": analysis.mel["onset_strength_db"]}
+    spectral = analysis.spectral | {"onset_strength_db": analysis.onset_strength_db}
     for tracks, frames in ((analysis.harmonic, analysis.in_note), (spectral, analysis.audible)):
         for key, values in tracks.items():
             low, middle, high = np.quantile(values[frames], (0.25, 0.5, 0.75)) if frames.any() else (0.0, 0.0, 0.0)

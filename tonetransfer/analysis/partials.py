@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..audio.files import Samples, windows_at
 from ..audio.frames import FrameGrid
 from ..audio.units import amplitude_to_db
 
@@ -68,7 +69,7 @@ class _Windows:
     span_s: np.ndarray  # (n, 1), length of each window
 
 
-def find_partials(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, *, where: np.ndarray, n_partials: int = N_PARTIALS) -> Partials:
+def find_partials(audio: Samples, f0_hz: np.ndarray, grid: FrameGrid, *, where: np.ndarray, n_partials: int = N_PARTIALS) -> Partials:
     """Follow the partials of a recording.
 
     Parameters
@@ -189,7 +190,7 @@ def _span_s(f0_hz: Any) -> Any:
     return np.maximum(PERIODS, np.floor(SHORTEST_WINDOW_S * f0_hz)) / f0_hz
 
 
-def _corrected_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, where: np.ndarray) -> np.ndarray:
+def _corrected_f0(audio: Samples, f0_hz: np.ndarray, grid: FrameGrid, where: np.ndarray) -> np.ndarray:
     """f0 from where its first partials really are; trackers smooth and quantise, and flatten vibrato by some percent."""
     corrected = np.array(f0_hz, dtype=np.float64)
     for group in _windows(audio, f0_hz, grid, where):
@@ -211,7 +212,7 @@ def _shares(amplitudes: np.ndarray) -> np.ndarray:
     return amplitudes / np.maximum(amplitudes.sum(-1, keepdims=True), 1e-12)
 
 
-def _windows(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, where: np.ndarray) -> Iterator[_Windows]:
+def _windows(audio: Samples, f0_hz: np.ndarray, grid: FrameGrid, where: np.ndarray) -> Iterator[_Windows]:
     """Cut out the wanted frames, those of similar f0 together."""
     span = _span_s(f0_hz) * grid.sample_rate  # samples, not whole
     halves = np.ceil(2.0 ** (np.ceil(2.0 * np.log2(span / 2.0)) / 2.0)).astype(int) + _TAPS  # rounded up to half octaves
@@ -219,13 +220,11 @@ def _windows(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, where: np.nd
         offset = np.arange(-half, half + 1)
         members = np.flatnonzero(where & (halves == half))
         for frames in np.array_split(members, max(1, -(-len(members) * len(offset) // _CHUNK))):
-            sample = frames[:, None] * grid.hop_length + offset
-            inside = (sample >= 0) & (sample < len(audio))
             position = np.clip(offset / span[frames, None], -0.5, 0.5)
             span_s = span[frames, None] / grid.sample_rate
             yield _Windows(
                 frames,
-                np.where(inside, audio[np.clip(sample, 0, len(audio) - 1)], np.float32(0)),
+                windows_at(audio, frames * grid.hop_length - half, len(offset)),
                 np.cos(np.pi * position).astype(np.float32) ** 2,
                 (-np.pi * np.sin(2 * np.pi * position) / span_s).astype(np.float32),
                 offset / grid.sample_rate,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..atomic import check_new, replacing
-from ..audio.files import AudioLike, check_audio
+from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.units import PRINTED, hz_to_midi, note_name
 from ..controls.controls import Controls
 from ..errors import ToneTransferError, printable
@@ -55,7 +55,9 @@ STYLE: Any = {  # Matplotlib types its keys as literals
 }
 
 
-def plot_analysis(path: str | os.PathLike[str], audio: AudioLike, controls: Controls, *, title: str = "", overwrite: bool = False) -> None:
+def plot_analysis(
+    path: str | os.PathLike[str], audio: AudioLike | LongAudio, controls: Controls, *, title: str = "", overwrite: bool = False
+) -> None:
     """Draw what a recording is made of: waveform and envelopes, spectrogram with partials, f0, techniques, descriptors over time.
 
     Parameters
@@ -104,7 +106,7 @@ def _lay_out_analysis(figure: Any, analysis: Analysis) -> None:
 
 def plot_transfer(
     path: str | os.PathLike[str],
-    source_audio: AudioLike,
+    source_audio: AudioLike | LongAudio,
     source_controls: Controls,
     result_audio: AudioLike,
     result_controls: Controls,
@@ -260,10 +262,12 @@ def _headline(title: str, whole_s: float) -> str:
     return f"{title}   (first {LONGEST_S:.0f} s of {whole_s:.0f})" if whole_s > LONGEST_S else title
 
 
-def _beginning(audio: AudioLike, controls: Controls) -> tuple[np.ndarray, Controls, float]:
+def _beginning(audio: AudioLike | LongAudio, controls: Controls) -> tuple[np.ndarray, Controls, float]:
     """The first minute of a recording, and how long all of it is [s]."""
-    samples = check_audio(audio, controls.grid.sample_rate).numpy()
-    whole_s = len(samples) / controls.grid.sample_rate
+    whole_s = len(audio) / controls.grid.sample_rate if isinstance(audio, LongAudio) else 0.0
+    samples = audio[: round(LONGEST_S * controls.grid.sample_rate)] if isinstance(audio, LongAudio) else audio
+    samples = check_audio(samples, controls.grid.sample_rate).numpy()
+    whole_s = max(whole_s, len(samples) / controls.grid.sample_rate)
     if whole_s > LONGEST_S:
         controls = controls.slice(0.0, LONGEST_S)
     return samples[: controls.n_samples], controls, whole_s
@@ -281,14 +285,14 @@ def _draw_rows(rows: list[Any], analysis: Analysis, notes: list[dict[str, float]
     waveform, spectrogram, f0, techniques, loudness, brightness, noise, tristimulus = rows
     grid, mask, tracks = analysis.grid, analysis.in_note, tracks_of(analysis)
     time_s = grid.times(len(mask))
-    draw_waveform(waveform, analysis.audio, grid.sample_rate)
+    draw_waveform(waveform, analysis.audio[:], grid.sample_rate)
     for number, note in enumerate(notes):
         envelope, first_s = note_envelope(analysis, number)
         waveform.plot(first_s + np.arange(len(envelope)) / ENVELOPE_RATE, envelope, color=INK, lw=0.9)
         shade_parts(waveform, note)
     legend_above(waveform, handles=[waveform.fill_between([], [], color=colour, alpha=0.5, label=part) for part, colour in PARTS.items()])
     waveform.set_title("Waveform, and the envelope of each note: attack, decay, sustain, release")
-    draw_spectrogram(spectrogram, analysis.audio, grid, lowest_hz=_lowest_hz(tracks["f0_hz"][mask].min(initial=1000.0)))
+    draw_spectrogram(spectrogram, analysis.audio[:], grid, lowest_hz=_lowest_hz(tracks["f0_hz"][mask].min(initial=1000.0)))
     spectrogram.set_title("Spectrogram, and the partials that were found")
     draw_partial_lines(spectrogram, time_s, tracks["f0_hz"], analysis.partials.amplitudes, mask)
     draw_named_notes(f0, time_s, tracks["f0_hz"], mask, notes, spans)

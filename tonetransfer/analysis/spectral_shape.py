@@ -15,6 +15,7 @@ import librosa
 import numpy as np
 import torch
 
+from ..audio.files import Samples
 from ..audio.frames import FrameGrid
 from ..audio.loudness import N_FFT
 from ..audio.stft import magnitudes
@@ -25,7 +26,7 @@ N_MFCC, N_MELS = 13, 96
 _PIECE_FRAMES = 1000
 
 
-def spectral_tracks(audio: np.ndarray, grid: FrameGrid, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> dict[str, np.ndarray]:
+def spectral_tracks(audio: Samples, grid: FrameGrid, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> dict[str, np.ndarray]:
     """Descriptors of the spectrum on the grid, each (n_frames,), float64, finite.
 
     Parameters
@@ -41,7 +42,7 @@ def spectral_tracks(audio: np.ndarray, grid: FrameGrid, *, rolloff_percent: Sequ
     return tracks | {"spectral_flux": np.concatenate([[0.0], tracks["spectral_flux"][1:]])}  # nothing comes before the first frame
 
 
-def mel_tracks(audio: np.ndarray, grid: FrameGrid) -> dict[str, np.ndarray]:
+def mel_tracks(audio: Samples, grid: FrameGrid) -> dict[str, np.ndarray]:
     """librosa's mel spectrogram, and its onset strength: the mean rise of the mel bands from frame to frame.
 
     Parameters
@@ -54,17 +55,24 @@ def mel_tracks(audio: np.ndarray, grid: FrameGrid) -> dict[str, np.ndarray]:
     dict
         `mel_db` (n_frames, 96) [dB], the power of each band, not below -100; `onset_strength_db` (n_frames,), >= 0.
     """
-    parts = []
+    mel = np.concatenate([piece[:, 1:].T for piece in _mel_pieces(audio, grid)]).astype(np.float64)
+    return {"mel_db": mel, "onset_strength_db": onset_strength_db(audio, grid)}
+
+
+def onset_strength_db(audio: Samples, grid: FrameGrid) -> np.ndarray:
+    """The second of :func:`mel_tracks` alone, (n_frames,): nothing else is held."""
+    rises = [np.maximum(np.diff(piece, axis=1), 0.0).mean(0) for piece in _mel_pieces(audio, grid)]
+    return np.concatenate([[0.0], np.concatenate(rises).astype(np.float64)[1:]])
+
+
+def _mel_pieces(audio: Samples, grid: FrameGrid) -> Iterator[np.ndarray]:
+    """Mel spectrograms (n_mels, 1 + n_frames) of pieces from :func:`_pieces` [dB]."""
     for piece in _pieces(audio, grid):
         spectrum = magnitudes(torch.from_numpy(piece), N_FFT, grid.hop_length, center=False).numpy()
-        mel_db = _mel_db(spectrum, grid.sample_rate)  # (n_mels, 1 + n_frames)
-        rise = np.maximum(np.diff(mel_db, axis=1), 0.0).mean(0)
-        parts.append((mel_db[:, 1:].T, rise))
-    mel, onset = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
-    return {"mel_db": mel, "onset_strength_db": np.concatenate([[0.0], onset[1:]])}
+        yield _mel_db(spectrum, grid.sample_rate)
 
 
-def _pieces(audio: np.ndarray, grid: FrameGrid) -> Iterator[np.ndarray]:
+def _pieces(audio: Samples, grid: FrameGrid) -> Iterator[np.ndarray]:
     """Pieces of audio that hold the windows of 2000 frames each, and of the frame before them."""
     n_frames = grid.n_frames(len(audio))
     before = N_FFT // 2 + grid.hop_length

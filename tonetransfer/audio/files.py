@@ -151,6 +151,43 @@ class LongAudio:
         return torch.from_numpy(np.frombuffer(bytearray(content), dtype=np.float32))
 
 
+class DiskArray:
+    """Audio in a temporary file, as what needs slices of an array takes it.
+
+    Parameters
+    ----------
+    audio : LongAudio
+    """
+
+    def __init__(self, audio: LongAudio) -> None:
+        self.audio, self.shape = audio, audio.shape
+
+    def __len__(self) -> int:
+        return len(self.audio)
+
+    def __getitem__(self, key: slice) -> np.ndarray:
+        """A stretch [shape=(n_samples,)], read now."""
+        return self.audio[key].numpy()
+
+
+Samples: TypeAlias = "np.ndarray | DiskArray"
+
+
+def windows_at(samples: Samples, first: np.ndarray, length: int) -> np.ndarray:
+    """Windows (n, length) of audio that begin at samples `first` (n,), in rising order; zeros beyond the ends."""
+    windows = np.zeros((len(first), length), np.float32)
+    start = 0
+    while start < len(first):  # runs that one reading serves
+        stop = int(np.searchsorted(first, first[start] + READ_LENGTH, side="right"))
+        begin, end = max(int(first[start]), 0), max(int(first[stop - 1]) + length, 0)
+        read = samples[begin:end]
+        place = first[start:stop, None] - begin + np.arange(length)
+        inside = (place >= 0) & (place < len(read))
+        windows[start:stop] = np.where(inside, np.append(read, np.float32(0))[np.where(inside, place, -1)], np.float32(0))
+        start = stop
+    return windows
+
+
 class OpenedAudio(NamedTuple):
     """A recording and its rate [Hz]."""
 

@@ -204,8 +204,10 @@ class AvReader(_PieceReader):
         self._path, self.format = path, name
         with open(path, "rb") as file, self._open(file) as container:
             stream = container.streams.audio[0]
-            self.samplerate, self.channels = stream.codec_context.sample_rate, stream.codec_context.channels
-            self.subtype = stream.codec_context.name.upper()
+            codec = stream.codec_context
+            if codec is None or codec.channels < 1 or codec.sample_rate not in RATES:
+                raise OSError("its coding is not known, or damaged")
+            self.samplerate, self.channels, self.subtype = codec.sample_rate, codec.channels, codec.name.upper()
             seconds = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / 1e6
             self.frames = max(round(seconds * self.samplerate), 0)
 

@@ -20,10 +20,11 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from ..atomic import check_new, replacing
-from ..audio.files import AudioLike, PathLike, load_audio, resample
+from ..audio.files import AudioLike, DiskArray, LongAudio, PathLike, Samples, open_audio, resample
 from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
 from ..models.tensor_files import no_larger_than, read_tensors
 from ..models.weights_header import Header, read_header
+from ..threads import trim_malloc
 from .clips import Clip
 from .estimators import Estimator, VectorHead
 from .fitting import batches_from, fit_network
@@ -31,7 +32,7 @@ from .frontends import as_float, features_of
 from .prediction import Prediction, pool
 from .registry import build, find_kind
 from .settings import ClassifierSettings, classifier_settings
-from .windows import Progress, Windows, cut, prepare, sounding
+from .windows import AT_ONCE, Progress, StepWindows, Windows, prepare, sounding
 
 FORMAT = 1
 SHORTEST_S = 0.1  # of a recording; below it is no sound to be named
@@ -138,12 +139,13 @@ class Classifier:
                 parts.append(torch.sigmoid(scores) if self.multi else torch.softmax(scores, dim=-1))
         return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)), np.float32)
 
-    def predict(self, audio: AudioLike, sample_rate: int, *, step_seconds: float | None = None) -> Prediction:
+    def predict(self, audio: AudioLike | LongAudio, sample_rate: int, *, step_seconds: float | None = None) -> Prediction:
         """What sounds in a recording, as a whole and in every step of time.
 
         Parameters
         ----------
-        audio : Tensor or ndarray [shape=(n_samples,)]
+        audio : Tensor, ndarray or LongAudio [shape=(n_samples,)]
+            The latter at the settings' sample rate.
         sample_rate : int [Hz]
         step_seconds : float or None
             None: as in the settings.
@@ -153,12 +155,14 @@ class Classifier:
         AudioError
             Silence, or less than a tenth of a second.
         """
-        samples = resample(audio, sample_rate, self.settings.sample_rate).numpy()
+        rate = self.settings.sample_rate
+        samples: Samples = DiskArray(audio) if isinstance(audio, LongAudio) else resample(audio, sample_rate, rate).numpy()
         seconds = len(samples) / self.settings.sample_rate
         if seconds < SHORTEST_S:
             raise AudioError(f"the recording lasts {seconds:.3f} s; at least {SHORTEST_S} s are wanted: give more of it")
         step = step_seconds or self.settings.step_seconds
-        windows, levels = cut(samples, self.settings, step)
+        windows = StepWindows(samples, self.settings, step)
+        levels = windows.levels_db
         heard = sounding(levels)
         if not heard.any():
             raise AudioError("the recording is silent; something has to sound in it: check how it was recorded or exported")
@@ -169,8 +173,8 @@ class Classifier:
             warnings.warn(message, ToneTransferWarning, stacklevel=2)
         steps = np.zeros((len(windows), len(self.classes)), np.float32)
         rows = np.flatnonzero(heard)
-        for some in np.array_split(rows, -(-len(rows) // 64)):
-            steps[some] = self.scores(_normalised(windows[some]))
+        for some in np.array_split(rows, -(-len(rows) // AT_ONCE)):
+            steps[some] = self.scores(_normalised(windows.take(some)))
         whole = pool(steps[heard], levels[heard], multi=self.multi)
         return Prediction(self.classes, whole, steps, heard, step, self.multi)
 
@@ -332,7 +336,9 @@ def classify(audio: AudioLike, sample_rate: int, classifier: Classifier | None =
 
 def classify_file(path: PathLike, classifier: Classifier, *, step_seconds: float = SECOND) -> dict[str, Any]:
     """:func:`classify` of a file, as it is printed: ``instrument``, ``probabilities``, ``per_second``, and of several labels ``labels``."""
-    audio, sample_rate = load_audio(path)
+    audio, sample_rate = open_audio(path, classifier.settings.sample_rate)
+    if isinstance(audio, LongAudio):
+        trim_malloc()
     try:
         found = classifier.predict(audio, sample_rate, step_seconds=step_seconds)
     except AudioError as error:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..audio.files import load_audio
+from ..audio.files import Samples, load_audio, windows_at
 from ..errors import AudioError, SettingsError, ToneTransferWarning
 from .augmentation import Augment, augmenter, needs_library
 from .clips import Clip, choose, classes_of, split
 from .settings import AugmentSettings, ClassifierSettings
 
 QUIET_DB = -70.0  # RMS of a window: nothing sounds in it
+AT_ONCE = 64  # windows that are held
 BELOW_DB = 35.0  # the loudest window of its recording: a pause or a tail
 LARGEST_INT = 32767.0
 
@@ -58,31 +59,37 @@ def sounding(levels_db: np.ndarray) -> np.ndarray:
     return (levels_db > QUIET_DB) & (levels_db > levels_db.max(initial=-np.inf) - BELOW_DB)
 
 
-def cut(audio: np.ndarray, settings: ClassifierSettings, step_seconds: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """A view of windows around the middle of each step of a recording, and their levels.
+class StepWindows:
+    """Windows around the middle of each step of a recording, cut when they are asked for.
 
     Parameters
     ----------
-    audio : ndarray [shape=(n_samples,)], at the settings' sample rate
+    audio : ndarray or DiskArray [shape=(n_samples,)], at the settings' sample rate
     settings : ClassifierSettings
     step_seconds : float or None
         None: the settings'.
 
-    Returns
-    -------
-    windows : ndarray [shape=(n_steps, n_samples)], read-only
-        Zeros beyond the ends.
+    Attributes
+    ----------
     levels_db : ndarray [shape=(n_steps,)]
         Of the step itself: a second of silence between two notes is silent.
     """
-    length = round(settings.window_seconds * settings.sample_rate)
-    step = round((step_seconds or settings.step_seconds) * settings.sample_rate)
-    n_steps = max(-(-len(audio) // step), 1)
-    before, inside = max((length - step) // 2, 0), max((step - length) // 2, 0)
-    padded = np.pad(audio, (before, n_steps * step + max(length, step) - len(audio)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[inside::step][:n_steps]
-    own = np.pad(audio, (0, n_steps * step - len(audio))).reshape(n_steps, step)
-    return windows, level_db(own)
+
+    def __init__(self, audio: Samples, settings: ClassifierSettings, step_seconds: float | None = None) -> None:
+        self.audio = audio
+        self.length = round(settings.window_seconds * settings.sample_rate)
+        self.step = round((step_seconds or settings.step_seconds) * settings.sample_rate)
+        self.first = np.arange(max(-(-len(audio) // self.step), 1)) * self.step
+        levels = [level_db(windows_at(audio, some, self.step)) for some in np.array_split(self.first, -(-len(self.first) // AT_ONCE))]
+        self.levels_db = np.concatenate(levels)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def take(self, steps: np.ndarray) -> np.ndarray:
+        """Windows (n, n_samples) of some steps, in rising order; zeros beyond the ends."""
+        wider = self.length - self.step
+        return windows_at(self.audio, self.first[steps] + (-(wider // 2) if wider > 0 else -wider // 2), self.length)
 
 
 def make_windows(

@@ -51,19 +51,21 @@ def analyze(arguments: Namespace) -> Report:
     from ..analysis.descriptors import analyze_timbre, notes_of, summarize
     from ..analysis.spectral_shape import ROLLOFF_PERCENT
     from ..analysis.techniques import find_techniques
-    from ..audio.files import load_audio
+    from ..audio.files import LongAudio, open_audio
     from ..audio.frames import FrameGrid
     from ..audio.units import note_name
     from ..controls.controls import extract
     from ..pipeline.transfer import warn_about
-    from ..threads import one_thread
+    from ..threads import one_thread, trim_malloc
     from .steps import check_files, summarize_controls, tracker_of
     from .tables import analysis_lines
 
     check_files(arguments, reads=[arguments.file])
     grid = FrameGrid()
     with one_thread():
-        audio, _ = load_audio(arguments.file, grid.sample_rate)
+        audio, _ = open_audio(arguments.file, grid.sample_rate)
+        if isinstance(audio, LongAudio):
+            trim_malloc()
         controls = extract(audio, grid, tracker=tracker_of(arguments))
     warn_about(audio, controls)
     analysis = analyze_timbre(audio, controls, rolloff_percent=tuple(dict.fromkeys([*ROLLOFF_PERCENT, *arguments.rolloff])))

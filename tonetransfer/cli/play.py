@@ -69,7 +69,7 @@ def transfer(arguments: Namespace) -> Report:
 
         again = extract(beginning, model.grid, tracker=tracker_of(arguments))
         title = f"{arguments.source.name} on {name}"
-        plot_transfer(arguments.plot, audio[:], heard, beginning, again, title=title, overwrite=arguments.overwrite)
+        plot_transfer(arguments.plot, audio, heard, beginning, again, title=title, overwrite=arguments.overwrite)
     return report_sound(arguments, arrangement, name, len(audio), peak, elapsed)
 
 

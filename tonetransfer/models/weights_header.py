@@ -96,7 +96,7 @@ def read_header(path: Path, *, what: str = "weights file") -> Header:
                 raise ValueError("its header is cut off or none")
             entries = json.loads(file.read(length))
         return _checked(path, entries, size - 8 - length)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         problem = " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())[:120]
         raise WeightsError(f"{path}: is not a readable {what} ({problem}); it may be truncated or of another kind") from None
 

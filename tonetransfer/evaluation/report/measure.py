@@ -13,7 +13,7 @@ import torch
 from ...audio.files import resample
 from ...classification.classifier import Classifier
 from ...classification.frontends import as_float
-from ...classification.windows import cut, sounding
+from ...classification.windows import StepWindows, sounding
 from ...errors import AudioError, ToneTransferWarning
 from ...models.timbre_model import EXCERPT_SECONDS, TimbreModel
 from ..bootstrap import bootstrap_interval
@@ -191,8 +191,8 @@ def _classifier_features(heard: HeardRecording, classifier: Classifier) -> np.nd
     if not layers or layers[-1].out_features != len(classifier.classes):
         return None
     samples = resample(heard.audio, heard.controls.grid.sample_rate, classifier.settings.sample_rate).numpy()
-    windows, levels_db = cut(samples, classifier.settings, classifier.settings.step_seconds)
-    windows = windows[sounding(levels_db)]
+    cut = StepWindows(samples, classifier.settings)
+    windows = cut.take(np.flatnonzero(sounding(cut.levels_db)))
     if not len(windows):
         return None
     caught: list[torch.Tensor] = []
