@@ -34,7 +34,7 @@ Attempt = Callable[[bytes, Path], str]
 
 @dataclass
 class Report:
-    """How a run went.
+    """Outcomes of a run.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class _Child:
         far.close()
 
     def try_input(self, number: int) -> tuple[str, str, float, int]:
-        """How it ended, what is wrong with that or nothing, processor time [s], and memory of the process at most."""
+        """Try an input: how it ended, what is wrong with that or nothing, processor time [s], and memory of the process at most."""
         try:
             self._line.send(number)
             if self._line.poll(WALL_S):
@@ -154,7 +154,7 @@ class _Child:
 
 
 def _serve(line: Connection, mutate: Mutate, attempt: Attempt, seed: int, home: str) -> None:
-    """What the child does: an input of every number that comes."""
+    """Try an input of every number that comes, in the child."""
     attempt(make(mutate, seed, 0), _empty(Path(home)))  # what is imported and compiled the first time is nobody's fault
     resource.setrlimit(resource.RLIMIT_AS, (_addresses() + ROOM_BYTES,) * 2)
     while True:

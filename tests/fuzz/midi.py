@@ -111,7 +111,7 @@ def attempt(data: bytes, folder: Path) -> str:
 
 
 def _sounds_s(score: Path) -> float:
-    """How long all voices sound together [s]; nothing if the file is refused."""
+    """Sound of all voices together [s]; none if the file is refused."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

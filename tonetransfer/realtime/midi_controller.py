@@ -36,7 +36,7 @@ USUAL_RANGE_DB = (-45.0, -14.0)  # of an instrument whose dynamics are not known
 
 @dataclass(frozen=True)
 class KeySettings:
-    """How keys are played.
+    """Settings of a player of keys.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class Keys:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing sounds, so that frames may be left out until the next note."""
+        """True while nothing sounds, so that frames may be left out until the next note."""
         return self._sounding is None
 
     def handle(self, message: Any) -> None:
@@ -224,7 +224,7 @@ class Keys:
             self._control(channel, message.control, message.value)
 
     def frame(self) -> Asked:
-        """What is asked of the instrument in the next frame."""
+        """Ask the instrument for the next frame."""
         step_s = 1.0 / self.frame_rate
         if (sounding := self._sounding) is None:
             return Asked(REST_HZ, FLOOR_DB, False)
@@ -276,7 +276,7 @@ class Keys:
         self._go_on()
 
     def _entered(self, number: int, channel: Channel, control: int, value: int) -> None:
-        """What data entry means for other channels: a zone of MPE is set up, or one member's bend range is that of all."""
+        """Pass data entry on to other channels: set up a zone of MPE, or give one member's bend range to all."""
         if channel.selected == MPE_ZONE and control == DATA_ENTRY and (members := mpe_members(number, value)) is not None:
             self._managers = {member: manager for member, manager in self._managers.items() if manager != number}
             self._managers |= dict.fromkeys(members, number)

@@ -32,7 +32,7 @@ ENDINGS = (".mid", ".midi", ".kar", ".rmi")
 
 @dataclass(frozen=True)
 class Part:
-    """What one voice of a score plays; at most a slur's length of two notes overlap.
+    """Notes and controllers of one voice of a score; at most a slur's length of two notes overlap.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def duration_s(parts: Sequence[Part]) -> float:
 
 
 class _Channels:
-    """What the channels of a file receive, from all of its tracks."""
+    """Controllers, programs and pedals of the channels of a file, from all of its tracks."""
 
     def __init__(self, timed: Iterable[Timed], zones: Mapping[int, int]) -> None:
         self._zones = zones
@@ -174,7 +174,7 @@ class _Channels:
         return tuple(self._all)
 
     def held_until(self, channel: int, time_s: float) -> float:
-        """Where a pedal lets go of a note that ends at `time_s`: there, or at most HELD_S later."""
+        """Instant at which a pedal lets go of a note that ends at `time_s`: there, or at most HELD_S later."""
         until = time_s
         for one in self.obeyed(channel):
             pedals = self._pedals[one]

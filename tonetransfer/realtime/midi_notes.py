@@ -40,7 +40,7 @@ Mark = tuple[float, MidiNote | None]  # instant of a beginning, or of an end
 
 
 def starts(message: Message) -> bool:
-    """Whether a message begins a note."""
+    """True for a message that begins a note."""
     return message.type == "note_on" and message.velocity > 0
 
 

@@ -39,7 +39,7 @@ NEXT_SEED = 1_000_003  # from phrase to phrase
 
 
 class Performer(NamedTuple):
-    """Who plays a voice."""
+    """Model, timbre and settings that a voice is played with."""
 
     model: TimbreModel
     target: Target
@@ -47,7 +47,7 @@ class Performer(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """What is asked for in consecutive frames, the first of which is frame `first` of the score."""
+    """Controls of consecutive frames, the first of which is frame `first` of the score."""
 
     first: int
     asked: Controls
@@ -152,7 +152,7 @@ def _mix(voices: Voices, rate: int, n_samples: int) -> Iterator[torch.Tensor]:
 
 
 def _phrases(part: Part, performer: Performer, seed: int, noise_db: float) -> Iterator[tuple[int, Iterator[torch.Tensor]]]:
-    """Where each phrase of a part begins [samples], and its sound in pieces."""
+    """Beginning of each phrase of a part [samples], and its sound in pieces."""
     model, target, settings = performer
     for number, (first, asked) in enumerate(perform(part.events, target, model.grid, settings)):
         notes = asked.periodicity > 0.5

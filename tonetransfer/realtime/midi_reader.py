@@ -134,7 +134,7 @@ class _File:
         self._faults[text] = None
 
     def _header(self) -> tuple[int, int, int, int]:
-        """Where chunks begin, type, number of tracks, and division."""
+        """Read where chunks begin, type, number of tracks, and division."""
         data = self._data
         riff = data[:4] == b"RIFF" and data[8:12] == b"RMID"
         start = data.find(HEADER, 0, self._end if riff else SEARCHED_BYTES)
@@ -154,7 +154,7 @@ class _File:
         return after if self._is_chunk(after) else start + 14, kind, n_tracks, division or USUAL_DIVISION
 
     def _is_chunk(self, at: int) -> bool:
-        """Whether a chunk begins here: a track, or any other that the file has room for."""
+        """True where a chunk begins: a track, or any other that the file has room for."""
         name = self._data[at : at + 4]
         if name == TRACK:
             return at + 8 <= self._end
@@ -164,7 +164,7 @@ class _File:
         return int.from_bytes(self._data[at + 4 : at + 8])
 
     def _next_track(self, at: int) -> int | None:
-        """Where the next track's chunk begins; other chunks, and bytes that are none, are passed over."""
+        """Find the next track's chunk; other chunks, and bytes that are none, are passed over."""
         while at + 8 <= self._end and self._data[at : at + 4] != TRACK:
             if self._is_chunk(at):
                 at += 8 + self._length(at)
