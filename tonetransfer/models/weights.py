@@ -23,6 +23,8 @@ from .tensor_files import no_larger_than, read_tensors
 from .timbre_model import Instrument, TimbreModel
 from .weights_header import FORMAT, Header, find_weights, read_header
 
+HALVED = ("note_tables",)  # stored in 16 bits: they add to raw outputs of some units, where 0.001 is not heard
+
 
 def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | None = None, overwrite: bool = False) -> None:
     """Write a model as one file, whole or not at all.
@@ -50,6 +52,7 @@ def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | 
         "notes": json.dumps(notes or {}),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors |= {name: tensors[name].half() for name in HALVED if name in tensors}
     with replacing(path, error=WeightsError) as part:
         part.write_bytes(save(tensors, metadata=text))
 

@@ -35,6 +35,7 @@ from .target import Recording, at_rate, find_target
 SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
 UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
 SHORTEST_S = 0.1  # of notes
+STEEPEST_DB = 6.0  # rise of loudness in a frame
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ def arrange(
         assert target.quantiles is not None
         rate = asked.grid.frame_rate
         asked = fit_controls(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
-        asked = _released(asked, notes, target.release_db_per_s)
+        asked = _released(replace(asked, loudness_db=_prompt(asked.loudness_db)), notes, target.release_db_per_s)
         gain_db = -loud_end_db(swell_range_db(heard.loudness_db, notes, rate), dynamic)
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
@@ -272,6 +273,12 @@ def arrange(
         target.room_tone_db if fitted else None,
         float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
     )
+
+
+def _prompt(loudness_db: torch.Tensor) -> torch.Tensor:
+    """Loudness without the foot of steep attacks: a window of 43 ms hears a note some frames before it begins."""
+    before = torch.cat([loudness_db[:1], loudness_db[:-1]])
+    return torch.minimum(loudness_db, before + STEEPEST_DB)
 
 
 def _released(asked: Controls, notes: torch.Tensor, release_db_per_s: float) -> Controls:

@@ -25,7 +25,7 @@ TONE_FFT = 8192
 LONGEST_TONE_S = 30.0  # of a recording
 QUIET_SHARE = 0.05  # of its frames, in which the room is heard
 QUIETEST_DB = -110.0  # of a room tone's density, below the loud notes
-LOUDEST_TONE_DB = -60.0  # A-weighted, below the loud notes: what is louder is music that never pauses
+LOUDEST_TONE_DB = -75.0  # A-weighted, below the loud notes: what is louder is music that never pauses
 RUMBLE_HZ = 120.0  # what is lower is no music
 HOLD_S, FADE_S = 0.4, 0.3  # beyond the notes that a room tone lasts, and fades
 

@@ -5,6 +5,7 @@ Both are measured on the recordings of a corpus after a training. Instruments th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -45,6 +46,40 @@ def with_traits(model: TimbreModel, corpus: Corpus) -> TimbreModel:
     if tones:
         model.room_tone_db = torch.stack(tones).median(0).values
     return model
+
+
+def with_primaries(model: TimbreModel, primaries: Mapping[str, Mapping[str, float]]) -> TimbreModel:
+    """A model in which some named timbres are one of their players, or the mean of several.
+
+    Parameters
+    ----------
+    model : TimbreModel
+    primaries : mapping of name to mapping of name to share
+        Names, ranges and note-age tables stay; timbre, dynamics and release become those of the players.
+
+    Returns
+    -------
+    TimbreModel
+        The same, changed in place.
+
+    Raises
+    ------
+    InstrumentError
+        There is no such instrument.
+    """
+    mixed = {name: (model.mix(shares), _dynamics(model, shares)) for name, shares in primaries.items()}
+    for name, (z, quantiles) in mixed.items():
+        row, player = model.find(name), model.instrument(max(primaries[name], key=lambda player: primaries[name][player]))
+        model.timbres[row], model.quantiles[row] = z, quantiles
+        known = replace(model.instruments[row], release_db_per_s=player.release_db_per_s, mean_midi=player.mean_midi)
+        model.instruments = (*model.instruments[:row], known, *model.instruments[row + 1 :])
+    return model
+
+
+def _dynamics(model: TimbreModel, shares: Mapping[str, float]) -> torch.Tensor:
+    """Weighted mean of the loudness quantiles of some instruments, (13,) [dB]."""
+    total = sum(shares.values())
+    return torch.stack([model.quantiles[model.find(name)] * (share / total) for name, share in shares.items()]).sum(0)
 
 
 def _with_trait(instrument: Instrument, known: dict[str, float], families: dict[str, str]) -> Instrument:

@@ -43,7 +43,7 @@ from .batches import Corpus, TrainingBatches, kind_of
 from .concept_erasure import EXCERPTS, erase_played
 from .encoder_batches import Hearings, hear_corpus, kinds_of
 from .losses import Audible, ForceWeights, TimbreForces, heard_difference, two_sizes
-from .player_traits import with_traits
+from .player_traits import with_primaries, with_traits
 from .settings import Settings
 
 VALIDATION_SECONDS = 6.0
@@ -362,7 +362,8 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     if settings.train.encoder_learning_rate:
         finish(best, corpus, settings)
     for path in (best, folder / "latest.safetensors") if training.note_tables is not None else ():
-        save_model(path, with_traits(load_model(path), corpus), notes=read_notes(path)["notes"], overwrite=True)
+        finished = with_traits(with_primaries(load_model(path), settings.train.primaries), corpus)
+        save_model(path, finished, notes=read_notes(path)["notes"], overwrite=True)
     return best
 
 
