@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import SAMPLE_RATE, tone
 
+from tonetransfer.evaluation.artifact_metrics import attack_times_s
 from tonetransfer.evaluation.performance_metrics import (
     articulation_recall,
     articulations_s,
@@ -124,6 +125,16 @@ def test_ghosts_count_where_the_recording_is_silent() -> None:
 def test_notes_played_anew_are_found() -> None:
     assert articulations_s(notes([0.2, 0.8, 1.3]), SAMPLE_RATE) == pytest.approx([0.8, 1.3], abs=0.03)
     assert len(articulations_s(notes([0.2]), SAMPLE_RATE)) == 0
+
+
+def test_an_attack_and_the_dip_before_it_are_one() -> None:
+    tongued = notes([0.2, 0.8, 1.3])
+    for start in (0.2, 0.8, 1.3):
+        first = round(start * SAMPLE_RATE)
+        tongued[first : first + 1440] += noise(-25.0, 0.03)
+    attacks = attack_times_s(tongued, SAMPLE_RATE)
+    assert attacks == pytest.approx([0.2, 0.8, 1.3], abs=0.03)
+    assert articulations_s(tongued, SAMPLE_RATE) == pytest.approx(attacks[1:])
 
 
 def test_notes_that_are_slurred_or_late_are_missed() -> None:

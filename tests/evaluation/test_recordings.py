@@ -56,6 +56,15 @@ def test_6_db_and_20_ms_change_nothing_else(phrase: torch.Tensor, late: int) -> 
     assert found["lag_ms"] == pytest.approx(late / 48.0)
 
 
+def test_a_note_struck_twice_is_added_and_a_slur_is_missed(phrase: torch.Tensor) -> None:
+    twice = phrase.clone()
+    twice[62400:72000] *= 1.0 - torch.hann_window(9600)
+    added = compare_resynthesis(phrase, twice, SAMPLE_RATE)
+    assert (added["articulation_recall"], added["added_articulation_share"]) == (1.0, 0.5)
+    missed = compare_resynthesis(twice, phrase, SAMPLE_RATE)
+    assert (missed["articulation_recall"], missed["added_articulation_share"]) == (0.5, 0.0)
+
+
 def test_other_rates_read_the_same(phrase: torch.Tensor) -> None:
     check_right(compare_resynthesis(phrase[::2], phrase[::2].numpy(), SAMPLE_RATE // 2), 1e-6)
 

@@ -12,7 +12,7 @@ function says otherwise, so that 0 is right, hiss is positive and dullness negat
 * Between the partials: mean power more than a quarter of f0 away from any partial re that within 28 Hz of one (at 16 kHz, Hann 2048), in
   frames with 60 ms of steady f0 on either side. Not defined below some 60 Hz, where the window cannot tell partials apart.
 * Articulation: attacks as in :mod:`~tonetransfer.evaluation.artifact_metrics`, and the rises after dips of loudness of 6 dB that are not
-  tremolo, as in :mod:`tonetransfer.analysis.notes`; the first onset does not count.
+  tremolo, as in :mod:`tonetransfer.analysis.notes`; two within 80 ms are one, and the first onset does not count.
 
 f0 [Hz] and `sounding`, the frames in which a note can be heard, are those of the reference, 100 a second. What has no meaning (movement,
 say, of a recording without a long note) is None.
@@ -186,11 +186,13 @@ def articulations_s(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
     level = loudness_db(audio, FrameGrid(sample_rate, sample_rate // FRAME_RATE)).double().numpy()
     level = np.maximum(level, level.max() + DEEPEST_DIP_DB)
     attacks = attack_times_s(audio, sample_rate)
-    rises = np.array([_rise_after(level, dip) for dip in level_dips(level, FRAME_RATE)]) / FRAME_RATE
-    alone = [rise for rise in rises if not (np.abs(attacks - rise) < SAME_BORDER_S).any()]
+    rises = [_rise_after(level, dip) / FRAME_RATE for dip in level_dips(level, FRAME_RATE)]
     first = float(np.argmax(level > level.max() + LOUD_DB)) / FRAME_RATE
-    found = np.sort(np.concatenate([attacks, np.array(alone, float)]))
-    return found[found > first + FIRST_ONSET_S]
+    found: list[float] = []
+    for instant in [*attacks, *rises]:  # of an attack and a rise that are one, the attack, which is the more exact
+        if instant > first + FIRST_ONSET_S and all(abs(instant - other) >= SAME_BORDER_S for other in found):
+            found.append(float(instant))
+    return np.array(sorted(found))
 
 
 def articulation_recall(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float | None:

@@ -61,6 +61,7 @@ FIGURES = {  # key: heading, and its unit
     "ghost_db": ("ghost", "dB"),
     "lag_ms": ("lag", "ms"),
     "articulation_recall": ("articulation", "share"),
+    "added_articulation_share": ("added", "share"),
 }
 
 
@@ -79,8 +80,9 @@ def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: 
     dict of float
         ``lsd60_db``, ``mel_cepstral_distortion_db``, ``raw_pitch_accuracy`` (50 cents) and ``loudness_contour_error_db`` as in
         :mod:`~tonetransfer.evaluation.metrics`, the rest as in :mod:`~tonetransfer.evaluation.performance_metrics`: differences,
-        estimate minus reference, but for ``movement_db`` and ``recording_movement_db``, which stand beside each other. What has no meaning
-        is not there; empty where one of them is silent.
+        estimate minus reference, but for ``movement_db`` and ``recording_movement_db``, which stand beside each other, and the shares of
+        the reference's articulations that are found and of the estimate's that are its own. What has no meaning is not there; empty where
+        one of them is silent.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: 
         "centroid_octaves": centroid_difference_octaves(x, y, GRID.sample_rate),
         "ghost_db": ghost_difference_db(*levels_db),
         "lag_ms": 1000.0 * lag_s,
-        "articulation_recall": articulation_recall(x, y, GRID.sample_rate),
+        **_compare_articulation(x, y),
         **_compare_pitch(x, y, levels_db[0]),
     }
     return {key: value for key in FIGURES if (value := found.get(key)) is not None}
@@ -113,6 +115,11 @@ def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: 
 def _aligned(reference: torch.Tensor, estimate: torch.Tensor, lag: int) -> tuple[torch.Tensor, torch.Tensor]:
     """What both hold, where the estimate is `lag` samples late."""
     return same_length(reference[max(0, -lag) :], estimate[max(0, lag) :])
+
+
+def _compare_articulation(reference: torch.Tensor, estimate: torch.Tensor) -> dict[str, float | None]:
+    found, right = (articulation_recall(*pair, GRID.sample_rate) for pair in ((reference, estimate), (estimate, reference)))
+    return {"articulation_recall": found, "added_articulation_share": None if right is None else 1.0 - right}
 
 
 def _compare_pitch(reference: torch.Tensor, estimate: torch.Tensor, level_db: torch.Tensor) -> dict[str, float | None]:
