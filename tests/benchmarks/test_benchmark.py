@@ -70,7 +70,6 @@ def test_the_command_writes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_talkative_peer_leaves_stdout_to_the_results(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torchfcpe")
     (fcpe,) = (peer for peer in PEERS if peer.name == "torchfcpe")
     fcpe.make()(np.sin(np.arange(16000) / 10.0).astype(np.float32))
     assert capsys.readouterr().out == ""

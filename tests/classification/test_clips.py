@@ -181,8 +181,6 @@ def test_windows_lie_around_their_step() -> None:
 
 
 def test_augmentation_changes_sound_and_nothing_else() -> None:
-    pytest.importorskip("audiomentations")
-    pytest.importorskip("pyroomacoustics")
     window = synthetic("bright", 0.5, 1)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     with augmenter(AugmentSettings(rooms=2), RATE, seed=3) as augment:
@@ -227,11 +225,9 @@ def test_mirdata_tracks_become_clips(tmp_path: Path) -> None:
 
 
 def test_mirdata_itself_opens_a_tiny_dataset(tmp_path: Path) -> None:
-    mirdata = pytest.importorskip("mirdata")
-    try:
-        dataset = mirdata.initialize("tinysol", data_home=str(tmp_path))
-    except ModuleNotFoundError as error:
-        pytest.skip(f"mirdata is there, but not {error.name}")
+    import mirdata
+
+    dataset = mirdata.initialize("tinysol", data_home=str(tmp_path))
     sound = tmp_path / "audio" / "Brass" / "Bass_Tuba" / "a.wav"
     sound.parent.mkdir(parents=True)
     save_audio(sound, synthetic("bright", 0.5, 0), RATE)
@@ -250,7 +246,6 @@ def test_mirdata_itself_opens_a_tiny_dataset(tmp_path: Path) -> None:
 
 
 def test_mirdata_datasets_that_are_not_there(tmp_path: Path) -> None:
-    pytest.importorskip("mirdata")
     with pytest.raises(SettingsError, match="did you mean tinysol"):
         read_mirdata("tinysoll", str(tmp_path))
     with pytest.raises((SettingsError, MissingDependencyError), match="mirdata dataset"):

@@ -132,7 +132,6 @@ def tiny_clap(folder: Path) -> None:
 
 @pytest.mark.parametrize(("name", "rate", "make"), [("ast", 16000, tiny_ast), ("mert", 24000, tiny_mert), ("clap", 48000, tiny_clap)])
 def test_transformers_are_read_from_a_folder(name: str, rate: int, make: object, tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
     torch.manual_seed(0)
     make(tmp_path / "model")
     check(fitted(name, rate, str(tmp_path / "model"), tmp_path), tmp_path / "head.safetensors")

@@ -207,7 +207,7 @@ def test_without_gradio_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPat
 
 
 def test_importing_gradio_for_the_page_writes_no_stubs(monkeypatch: pytest.MonkeyPatch) -> None:
-    gradio = pytest.importorskip("gradio")
+    import gradio
     from gradio import component_meta
 
     written: list[str] = []
@@ -255,7 +255,6 @@ DEFAULTS = ("An instrument", "violin", None, "alto_sax", 0.5, "Auto", 0, 0, 0, "
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iterator[Served]:
-    pytest.importorskip("gradio")
     folder = tmp_path_factory.mktemp("page") / "work"
     import os
     import tempfile
@@ -366,17 +365,17 @@ def test_hostile_visitors_are_refused_and_leave_nothing(served: Served, bench: A
     ],
 )
 def test_what_the_form_cannot_hold_is_refused(change: dict[str, Any]) -> None:
-    pytest.importorskip("gradio")
     with pytest.raises(studio.Refusal):
         demo.find_page().read_choices(*(dict(zip(FIELDS, DEFAULTS, strict=True)) | change).values())
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
+    from playwright.sync_api import sync_playwright
+
     if not CHROMIUM.is_file():
-        pytest.skip(f"{CHROMIUM} is not installed")
-    with playwright.sync_playwright() as running:
+        pytest.skip(f"{CHROMIUM} is not installed")  # .ci/run installs it
+    with sync_playwright() as running:
         opened = running.chromium.launch(timeout=180_000, executable_path=str(CHROMIUM), args=list(SWITCHES))
         yield opened
         opened.close()

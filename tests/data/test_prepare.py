@@ -236,14 +236,14 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(tmp_path: Path
 
 @pytest.mark.slow
 def test_two_workers_of_a_dask_cluster_make_the_same_bytes(made: Prepared, folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("dask.distributed")
     prepare.prepare(folder, tmp_path / "out", engine="dask", workers=2, licence="CC0, by a test")
     assert fingerprint(tmp_path / "out") == fingerprint(made.folder)
 
 
 def test_a_cluster_that_is_running_already_is_used(tmp_path: Path) -> None:
     """Its two workers are threads here, which start at once."""
-    distributed = pytest.importorskip("dask.distributed")
+    import distributed
+
     for midi in (60, 64):
         write(tmp_path / "in" / f"{midi}.wav", melody([midi], seconds=0.6))
     prepare.prepare(tmp_path / "in", tmp_path / "local")

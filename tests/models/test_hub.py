@@ -21,7 +21,6 @@ from tonetransfer.errors import WeightsError
 from tonetransfer.models import hub
 from tonetransfer.models.weights import load_model
 
-pytest.importorskip("huggingface_hub")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

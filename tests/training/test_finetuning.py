@@ -282,7 +282,6 @@ def test_early_stopping(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_tensorboard_holds_sounds_and_spectrograms(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train_solo(
