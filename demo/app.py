@@ -53,6 +53,7 @@ KINDS = (
     *("tuba", "harmonica", "accordion", "organ", "voice_aah", "acoustic_guitar"),
 )
 OCTAVES = ["Auto", "-3", "-2", "-1", "0", "+1", "+2", "+3"]
+EFFORTS = ["estimated", "pp", "p", "mp", "mf", "f", "ff"]
 TONICS = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"]
 SCALES = [
     *("chromatic", "major", "minor", "harmonic minor", "dorian", "phrygian", "lydian", "mixolydian"),
@@ -229,6 +230,7 @@ def read_choices(
     octaves: str,
     semitones: float,
     loudness_db: float,
+    effort: str,
     autotune: float,
     tonic: str,
     scale: str,
@@ -256,10 +258,13 @@ def read_choices(
         player = studio.Player(str(instrument or ""))
     if octaves not in OCTAVES:
         raise studio.Refusal(f"octaves are {octaves!r}; one of {', '.join(OCTAVES)} is wanted")
+    if effort not in EFFORTS:
+        raise studio.Refusal(f"the effort is {effort!r}; one of {', '.join(EFFORTS)} is wanted")
     settings = studio.Settings(
         octaves=None if octaves == "Auto" else int(octaves),
         semitones=number("semitones", semitones, -12, 12),
         loudness_db=number("the loudness", loudness_db, -24, 24),
+        dynamic=effort if fit and effort != EFFORTS[0] else None,
         autotune=number("autotune", autotune, 0, 1),
         scale="chromatic" if scale == "chromatic" else f"{tonic} {scale}",
         dynamics=number("the dynamics", dynamics, 0, 2),
@@ -431,7 +436,7 @@ def _left(blocks: gr.Blocks, page: Page, edits: gr.Textbox) -> tuple[gr.Audio, l
 
 def _controls() -> list[Any]:
     with gr.Row():
-        octaves = gr.Dropdown(OCTAVES, value="Auto", label="Octave", info="Auto goes where the instrument plays.", min_width=130)
+        octaves = gr.Dropdown(OCTAVES, value="Auto", label="Octave", info="Auto moves what is out of reach.", min_width=130)
         semitones = gr.Slider(-12, 12, 0, step=1, label="Semitones", info="Added to the octave.", min_width=150)
     with gr.Row():
         fit = gr.Checkbox(True, label="Adapt to the instrument", info="Its octave, its dynamics, silence between notes.", min_width=150)
@@ -447,11 +452,15 @@ def _controls() -> list[Any]:
         loudness = gr.Slider(
             -24, 24, 0, step=1, label="Loudness, dB", info="Asks the player for more or less, which changes the tone.", min_width=150
         )
-        dynamics = gr.Slider(0, 2, 1, step=0.05, label="Dynamics", info="0 plays evenly, 1 follows you, 2 exaggerates.", min_width=150)
+        effort = gr.Dropdown(
+            EFFORTS, value=EFFORTS[0], label="Effort", info="How hard it is played: the tone changes, not the level.", min_width=150
+        )
     with gr.Row():
+        dynamics = gr.Slider(0, 2, 1, step=0.05, label="Dynamics", info="0 plays evenly, 1 follows you, 2 exaggerates.", min_width=150)
         noise = gr.Slider(-60, 24, 0, step=1, label="Breath, dB", info="Noise of breath or bow in the sound.", min_width=150)
+    with gr.Row():
         room = gr.Slider(0, 1, 0, step=0.05, label="Room", info="0 is dry, 1 far back in a hall.", min_width=150)
-    return [octaves, semitones, loudness, autotune, tonic, scale, dynamics, noise, room, fit, tracker]
+    return [octaves, semitones, loudness, effort, autotune, tonic, scale, dynamics, noise, room, fit, tracker]
 
 
 def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, token: gr.State) -> None:

@@ -46,13 +46,15 @@ class Settings:
     Parameters
     ----------
     octaves : int or None
-        None: found from the instrument's register.
+        None: 0, or what brings the melody within the instrument's reach.
     semitones : float
         On top of the octaves.
     loudness_db, noise_db : float
     autotune, room : float, in [0, 1]
     scale : str
     dynamics : float, in [0, 2]
+    dynamic : str or None
+        How hard it is played, "ppp" to "fff"; None: estimated. Only with `fit`.
     fit : bool
         False: octave, dynamics and the sounds between the notes stay the source's.
     tracker : str
@@ -61,6 +63,7 @@ class Settings:
     octaves: int | None = None
     semitones: float = 0.0
     loudness_db: float = 0.0
+    dynamic: str | None = None
     autotune: float = 0.0
     scale: str = "chromatic"
     dynamics: float = 1.0
@@ -309,6 +312,7 @@ class Studio:
 
         options = {
             "loudness_db": settings.loudness_db,
+            "dynamic": settings.dynamic,
             "fit": settings.fit,
             "autotune": settings.autotune,
             "scale": settings.scale,
@@ -457,6 +461,7 @@ def command_line(source_name: str, player: Player, settings: Settings, transpose
     standard = Settings()
     options = {
         "--loudness": "loudness_db",
+        "--dynamic": "dynamic",
         "--autotune": "autotune",
         "--scale": "scale",
         "--dynamics": "dynamics",

@@ -38,7 +38,16 @@ SWITCHES = (
 studio: Any = demo.find_part("studio")
 cards: Any = demo.find_part("cards")
 SETTINGS = studio.Settings(
-    octaves=-1, semitones=3, loudness_db=-2.0, autotune=0.6, scale="C minor", dynamics=0.5, noise_db=6.0, room=0.25, tracker="swift"
+    octaves=-1,
+    semitones=3,
+    loudness_db=-2.0,
+    dynamic="p",
+    autotune=0.6,
+    scale="C minor",
+    dynamics=0.5,
+    noise_db=6.0,
+    room=0.25,
+    tracker="swift",
 )
 EDITS = [{"start_s": 0.2, "end_s": 0.5, "semitones": 2}, {"start_s": 0.6, "end_s": 1.1, "pitch": [[0.6, 72], [1.1, 74]], "db": -3}]
 
@@ -86,8 +95,8 @@ CASES = {
     "plain": ("named", studio.Settings(), []),
     "plain, edited": ("named", studio.Settings(), EDITS),
     "all options": ("named", SETTINGS, []),
-    "octave found, no fit": ("blend", replace(SETTINGS, octaves=None, fit=False), []),
-    "no fit, edited": ("blend", replace(SETTINGS, fit=False), EDITS),
+    "octave found, no fit": ("blend", replace(SETTINGS, octaves=None, fit=False, dynamic=None), []),
+    "no fit, edited": ("blend", replace(SETTINGS, fit=False, dynamic=None), EDITS),
     "reference": ("like", replace(SETTINGS, octaves=None), []),
     "reference, edited": ("like", SETTINGS, EDITS),
 }
@@ -247,10 +256,10 @@ class Served:
 
 
 FIELDS = (
-    *("how", "instrument", "reference", "second", "share", "octaves", "semitones", "loudness", "autotune", "tonic", "scale"),
+    *("how", "instrument", "reference", "second", "share", "octaves", "semitones", "loudness", "effort", "autotune", "tonic", "scale"),
     *("dynamics", "noise", "room", "fit", "tracker", "edits"),
 )
-DEFAULTS = ("An instrument", "violin", None, "alto_sax", 0.5, "Auto", 0, 0, 0, "C", "chromatic", 1, 0, 0, True, "joint", "")
+DEFAULTS = ("An instrument", "violin", None, "alto_sax", 0.5, "Auto", 0, 0, "estimated", 0, "C", "chromatic", 1, 0, 0, True, "joint", "")
 
 
 @pytest.fixture(scope="module")

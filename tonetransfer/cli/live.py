@@ -23,6 +23,7 @@ def add_live(verbs: Any) -> None:
     verb = options.add_verb(verbs, "live", "play on another instrument while you play: microphone or keyboard to loudspeaker", live)
     options.add_target(verb).add_argument("--list-devices", action="store_true", help="list sound devices and MIDI inputs, and exit")
     options.add_arrangement(verb)
+    options.add_dynamic(verb)
     verb.add_argument("--input", dest="input_device", metavar="DEVICE", help="number or part of the name (default: the system's)")
     verb.add_argument("--output", dest="output_device", metavar="DEVICE", help="the same, for what is played")
     verb.add_argument(
@@ -52,6 +53,7 @@ def add_live(verbs: Any) -> None:
 
 def live(arguments: Namespace) -> Report:
     """``live``."""
+    from ..controls.effort import check_dynamic
     from ..realtime import devices as playing
     from .steps import check_files, open_target, tell
 
@@ -61,6 +63,9 @@ def live(arguments: Namespace) -> Report:
     check_files(arguments, reads=[arguments.like, *(arguments.simulate or [])[:1]])
     if arguments.midi and arguments.simulate:
         raise SettingsError("--simulate takes a recording; to hear a MIDI file offline use `tonetransfer play SCORE.mid OUTPUT`")
+    if arguments.midi and arguments.dynamic:
+        raise SettingsError("--dynamic is for what a microphone hears; notes of MIDI say by their velocity how hard they are: leave it out")
+    check_dynamic(arguments.dynamic, fit=arguments.fit)
     model, target, name = open_target(arguments)
     if arguments.simulate:
         return _simulate(arguments, model, target, name)
@@ -105,6 +110,7 @@ def _stream(arguments: Namespace, model: TimbreModel, target: Target) -> Any:
         transpose=arguments.transpose,
         loudness_db=arguments.loudness,
         loudest_db=arguments.loudest,
+        dynamic=arguments.dynamic,
         fit=arguments.fit,
         seed=arguments.seed,
     )

@@ -122,7 +122,7 @@ def add_keys(parser: argparse.ArgumentParser) -> None:
 
 def add_arrangement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--transpose", metavar="auto|SEMITONES", type=TRANSPOSE, default="auto", help="auto: by octaves to where the instrument plays"
+        "--transpose", metavar="auto|SEMITONES", type=TRANSPOSE, default="auto", help="auto: as it is, or by octaves if it is out of reach"
     )
     parser.add_argument("--loudness", metavar="DB", type=NUMBER, default=0.0, help="ask for so much more (default: 0)")
     parser.add_argument(
@@ -135,6 +135,14 @@ def add_arrangement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", metavar="DB", type=NOISE, default=0.0, help="change of breath or bow noise, -60 to 24 (default: 0)")
     parser.add_argument("--hall", metavar="0..1", type=SHARE, default=0.0, help="how much of a hall is heard (default: 0, dry)")
     parser.add_argument("--seed", metavar="N", type=COUNT, default=0, help="of the noise in the sound (default: 0)")
+
+
+def add_dynamic(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dynamic",
+        metavar="MARKING|DB",
+        help="how hard it is played, which changes the timbre and not the level: ppp to fff, or dB re the strongest (default: estimated)",
+    )
 
 
 def add_tracker(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,7 @@ def add_transfer(verbs: Any) -> None:
     verb.add_argument("output", metavar="OUTPUT", type=Path, help="a new file: .wav, .flac, .aiff, .ogg or .mp3")
     options.add_target(verb)
     options.add_arrangement(verb)
+    options.add_dynamic(verb)
     verb.add_argument("--no-fit", dest="fit", action="store_false", help="keep the source's octave, dynamics and sounds between notes")
     options.add_tracker(verb)
     verb.add_argument(
@@ -43,6 +44,7 @@ def transfer(arguments: Namespace) -> Report:
     """``transfer SOURCE OUTPUT``."""
     from ..audio.files import LongAudio, open_audio
     from ..controls.controls import extract
+    from ..controls.effort import check_dynamic
     from ..controls.recording_checks import warn_if_same
     from ..pipeline.transfer import warn_about
     from ..threads import one_thread, trim_malloc
@@ -51,6 +53,7 @@ def transfer(arguments: Namespace) -> Report:
     if (arguments.to or "").endswith(SCRIPT_ENDING):
         return _transfer_foreign(arguments)
     check_files(arguments, reads=[arguments.source, arguments.like])
+    check_dynamic(arguments.dynamic, fit=arguments.fit)
     model, target, name = open_target(arguments)
     begin = time.perf_counter()
     with one_thread():
@@ -80,6 +83,7 @@ def add_synthesize(verbs: Any) -> None:
     verb.add_argument("output", metavar="OUTPUT", type=Path)
     options.add_target(verb)
     options.add_arrangement(verb)
+    options.add_dynamic(verb)
     verb.add_argument("--fit", action="store_true", help="move octave and dynamics to the instrument's, as transfer does")
     options.add_tracker(verb)
     options.add_overwrite(verb)
@@ -88,10 +92,12 @@ def add_synthesize(verbs: Any) -> None:
 def synthesize(arguments: Namespace) -> Report:
     """``synthesize CONTROLS.npz OUTPUT``."""
     from ..controls.controls import Controls
+    from ..controls.effort import check_dynamic
     from ..threads import one_thread
     from .steps import arrange_as_asked, check_files, open_target, report_sound, write_sound
 
     check_files(arguments, reads=[arguments.controls, arguments.like])
+    check_dynamic(arguments.dynamic, fit=arguments.fit)
     controls = Controls.load(arguments.controls)
     if controls.f0_hz.dim() != 1:
         shape = tuple(controls.f0_hz.shape)
@@ -167,8 +173,9 @@ def _transfer_foreign(arguments: Namespace) -> Report:
     from .steps import check_files, tracker_of
 
     check_files(arguments, reads=[arguments.source])
-    if arguments.autotune or arguments.loudness or arguments.plot or arguments.refine:
-        raise SettingsError("--autotune, --loudness, --plot and --refine do not apply to a model of another program; leave them out")
+    if arguments.autotune or arguments.loudness or arguments.dynamic or arguments.plot or arguments.refine:
+        options_of_ours = "--autotune, --loudness, --dynamic, --plot and --refine"
+        raise SettingsError(f"{options_of_ours} do not apply to a model of another program; leave them out")
     model = load_foreign(arguments.to, trust=arguments.trust)
     begin = time.perf_counter()
     audio, sample_rate = load_audio(arguments.source)

@@ -1,4 +1,8 @@
-"""The loudness of a player put onto the loudness of an instrument."""
+"""Dynamics: quantiles of note loudness, swells made wider or narrower, and one instrument's loudness in the range of another's.
+
+The last is for training, where one instrument's loudness is borrowed for another's sound; performances are moved as a whole
+(:mod:`.adaptation`).
+"""
 
 from __future__ import annotations
 
@@ -47,14 +51,9 @@ def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.
     Tensor [shape=(...)], dB
     """
     levels, played, plays = (x.detach().cpu().numpy() for x in (loudness_db, source, target))
-    return torch.from_numpy(map_levels(levels, played, plays, freedom_db=freedom_db)).to(loudness_db)
-
-
-def map_levels(levels_db: np.ndarray, source: np.ndarray, target: np.ndarray, *, freedom_db: float = FREEDOM_DB) -> np.ndarray:
-    """:func:`map_loudness` of arrays: played live, a mapping is drawn ten times a second."""
-    mapped = _interpolate(levels_db, source, target[-1] + np.maximum(source - source[-1], target - target[-1]))
-    moved = levels_db + (target[-1] - source[-1])
-    return np.clip(moved, mapped - freedom_db, mapped + freedom_db)
+    mapped = _interpolate(levels, played, plays[-1] + np.maximum(played - played[-1], plays - plays[-1]))
+    moved = levels + (plays[-1] - played[-1])
+    return torch.from_numpy(np.clip(moved, mapped - freedom_db, mapped + freedom_db)).to(loudness_db)
 
 
 def scale_dynamics(loudness_db: torch.Tensor, notes: torch.Tensor, amount: float, frame_rate: float) -> torch.Tensor:

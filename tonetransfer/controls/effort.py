@@ -51,6 +51,20 @@ def parse_dynamic(dynamic: str | float) -> float:
     return level_db
 
 
+def check_dynamic(dynamic: str | float | None, *, fit: bool) -> None:
+    """Refuse a dynamic that says nothing, or that nothing would come of.
+
+    Raises
+    ------
+    SettingsError
+        As of :func:`parse_dynamic`; or one is given while the performance stays as it is.
+    """
+    if dynamic is not None:
+        parse_dynamic(dynamic)
+        if not fit:
+            raise SettingsError(f"dynamic is {dynamic!r}, and without fit loudness stays as it is; leave dynamic out, or fit")
+
+
 def swell_range_db(loudness_db: torch.Tensor, notes: torch.Tensor, frame_rate: float) -> float:
     """How far the usual loudness of a performance lies below its loudest.
 

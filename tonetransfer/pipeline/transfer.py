@@ -17,7 +17,7 @@ from ..controls.adaptation import octave_shift
 from ..controls.autotune import CHROMATIC
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import scale_dynamics
-from ..controls.effort import loud_end_db, swell_range_db
+from ..controls.effort import check_dynamic, loud_end_db, swell_range_db
 from ..controls.polyphony import POLYPHONIC_SHARE, voices_share
 from ..controls.profile import Target
 from ..controls.recording_checks import warn_if_same
@@ -51,6 +51,8 @@ class Arrangement:
     transposed : float [semitones]
     gain_db : float
         Of the sound in the end: how hard is played does not decide how loud the result is.
+    effort_db : float or None
+        How hard the loudest notes are played [dB re the strongest]; None: the performance stays as it was.
     loudest_db : float
         Loudness of the result's loud notes.
     note_table, fluctuation_db, colour_db, room_tone_db
@@ -66,6 +68,7 @@ class Arrangement:
     colour_db: torch.Tensor | None = None
     room_tone_db: torch.Tensor | None = None
     loudest_db: float = 0.0
+    effort_db: float | None = None
 
     @property
     def loudness_db(self) -> torch.Tensor:
@@ -245,20 +248,20 @@ def arrange(
     Raises
     ------
     SettingsError
-        `transpose`, `autotune` or `dynamics` is out of its range, or there is no such scale.
+        `transpose`, `autotune`, `dynamic` or `dynamics` is out of its range, or there is no such scale; `dynamic` is given without `fit`.
     """
     semitones = _check_settings(transpose, loudness_db, autotune, dynamics)
+    check_dynamic(dynamic, fit=fit)
     notes = heard.note_frames()
     fitted = fit and target.quantiles is not None
     if semitones is None:
         semitones = octave_shift(heard, target.lowest_midi, target.highest_midi) if fitted else 0.0
-    asked, gain_db = heard.autotune(autotune, scale).transpose(semitones), 0.0
+    asked, effort_db = heard.autotune(autotune, scale).transpose(semitones), None
     if fitted:
         assert target.quantiles is not None
-        rate = asked.grid.frame_rate
         asked = fit_controls(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
         asked = _released(replace(asked, loudness_db=_prompt(asked.loudness_db)), notes, target.release_db_per_s)
-        gain_db = -loud_end_db(swell_range_db(heard.loudness_db, notes, rate), dynamic)
+        effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate), dynamic)
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
     louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
@@ -266,12 +269,13 @@ def arrange(
         replace(asked, loudness_db=louder),
         notes,
         float(semitones),
-        gain_db,
+        0.0 if effort_db is None else 0.0 - effort_db,
         target.note_table,
         target.fluctuation_db,
         target.colour_db,
         target.room_tone_db if fitted else None,
         float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
+        effort_db,
     )
 
 

@@ -25,7 +25,7 @@ from ..audio.stft import hann
 from ..audio.units import db_to_amplitude
 from ..controls.causal_adaptation import Adapter
 from ..controls.causal_extraction import ControlFrame, Listener, listen_to_all
-from ..controls.effort import parse_dynamic
+from ..controls.effort import check_dynamic
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
 from ..models.timbre_model import TimbreModel
@@ -81,8 +81,7 @@ class StreamSettings:
             raise SettingsError(f"look_ahead_s is {self.look_ahead_s}; more than 0 and at most {LONGEST_LOOK_AHEAD_S} s is wanted")
         if not 0 <= self.path_frames <= 20:
             raise SettingsError(f"path_frames is {self.path_frames}; 0 to 20 frames are wanted")
-        if self.dynamic is not None:
-            parse_dynamic(self.dynamic)
+        check_dynamic(self.dynamic, fit=self.fit)
         if self.noise not in ("prompt", "exact"):
             raise SettingsError(f"noise is {self.noise!r}; 'prompt' or 'exact' is wanted")
         if self.transpose != "auto" and not -96.0 <= float(self.transpose) <= 96.0:
