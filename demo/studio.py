@@ -18,7 +18,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,8 @@ class Settings:
     autotune, room : float, in [0, 1]
     scale : str
     dynamics : float, in [0, 2]
-    dynamic : str or None
-        How hard it is played, "ppp" to "fff"; None: estimated. Only with `fit`.
+    dynamic : str, float or None
+        How hard it is played, "ppp" to "fff" or dB re the strongest; None: estimated. Only with `fit`.
     fit : bool
         False: octave, dynamics and the sounds between the notes stay the source's.
     tracker : str
@@ -63,7 +63,7 @@ class Settings:
     octaves: int | None = None
     semitones: float = 0.0
     loudness_db: float = 0.0
-    dynamic: str | None = None
+    dynamic: str | float | None = None
     autotune: float = 0.0
     scale: str = "chromatic"
     dynamics: float = 1.0
@@ -106,6 +106,7 @@ class Source:
     audio: Any  # Tensor (n_samples,), at the model's rate
     heard: Any  # Controls
     z: Any  # Tensor (z_dim,), or None for silence
+    dynamic: float | None  # how hard it is played, as far as one hears
     warnings: tuple[str, ...]
 
 
@@ -225,7 +226,8 @@ class Studio:
             z = None
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
                 z = self.model.encode(audio)
-        source = Source(place.name, audio, heard, z, said)
+            dynamic = tt.estimate_dynamic(audio, heard, self.model)
+        source = Source(place.name, audio, heard, z, dynamic, said)
         with self._lock:
             self._analyses[key] = source
             while len(self._analyses) > REMEMBERED:
@@ -263,12 +265,13 @@ class Studio:
         import tonetransfer as tt
 
         source = self.analyze(path, settings.tracker)
+        estimated = with_effort(settings, source)
         yield None
         target, said = self.target(player, settings.tracker)
         yield None
         with self.plain_words():
             controls = self._corrected(source, edits)
-            arrangement = self._arrange(controls, target, settings)
+            arrangement = self._arrange(controls, target, estimated)
             n_samples = controls.n_samples if edits else len(source.audio)
             pieces, done = [], 0
             for piece in tt.play(arrangement, self.model, target.z, n_samples=n_samples, noise_db=settings.noise_db, hall=settings.room):
@@ -276,7 +279,7 @@ class Studio:
                 done += len(piece)
                 progress(done / n_samples)
                 yield None
-        command = command_line(source.name, player, settings, arrangement.transposed, edited=bool(edits))
+        command = command_line(source.name, player, estimated if edits else settings, arrangement.transposed, edited=bool(edits))
         yield Performance(source, player, torch.cat(pieces), arrangement, target, command, (*source.warnings, *said))
 
     def beginning(self, source: Source, player: Player, settings: Settings, edits: Sequence[dict[str, Any]] = ()) -> Performance:
@@ -289,7 +292,7 @@ class Studio:
         with self.plain_words():
             controls = self._corrected(source, edits)
             controls = controls.slice(0.0, min(COMPARED_S, controls.n_frames / controls.grid.frame_rate))
-            arrangement = self._arrange(controls, target, settings)
+            arrangement = self._arrange(controls, target, with_effort(settings, source))
             audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, hall=settings.room)))
         return Performance(source, player, audio, arrangement, target, "", said)
 
@@ -439,6 +442,11 @@ def safe(name: str) -> str:
 
 def controls_name(source_name: str) -> str:
     return f"{safe(Path(source_name).stem)}_controls.npz"
+
+
+def with_effort(settings: Settings, source: Source) -> Settings:
+    """Settings that say how hard is played, as far as one hears it in the source."""
+    return replace(settings, dynamic=source.dynamic) if settings.fit and settings.dynamic is None else settings
 
 
 def command_line(source_name: str, player: Player, settings: Settings, transposed: float, *, edited: bool) -> str:

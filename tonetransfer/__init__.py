@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .evaluation.transfer_quality import evaluate_parallel as evaluate
     from .models.timbre_model import Instrument, TimbreModel
     from .models.weights import load_model, save_model
+    from .pipeline.effort_estimation import estimate_dynamic
     from .pipeline.refine import refine
     from .pipeline.target import find_target, nearest_timbres
     from .pipeline.transfer import (
@@ -79,6 +80,7 @@ _HOMES = {
     "Instrument": "models.timbre_model",
     "TimbreModel": "models.timbre_model",
     "find_notes": "analysis.notes",
+    "estimate_dynamic": "pipeline.effort_estimation",
     "refine": "pipeline.refine",
     "Stream": "realtime.stream",
     "StreamSettings": "realtime.stream",
@@ -128,6 +130,7 @@ __all__ = [
     "describe_frames",
     "describe_notes",
     "descriptor_tracks",
+    "estimate_dynamic",
     "evaluate",
     "find_notes",
     "find_target",

@@ -18,10 +18,12 @@ import torch
 from command_line import Run, as_json, spawn
 from conftest import SAMPLE_RATE, melody
 
+import tonetransfer as tt
 from tonetransfer.audio.files import load_audio, save_audio
 from tonetransfer.cli import analyze
 from tonetransfer.cli.main import build_parser
 from tonetransfer.controls.controls import Controls
+from tonetransfer.controls.effort import swell_range_db
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,10 @@ def test_transfer(run: Run, voice: Path, tiny_weights: Path) -> None:
 def test_transfer_json(run: Run, voice: Path, tiny_weights: Path) -> None:
     found = as_json(run("transfer", voice, "out.flac", "--to", "tuba", "--weights", tiny_weights, "--json"))
     assert found["output"] == "out.flac" and found["instrument"] == "tuba" and found["warnings"] == []
-    assert found["transpose_semitones"] == -24.0 and -11.0 <= found["effort_db"] < -9.0  # notes nearly alike: a mezzo-forte
+    assert found["transpose_semitones"] == -24.0 and -36.0 <= found["effort_db"] <= 0.0
+    heard = tt.analyze(*load_audio(voice), tt.load_model(tiny_weights))
+    asked = as_json(run("transfer", voice, "two.wav", "--to", "tuba", "--weights", tiny_weights, "--dynamic", "mf", "--json"))
+    assert asked["effort_db"] == pytest.approx(-11.0 + swell_range_db(heard.loudness_db, heard.note_frames(), 100.0))
     assert found["seconds"] == pytest.approx(1.8) and found["realtime_factor"] > 0 and found["note_seconds"] > 1.0
     assert 100 < found["f0_median_hz"] < 180
 

@@ -19,7 +19,7 @@ def fall(start_db: float, rate_db_per_s: float, n_frames: int) -> torch.Tensor:
     return (start_db - rate_db_per_s / RATE * torch.arange(1, n_frames + 1)).clamp(min=-120.0)
 
 
-TWO_NOTES = played((-120.0, 10), (-20.0, 50), fall(-20.0, 600.0, 20), (-25.0, 40), fall(-25.0, 600.0, 60))  # cut short
+TWO_NOTES = played((-120.0, 10), (-20.0, 50), fall(-20.0, 1200.0, 20), (-25.0, 40), fall(-25.0, 1200.0, 60))  # cut off
 SLOW_NOTES = played((-120.0, 10), (-20.0, 50), fall(-20.0, 300.0, 20), (-25.0, 40), fall(-25.0, 300.0, 60))  # dying away
 
 
@@ -41,10 +41,10 @@ def test_what_is_no_end(loudness: torch.Tensor) -> None:
     assert torch.equal(with_release(loudness, 200.0, RATE), loudness)
 
 
-@pytest.mark.parametrize("rate_db_per_s", [110.0, 150.0, 300.0, 600.0])
-def test_a_note_that_is_cut_short_rings_on_at_the_instrument_s_rate(rate_db_per_s: float) -> None:
+@pytest.mark.parametrize("rate_db_per_s", [110.0, 150.0, 300.0, 900.0])
+def test_a_note_that_is_cut_off_rings_on_at_the_instrument_s_rate(rate_db_per_s: float) -> None:
     changed = with_release(TWO_NOTES, rate_db_per_s, RATE)
-    assert torch.allclose(changed[119:132], -25.0 - rate_db_per_s / RATE * torch.arange(13), atol=1e-4)
+    assert torch.allclose(changed[119:132], (-25.0 - rate_db_per_s / RATE * torch.arange(13)).clamp(min=-120.0), atol=1e-4)
     assert torch.allclose(changed[59:75], (-20.0 - rate_db_per_s / RATE * torch.arange(16)).clamp(min=-120.0), atol=1e-4)
     if rate_db_per_s > 130.0:  # in the 0.2 s between the notes a slower fall is not deep enough to be measured there
         assert release_rate(changed, RATE) == pytest.approx(rate_db_per_s, rel=0.02)
@@ -54,8 +54,8 @@ def test_a_note_that_is_cut_short_rings_on_at_the_instrument_s_rate(rate_db_per_
     assert torch.equal(changed[held], TWO_NOTES[held])
 
 
-def test_no_note_is_cut_short_by_an_instrument_that_stops_sooner() -> None:
-    assert torch.equal(with_release(TWO_NOTES, 1500.0, RATE), TWO_NOTES)
+def test_no_note_is_cut_by_an_instrument_that_stops_sooner() -> None:
+    assert torch.equal(with_release(TWO_NOTES, 1600.0, RATE), TWO_NOTES)
 
 
 @pytest.mark.parametrize("rate_db_per_s", [110.0, 200.0, 800.0])
@@ -63,7 +63,7 @@ def test_a_note_that_takes_its_time_is_left_as_it_is(rate_db_per_s: float) -> No
     assert torch.equal(with_release(SLOW_NOTES, rate_db_per_s, RATE), SLOW_NOTES)
 
 
-@pytest.mark.parametrize(("fall_db_per_s", "rings"), [(120.0, False), (340.0, False), (360.0, True), (2000.0, True)])
+@pytest.mark.parametrize(("fall_db_per_s", "rings"), [(120.0, False), (380.0, False), (780.0, False), (820.0, True), (2000.0, True)])
 @pytest.mark.parametrize("depth_db", [18.0, 60.0])
 def test_the_fall_of_each_note_decides(fall_db_per_s: float, rings: bool, depth_db: float) -> None:
     """Also where the next note begins before it has fallen far: a dip of 18 dB that takes its time is no cut."""

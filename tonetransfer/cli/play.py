@@ -46,6 +46,7 @@ def transfer(arguments: Namespace) -> Report:
     from ..controls.controls import extract
     from ..controls.effort import check_dynamic
     from ..controls.recording_checks import warn_if_same
+    from ..pipeline.effort_estimation import estimate_dynamic
     from ..pipeline.transfer import warn_about
     from ..threads import one_thread, trim_malloc
     from .steps import arrange_as_asked, check_files, open_target, report_sound, tracker_of, write_sound
@@ -64,6 +65,8 @@ def transfer(arguments: Namespace) -> Report:
         warn_about(audio, heard)
         if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):
             warn_if_same()
+        if arguments.fit and arguments.dynamic is None:
+            arguments.dynamic = estimate_dynamic(audio, heard, model)
         arrangement = arrange_as_asked(arguments, heard, target)
         peak, beginning = write_sound(arguments, arrangement, model, target, len(audio))
     elapsed = time.perf_counter() - begin

@@ -44,7 +44,7 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
 
     Returns
     -------
-    float, in [-36, 0] [dB re the strongest], or None
+    float, in [-36, 0] [dB re the strongest], to a tenth, or None
         None: there are no notes to judge by, or no named instruments to compare with.
     """
     notes, grid = heard.note_frames(), heard.grid
@@ -64,7 +64,7 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
     misfits = [_misfit(bands_db + effort, _bands_played(model, row, f0_hz, level_db + effort, playing)) for effort in efforts]
     cost = np.array(misfits) / (2.0 * MISFIT_DB**2) + (efforts - loud_end_db(range_db)) ** 2 / (2.0 * PRIOR_DB**2)
     weight = np.exp(cost.min() - cost)
-    return float(np.clip(weight @ efforts / weight.sum() - range_db, SOFTEST_DB, 0.0))
+    return round(float(np.clip(weight @ efforts / weight.sum() - range_db, SOFTEST_DB, 0.0)), 1)
 
 
 def _loud_stretches(loudness_db: torch.Tensor, notes: torch.Tensor, length: int) -> list[int]:

@@ -1,0 +1,41 @@
+"""Effort heard in a spectrum: found again in what the model itself played, whatever the gain; no notes, no estimate."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import SAMPLE_RATE, make_controls, melody
+
+import tonetransfer as tt
+from tonetransfer.models.timbre_model import TimbreModel
+from tonetransfer.pipeline.effort_estimation import estimate_dynamic
+
+
+def estimated(sound: torch.Tensor, model: TimbreModel) -> float | None:
+    return estimate_dynamic(sound, tt.analyze(sound, SAMPLE_RATE, model), model)
+
+
+@pytest.mark.parametrize("gain", [0.1, 2.0])
+def test_the_gain_of_the_file_says_nothing(tiny_model: TimbreModel, gain: float) -> None:
+    sound = melody([69, 72, 76])
+    found = estimated(sound, tiny_model)
+    assert found is not None and -36.0 <= found <= 0.0
+    assert estimated(gain * sound, tiny_model) == pytest.approx(found, abs=0.2)
+
+
+def test_what_is_played_harder_is_heard_so() -> None:
+    """The same notes, played by a bundled trumpet 22 and 2 dB below its strongest, and brought to one level."""
+    model, found = tt.load_model(), []
+    strongest_db = float(model.quantiles[model.find("trumpet"), -1])
+    for effort_db in (-22.0, -2.0):
+        asked = make_controls([65, 67, 69, 70], [strongest_db + effort_db] * 4)
+        sound = tt.synthesize(asked, model, model.timbre("trumpet"))
+        found.append(estimated(0.3 * sound / sound.abs().max(), model))
+    assert found[0] is not None and found[1] is not None and found[1] > found[0] + 3.0
+
+
+def test_without_notes_or_instruments_there_is_no_estimate(tiny_model: TimbreModel) -> None:
+    noise = 0.1 * torch.randn(SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    assert estimated(noise, tiny_model) is None and estimated(torch.zeros(SAMPLE_RATE), tiny_model) is None
+    assert estimated(melody([69]), TimbreModel(tiny_model.settings)) is None
+    assert estimated(melody([69], seconds=0.6), tiny_model) is None  # under a second: nothing to go by
