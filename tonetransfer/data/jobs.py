@@ -7,12 +7,14 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any, TypeVar
 
-from ..errors import MissingDependencyError, SettingsError
+from ..errors import MissingDependencyError, SettingsError, ToneTransferWarning
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -69,8 +71,8 @@ def _in_processes(function: Callable[[Job], Done], jobs: Sequence[Job], workers:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
-        for future in as_completed([pool.submit(function, job) for job in jobs]):
-            yield future.result()
+        for future in as_completed([pool.submit(_listen, function, job) for job in jobs]):
+            yield _tell(*future.result())
     except BrokenProcessPool:
         raise SettingsError(
             "a worker process was ended from outside, most likely because memory ran out; what was done is kept: "
@@ -82,6 +84,21 @@ def _in_processes(function: Callable[[Job], Done], jobs: Sequence[Job], workers:
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _listen(function: Callable[[Job], Done], job: Job) -> tuple[Done, tuple[str, ...]]:
+    """What a function makes of a job, and what it warns of: a worker has nobody to tell it to."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", ToneTransferWarning)
+        done = function(job)
+    return done, tuple(dict.fromkeys(str(one.message) for one in caught))
+
+
+def _tell(done: Done, warned: tuple[str, ...]) -> Done:
+    for text in warned:
+        warnings.warn(text, ToneTransferWarning, stacklevel=3)
+    return done
 
 
 def _end_with_parent() -> None:
@@ -112,10 +129,10 @@ def _on_dask(function: Callable[[Job], Done], jobs: Sequence[Job], workers: int,
         except OSError as error:
             raise SettingsError(f"no Dask scheduler answers at {scheduler} ({error}); one like tcp://host:8786 is wanted") from error
         with client:
-            futures = client.map(function, jobs, pure=False)
+            futures = client.map(partial(_listen, function), jobs, pure=False)
             try:
                 for future in distributed.as_completed(futures):
-                    yield future.result()
+                    yield _tell(*future.result())
             except distributed.KilledWorker:
                 raise SettingsError("Dask lost worker after worker at the same file; most likely they want more memory") from None
     finally:

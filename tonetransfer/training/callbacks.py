@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tqdm import tqdm
 
 from ..atomic import replacing
 from ..audio.stft import magnitudes
+from ..errors import SettingsError
 from .diagnostics import find_alarms
 
 LAST = "last.ckpt"
@@ -97,6 +100,23 @@ class Keep(Checkpoint):
                 trainer.save_checkpoint(part)
         else:
             trainer.save_checkpoint(self.path)  # writes nothing, but every process has to be here
+
+
+def check_state(path: Path) -> None:
+    """Refuse a kept state that is not whole.
+
+    Raises
+    ------
+    SettingsError
+        It is damaged; every part of it has a check sum.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        damaged = " ".join(str(error).split()) or type(error).__name__
+    if damaged:
+        raise SettingsError(f"{path}: is damaged ({damaged}), so the run cannot be gone on with; begin anew with --no-resume")
 
 
 class Listening(Callback):

@@ -37,7 +37,7 @@ from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model, read_notes, save_model
 from ..synthesis.render import SynthParams, render_batch
 from ..synthesis.reverb import Room, reverberate
-from .callbacks import LAST, Alarms, Bar, Keep, Listening, ValidateAndStop
+from .callbacks import LAST, Alarms, Bar, Keep, Listening, ValidateAndStop, check_state
 from .diagnostics import Check, find_alarms
 from .finetuning_data import Material, PreparedFolder, SoloBatches, instrument_heard
 from .finetuning_settings import BUNDLED, SoloSettings
@@ -328,6 +328,7 @@ def train_solo(
     resumed = resume and (folder / LAST).exists()
     if resumed:
         _same_run(folder, settings)
+        check_state(folder / LAST)
     folder.mkdir(parents=True, exist_ok=True)
     if not resumed:
         (folder / LAST).unlink(missing_ok=True)

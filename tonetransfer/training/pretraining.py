@@ -40,6 +40,7 @@ from ..models.timbre_model import Instrument, TimbreModel
 from ..models.weights import load_model, read_notes, save_model
 from ..synthesis.render import render_batch
 from .batches import Corpus, TrainingBatches, kind_of
+from .callbacks import LAST, check_state
 from .concept_erasure import EXCERPTS, erase_played
 from .encoder_batches import Hearings, hear_corpus, kinds_of
 from .losses import Audible, ForceWeights, TimbreForces, heard_difference, two_sizes
@@ -350,8 +351,10 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     grid = FrameGrid(settings.model.sample_rate, settings.model.hop_length)
     corpus, *others = (Corpus(one, grid) for one in (settings.data.corpus, *settings.data.others))
     training = Training(settings, corpus, others)
-    last, best = folder / "last.ckpt", folder / "best.safetensors"
+    last, best = folder / LAST, folder / "best.safetensors"
     resumed = resume and last.exists()
+    if resumed:
+        check_state(last)
     if settings.train.encoder_steps and not resumed:
         _train_encoder(training, folder / "encoder", resume=resume)
     every = min(settings.train.validate_every, settings.train.steps)
@@ -380,10 +383,12 @@ def finish(path: Path, corpus: Corpus, settings: Settings) -> None:
 
 def _train_encoder(training: Training, folder: Path, *, resume: bool) -> None:
     """Find the encoder of a decoder and a table that are there already."""
-    last, settings = folder / "last.ckpt", training.settings
+    last, settings = folder / LAST, training.settings
     training.encoder_first = True
     trainer = _trainer(folder, settings.train.encoder_steps, settings, min(250, settings.train.encoder_steps))
-    trainer.fit(training, ckpt_path=str(last) if resume and last.exists() else None)
+    if resumed := resume and last.exists():
+        check_state(last)
+    trainer.fit(training, ckpt_path=str(last) if resumed else None)
     training.encoder_first = False
     save_model(folder / "encoder.safetensors", training.finished(), notes={"steps": settings.train.encoder_steps}, overwrite=True)
 
