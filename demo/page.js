@@ -328,5 +328,50 @@
   document.addEventListener("play", (event) => {
     [...sounds, ...document.querySelectorAll("audio")].forEach((one) => { if (one !== event.target && !one.paused) one.pause(); });
   }, true);
+
+  // ---- what a phone or a browser records is decoded here: the server need not know its format
+  const FOREIGN = /\.(m4a|m4b|mp4|aac|3gp|webm|mka|mkv|mov|amr|wma)$/i;
+  const LARGEST = 50e6;
+  const zoneOf = (target) => target.closest && target.closest("#tt-source, #tt-reference, #tt-files");
+  const asWav = async (file) => {
+    if (!FOREIGN.test(file.name) || file.size > LARGEST) return file;
+    const context = new AudioContext();
+    try {
+      const sound = await context.decodeAudioData(await file.arrayBuffer());
+      const view = new DataView(new ArrayBuffer(44 + 2 * sound.length)), rate = sound.sampleRate;
+      const word = (at, text) => [...text].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
+      word(0, "RIFF"); view.setUint32(4, 36 + 2 * sound.length, true); word(8, "WAVEfmt "); view.setUint32(16, 16, true);
+      view.setUint16(20, 1, true); view.setUint16(22, 1, true); view.setUint32(24, rate, true); view.setUint32(28, 2 * rate, true);
+      view.setUint16(32, 2, true); view.setUint16(34, 16, true); word(36, "data"); view.setUint32(40, 2 * sound.length, true);
+      const channels = Array.from({ length: sound.numberOfChannels }, (_, i) => sound.getChannelData(i));
+      for (let i = 0; i < sound.length; i++) {
+        const mean = channels.reduce((sum, one) => sum + one[i], 0) / channels.length;
+        view.setInt16(44 + 2 * i, Math.round(32767 * Math.max(-1, Math.min(1, mean))), true);
+      }
+      return new File([view.buffer], file.name.replace(/\.[^.]*$/, "") + ".wav", { type: "audio/wav" });
+    } catch {
+      return file;  // the server says what is wrong with it
+    } finally {
+      context.close();
+    }
+  };
+  const decodeFirst = async (event, files, input) => {
+    if (event.ttDecoded || !input || ![...files].some((file) => FOREIGN.test(file.name))) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const given = new DataTransfer();
+    for (const file of [...files]) given.items.add(await asWav(file));
+    input.files = given.files;
+    const again = new Event("change", { bubbles: true });
+    again.ttDecoded = true;
+    input.dispatchEvent(again);
+  };
+  window.addEventListener("change", (event) => {
+    if (event.target.type === "file" && zoneOf(event.target)) decodeFirst(event, event.target.files, event.target);
+  }, true);
+  window.addEventListener("drop", (event) => {
+    const zone = zoneOf(event.target);
+    if (zone && event.dataTransfer) decodeFirst(event, event.dataTransfer.files, zone.querySelector("input[type=file]"));
+  }, true);
   begin();
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import filecmp
 import importlib.util
 import random
@@ -515,4 +516,53 @@ def test_in_the_browser_every_tab_gives_its_download(served: Served, browser: An
         download.value.save_as(tmp_path / f"{tab}.zip")
         assert zipfile.ZipFile(tmp_path / f"{tab}.zip").namelist() == names
     assert strange == []
+    page.close()
+
+
+def phone_memo(path: Path) -> Path:
+    """1.5 s of 330 Hz as a phone keeps it."""
+    import av
+
+    samples = tone(330.0, 1.5).numpy()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        for first in range(0, len(samples), 960):
+            frame = av.AudioFrame.from_ndarray(samples[None, first : first + 960], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = SAMPLE_RATE, first
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dropped", [False, True])
+def test_in_the_browser_a_phones_recording_is_decoded_there(
+    served: Served, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: bool
+) -> None:
+    monkeypatch.setattr("tonetransfer.audio.readers.find_decoder", lambda: None)  # the server knows no such format
+    memo = phone_memo(tmp_path / "memo.m4a")
+    with pytest.raises(tt.ToneTransferError):
+        tt.load_audio(memo)
+    page, strange = open_page(browser, served)
+    if dropped:
+        page.evaluate(
+            """(content) => {
+                const given = new DataTransfer(), bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+                given.items.add(new File([bytes], "memo.m4a", { type: "audio/mp4" }));
+                const zone = document.querySelector("#tt-source input[type=file]").parentElement;
+                zone.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: given }));
+            }""",
+            base64.b64encode(memo.read_bytes()).decode(),
+        )
+    else:
+        page.set_input_files("#tt-source input[type=file]", str(memo))
+    page.wait_for_selector("#tt-roll canvas")
+    page.click("#tt-go")
+    page.wait_for_function("document.querySelector('#tt-command textarea').value.length > 5")
+    assert "memo.wav" in page.input_value("#tt-command textarea") and strange == []
+    (uploaded,) = served.work.folder.rglob("memo.wav")
+    audio, rate = tt.load_audio(uploaded)
+    controls = tt.analyze(audio, rate, served.work.model)
+    assert len(audio) / rate == pytest.approx(1.5, abs=0.06) and float(controls.f0_hz[40:110].median()) == pytest.approx(330.0, abs=2.0)
+    uploaded.unlink()
     page.close()
