@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 
 from tonetransfer.audio.frames import FrameGrid
@@ -14,7 +15,7 @@ from tonetransfer.pitch import tracking as f0
 from tonetransfer.pitch.autocorrelation import Autocorrelation
 from tonetransfer.pitch.estimators import DEFAULT_TRACKER, TRACKERS
 from tonetransfer.pitch.salience import salience
-from tonetransfer.pitch.tracking import fill_unvoiced, hysteresis, place_f0, track_f0, voiced_frames
+from tonetransfer.pitch.tracking import fill_unvoiced, hysteresis, place_f0, settle_onsets, track_f0, voiced_frames
 
 GRID = FrameGrid()
 RATE = 48000
@@ -230,13 +231,53 @@ def test_blips_between_notes_are_not_voiced():
     assert not hiss.any()  # neither clearly periodic nor supported by the tracker
 
 
+def test_faint_sounds_are_notes_only_if_they_last_and_the_tracker_agrees():
+    f0_hz, level = np.repeat([200.0, 1800.0, 200.0], [30, 8, 30]), np.repeat([-20.0, -50.0, -20.0], [30, 8, 30])
+    note = f0_hz == 200.0
+    assert np.array_equal(voiced_frames(f0_hz, np.ones(68), np.ones(68), level), note)
+    assert voiced_frames(f0_hz, np.ones(68), np.ones(68), np.full(68, -20.0)).all()
+    f0_hz, level, note = (np.repeat(row, [30, 20, 30]) for row in ([200.0, 1800.0, 200.0], [-20.0, -50.0, -20.0], [1, 0, 1]))
+    assert voiced_frames(f0_hz, np.ones(80), np.ones(80), level).all()
+    assert np.array_equal(voiced_frames(f0_hz, np.ones(80), note, level), note.astype(bool))
+
+
+def test_what_begins_a_note_an_octave_too_low_belongs_to_it():
+    f0_hz = np.repeat([300.0, 283.0, 561.0, 280.0, 560.0], [20, 5, 30, 30, 30])
+    level = np.repeat([-70.0, -40.0, -20.0, -20.0, -20.0], [20, 5, 30, 30, 30])
+    settled = settle_onsets(f0_hz, level)
+    assert settled[20:25].tolist() == [566.0] * 5
+    settled[20:25] = 283.0
+    assert np.array_equal(settled, f0_hz)  # a note of 300 ms is a note
+    assert np.array_equal(settle_onsets(f0_hz, np.full(115, -20.0)), f0_hz)  # and so is a grace note that is as loud
+
+
+@pytest.mark.parametrize("breath_db", [-28.0, -30.0, -36.0])
+def test_breath_between_notes_is_no_note(breath_db):
+    """Noise in bands around 60 Hz and 1.8 kHz, as a singer breathes in."""
+    generator = np.random.default_rng(1)
+    edge = np.minimum(1.0, np.minimum(np.arange(28800), np.arange(28800)[::-1]) / 1440)
+    noise = generator.normal(size=(3, 24000))
+    for row, band in ((0, [1500, 2100]), (1, [50, 75])):
+        noise[row] = scipy.signal.sosfilt(scipy.signal.butter(2, band, "bandpass", fs=RATE, output="sos"), noise[row])
+    breath = 0.3 * 10.0 ** (breath_db / 20.0) * np.hanning(24000) ** 0.5 * ([1.0, 0.7, 0.3] / noise.std(axis=1) @ noise)
+    pause = np.zeros(2400)
+    audio = np.concatenate([part for hz in (330.0, 294.0, 392.0, 330.0) for part in (edge * steady(hz, 0.6), pause, breath, pause)])
+    f0_hz, periodicity = track_f0(audio + generator.normal(0, 1e-4, len(audio)), RATE, GRID)
+    breaths = np.concatenate([np.arange(120 * k + 68, 120 * k + 112) for k in range(4)])
+    assert (periodicity[breaths] >= f0.VOICED_OFF).float().mean() < 0.05
+    assert f0_hz.min() > 280.0 and f0_hz.max() < 405.0
+
+
 def test_gaps_are_filled_in_log_frequency_or_held():
     level = np.full(60, -20.0)
     f0_hz, voiced = np.full(60, 200.0), np.ones(60, bool)
-    f0_hz[23:] = 400.0
+    f0_hz[23:] = 250.0
     voiced[20:23] = False
     filled = fill_unvoiced(f0_hz, voiced, level)
-    np.testing.assert_allclose(filled[19:24], 200.0 * 2.0 ** np.array([0, 0.25, 0.5, 0.75, 1]))
+    np.testing.assert_allclose(filled[19:24], 200.0 * 1.25 ** np.array([0, 0.25, 0.5, 0.75, 1]))
+    f0_hz[23:], level[22] = 400.0, -40.0
+    filled = fill_unvoiced(f0_hz, voiced, level)  # nobody slides through an octave in 40 ms
+    assert (filled[:22] == 200.0).all() and (filled[22:] == 400.0).all()
     voiced[20:50] = False
     level[45] = -90.0
     filled = fill_unvoiced(f0_hz, voiced, level)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.ndimage import maximum_filter1d
 
 from ..audio.files import AudioLike, LongAudio, check_audio, peak_of, resample
 from ..audio.frames import FrameGrid
@@ -50,8 +51,11 @@ CLEARLY_PERIODIC, SUPPORTED = 0.9, 0.25  # a note starts on either: repetition a
 LEAP_SEMITONES = 1.0  # between two frames: a new note, to be judged for itself
 SILENCE_DB = -100.0  # re full scale, of the recording as it is
 RANGE_DB = 55.0  # below the loud parts a recording holds room, hiss and hum
-SHORTEST_S = 0.03
-SHORT_GAP_S = 0.08
+SHORTEST_S, SHORTEST_FAINT_S = 0.03, 0.1
+AROUND_S, FAINT_DB, FAINTER_DB = 0.5, 22.0, 35.0  # below the loudest nearby; below the loud parts
+SHORT_GAP_S, WIDEST_SLIDE_SEMITONES = 0.08, 7.0  # a larger way in so little time is a leap
+NO_NOTE = 0.5  # periodicity where something else than the f0 that is held repeats itself
+ONSET_S, ONSET_RISE_DB, ONSET_RATIOS = 0.08, 10.0, (2, 3, 4)
 HELD_FROM_S = 0.05
 NOTHING_PLAYED_HZ = 220.0
 
@@ -71,7 +75,7 @@ def track_f0(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Fundamental frequency of one instrument playing one note at a time.
 
-    Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms; across longer ones the last
+    Unvoiced frames carry an f0 too: interpolated in log-frequency across gaps of up to 80 ms and 7 semitones; across others the last
     note is held until the sound is weakest, the next one taken from there on, so that an attack's noise belongs to the note
     that it begins. Memory stays bounded: the recording is worked through in pieces of 12 s, the path runs over the whole.
 
@@ -90,7 +94,8 @@ def track_f0(
     f0_hz : Tensor [shape=(n_frames,)], 26 to 4400 Hz
         Positive and finite everywhere.
     periodicity : Tensor [shape=(n_frames,)], in [0, 1]
-        How well the sound repeats itself at that f0, whichever tracker named it; 0 in silence.
+        How well the sound repeats itself at that f0, whichever tracker named it; 0 in silence, at most 0.5 in pauses in which
+        something else repeats itself.
 
     Raises
     ------
@@ -104,17 +109,49 @@ def track_f0(
     n_frames = grid.n_frames(-(-len(samples) * grid.sample_rate // sample_rate))
     gain = 0.5 / max(peak_of(samples), 1e-6)  # trackers were trained at one level, and soft recordings are music as well
     evidence = _listen(samples, sample_rate, chosen, gain)
-    level_db = evidence.level_db - 20.0 * math.log10(gain)
-    f0_hz, periodicity, support = _shortest_path(evidence)
-    voiced = voiced_frames(f0_hz, periodicity, support, level_db)
-    periodicity = np.where(_audible(level_db), np.clip(periodicity, 0.0, 1.0), 0.0)
-    f0_hz = step_at_leaps(fill_unvoiced(f0_hz, voiced, level_db), samples, sample_rate, FRAME_RATE)
+    f0_hz, periodicity = _decide(evidence, gain)
+    f0_hz = step_at_leaps(f0_hz, samples, sample_rate, FRAME_RATE)
     periodicity = grid.place(np.arange(len(f0_hz)) / FRAME_RATE, periodicity, n_frames)
     return torch.from_numpy(place_f0(f0_hz, FRAME_RATE, grid, n_frames)).float(), torch.from_numpy(periodicity).float()
 
 
+def _decide(evidence: _Evidence, gain: float) -> tuple[np.ndarray, np.ndarray]:
+    """f0 and periodicity, each (n_frames,), of a recording that was heard `gain` times as loud as it is."""
+    level_db = evidence.level_db - 20.0 * math.log10(gain)
+    f0_hz, periodicity, support = _shortest_path(evidence)
+    f0_hz = settle_onsets(f0_hz, level_db)
+    voiced = voiced_frames(f0_hz, periodicity, support, level_db)
+    periodicity = np.where(_audible(level_db), np.clip(periodicity, 0.0, 1.0), 0.0)
+    filled = fill_unvoiced(f0_hz, voiced, level_db)
+    elsewhere = _long_gaps(voiced) & (np.abs(np.log2(filled / f0_hz)) > LEAP_SEMITONES / 12.0)
+    return filled, np.where(elsewhere, np.minimum(periodicity, NO_NOTE), periodicity)
+
+
+def settle_onsets(f0_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+    """Lift what begins a note an octave, a twelfth or two octaves too low: reeds and overblown pipes speak so before they settle.
+
+    Parameters
+    ----------
+    f0_hz : ndarray [shape=(n_frames,)], > 0
+    level_db : ndarray [shape=(n_frames,)]
+
+    Returns
+    -------
+    ndarray [shape=(n_frames,)], > 0
+    """
+    leaps = np.flatnonzero(np.abs(np.diff(np.log2(f0_hz))) > LEAP_SEMITONES / 12.0) + 1
+    edges, settled = np.concatenate([[0], leaps, [len(f0_hz)]]), f0_hz.copy()
+    for begin, change, end in zip(edges[:-2], edges[1:-1], edges[2:], strict=True):
+        ratio = round(f0_hz[change] / f0_hz[change - 1])
+        in_tune = ratio in ONSET_RATIOS and abs(_semitones(f0_hz[change - 1], f0_hz[change] / ratio)) < AGREE_SEMITONES
+        short = change - begin <= ONSET_S * FRAME_RATE < end - change
+        if in_tune and short and level_db[begin] < level_db[change:end].max() - ONSET_RISE_DB:
+            settled[begin:change] *= ratio
+    return settled
+
+
 def voiced_frames(f0_hz: np.ndarray, periodicity: np.ndarray, support: np.ndarray, level_db: np.ndarray) -> np.ndarray:
-    """Where a note sounds: hysteresis on periodicity, never in silence, no note shorter than 30 ms.
+    """Where a note sounds: hysteresis on periodicity, never in silence, no note shorter than 30 ms, no faint one shorter than 100 ms.
 
     Parameters
     ----------
@@ -129,12 +166,14 @@ def voiced_frames(f0_hz: np.ndarray, periodicity: np.ndarray, support: np.ndarra
     -------
     ndarray [shape=(n_frames,)], bool
     """
-    audible = _audible(level_db)
-    starts = (periodicity >= VOICED_ON) & ((support >= SUPPORTED) | (periodicity >= CLEARLY_PERIODIC)) & audible
+    audible, loud = _audible(level_db), ~_faint(level_db)
+    starts = (periodicity >= VOICED_ON) & ((support >= SUPPORTED) | ((periodicity >= CLEARLY_PERIODIC) & loud)) & audible
     stays = (periodicity >= VOICED_OFF) & audible
     leaps = np.abs(np.diff(np.log2(f0_hz), prepend=np.log2(f0_hz[0]))) > LEAP_SEMITONES / 12.0
     run = np.cumsum(leaps | np.diff(stays, prepend=False))  # number of the run that a frame belongs to
-    long_enough = np.bincount(run[stays], minlength=run[-1] + 1) >= round(SHORTEST_S * FRAME_RATE)
+    faint = np.ones(run[-1] + 1, bool)
+    faint[run[loud]] = False
+    long_enough = np.bincount(run[stays], minlength=run[-1] + 1) >= np.round(np.where(faint, SHORTEST_FAINT_S, SHORTEST_S) * FRAME_RATE)
     started = np.bincount(run[starts & stays], minlength=run[-1] + 1) > 0
     return stays & (long_enough & started)[run]
 
@@ -170,7 +209,8 @@ def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -
     filled[: edges[0, 0]] = starts_hz[0]
     filled[edges[-1, 1] :] = ends_hz[-1]
     for k, (last, following) in enumerate(zip(edges[:-1, 1] - 1, edges[1:, 0], strict=True)):
-        if following - last - 1 <= SHORT_GAP_S * FRAME_RATE:
+        slides = abs(_semitones(f0_hz[following], f0_hz[last])) < WIDEST_SLIDE_SEMITONES
+        if following - last - 1 <= SHORT_GAP_S * FRAME_RATE and slides:
             steps = np.arange(1, following - last) / (following - last)
             filled[last + 1 : following] = f0_hz[last] * (f0_hz[following] / f0_hz[last]) ** steps
         else:
@@ -178,6 +218,12 @@ def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -
             filled[last + 1 : weakest] = ends_hz[k]
             filled[weakest:following] = starts_hz[k + 1]
     return filled
+
+
+def _long_gaps(voiced: np.ndarray) -> np.ndarray:
+    """Where nothing is voiced for over 80 ms, (n_frames,) bool."""
+    run = np.cumsum(np.diff(voiced, prepend=False))
+    return ~voiced & (np.bincount(run) > SHORT_GAP_S * FRAME_RATE)[run]
 
 
 def _listen(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracker, gain: float) -> _Evidence:
@@ -295,6 +341,12 @@ def _level_db(audio: np.ndarray, n_frames: int, length: int = 512) -> np.ndarray
 
 def _audible(level_db: np.ndarray) -> np.ndarray:
     return level_db > max(SILENCE_DB, float(np.percentile(level_db, 95.0)) - RANGE_DB)
+
+
+def _faint(level_db: np.ndarray) -> np.ndarray:
+    """What is far softer than the notes around it, or than most, (n_frames,) bool: breath, keys, and the room are heard there."""
+    around = maximum_filter1d(level_db, 2 * round(AROUND_S * FRAME_RATE) + 1)
+    return level_db < np.maximum(around - FAINT_DB, float(np.percentile(level_db, 95.0)) - FAINTER_DB)
 
 
 def _without_rumble(audio: np.ndarray) -> np.ndarray:
