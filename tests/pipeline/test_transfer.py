@@ -97,7 +97,7 @@ def test_the_asked_loudness_is_met(tiny_model: TimbreModel, phrase: torch.Tensor
     arrangement = arrange(heard, target)
     raw = loudness_db(torch.cat(list(tiny_model.play(arrangement.asked, target.z))), tiny_model.grid)
     met = loudness_db(torch.cat(list(play(arrangement, tiny_model, target.z))), tiny_model.grid) - arrangement.gain_db
-    errors = [(sound - arrangement.asked.loudness_db)[arrangement.notes].abs().mean() for sound in (raw, met)]
+    errors = [(sound - arrangement.asked.loudness_db)[arrangement.notes].abs().quantile(0.9) for sound in (raw, met)]  # but attacks
     assert float(errors[1]) < 1.5 < float(errors[0])  # an untrained decoder is far off
 
 
@@ -116,6 +116,7 @@ def test_effort_changes_what_is_asked_and_the_gain_gives_it_back(
     usual, asked = arrange(heard, target, dynamic="f"), arrange(heard, target, dynamic=dynamic)
     notes, range_db = asked.notes, swell_range_db(heard.loudness_db, asked.notes, 100.0)
     wanted = min(effort_db + range_db, 0.0)
+    notes = notes & (heard.loudness_db.diff(prepend=heard.loudness_db[:1]) < 5.0)  # the steepest part of an attack is bounded
     moved = (asked.asked.loudness_db - usual.asked.loudness_db)[notes]
     assert torch.allclose(moved, torch.full_like(moved, wanted - (range_db - 5.0)), atol=1e-3)
     assert asked.gain_db == pytest.approx(-wanted)
@@ -139,6 +140,19 @@ def test_the_gain_of_the_file_changes_nothing(tiny_model: TimbreModel, phrase: t
     assert int(both.sum()) >= int(one.notes.sum()) - 4
     assert other.transposed == one.transposed and other.gain_db == pytest.approx(one.gain_db, abs=0.02)
     assert torch.allclose(other.asked.loudness_db[both], one.asked.loudness_db[both], atol=0.05)
+
+
+def test_the_foot_of_a_steep_attack_is_not_played(tiny_model: TimbreModel) -> None:
+    """A window of 43 ms hears a note before it begins: at most 6 dB more is asked for than was heard a frame before."""
+    controls = make_controls([69, 71], [-30.0, -30.0], rest=0.3, noise_db=-120.0)
+    loud = controls.loudness_db.clone()
+    loud[76:80] = torch.tensor([-70.0, -55.0, -45.0, -38.0])  # before the second note, which begins in frame 80
+    heard = replace(controls, loudness_db=loud, periodicity=torch.full((160,), 0.98))
+    asked = arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="violin")).asked.loudness_db
+    shift_db = asked[105] - loud[105]
+    torch.testing.assert_close(asked[77:81] - shift_db, torch.tensor([-64.0, -49.0, -39.0, -32.0]), atol=1e-3, rtol=0.0)
+    torch.testing.assert_close(asked[81:125] - shift_db, loud[81:125], atol=1e-3, rtol=0.0)  # slower, and untouched
+    assert float(asked[76]) == -114.0
 
 
 def test_what_belongs_to_the_instrument_goes_along(tiny_model: TimbreModel, heard: Controls) -> None:
