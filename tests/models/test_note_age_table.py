@@ -11,7 +11,23 @@ from conftest import make_model
 
 from tonetransfer.audio.units import midi_to_hz
 from tonetransfer.controls.controls import Controls
-from tonetransfer.models.note_age_table import LONGEST_AGE, N_AGES, N_SEMITONES, NoteClock, Register, age_shares, note_age, soft_one_hot
+from tonetransfer.models.note_age_table import (
+    LONGEST_AGE,
+    LOUDEST_DB,
+    LOWEST_MIDI,
+    N_AGES,
+    N_LEVELS,
+    N_PITCHES,
+    N_SEMITONES,
+    SOFTEST_DB,
+    NoteClock,
+    Register,
+    age_shares,
+    expanded,
+    looked_up,
+    note_age,
+    soft_one_hot,
+)
 from tonetransfer.training.reconstruction import Batch, decoded
 
 RNG = np.random.default_rng(0)
@@ -109,3 +125,38 @@ def test_what_it_holds_at_another_level_is_not_held_to_the_dynamics_of_many_inst
     assert plain is not None and own is not None
     torch.testing.assert_close(own, plain.detach(), rtol=0, atol=1e-5)
     assert float((louder.harmonic_distribution - before.harmonic_distribution).abs().max()) > 0.01  # it is played, though
+
+
+def coarse(n_tables: int, n_out: int, seed: int = 0) -> torch.Tensor:
+    """Coarse note-age tables that say something everywhere."""
+    return 0.3 * torch.randn(n_tables, N_PITCHES + N_LEVELS, N_AGES, n_out, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_coarse_table_expanded_is_the_table_looked_up() -> None:
+    tables = coarse(3, 7)
+    generator = torch.Generator().manual_seed(1)
+    midi, level = 10.0 + 110.0 * torch.rand(3, 200, generator=generator), -70.0 + 70.0 * torch.rand(3, 200, generator=generator)
+    age = torch.randint(0, LONGEST_AGE + 1, (3, 200), generator=generator).float()
+    found = looked_up(tables, midi, level, age)
+    for table, said, at in zip(tables, found, zip(midi, level, age, strict=True), strict=True):
+        register = Register(7)
+        register.table = torch.nn.Parameter(expanded(table), requires_grad=False)
+        torch.testing.assert_close(register(*at), said, atol=1e-5, rtol=0.0)
+
+
+def test_coarse_pitches_are_eight_semitones_apart_and_joined_by_lines() -> None:
+    table = torch.zeros(N_PITCHES + N_LEVELS, N_AGES, 1)
+    table[5] = 1.0  # of 16 + 40 = 56
+    fine = expanded(table)
+    assert fine.shape == (N_SEMITONES + N_LEVELS, N_AGES, 1) and bool((fine[N_SEMITONES:] == 0.0).all())
+    expected = (1.0 - (torch.arange(N_SEMITONES) + LOWEST_MIDI - 56.0).abs() / 8.0).clamp(min=0.0)
+    torch.testing.assert_close(fine[:N_SEMITONES, 3, 0], expected)
+
+
+def test_coarse_levels_are_those_of_the_register() -> None:
+    table = torch.zeros(N_PITCHES + N_LEVELS, N_AGES, 1)
+    table[N_PITCHES + 4] = 1.0
+    level = SOFTEST_DB + 4 * (LOUDEST_DB - SOFTEST_DB) / (N_LEVELS - 1)
+    at = torch.full((1, 1), level), torch.zeros(1, 1)
+    both = [float(looked_up(table[None], torch.full((1, 1), 60.0), db, at[1])) for db in (at[0], at[0] - 20.0)]
+    assert both[0] == pytest.approx(1.0 * float(age_shares(torch.zeros(1)).sum()), abs=1e-5) and abs(both[1]) < 0.01

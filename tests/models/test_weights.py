@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +16,11 @@ from safetensors.torch import save_file
 from tonetransfer.audio.units import hz_to_midi
 from tonetransfer.errors import WeightsError
 from tonetransfer.models import weights_header
-from tonetransfer.models.note_age_table import LOWEST_MIDI
+from tonetransfer.models.note_age_table import LOWEST_MIDI, N_AGES, N_LEVELS, N_PITCHES
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import load_model, read_notes, save_model
 from tonetransfer.models.weights_header import find_weights
+from tonetransfer.pipeline.target import find_target
 from tonetransfer.training.reconstruction import single_instrument
 
 
@@ -57,6 +60,79 @@ def test_a_register_belongs_to_one_instrument(tiny_model: TimbreModel, tmp_path:
     changed = (found.harmonic_distribution - plain.harmonic_distribution).abs().amax(-1)
     pitch = hz_to_midi(found.f0_hz).round()
     assert float(changed[pitch == 60].max()) < 1e-6 < 1e-3 < float(changed[pitch == 67].min())
+
+
+def with_tables(**changes: Any) -> TimbreModel:
+    """A model whose violin and tuba play with note-age tables of their own, of numbers that 16 bits hold."""
+    model = make_model()
+    rows = {"violin": 1, "tuba": 0}
+    made = tuple(replace(one, note_table=rows.get(one.name, -1), fluctuation_db=1.5) for one in model.instruments)
+    model.instruments = tuple(replace(one, **changes) for one in made) if changes else made
+    shape = 2, N_PITCHES + N_LEVELS, N_AGES, model.decoder.head.out_features
+    model.note_tables = (0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).half().float()
+    return model
+
+
+def test_note_age_tables_come_back_bit_for_bit(tmp_path: Path) -> None:
+    model = with_tables()
+    save_model(tmp_path / "tables.safetensors", model)
+    loaded = load_model(tmp_path / "tables.safetensors")
+    assert loaded.instruments == model.instruments and loaded.note_tables is not None and torch.equal(loaded.note_tables, model.note_tables)
+    assert torch.equal(loaded.note_table("Violin"), model.note_tables[1]) and loaded.note_table("alto_sax") is None
+    controls, targets = make_controls([60, 67], [-20.0, -25.0]), [find_target(one, 48000, to="tuba") for one in (model, loaded)]
+    tables = [target.note_table for target in targets]
+    assert torch.equal(*tables) and torch.equal(tables[0], model.note_tables[0])
+    sounds = [torch.cat(list(one.play(controls, one.timbre("tuba"), note_table=tables[0]))) for one in (model, loaded)]
+    assert torch.equal(*sounds)
+    plain = torch.cat(list(model.play(controls, model.timbre("tuba"))))
+    assert not torch.equal(sounds[0], plain) and torch.equal(plain, torch.cat(list(make_model().play(controls, model.timbre("tuba")))))
+
+
+def test_a_note_age_table_is_added_and_the_model_stays(tiny_model: TimbreModel) -> None:
+    model, controls = with_tables(), make_controls([60, 67], [-20.0, -25.0])
+    assert model.with_note_table(None) is model
+    z, table = model.timbre("tuba"), model.note_table("tuba")
+    before = model.decode(controls, z)
+    once = model.with_note_table(table).decode(controls, z)
+    assert model.decoder.register is None and torch.equal(model.decode(controls, z).harmonic_distribution, before.harmonic_distribution)
+    half = model.with_note_table(0.5 * table)
+    twice = half.with_note_table(0.5 * table).decode(controls, z)  # to what it has already
+    torch.testing.assert_close(twice.harmonic_distribution, once.harmonic_distribution)
+    assert float((once.harmonic_distribution - before.harmonic_distribution).abs().max()) > 1e-3
+
+
+def test_blends_play_with_the_mean_of_their_tables() -> None:
+    model = with_tables()
+    assert model.note_tables is not None
+    blend = find_target(model, 48000, mix={"violin": 3.0, "tuba": 1.0})
+    torch.testing.assert_close(blend.note_table, 0.75 * model.note_tables[1] + 0.25 * model.note_tables[0])
+    half = find_target(model, 48000, mix={"violin": 1.0, "alto_sax": 1.0}).note_table
+    torch.testing.assert_close(half, 0.5 * model.note_tables[1])  # who has none does nothing of his own
+    assert find_target(model, 48000, to="alto_sax").note_table is None
+
+
+@pytest.mark.parametrize(
+    ("tables", "changes", "words"),
+    [
+        ((2, 25, 15, 7), {}, "note_tables"),
+        ((2, 25, 15), {}, "note_tables"),
+        ((1, 25, 15, 37), {}, "violin plays with a note-age table that is not in the file"),
+        (None, {"note_table": 0.5}, "note_table"),
+        (None, {"note_table": "first"}, "note_table"),
+        (None, {"in_room_tone": 1}, "in_room_tone"),
+        (None, {"fluctuation_db": "some"}, "fluctuation_db"),
+    ],
+)
+def test_tables_and_traits_that_do_not_fit_are_told(
+    tmp_path: Path, tables: tuple[int, ...] | None, changes: dict[str, Any], words: str
+) -> None:
+    model = with_tables(**changes)
+    if tables:
+        model.note_tables = torch.zeros(tables)
+    save_model(tmp_path / "wrong.safetensors", model)
+    with pytest.raises(WeightsError, match=words) as told:
+        load_model(tmp_path / "wrong.safetensors")
+    assert "\n" not in str(told.value)
 
 
 def test_notes_tell_where_weights_come_from(tiny_weights: Path) -> None:

@@ -283,7 +283,8 @@ class TimbreModel(nn.Module):
         model, decoder, register = copy(self), copy(self.decoder), Register(self.decoder.head.out_features)
         own = 0.0 if self.decoder.register is None else self.decoder.register.table
         register.table = nn.Parameter(expanded(table) + own, requires_grad=False)
-        decoder._modules = {**self.decoder._modules, "register": register}
+        decoder._modules = dict(self.decoder._modules)
+        decoder.register = register  # by assignment: a decoder without one holds None under that name, which would hide it
         model._modules = {**self._modules, "decoder": decoder}
         return model
 

@@ -18,6 +18,8 @@ from safetensors.torch import save
 from ..atomic import check_new, replacing
 from ..audio.loudness import LOUDNESS_VERSION
 from ..errors import WeightsError
+from ..synthesis.colour import TONE_POINTS_HZ
+from .note_age_table import N_AGES, N_LEVELS, N_PITCHES
 from .settings import ModelSettings
 from .tensor_files import no_larger_than, read_tensors
 from .timbre_model import Instrument, TimbreModel
@@ -90,9 +92,9 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
     came = header.shapes
     if len(instruments) == 1 and "room" in came and len(came["room"]) == 1:
         model.room = torch.zeros(came["room"])  # of any length, and files without one stay as they are
-    if len(came.get("note_tables", ())) == 4:
+    if came.get("note_tables", ())[1:] == (N_PITCHES + N_LEVELS, N_AGES, model.decoder.head.out_features):
         model.note_tables = torch.zeros(came["note_tables"])
-    if len(came.get("room_tone_db", ())) == 1:
+    if came.get("room_tone_db") == (len(TONE_POINTS_HZ),):
         model.room_tone_db = torch.zeros(came["room_tone_db"])
     if len(instruments) == 1 and "decoder.register.table" in came:
         model.decoder.add_register()
@@ -108,6 +110,9 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise WeightsError(f"{found.name}: holds numbers that are not finite; the file is damaged or its training failed")
     model.load_state_dict(tensors)
+    n_tables = 0 if model.note_tables is None else len(model.note_tables)
+    if n_tables and (lost := [one.name for one in instruments if one.note_table >= n_tables]):
+        raise WeightsError(f"{found.name}: {lost[0]} plays with a note-age table that is not in the file, which is damaged")
     return model.eval().requires_grad_(False)
 
 
@@ -117,7 +122,9 @@ def _instrument(fields: dict[str, Any]) -> Instrument:
     for field in ("name", "family", "source", "licence"):
         if not isinstance(getattr(made, field), str):
             raise TypeError(f"{field} of an instrument is {getattr(made, field)!r}, text was wanted")
-    for field in ("lowest_midi", "highest_midi", "mean_midi", "release_db_per_s"):
+    if isinstance(made.note_table, bool) or not isinstance(made.note_table, int) or not isinstance(made.in_room_tone, bool):
+        raise TypeError(f"note_table and in_room_tone of {made.name} are {made.note_table!r} and {made.in_room_tone!r}")
+    for field in ("lowest_midi", "highest_midi", "mean_midi", "release_db_per_s", "fluctuation_db"):
         number = getattr(made, field)
         if isinstance(number, bool) or not isinstance(number, int | float) or not -1e4 < number < 1e4:
             raise TypeError(f"{field} of {made.name} is {number!r}, a number was wanted")
