@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -138,6 +139,22 @@ def test_however_voices_are_rendered_they_sound_the_same(tmp_path: Path, monkeyp
         assert torch.allclose(torch.cat(list(midi_playback.play_score(parts, performers))), whole, atol=1e-6)
     alone = torch.cat(list(midi_playback.play_score(parts[:1], performers[:1])))
     assert (whole[: len(alone)] - alone).abs().max() > 0.01
+
+
+def test_a_file_sounds_as_the_keys_would(tmp_path: Path) -> None:
+    """Offline and live an instrument has the same colour."""
+    (part,) = score.read_score(write(tmp_path / "a.mid", MELODY))
+    model = pure_model()
+    plain = find_target(model, 48000, to="violin")
+    colour = torch.zeros(2, model.decoder.n_bands)
+    colour[0, 3:] = -20.0
+    for target in (plain, replace(plain, colour_db=colour)):
+        offline = torch.cat(list(midi_playback.play_score([part], [midi_playback.Performer(model, target, KeySettings())])))
+        keys = midi_playback.KeyedVoice(model, target, KeySettings(), events=part.events)
+        live_ = torch.from_numpy(keys.pull(len(offline)))
+        levels = [torch.fft.rfft(sound[12_000:26_000] * torch.hann_window(14_000)).abs().square() for sound in (offline, live_)]
+        high, low = ([float(level[first:last].sum()) for level in levels] for first, last in ((500, 900), (100, 200)))
+        assert np.allclose(10.0 * np.log10(np.array(high) / np.array(low)), 10.0 * np.log10(high[1] / low[1]), atol=2.0)
 
 
 def test_legato_overlap_stays_one_voice(tmp_path: Path) -> None:

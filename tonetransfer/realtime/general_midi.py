@@ -8,7 +8,7 @@ TABLE = """
     harp harp harp harp vibraphone vibraphone harp harp
     vibraphone vibraphone vibraphone vibraphone marimba marimba vibraphone harp
     organ organ organ organ reed_organ accordion harmonica bandoneon
-    acoustic_guitar acoustic_guitar acoustic_guitar acoustic_guitar acoustic_guitar acoustic_guitar acoustic_guitar acoustic_guitar
+    acoustic_guitar acoustic_guitar archtop_guitar archtop_guitar archtop_guitar archtop_guitar archtop_guitar archtop_guitar
     contrabass contrabass contrabass contrabass contrabass contrabass contrabass contrabass
     violin viola cello contrabass string_tremolo pizzicato_strings harp marimba
     string_ensemble string_ensemble string_ensemble string_ensemble voice_aah voice_ooh voice_aah brass_section
@@ -18,7 +18,7 @@ TABLE = """
     clarinet trumpet pan_flute pan_flute acoustic_guitar voice_solo brass_section contrabass
     string_ensemble string_ensemble brass_section voice_aah string_ensemble vibraphone voice_ooh string_ensemble
     vibraphone string_ensemble vibraphone acoustic_guitar string_ensemble voice_ooh string_ensemble string_ensemble
-    acoustic_guitar acoustic_guitar acoustic_guitar harp marimba bagpipe fiddle shenai
+    acoustic_guitar acoustic_guitar acoustic_guitar harp marimba bagpipe fiddle shehnai
     vibraphone - vibraphone - - - - -
     - - - - - - - -
 """
