@@ -10,11 +10,32 @@ TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F}  # ma
 
 
 class ToneTransferError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """Root of every error that this package raises on purpose.
+
+    Its message is one line: what came, what was wanted and what to do.
+
+    Examples
+    --------
+    >>> try:
+    ...     tt.load_audio("nothing.wav")
+    ... except tt.ToneTransferError as error:
+    ...     print(error)
+    nothing.wav does not exist; a recording is wanted: check the name and the folder
+    """
 
 
 class ToneTransferWarning(UserWarning):
-    """Something went on, but the result may not be what was hoped for."""
+    """Warning that a result may not be what was hoped for.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     tt.save_audio("loud.wav", np.full(480, 2.0), 48000)
+    >>> issubclass(told[0].category, tt.ToneTransferWarning)
+    True
+    """
 
 
 class AudioError(ToneTransferError):

@@ -62,9 +62,19 @@ def _workers(n_threads: int, _process: int) -> ThreadPoolExecutor:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """No library splits a sum over cores: the same last bits however many there are, and no cores that wait for each other.
+    """Let no library divide a sum over cores: the same last bits whatever their number.
 
-    A frame is little work; what is gained by dividing it is less than what the meeting of threads costs.
+    A context manager. A frame is little work; what is gained by dividing it is less than what the meeting of threads costs.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> with tt.one_thread():
+    ...     torch.get_num_threads()
+    1
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

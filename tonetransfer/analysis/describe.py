@@ -23,19 +23,78 @@ def describe(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACK
     Parameters
     ----------
     audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        One voice or instrument, one note at a time.
     sample_rate : int, > 0 [Hz]
+        Of the audio.
+    tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
+
+    Returns
+    -------
+    dict of float
+        All finite; always the same keys in the same order. Keys end in their unit.
 
     Raises
     ------
-    AudioError, InstrumentError
+    AudioError
+        The recording is not audio.
+    InstrumentError
+        There is no such tracker.
+
+    References
+    ----------
+    .. [1] G. Peeters, B. L. Giordano, P. Susini, N. Misdariis and S. McAdams, "The Timbre Toolbox: Extracting audio descriptors
+       from musical signals", JASA 130(5), 2011.
+
+    Examples
+    --------
+    >>> t = np.arange(48000) / 48000
+    >>> f0_hz = 440 * 2 ** (0.5 / 12 * np.sin(2 * np.pi * 5.5 * t))
+    >>> audio = 0.3 * np.sin(2 * np.pi * np.cumsum(f0_hz) / 48000)
+    >>> described = tt.describe(audio, 48000)
+    >>> described["note_count"], round(described["vibrato_rate_hz"], 1)
+    (1.0, 5.5)
     """
     return features.summarize(_analyzed(audio, sample_rate, tracker))
 
 
 def describe_notes(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER) -> list[dict[str, float]]:
-    """Descriptors of each note of a recording, in order: where it is, envelope, vibrato, tremolo, partials, spectrum.
+    """Descriptors of each note of a recording: place, envelope, vibrato, tremolo, partials, spectrum.
 
-    Arguments and errors as for :func:`describe`; an empty list where no note is heard.
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        One voice or instrument, one note at a time.
+    sample_rate : int, > 0 [Hz]
+        Of the audio.
+    tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
+
+    Returns
+    -------
+    list of dict of float
+        In order; empty where no note is heard. Keys end in their unit.
+
+    Raises
+    ------
+    AudioError
+        The recording is not audio.
+    InstrumentError
+        There is no such tracker.
+
+    References
+    ----------
+    .. [1] G. Peeters, B. L. Giordano, P. Susini, N. Misdariis and S. McAdams, "The Timbre Toolbox: Extracting audio descriptors
+       from musical signals", JASA 130(5), 2011.
+
+    Examples
+    --------
+    >>> t = np.arange(48000) / 48000
+    >>> f0_hz = 440 * 2 ** (0.5 / 12 * np.sin(2 * np.pi * 5.5 * t))
+    >>> audio = 0.3 * np.sin(2 * np.pi * np.cumsum(f0_hz) / 48000)
+    >>> (note,) = tt.describe_notes(audio, 48000)
+    >>> round(note["f0_midi"]), round(note["vibrato_extent_cents"], -1)
+    (69, 50.0)
     """
     return features.notes_of(_analyzed(audio, sample_rate, tracker))
 
@@ -43,19 +102,44 @@ def describe_notes(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT
 def describe_frames(
     audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT
 ) -> dict[str, np.ndarray]:
-    """Descriptors over time, 100 values a second: `time_s` and all tracks (n_frames,), and the mel spectrogram `mel_db` (n_frames, 96).
+    """Descriptors over time, 100 values a second.
 
     Parameters
     ----------
     audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        One voice or instrument, one note at a time.
     sample_rate : int, > 0 [Hz]
+        Of the audio.
     tracker : str
-    rolloff_percent : sequence of float, between 0 and 100
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
+    rolloff_percent : sequence of float, in (0, 100)
         Each has a track of its own, `spectral_rolloff_85_hz`.
+
+    Returns
+    -------
+    dict of ndarray [shape=(n_frames,)]
+        `time_s` and all tracks; and the mel spectrogram `mel_db` [shape=(n_frames, 96)].
 
     Raises
     ------
-    AudioError, InstrumentError, SettingsError
+    AudioError
+        The recording is not audio.
+    InstrumentError
+        There is no such tracker.
+    SettingsError
+        A percentage is out of its range.
+
+    References
+    ----------
+    .. [1] G. Peeters, B. L. Giordano, P. Susini, N. Misdariis and S. McAdams, "The Timbre Toolbox: Extracting audio descriptors
+       from musical signals", JASA 130(5), 2011.
+
+    Examples
+    --------
+    >>> t = np.arange(48000) / 48000
+    >>> tracks = tt.describe_frames(0.3 * np.sin(2 * np.pi * 1000 * t), 48000)
+    >>> tracks["mel_db"].shape, bool(abs(np.median(tracks["spectral_centroid_hz"]) - 1000) < 20)
+    ((100, 96), True)
     """
     grid = FrameGrid()
     samples = at_rate(audio, sample_rate, grid.sample_rate)
@@ -65,7 +149,39 @@ def describe_frames(
 def find_techniques(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER) -> list[Technique]:
     """Playing techniques of a recording as labelled time spans; see :mod:`tonetransfer.analysis.techniques`.
 
-    Arguments and errors as for :func:`describe`; an empty list where none is heard.
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        One voice or instrument, one note at a time.
+    sample_rate : int, > 0 [Hz]
+        Of the audio.
+    tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
+
+    Returns
+    -------
+    list of Technique
+        In order; empty where none is heard.
+
+    Raises
+    ------
+    AudioError
+        The recording is not audio.
+    InstrumentError
+        There is no such tracker.
+
+    References
+    ----------
+    .. [1] Y.-P. Chen, L. Su and Y.-H. Yang, "Electric guitar playing technique detection in real-world recordings based on F0 sequence
+       pattern recognition", ISMIR 2015.
+
+    Examples
+    --------
+    >>> t = np.arange(48000) / 48000
+    >>> f0_hz = 440 * 2 ** (0.5 / 12 * np.sin(2 * np.pi * 5.5 * t))
+    >>> audio = 0.3 * np.sin(2 * np.pi * np.cumsum(f0_hz) / 48000)
+    >>> [technique.name for technique in tt.find_techniques(audio, 48000)]
+    ['vibrato']
     """
     return techniques.find_techniques(_analyzed(audio, sample_rate, tracker))
 

@@ -137,13 +137,14 @@ def analyze_timbre(audio: AudioLike | LongAudio, controls: Controls, *, rolloff_
 
 
 def describe_controls(audio: AudioLike, controls: Controls) -> dict[str, float]:
-    """Timbre descriptors of a whole recording.
+    """Timbre descriptors of a recording whose controls are known.
 
     Parameters
     ----------
     audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
         At ``controls.grid.sample_rate``.
     controls : Controls [shape=(n_frames,)]
+        Of the audio, as :func:`tonetransfer.analyze` returns them.
 
     Returns
     -------
@@ -152,14 +153,62 @@ def describe_controls(audio: AudioLike, controls: Controls) -> dict[str, float]:
 
     Raises
     ------
-    AudioError, ControlsError
-        As :func:`analyze_timbre`.
+    AudioError
+        The recording is not audio.
+    ControlsError
+        The controls are not those of the audio.
+
+    References
+    ----------
+    .. [1] G. Peeters, B. L. Giordano, P. Susini, N. Misdariis and S. McAdams, "The Timbre Toolbox: Extracting audio descriptors
+       from musical signals", JASA 130(5), 2011.
+
+    Examples
+    --------
+    >>> t = np.arange(48000) / 48000
+    >>> audio = 0.3 * np.sin(2 * np.pi * 440 * t)
+    >>> described = tt.describe_controls(audio, tt.analyze(audio, 48000, tt.load_model()))
+    >>> round(described["f0_mean_hz"])
+    440
     """
     return summarize(analyze_timbre(audio, controls))
 
 
 def descriptor_tracks(audio: AudioLike, controls: Controls) -> dict[str, np.ndarray]:
-    """Descriptors over time, each (n_frames,), finite; arguments as for :func:`describe_controls`."""
+    """Descriptors over time of a recording whose controls are known.
+
+    Parameters
+    ----------
+    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        At ``controls.grid.sample_rate``.
+    controls : Controls [shape=(n_frames,)]
+        Of the audio, as :func:`tonetransfer.analyze` returns them.
+
+    Returns
+    -------
+    dict of ndarray [shape=(n_frames,)]
+        All finite. Keys end in their unit.
+
+    Raises
+    ------
+    AudioError
+        The recording is not audio.
+    ControlsError
+        The controls are not those of the audio.
+
+    References
+    ----------
+    .. [1] G. Peeters, B. L. Giordano, P. Susini, N. Misdariis and S. McAdams, "The Timbre Toolbox: Extracting audio descriptors
+       from musical signals", JASA 130(5), 2011.
+
+    Examples
+    --------
+    >>> t = np.arange(48000) / 48000
+    >>> audio = 0.3 * np.sin(2 * np.pi * 440 * t)
+    >>> tracks = tt.descriptor_tracks(audio, tt.analyze(audio, 48000, tt.load_model()))
+    >>> tracks["f0_hz"].shape
+    (100,)
+    """
     return tracks_of(analyze_timbre(audio, controls))
 
 

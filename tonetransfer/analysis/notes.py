@@ -53,16 +53,31 @@ def find_notes(f0_hz: np.ndarray, level_db: np.ndarray, sounding: np.ndarray, fr
 
     Parameters
     ----------
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-    level_db : ndarray [shape=(n_frames,)]
+    f0_hz : ndarray [shape=(n_frames,)], > 0 [Hz]
+        Fundamental frequency.
+    level_db : ndarray [shape=(n_frames,)], dB
+        Level; its reference does not matter.
     sounding : ndarray of bool [shape=(n_frames,)]
         Where something with a pitch is played.
     frame_rate : float, > 0 [Hz]
+        Frames a second.
 
     Returns
     -------
     list of Note
         In order, none shorter than 50 ms, without overlap.
+
+    References
+    ----------
+    .. [1] A. Weinmann, M. Storath and L. Demaret, "The L1-Potts functional for robust jump-sparse reconstruction", SIAM J. Numer. Anal.
+       53, 2015.
+
+    Examples
+    --------
+    >>> f0_hz = np.repeat([440.0, 494.0, 494.0], 50)
+    >>> sounding = np.repeat([True, True, False], 50)
+    >>> [(note.start, note.stop) for note in tt.find_notes(f0_hz, np.full(150, -20.0), sounding, 100.0)]
+    [(0, 50), (50, 100)]
     """
     cents = 100.0 * hz_to_midi(np.asarray(f0_hz, np.float64))
     shortest = max(round(SHORTEST_NOTE_S * frame_rate), 1)

@@ -60,16 +60,25 @@ LEAST_VIBRATO_CENTS = 9.0  # less is measured, but not called a technique
 
 @dataclass(frozen=True)
 class Technique:
-    """One span.
+    """A playing technique, and the span in which it was found.
 
     Parameters
     ----------
     name : str
-        One of `TECHNIQUES`.
-    start_s, end_s : float
+        One of :data:`tonetransfer.analysis.techniques.TECHNIQUES`.
+    start_s, end_s : float, 0 <= start_s < end_s [s]
         In the recording.
     figures : dict of float
         What was measured of it; keys end in their unit.
+
+    See Also
+    --------
+    find_techniques : All of a recording.
+
+    Examples
+    --------
+    >>> tt.Technique("vibrato", 0.5, 1.5, {"vibrato_rate_hz": 5.5}).to_dict()
+    {'technique': 'vibrato', 'start_s': 0.5, 'end_s': 1.5, 'vibrato_rate_hz': 5.5}
     """
 
     name: str

@@ -71,11 +71,20 @@ def load_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
     audio : Tensor [shape=(n_samples,)], float32
         In [-1, 1], beyond it only where a floating-point file is.
     sample_rate : int [Hz]
+        The one that was wanted, or the file's own.
 
     Raises
     ------
     AudioError
         The file is missing, a folder, empty, not sound, damaged, too long, or holds no finite samples.
+
+    Examples
+    --------
+    >>> audio, sample_rate = tt.load_audio("examples/flute.flac")
+    >>> audio.shape, sample_rate
+    (torch.Size([720000]), 48000)
+    >>> tt.load_audio("examples/flute.flac", 16000)[0].shape
+    torch.Size([240000])
     """
     audio = open_audio(path, sample_rate, longest_s=longest_s, held_s=math.inf)
     assert isinstance(audio.samples, torch.Tensor)
@@ -382,9 +391,11 @@ def save_audio(path: PathLike, audio: AudioLike, sample_rate: int, *, overwrite:
     Parameters
     ----------
     path : str or Path
+        Ends in the extension of a format.
     audio : Tensor or ndarray [shape=(n_samples,)], finite
         Not changed.
-    sample_rate : int [Hz]
+    sample_rate : int, > 0 [Hz]
+        Of the audio, and of the file.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -392,6 +403,18 @@ def save_audio(path: PathLike, audio: AudioLike, sample_rate: int, *, overwrite:
     ------
     AudioError
         The audio is not audio, the file exists, or it cannot be written there or in that format.
+
+    Warns
+    -----
+    ToneTransferWarning
+        The sound was turned down.
+
+    Examples
+    --------
+    >>> t = np.arange(48000) / 48000
+    >>> tt.save_audio("a4.wav", 0.3 * np.sin(2 * np.pi * 440 * t), 48000)
+    >>> tt.load_audio("a4.wav")[0].shape
+    torch.Size([48000])
     """
     samples = check_audio(audio, sample_rate)
     with AudioWriter(path, sample_rate, overwrite=overwrite) as writer:

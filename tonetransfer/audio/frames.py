@@ -17,12 +17,25 @@ from ..errors import SettingsError
 
 @dataclass(frozen=True)
 class FrameGrid:
-    """The clock of a model.
+    """The clock of a model: frame `t` is centred on sample ``t * hop_length``.
 
     Parameters
     ----------
     sample_rate : int, > 0 [Hz]
+        Of the audio.
     hop_length : int, > 0 [samples]
+        From one frame to the next.
+
+    Raises
+    ------
+    SettingsError
+        A number is not whole, or not positive.
+
+    Examples
+    --------
+    >>> grid = tt.FrameGrid(sample_rate=48000, hop_length=480)
+    >>> grid.frame_rate, grid.n_frames(48001), grid.n_samples(100)
+    (100.0, 101, 48000)
     """
 
     sample_rate: int = 48000

@@ -41,11 +41,12 @@ SECOND = 1.0
 
 
 class Classifier:
-    """One interface over the whole registry.
+    """Classifier of instruments: one interface over the whole registry.
 
     Parameters
     ----------
     settings : ClassifierSettings
+        Which classifier, its window [s], sample rate [Hz] and options.
     classes : sequence of str or None
         None: those of the clips it is fitted on.
 
@@ -53,6 +54,19 @@ class Classifier:
     ------
     SettingsError
         No such classifier, or an option that it does not have.
+
+    See Also
+    --------
+    load_classifier : The bundled one, or a file.
+
+    Examples
+    --------
+    >>> classifier = tt.load_classifier()
+    >>> "flute" in classifier.classes
+    True
+    >>> windows = np.zeros((2, classifier.n_samples), np.float32)
+    >>> classifier.scores(windows).shape == (2, len(classifier.classes))
+    True
     """
 
     def __init__(self, settings: ClassifierSettings, classes: Sequence[str] | None = None) -> None:
@@ -290,13 +304,22 @@ def load_classifier(path: PathLike | None = None) -> Classifier:
 
     Parameters
     ----------
-    path : path or None
-        None: the bundled one, of solo instruments.
+    path : str, Path or None
+        A ``.safetensors`` file; None: the bundled one, of solo instruments.
+
+    Returns
+    -------
+    Classifier
 
     Raises
     ------
     WeightsError
         Missing, damaged, or of another kind or version.
+
+    Examples
+    --------
+    >>> tt.load_classifier().multi
+    False
     """
     if path is not None:
         return Classifier.load(Path(path))
@@ -312,24 +335,35 @@ def _bundled(path: Path) -> Classifier:
 
 
 def classify(audio: AudioLike, sample_rate: int, classifier: Classifier | None = None, *, step_seconds: float = SECOND) -> Prediction:
-    """Which instrument plays in a recording, and in each second of it.
+    """Recognise the instrument of a recording, and of each second of it.
 
     Parameters
     ----------
-    audio : Tensor or ndarray [shape=(n_samples,)]
-    sample_rate : int [Hz]
+    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        Of solo instruments, for the bundled classifier.
+    sample_rate : int, > 0 [Hz]
+        Of the audio.
     classifier : Classifier or None
         None: the bundled one.
-    step_seconds : float, > 0
+    step_seconds : float, > 0 [s]
+        From one answer to the next.
 
     Returns
     -------
     Prediction
+        `label`, and `probabilities` of all classes, over all and for each step.
 
     Raises
     ------
     AudioError
         Silence, or less than a tenth of a second.
+
+    Examples
+    --------
+    >>> audio, sample_rate = tt.load_audio("examples/flute.flac")
+    >>> prediction = tt.classify(audio[: 3 * sample_rate], sample_rate)
+    >>> prediction.label in prediction.classes, prediction.steps.shape == (3, len(prediction.classes))
+    (True, True)
     """
     return (classifier or load_classifier()).predict(audio, sample_rate, step_seconds=step_seconds)
 

@@ -57,6 +57,18 @@ class Controls:
     ------
     ControlsError
         Shapes differ, there is no frame, or a value is outside its range.
+
+    References
+    ----------
+    .. [1] IEC 61672-1:2013, "Electroacoustics - Sound level meters": the A-weighting of the loudness.
+
+    Examples
+    --------
+    >>> held = tt.Controls(torch.full((100,), 440.0), torch.ones(100), torch.full((100,), -20.0))
+    >>> held.n_frames, held.n_samples
+    (100, 48000)
+    >>> float(held.transpose(12.0).f0_hz[0])
+    880.0
     """
 
     f0_hz: torch.Tensor

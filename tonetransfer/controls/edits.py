@@ -26,21 +26,36 @@ class Edit:
 
     Parameters
     ----------
-    start_s, end_s : float [s]
-    semitones : float
+    start_s, end_s : float, 0 <= start_s < end_s [s]
+        Span that is corrected.
+    semitones : float, in [-96, 96]
         Added to the pitch.
-    db : float
+    db : float, in [-120, 60]
         Added to the loudness.
     fix_octave : bool
         Move the span by whole octaves to where the notes around it are.
     pitch : sequence of (time [s], MIDI number)
         The contour drawn anew, straight between the points and held beyond them.
-    loudness : sequence of (time [s], dB)
+    loudness : sequence of (time [s], dB re full scale)
+        Likewise.
 
     Raises
     ------
     ControlsError
         A number is not finite or out of its range, or the span is empty.
+
+    See Also
+    --------
+    apply_edits : Correct controls.
+
+    Examples
+    --------
+    >>> tt.Edit(0.5, 1.2, semitones=-1.0, db=3.0).semitones
+    -1.0
+    >>> tt.Edit(1.0, 1.0)
+    Traceback (most recent call last):
+        ...
+    tonetransfer.errors.ControlsError: an edit runs from 1.0 to 1.0 s; a span with its end after its start is wanted
     """
 
     start_s: float
@@ -80,17 +95,25 @@ class Edit:
 
 
 def apply_edits(controls: Controls, edits: Sequence[Edit]) -> Controls:
-    """Controls with corrections made one after the other.
+    """Correct controls, one edit after the other.
 
     Parameters
     ----------
-    controls : Controls, tensors (n_frames,)
+    controls : Controls [shape=(n_frames,)]
+        Not changed.
     edits : sequence of Edit
         What lies outside the performance has no effect.
 
     Returns
     -------
-    Controls
+    Controls [shape=(n_frames,)]
+
+    Examples
+    --------
+    >>> held = tt.Controls(torch.full((100,), 440.0), torch.ones(100), torch.full((100,), -20.0))
+    >>> corrected = tt.apply_edits(held, [tt.Edit(0.5, 1.0, semitones=12.0, db=-6.0)])
+    >>> corrected.f0_hz[[0, 75]].tolist(), corrected.loudness_db[[0, 75]].tolist()
+    ([440.0, 880.0], [-20.0, -26.0])
     """
     for edit in edits:
         controls = _applied(controls, edit)

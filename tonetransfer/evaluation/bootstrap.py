@@ -48,21 +48,36 @@ def bootstrap_interval(
 
     Parameters
     ----------
-    values : sequence of float [shape=(n,)], n > 0, finite
+    values : sequence of float or ndarray [shape=(n,)], n > 0, finite
+        Of a metric, in its unit.
     groups : sequence [shape=(n,)] or None
         Values of the same group are drawn together (the cluster bootstrap); None: each value is drawn by itself.
     seed : int, >= 0
+        Of the draws.
     n_resamples : int, > 0
+        Draws.
     confidence : float, in (0, 1)
+        Share of the draws whose mean lies in the interval.
 
     Returns
     -------
     Interval
+        In the unit of the values.
 
     Raises
     ------
     SettingsError
         No values, values that are not finite, or groups of another length.
+
+    References
+    ----------
+    .. [1] B. Efron and R. J. Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall, 1993.
+
+    Examples
+    --------
+    >>> interval = tt.bootstrap_interval([1.0, 2.0, 3.0, 4.0], groups=["a", "a", "b", "b"])
+    >>> interval.mean, interval.low, interval.high, interval.groups
+    (2.5, 1.5, 3.5, 2)
     """
     given = np.asarray(values, dtype=np.float64)
     if given.ndim != 1 or not len(given) or not np.isfinite(given).all():

@@ -151,7 +151,7 @@ def compare(reference: AudioLike, estimate: AudioLike, sample_rate: int, *, trac
     reference, estimate : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
         The same performance; nothing is aligned or brought to one level, and the longer one is cut. The spectral distances are meant
         for 48 kHz, to which both are resampled, and for a reference with a peak of 0.7.
-    sample_rate : int [Hz]
+    sample_rate : int, > 0 [Hz]
         Of both.
     tracker : str
         A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
@@ -163,8 +163,24 @@ def compare(reference: AudioLike, estimate: AudioLike, sample_rate: int, *, trac
 
     Raises
     ------
-    AudioError, InstrumentError
-        Something is not audio; there is no such tracker.
+    AudioError
+        Something is not audio.
+    InstrumentError
+        There is no such tracker.
+
+    References
+    ----------
+    .. [1] J. Engel, L. Hantrakul, C. Gu and A. Roberts, "DDSP: Differentiable Digital Signal Processing", ICLR 2020: the multi-scale
+       spectral distance.
+    .. [2] R. Kubichek, "Mel-cepstral distance measure for objective speech quality assessment", PACRIM 1993.
+    .. [3] G. E. Poliner et al., "Melody transcription from music audio: Approaches and evaluation", IEEE TASLP 15(4), 2007.
+
+    Examples
+    --------
+    >>> t = np.arange(48000) / 48000
+    >>> reference, estimate = (0.3 * np.sin(2 * np.pi * f0_hz * t) for f0_hz in (440.0, 445.0))
+    >>> round(tt.compare(reference, estimate, 48000)["pitch_error_cents"])
+    20
     """
     return compare_heard(*(hear(one, sample_rate, tracker=tracker) for one in (reference, estimate)))
 

@@ -75,6 +75,20 @@ def frechet_distance(reference: np.ndarray, estimate: np.ndarray) -> float:
     ------
     SettingsError
         Shapes that do not fit, fewer than two vectors, or values that are not finite.
+
+    References
+    ----------
+    .. [1] D. C. Dowson and B. V. Landau, "The Fréchet distance between multivariate normal distributions", J. Multivariate Anal. 12(3),
+       1982.
+    .. [2] K. Kilgour, M. Zuluaga, D. Roblek and M. Sharifi, "Fréchet Audio Distance", Interspeech 2019.
+
+    Examples
+    --------
+    >>> vectors = np.random.default_rng(0).standard_normal((100, 4))
+    >>> tt.frechet_distance(vectors, vectors)
+    0.0
+    >>> round(tt.frechet_distance(vectors, vectors + 1.0), 6)  # the squared distance of the means
+    4.0
     """
     x, y = _checked(reference, "reference"), _checked(estimate, "estimate")
     if x.shape[1] != y.shape[1]:

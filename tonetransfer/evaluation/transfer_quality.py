@@ -36,24 +36,44 @@ Progress = Callable[[int, int], None]
 def evaluate_parallel(
     model: TimbreModel, trained: Path, unseen: Path | None = None, *, progress: Progress | None = None
 ) -> dict[str, float]:
-    """Transfers whose right answer is known.
+    """Measure transfers whose right answer is known.
 
     Parameters
     ----------
     model : TimbreModel
-    trained, unseen : Path
-        Folders made by ``corpus render --split parallel``: from the soundfont of the training, and from one that no training saw (with a
-        `reference` recording of each instrument, for one-shot transfer). `unseen` may be None.
-    progress : callable or None
+        Plays.
+    trained : Path
+        Folder made by ``corpus render --split parallel`` from the soundfont of the training.
+    unseen : Path or None
+        Likewise from a soundfont that no training saw, with a `reference` recording of each instrument, for one-shot transfer.
+    progress : callable (done, total) or None
         Told how many of how many steps are done.
 
     Returns
     -------
-    dict
-        ``*_lsd_db`` (:func:`~tonetransfer.evaluation.metrics.log_spectral_distance_db`), lower is better: `source` (left as it is),
-        `resynthesis` (own controls), `transfer`; the same for the unseen font, `named` with the trained font's timbre of the same name,
-        `one_shot` with a timbre and dynamics from 10 s of reference. ``loudness_error_db``: mean |result - asked| over note frames.
-        ``realtime_factor``: wav to wav, all in.
+    dict of float
+        ``*_lsd_db`` [dB], the log-spectral distance, lower is better: `source` (left as it is), `resynthesis` (own controls), `transfer`;
+        the same for the unseen font, `named` with the trained font's timbre of the same name, `one_shot` with a timbre and dynamics from
+        10 s of reference. ``loudness_error_db``: mean |result - asked| over note frames. ``realtime_factor``: wav to wav, all in.
+
+    Raises
+    ------
+    AudioError
+        A recording cannot be read.
+    InstrumentError
+        A folder has the name of no instrument of the model.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> t = np.arange(24000) / 48000
+    >>> for name, share in (("flute", 0.1), ("oboe", 0.5)):  # real ones are rendered from one performance
+    ...     Path("parallel", name).mkdir(parents=True)
+    ...     audio = 0.3 * np.sin(2 * np.pi * 440 * t) + 0.3 * share * np.sin(2 * np.pi * 880 * t)
+    ...     tt.save_audio(f"parallel/{name}/parallel-0.flac", audio, 48000)
+    >>> figures = tt.evaluate(tt.load_model(), Path("parallel"))
+    >>> figures["n_transfers"], figures["transfer_lsd_db"] > 0.0
+    (2, True)
     """
     sets = [("", _TestSet(trained, model))] + ([("unseen_", _TestSet(unseen, model))] if unseen is not None else [])
     total = sum(len(test.recordings) for _, test in sets)

@@ -33,23 +33,30 @@ EXCERPT_SECONDS = 3.0  # what the encoder hears at once
 
 @dataclass(frozen=True)
 class Instrument:
-    """What is known of a named timbre.
+    """Description of a named timbre.
 
     Parameters
     ----------
     name, family : str
-    lowest_midi, highest_midi, mean_midi : float
+        ``alto_sax``, ``sax``.
+    lowest_midi, highest_midi, mean_midi : float, in [0, 127] [MIDI]
         Range and mean of the notes it was trained on.
     source, licence : str
         Whose recordings they are.
-    release_db_per_s : float
+    release_db_per_s : float, > 0 [dB/s]
         How fast its notes sink when they have ended.
-    note_table : int
+    note_table : int, >= -1
         Which of the model's note-age tables it plays with; -1: none.
-    fluctuation_db : float, >= 0
+    fluctuation_db : float, >= 0 [dB]
         How far its upper partials move by themselves.
     in_room_tone : bool
         Whether it is heard in the model's room tone, as recorded players are.
+
+    Examples
+    --------
+    >>> flute = tt.load_model().instrument("flute")
+    >>> flute.family, flute.lowest_midi < flute.mean_midi < flute.highest_midi
+    ('flute', True)
     """
 
     name: str
@@ -70,12 +77,12 @@ class Instrument:
 
 
 class TimbreModel(nn.Module):
-    """Encode, decode, render.
+    """Model of timbre: an encoder, a decoder and a synthesizer, with a table of named timbres.
 
     Parameters
     ----------
     settings : ModelSettings
-        Plain numbers of it go to the networks.
+        Sizes of the networks, sample rate [Hz] and hop length [samples].
     instruments : sequence of Instrument
         The named timbres; their z and loudness quantiles are buffers of the same order.
 
@@ -87,6 +94,24 @@ class TimbreModel(nn.Module):
         Stationary noise in which recorded players are heard; see :mod:`tonetransfer.synthesis.colour`.
     room : Tensor [shape=(n_taps,)] or None
         Impulse response, without the direct sound, of the room that a model of one instrument has learned; None: it plays dry.
+
+    See Also
+    --------
+    load_model : The bundled weights, or a file.
+
+    References
+    ----------
+    .. [1] J. Engel, L. Hantrakul, C. Gu and A. Roberts, "DDSP: Differentiable Digital Signal Processing", ICLR 2020.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> model.sample_rate, "flute" in model.names
+    (48000, True)
+    >>> t = torch.arange(3 * 48000) / 48000
+    >>> z = model.encode(0.3 * torch.sin(2 * torch.pi * 440 * t))
+    >>> z.shape == model.timbre("flute").shape
+    True
     """
 
     timbres: torch.Tensor

@@ -33,16 +33,25 @@ def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | 
 
     Parameters
     ----------
-    path : path ending in ``.safetensors``
+    path : str or Path
+        Ends in ``.safetensors``.
     model : TimbreModel
+        Not changed.
     notes : mapping or None
         Anything JSON can hold that is worth knowing: steps, validation figures, corpus, licence.
     overwrite : bool
+        Whether an existing file may be replaced.
 
     Raises
     ------
     WeightsError
         The file exists, or cannot be written.
+
+    Examples
+    --------
+    >>> tt.save_model("copy.safetensors", tt.load_model())
+    >>> tt.load_model("copy.safetensors").names == tt.load_model().names
+    True
     """
     path = check_new(path, WeightsError, overwrite=overwrite)
     text = {
@@ -71,13 +80,24 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
 
     Parameters
     ----------
-    path : path or None
-        None: the bundled weights.
+    path : str, Path or None
+        A ``.safetensors`` file; None: the bundled weights.
+
+    Returns
+    -------
+    TimbreModel
+        Frozen, on the CPU.
 
     Raises
     ------
     WeightsError
         Missing, truncated, foreign, or of another version; the message says what differs.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> model.sample_rate
+    48000
     """
     found = find_weights(path)
     header = _header(found)

@@ -38,14 +38,23 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
     ----------
     audio : Tensor or LongAudio [shape=(n_samples,)]
         At the model's rate.
-    heard : Controls, tensors (n_frames,)
+    heard : Controls [shape=(n_frames,)]
         What is played in it.
     model : TimbreModel
+        Its named instruments are compared with.
 
     Returns
     -------
     float, in [-36, 0] [dB re the strongest], to a tenth, or None
         None: there are no notes to judge by, or no named instruments to compare with.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> t = torch.arange(48000) / 48000
+    >>> audio = 0.3 * torch.sin(2 * torch.pi * 440 * t)
+    >>> -36.0 <= tt.estimate_dynamic(audio, tt.analyze(audio, 48000, model), model) <= 0.0
+    True
     """
     notes, grid = heard.note_frames(), heard.grid
     length = round(STRETCH_S * grid.frame_rate)

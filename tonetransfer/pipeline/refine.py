@@ -47,20 +47,24 @@ def refine(
     reference : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
         3 s or more of one instrument, one note at a time.
     sample_rate : int, > 0 [Hz]
+        Of the reference.
     model : TimbreModel
         Not changed.
     name : str
         Of the instrument; other signs than letters and digits become ``_``.
     steps : int, > 0
+        Of the optimizer.
     tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
     seed : int, >= 0
+        Of the batches.
     progress : callable or None
         Told how many of how many steps are done.
 
     Returns
     -------
     TimbreModel
-        With one instrument, whose register and dynamics are those of the recording. :func:`~tonetransfer.models.weights.save_model`
+        With one instrument, whose range and dynamics are those of the recording. :func:`~tonetransfer.models.weights.save_model`
         makes a file of it.
 
     Raises
@@ -72,6 +76,13 @@ def refine(
     -----
     ToneTransferWarning
         As for a reference that is not refined.
+
+    Examples
+    --------
+    >>> audio, sample_rate = tt.load_audio("examples/flute.flac")
+    >>> refined = tt.refine(audio[: 2 * sample_rate], sample_rate, tt.load_model(), name="my flute", steps=1)
+    >>> refined.names
+    ['my_flute']
     """
     target = find_target(model, sample_rate, like=reference, tracker=tracker)
     sound = at_peak(at_rate(reference, sample_rate, model.sample_rate))

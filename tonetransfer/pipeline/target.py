@@ -41,9 +41,49 @@ def find_target(
     timbre: torch.Tensor | None = None,
     tracker: str = DEFAULT_TRACKER,
 ) -> Target:
-    """Who is to play: exactly one of `to`, `like`, `mix`, `timbre`, as for :func:`transfer`.
+    """Find out who is to play: exactly one of `to`, `like`, `mix` and `timbre`.
 
-    A recording's register and dynamics are its own; a bare timbre vector borrows those of the named instrument nearest to it.
+    A recording's range and dynamics are its own; a bare timbre vector borrows those of the named instrument nearest to it.
+
+    Parameters
+    ----------
+    model : TimbreModel
+        Knows the names.
+    sample_rate : int, > 0 [Hz]
+        Of `like`.
+    to : str or None
+        The name of an instrument; spaces, capitals and common synonyms are understood.
+    like : Tensor or ndarray [shape=(n_samples,)], pair or None
+        A recording of it; or a pair of audio and its own sample rate.
+    mix : mapping of str to float or None, >= 0
+        Shares of named instruments.
+    timbre : Tensor [shape=(z_dim,)] or None
+        A timbre vector.
+    tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
+
+    Returns
+    -------
+    Target
+
+    Raises
+    ------
+    InstrumentError
+        Not exactly one came, or there is no instrument of that name, or no such tracker.
+    AudioError
+        The reference is not audio, or silent.
+
+    Warns
+    -----
+    ToneTransferWarning
+        The reference is short, clipped, spoken, or has several voices.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> blend = tt.find_target(model, 48000, mix={"flute": 3.0, "oboe": 1.0})
+    >>> torch.allclose(blend.z, 0.75 * model.timbre("flute") + 0.25 * model.timbre("oboe"), atol=1e-5)
+    True
     """
     given = [name for name, value in (("to", to), ("like", like), ("mix", mix), ("timbre", timbre)) if value is not None]
     if len(given) != 1:
@@ -127,9 +167,29 @@ def at_peak(reference: torch.Tensor) -> torch.Tensor:
 
 
 def nearest_timbres(model: TimbreModel, z: torch.Tensor, count: int = 5) -> list[tuple[str, float]]:
-    """Named timbres nearest to z (z_dim,), with their cosine distance (0 the same, 2 opposite), nearest first.
+    """Named timbres nearest to a timbre vector.
 
-    Cosines are taken between deviations from the mean of all named timbres, which says nothing of any of them.
+    Parameters
+    ----------
+    model : TimbreModel
+        Holds the named timbres.
+    z : Tensor [shape=(z_dim,)]
+        Timbre vector.
+    count : int, > 0
+        How many are wanted.
+
+    Returns
+    -------
+    list of (str, float)
+        Names with their cosine distance (0 the same, 2 opposite), nearest first. Cosines are taken between deviations from the mean of all
+        named timbres, which says nothing of any of them.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> nearest = tt.nearest_timbres(model, model.timbre("oboe"), count=3)
+    >>> nearest[0][0], abs(round(nearest[0][1], 3)), len(nearest)
+    ('oboe', 0.0, 3)
     """
     mean = model.timbres.mean(0) if len(model.timbres) > 1 else torch.zeros_like(z)
     distance = 1.0 - torch.nn.functional.cosine_similarity(model.timbres - mean, (z - mean)[None], dim=-1)

@@ -45,18 +45,30 @@ class Arrangement:
     Parameters
     ----------
     asked : Controls
-        What the instrument is to play.
+        What the instrument is to play [shape=(n_frames,)].
     notes : Tensor [shape=(n_frames,)], bool
         Where its loudness matters.
     transposed : float [semitones]
-    gain_db : float
+        By which the melody was moved.
+    gain_db : float [dB]
         Of the sound in the end: how hard is played does not decide how loud the result is.
+    note_table, fluctuation_db, colour_db, room_tone_db : Tensor or None [shape=as of Target]
+        As of :class:`~tonetransfer.controls.profile.Target`.
+    loudest_db : float [dB re full scale]
+        Loudness of the result's loud notes.
     effort_db : float or None
         How hard the loudest notes are played [dB re the strongest]; None: the performance stays as it was.
-    loudest_db : float
-        Loudness of the result's loud notes.
-    note_table, fluctuation_db, colour_db, room_tone_db
-        As of :class:`~tonetransfer.controls.profile.Target`.
+
+    See Also
+    --------
+    arrange : The arrangement of a recording for an instrument.
+
+    Examples
+    --------
+    >>> held = tt.Controls(torch.full((100,), 110.0), torch.ones(100), torch.full((100,), -20.0))
+    >>> arrangement = tt.arrange(held, tt.find_target(tt.load_model(), 48000, to="flute"))
+    >>> arrangement.transposed > 0.0, arrangement.asked.n_frames  # a flute has no A2
+    (True, 100)
     """
 
     asked: Controls
@@ -105,13 +117,20 @@ def transfer(
     audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
         One voice or instrument, one note at a time.
     sample_rate : int, > 0 [Hz]
+        Of the audio.
     model : TimbreModel
-    to, like, mix, timbre
-        Who is to play, exactly one of: the name of an instrument; a recording of it (at `sample_rate`, or a pair of audio and its own
-        sample rate, as ``load_audio`` returns it); shares of named instruments; a timbre vector [shape=(z_dim,)].
-    transpose : float [semitones] or "auto"
+        As :func:`load_model` returns it.
+    to : str or None
+        Who is to play, by name. Exactly one of `to`, `like`, `mix` and `timbre` is given.
+    like : Tensor or ndarray [shape=(n_samples,)], pair or None
+        A recording of the instrument, at `sample_rate`; or a pair of it and its own sample rate, as ``load_audio`` returns it.
+    mix : mapping of str to float or None, >= 0
+        Shares of named instruments.
+    timbre : Tensor [shape=(z_dim,)] or None
+        A timbre vector.
+    transpose : float, in [-96, 96] [semitones], or "auto"
         "auto" leaves the melody where it is, or moves it by octaves if the instrument cannot reach it.
-    loudness_db : float
+    loudness_db : float, in [-120, 60] [dB]
         Added to the loudness that is asked of the instrument.
     dynamic : str, float or None
         How hard the usual note is played, which changes the timbre and not the level of the result: a marking from "ppp" to "fff", or
@@ -124,8 +143,8 @@ def transfer(
         The notes that `autotune` pulls to, of the source before it is transposed: "chromatic", "C major", "A blues" ...
     dynamics : float, in [0, 2]
         How closely the player's swells are followed: 0 all notes equally loud, 1 as played, 2 twice as far apart.
-    noise_db : float
-        Change of the noise in the sound (breath, bow), from -60 (as good as none) to 24.
+    noise_db : float, in [-60, 24] [dB]
+        Change of the noise in the sound (breath, bow); -60 is as good as none.
     hall : float, in [0, 1]
         How much of a hall is heard around it; 0 is dry.
     tracker : str
@@ -143,12 +162,32 @@ def transfer(
 
     Raises
     ------
-    AudioError, InstrumentError, SettingsError
+    AudioError
+        The recording or the reference is not audio, or the reference is silent.
+    InstrumentError
+        Not exactly one instrument is asked for, or there is none of that name; there is no such tracker.
+    SettingsError
+        A number is out of its range, or there is no such scale.
 
     Warns
     -----
     ToneTransferWarning
         The source is silent, has no pitch or several, or the reference is short, clipped, spoken, has several voices, or is the source.
+
+    See Also
+    --------
+    analyze, find_target, arrange, play : Its steps, one by one.
+
+    References
+    ----------
+    .. [1] J. Engel, L. Hantrakul, C. Gu and A. Roberts, "DDSP: Differentiable Digital Signal Processing", ICLR 2020.
+
+    Examples
+    --------
+    >>> audio, sample_rate = tt.load_audio("examples/flute.flac")
+    >>> out = tt.transfer(audio[: 2 * sample_rate], sample_rate, tt.load_model(), to="cello")
+    >>> out.shape
+    torch.Size([96000])
     """
     samples = at_rate(audio, sample_rate, model.sample_rate)
     if refine and (like is None or any(one is not None for one in (to, mix, timbre))):
@@ -180,22 +219,36 @@ def transfer(
 
 
 def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: str = DEFAULT_TRACKER) -> Controls:
-    """What is played in a recording, on the model's grid.
+    """Extract the controls of a recording, on the model's grid.
 
     Parameters
     ----------
     audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        One voice or instrument, one note at a time.
     sample_rate : int, > 0 [Hz]
+        Of the audio.
     model : TimbreModel
+        Its grid is used.
     tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
 
     Returns
     -------
-    Controls
+    Controls [shape=(n_frames,)]
 
     Raises
     ------
-    AudioError, InstrumentError
+    AudioError
+        The recording is not audio.
+    InstrumentError
+        There is no such tracker.
+
+    Examples
+    --------
+    >>> t = np.arange(48000) / 48000
+    >>> heard = tt.analyze(0.3 * np.sin(2 * np.pi * 440 * t), 48000, tt.load_model())
+    >>> heard.n_frames, round(float(heard.f0_hz.median()))
+    (100, 440)
     """
     return extract(at_rate(audio, sample_rate, model.sample_rate), model.grid, tracker=tracker)
 
@@ -207,12 +260,16 @@ def synthesize(
 
     Parameters
     ----------
-    controls : Controls, tensors (n_frames,), on the model's grid
+    controls : Controls [shape=(n_frames,)]
+        On the model's grid.
     model : TimbreModel
+        Plays them.
     z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
+        Timbre vector, or one for each frame.
     seed : int, >= 0
-    noise_db : float
-        Change of the noise in the sound (breath, bow), from -60 (as good as none) to 24.
+        Of the noise in the sound.
+    noise_db : float, in [-60, 24] [dB]
+        Change of the noise in the sound (breath, bow); -60 is as good as none.
     hall : float, in [0, 1]
         How much of a hall is heard around it; 0 is dry.
 
@@ -226,6 +283,13 @@ def synthesize(
         The controls are on another grid, or z has another length.
     SettingsError
         `noise_db` or `hall` is out of its range.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> held = tt.Controls(torch.full((100,), 440.0), torch.ones(100), torch.full((100,), -20.0))
+    >>> tt.synthesize(held, model, model.timbre("flute")).shape
+    torch.Size([48000])
     """
     arrangement = Arrangement(controls, controls.note_frames(), 0.0)
     return torch.cat(list(play(arrangement, model, z, seed=seed, noise_db=noise_db, hall=hall)))
@@ -243,12 +307,44 @@ def arrange(
     scale: str = CHROMATIC,
     dynamics: float = 1.0,
 ) -> Arrangement:
-    """Write what was heard for the target instrument; arguments as for :func:`transfer`.
+    """Write what was heard for the target instrument.
+
+    Parameters
+    ----------
+    heard : Controls [shape=(n_frames,)]
+        Of the source.
+    target : Target
+        As :func:`find_target` returns it.
+    transpose : float, in [-96, 96] [semitones], or "auto"
+        As for :func:`transfer`.
+    loudness_db : float, in [-120, 60] [dB]
+        Added to the loudness that is asked of the instrument.
+    dynamic : str, float or None
+        A marking from "ppp" to "fff", or decibels re the strongest, from -36 to 0; None: as the notes suggest.
+    fit : bool
+        False: octave, dynamics and the sound between the notes stay those of the source.
+    autotune : float, in [0, 1]
+        How far notes are pulled to the nearest note of the scale.
+    scale : str
+        "chromatic", "C major", "A blues" ...
+    dynamics : float, in [0, 2]
+        How closely the player's swells are followed.
+
+    Returns
+    -------
+    Arrangement
 
     Raises
     ------
     SettingsError
-        `transpose`, `autotune`, `dynamic` or `dynamics` is out of its range, or there is no such scale; `dynamic` is given without `fit`.
+        A number is out of its range, or there is no such scale.
+
+    Examples
+    --------
+    >>> held = tt.Controls(torch.full((100,), 440.0), torch.ones(100), torch.full((100,), -20.0))
+    >>> arrangement = tt.arrange(held, tt.find_target(tt.load_model(), 48000, to="flute"), transpose=-2.0)
+    >>> round(float(arrangement.asked.f0_hz[50]), 2)
+    392.0
     """
     semitones = _check_settings(transpose, loudness_db, autotune, dynamics)
     check_dynamic(dynamic, fit=fit)
@@ -305,18 +401,22 @@ def play(
     noise_db: float = 0.0,
     hall: float = 0.0,
 ) -> Iterator[torch.Tensor]:
-    """Sound of an arrangement in consecutive pieces, in bounded memory.
+    """Render an arrangement in consecutive pieces, in bounded memory.
 
     Parameters
     ----------
     arrangement : Arrangement
+        As :func:`arrange` returns it.
     model : TimbreModel
+        Plays it.
     z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
-    n_samples : int or None
+        Timbre vector, or one for each frame.
+    n_samples : int, >= 0, or None
         Length of the whole; None: all frames.
     seed : int, >= 0
-    noise_db : float
-        Change of the noise in the sound (breath, bow), from -60 (as good as none) to 24.
+        Of the noise in the sound.
+    noise_db : float, in [-60, 24] [dB]
+        Change of the noise in the sound (breath, bow); -60 is as good as none.
     hall : float, in [0, 1]
         How much of a hall is heard around it; 0 is dry.
 
@@ -328,6 +428,14 @@ def play(
     ------
     SettingsError
         `noise_db` or `hall` is out of its range.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> held = tt.Controls(torch.full((100,), 440.0), torch.ones(100), torch.full((100,), -20.0))
+    >>> target = tt.find_target(model, model.sample_rate, to="flute")
+    >>> sum(len(piece) for piece in tt.play(tt.arrange(held, target), model, target.z))
+    48000
     """
     if not -60.0 <= noise_db <= 24.0:
         raise SettingsError(f"noise_db is {noise_db}; a change from -60 to 24 dB is wanted")
@@ -354,7 +462,30 @@ def _cut(pieces: Iterator[torch.Tensor], left: int) -> Iterator[torch.Tensor]:
 
 
 def warn_about(audio: torch.Tensor | LongAudio, heard: Controls) -> None:
-    """Warn if a recording (n_samples,), at the rate of its controls' grid, is not one instrument playing one note at a time."""
+    """Warn if a recording is not one instrument playing one note at a time.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(n_samples,)] or LongAudio
+        At the rate of its controls' grid.
+    heard : Controls [shape=(n_frames,)]
+        As :func:`analyze` returns them.
+
+    Warns
+    -----
+    ToneTransferWarning
+        It is silent, has no pitch, or several at once.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> silence = torch.zeros(48000)
+    >>> with warnings.catch_warnings(record=True) as told:
+    ...     warnings.simplefilter("always")
+    ...     tt.warn_about(silence, tt.analyze(silence, 48000, tt.load_model()))
+    >>> print(told[0].message)
+    the recording is silent, and so is the result; check the recording's level and channel
+    """
     notes = heard.note_frames()
     loudest = float(heard.loudness_db.max())
     if loudest < SILENT_DB:

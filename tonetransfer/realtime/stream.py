@@ -40,7 +40,7 @@ SHORTEST_GLIDE_S = 0.05
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """How a stream listens and plays.
+    """Settings of a stream: listening and playing.
 
     Parameters
     ----------
@@ -50,8 +50,9 @@ class StreamSettings:
         Frames that f0's path is followed further before it is given out; each costs a frame of latency and mends octave errors.
     noise : "prompt" or "exact"
         Noise filters that answer at once, or those of recordings, which cost two frames more.
-    transpose : float [semitones] or "auto"
-    loudness_db : float
+    transpose : float, in [-96, 96] [semitones], or "auto"
+        "auto" finds the octave while somebody plays.
+    loudness_db : float, in [-120, 60] [dB]
         Added to what is asked of the instrument.
     loudest_db : float or None [dB re full scale]
         How loud the player's loud notes are, A-weighted; None: learned while playing.
@@ -63,6 +64,12 @@ class StreamSettings:
         Bring the loudness of the sound to what was asked.
     seed : int, >= 0
         Of the noise.
+
+    Examples
+    --------
+    >>> settings = tt.StreamSettings(look_ahead_s=0.02, transpose=-12.0)
+    >>> settings.look_ahead(tt.FrameGrid())  # samples
+    960
     """
 
     look_ahead_s: float = 0.010
@@ -93,16 +100,32 @@ class StreamSettings:
 
 
 class Stream:
-    """Plays what it hears on an instrument, in blocks of any size.
+    """Tone transfer in real time, in blocks of any size.
 
     Parameters
     ----------
     model : TimbreModel
+        As :func:`load_model` returns it.
     target : Target
         Who plays; see :func:`tonetransfer.pipeline.target.find_target`.
-    settings : StreamSettings
+    settings : StreamSettings or None
+        None: the defaults.
     room : ndarray [shape=(n,)] or None
         Impulse response that the sound goes through, at the model's rate.
+
+    Raises
+    ------
+    InstrumentError
+        The target's timbre is not one vector of this model.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> stream = tt.Stream(model, tt.find_target(model, model.sample_rate, to="flute"))
+    >>> t = np.arange(4800) / 48000
+    >>> block = stream.push(0.3 * np.sin(2 * np.pi * 440 * t))
+    >>> block.shape, len(stream.flush()) == stream.latency_samples
+    ((4800,), True)
     """
 
     def __init__(

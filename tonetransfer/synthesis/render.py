@@ -29,17 +29,33 @@ NOISE_FFT = 2048  # room for a frame pair (2 hops) and for the ringing of the na
 
 @dataclass(frozen=True)
 class SynthParams:
-    """What the decoder asks the synthesizer for. Already legal: positive, silent above Nyquist, rows that sum to 1.
+    """Parameters of the synthesizer: harmonics of one fundamental, and filtered noise.
+
+    They are legal: positive, silent above Nyquist, rows that sum to 1.
 
     Parameters
     ----------
-    f0_hz : Tensor [shape=(..., n_frames)], > 0
+    f0_hz : Tensor [shape=(..., n_frames)], > 0 [Hz]
+        Fundamental frequency.
     amplitude : Tensor [shape=(..., n_frames)], >= 0, linear
         Sum of the amplitudes of all harmonics.
     harmonic_distribution : Tensor [shape=(..., n_frames, n_harmonics)], >= 0
         Rows sum to 1; harmonics above Nyquist are 0.
     noise_magnitudes : Tensor [shape=(..., n_frames, n_bands)], >= 0, linear
         Gain of each band for white noise of unit variance.
+
+    References
+    ----------
+    .. [1] J. Engel, L. Hantrakul, C. Gu and A. Roberts, "DDSP: Differentiable Digital Signal Processing", ICLR 2020.
+    .. [2] X. Serra and J. Smith, "Spectral Modeling Synthesis", Computer Music Journal 14(4), 1990.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> held = tt.Controls(torch.full((100,), 440.0), torch.ones(100), torch.full((100,), -20.0))
+    >>> params = model.decode(held, model.timbre("flute"))
+    >>> params.n_frames, bool(torch.allclose(params.harmonic_distribution.sum(-1), torch.ones(100)))
+    (100, True)
     """
 
     f0_hz: torch.Tensor

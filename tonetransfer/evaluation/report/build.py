@@ -96,20 +96,25 @@ def write_report(
     examples : ExampleSet
         From :mod:`tonetransfer.evaluation.report.examples`.
     model : TimbreModel
+        Its encoder gives embeddings.
     classifier : Classifier
+        Says which instrument is heard.
     title : str or None
         None: what the set says of itself.
-    n_shown : int
+    n_shown : int, >= 0
         How many examples can be heard at most: a third drawn at random, a third the best, a third the worst.
-    megabytes : float
+    megabytes : float, > 0 [MB]
         Of the page at most; examples are left away until it fits.
     seed : int, >= 0
+        Of the examples that are drawn, and of the intervals.
     weights, classifier_weights : str
         What they are called on the page.
     settings : dict or None
         More that is to be known of how it was made.
     overwrite : bool
+        Whether existing files may be replaced.
     progress : callable (done, total) or None
+        Told how many of how many steps are done.
 
     Returns
     -------
@@ -121,6 +126,20 @@ def write_report(
     ------
     SettingsError
         The files exist or cannot be written, or none of the examples could be used.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tonetransfer.evaluation.report.examples import pairs_of_folders
+    >>> t = np.arange(24000) / 48000
+    >>> for folder, f0_hz in (("reference", 440.0), ("estimate", 442.0)):
+    ...     Path(folder).mkdir()
+    ...     tt.save_audio(f"{folder}/a.wav", 0.3 * np.sin(2 * np.pi * f0_hz * t), 48000)
+    >>> model = tt.load_model()
+    >>> pairs = pairs_of_folders(Path("reference"), Path("estimate"), None, model.grid)
+    >>> findings, files = tt.write_report("report.html", pairs, model, tt.load_classifier())
+    >>> Path("report.html").is_file(), Path("report.json").is_file()
+    (True, True)
     """
     files = check_report(Path(path), overwrite=overwrite)
     measured = measure(examples, model, classifier, seed=seed, progress=progress)
