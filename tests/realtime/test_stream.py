@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,47 @@ def test_what_an_instrument_does_in_the_course_of_a_note_is_streamed_alike(violi
     expected = stream_at_once(PLAYED, own, violin).numpy()
     assert error_db(streamed(Stream(own, violin), PLAYED, [700]), expected) < -80.0
     assert error_db(expected, plain) > -20.0
+
+
+def traits(seed: int, *, fluctuation_db: float = 2.0) -> dict[str, torch.Tensor]:
+    """What recorded players have beside their timbre, for a tiny model."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "note_table": 0.3 * torch.randn(25, 15, 37, generator=generator),
+        "fluctuation_db": fluctuation_db * torch.rand(24, generator=generator),
+        "colour_db": 6.0 * torch.randn(2, 12, generator=generator),
+    }
+
+
+@pytest.mark.parametrize("trait", ["note_table", "fluctuation_db", "colour_db", "all"])
+@pytest.mark.parametrize("name", ["default", "exact"])
+def test_traits_of_players_are_streamed_alike(
+    tiny_model: TimbreModel, violin: Target, expected: dict[str, np.ndarray], trait: str, name: str
+) -> None:
+    own = replace(violin, **(traits(0) if trait == "all" else {trait: traits(0)[trait]}))
+    whole = stream_at_once(PLAYED, tiny_model, own, SETTINGS[name]).numpy()
+    assert error_db(streamed(Stream(tiny_model, own, SETTINGS[name]), PLAYED, BLOCKS["random"]), whole) < -80.0
+    assert error_db(whole, expected[name]) > -30.0  # it does something
+
+
+def test_a_table_beside_that_of_a_model_is_streamed_alike(violin: Target) -> None:
+    own = make_model()
+    own.decoder.add_register()
+    assert own.decoder.register is not None
+    torch.nn.init.normal_(own.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(0))
+    target = replace(violin, note_table=traits(1)["note_table"])
+    expected = stream_at_once(PLAYED, own, target).numpy()
+    assert error_db(streamed(Stream(own, target), PLAYED, [700]), expected) < -80.0
+    assert error_db(expected, stream_at_once(PLAYED, own, violin).numpy()) > -30.0
+
+
+@pytest.mark.parametrize("dynamic", ["pp", "f", -20.0])
+def test_effort_is_streamed_alike(tiny_model: TimbreModel, violin: Target, expected: dict[str, np.ndarray], dynamic: str | float) -> None:
+    settings = StreamSettings(dynamic=dynamic)
+    whole = stream_at_once(PLAYED, tiny_model, violin, settings).numpy()
+    assert error_db(streamed(Stream(tiny_model, violin, settings), PLAYED, [700]), whole) < -80.0
+    level_db = [10 * np.log10(np.mean(sound[4800:] ** 2)) for sound in (whole, expected["default"])]
+    assert level_db[0] == pytest.approx(level_db[1], abs=1.5) and error_db(whole, expected["default"]) > -60.0
 
 
 def test_a_room_is_streamed_alike(tiny_model: TimbreModel, violin: Target, expected: dict[str, np.ndarray]) -> None:
@@ -160,6 +203,19 @@ def test_a_change_arrives_at_the_new_instrument(tiny_model: TimbreModel, violin:
     assert np.array_equal(stream.push(PLAYED.numpy()), expected)
 
 
+def test_traits_arrive_with_a_change(tiny_model: TimbreModel, violin: Target) -> None:
+    """Also where the new instrument shares its table with the last one, and in the middle of another change."""
+    one, other = (replace(violin, **traits(seed)) for seed in (0, 1))
+    same_table = replace(other, fluctuation_db=None)
+    stream = Stream(tiny_model, one)
+    for target, glide_s in ((other, 0.2), (same_table, 0.0)):
+        stream.push(np.zeros(4800, np.float32))
+        stream.change(target, glide_s)
+    stream.push(np.zeros(4800, np.float32))
+    stream.flush()
+    assert np.array_equal(stream.push(PLAYED.numpy()), Stream(tiny_model, same_table).push(PLAYED.numpy()))
+
+
 def test_silence_in_silence_out_and_inputs_stay(tiny_model: TimbreModel, violin: Target) -> None:
     block = PLAYED[:4800].numpy().copy()
     before = block.copy()
@@ -177,7 +233,15 @@ def test_what_is_no_block(tiny_model: TimbreModel, violin: Target, block: np.nda
 
 
 def test_bad_settings(tiny_model: TimbreModel, violin: Target) -> None:
-    for wrong in ({"look_ahead_s": 0.0}, {"look_ahead_s": 1.0}, {"path_frames": -1}, {"noise": "loud"}, {"transpose": 200.0}):
+    for wrong in (
+        {"dynamic": "loud"},
+        {"dynamic": "p", "fit": False},
+        {"look_ahead_s": 0.0},
+        {"look_ahead_s": 1.0},
+        {"path_frames": -1},
+        {"noise": "loud"},
+        {"transpose": 200.0},
+    ):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
             StreamSettings(**wrong)  # type: ignore[arg-type]
     with pytest.raises(InstrumentError, match="shape"):

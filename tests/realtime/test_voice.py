@@ -9,6 +9,7 @@ from conftest import make_model
 
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
+from tonetransfer.controls.profile import Target
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.realtime.voice import StreamDecoder, Voice, highest_so_far, loudness_of, prompt_noise
 from tonetransfer.synthesis.render import SynthParams, below_nyquist, filtered_noise, hold_last, render, white_noise
@@ -113,3 +114,77 @@ def test_silence_is_exactly_zero_and_reset_begins_anew(tiny_model: TimbreModel) 
     voice.reset()
     assert np.array_equal(first, np.concatenate([voice.frame(300.0, -20.0, z) for _ in range(10)]))
     assert hold_last(torch.from_numpy(first), 0).isfinite().all()
+
+
+def frame_said(decoder: StreamDecoder, z: np.ndarray, changed: float) -> np.ndarray:
+    """Amplitudes and noise of a first frame."""
+    decoder.reset()
+    return np.concatenate(decoder.frame(300.0, -20.0, z, changed))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_note_table_is_added_to_what_the_decoder_has(own: bool) -> None:
+    model = make_model()
+    if own:
+        model.decoder.add_register()
+        assert model.decoder.register is not None
+        torch.nn.init.normal_(model.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(1))
+    table = 0.3 * torch.randn(25, 15, 37, generator=torch.Generator().manual_seed(0))
+    f0_hz, loud = played()
+    z = model.timbre("violin")
+    params = decoded(model.with_note_table(table), f0_hz, loud, z)
+    decoder = StreamDecoder(model.decoder)
+    decoder.take_table(table)
+    rows = [decoder.frame(float(f), float(db), z.numpy()) for f, db in zip(f0_hz, loud, strict=True)]
+    amplitudes = params.amplitude[:, None] * params.harmonic_distribution
+    assert np.allclose(np.stack([row[0] for row in rows]), amplitudes.numpy(), rtol=2e-4, atol=1e-7)
+    assert np.allclose(np.stack([row[1] for row in rows]), params.noise_magnitudes.numpy(), rtol=2e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_change_of_table_begins_where_the_last_has_come(own: bool) -> None:
+    model = make_model()
+    if own:
+        model.decoder.add_register()
+        assert model.decoder.register is not None
+        torch.nn.init.normal_(model.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(1))
+    one, two, three = 0.3 * torch.randn(3, 25, 15, 37, generator=torch.Generator().manual_seed(0))
+    z, decoder, fresh = model.timbre("violin").numpy(), StreamDecoder(model.decoder), StreamDecoder(model.decoder)
+    plain = frame_said(fresh, z, 1.0)
+    decoder.take_table(one)
+    assert np.allclose(frame_said(decoder, z, 0.0), plain, rtol=1e-5)
+    decoder.take_table(two)
+    assert np.allclose(frame_said(decoder, z, 0.0), frame_said(fresh_with(fresh, one), z, 1.0), rtol=1e-5)
+    midway = frame_said(decoder, z, 0.5)
+    decoder.take_table(three, 0.5)
+    assert np.allclose(frame_said(decoder, z, 0.0), midway, rtol=1e-4) and not np.allclose(frame_said(decoder, z, 1.0), midway, rtol=1e-2)
+    decoder.take_table(three)  # an instrument with the same table
+    assert np.allclose(frame_said(decoder, z, 0.0), frame_said(decoder, z, 1.0), rtol=1e-5)
+    decoder.take_table(None)
+    assert np.allclose(frame_said(decoder, z, 1.0), plain, rtol=1e-5)
+
+
+def fresh_with(decoder: StreamDecoder, table: torch.Tensor) -> StreamDecoder:
+    decoder.take_table(table)
+    return decoder
+
+
+def test_gain_is_of_the_sound_and_nothing_else(tiny_model: TimbreModel) -> None:
+    f0_hz, loud = played()
+    z = tiny_model.timbre("violin").numpy()
+    sounds = []
+    for gain_db in (0.0, -6.0):
+        voice = Voice(tiny_model.decoder, GRID, seed=4)
+        sounds.append(np.concatenate([voice.frame(float(f), float(db), z, gain_db=gain_db) for f, db in zip(f0_hz, loud, strict=True)]))
+    assert np.allclose(sounds[1], 10.0 ** (-6.0 / 20.0) * sounds[0], atol=1e-6) and np.abs(sounds[0]).max() > 0.01
+
+
+def test_fluctuation_moves_the_balance_of_partials_and_not_their_sum(tiny_model: TimbreModel) -> None:
+    z = tiny_model.timbre("violin")
+    still, moving = (Voice(tiny_model.decoder, GRID, follow=False) for _ in range(2))
+    moving.change(Target(z, fluctuation_db=torch.full((24,), 3.0)))
+    for _ in range(20):
+        for voice in (still, moving):
+            voice.frame(300.0, -20.0, z.numpy())
+    assert moving._amplitudes.sum() == pytest.approx(still._amplitudes.sum(), rel=1e-6)
+    assert np.abs(moving._amplitudes / still._amplitudes - 1.0).max() > 0.1
