@@ -8,6 +8,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from tonetransfer.audio.files import load_audio, save_audio
 from tonetransfer.audio.loudness import loudness_db
@@ -362,6 +363,50 @@ def test_folder_holds_a_note_longer_than_its_recording(note_folder: Path) -> Non
     assert np.abs(audio[(610 + 10) * 480 :]).max() == 0.0
 
 
+def decaying(midi: float, *, held_s: float = 1.0, fall_db_per_s: float = 120.0, cut_s: float | None = None) -> np.ndarray:
+    """A tone that is held and then dies away; cut off so long after its beginning."""
+    audio = tone(np.full(200, midi_to_hz(midi)), 8)
+    time_s = np.arange(len(audio)) / SAMPLE_RATE
+    audio *= np.minimum(time_s / 0.02, 1.0) * 10 ** (-fall_db_per_s / 20 * np.maximum(time_s - held_s, 0.0))
+    return audio if cut_s is None else audio[: round(cut_s * SAMPLE_RATE)]
+
+
+def ringing_db(folder: Path) -> np.ndarray:
+    """Level of frames [dB] from a note's end at frame 60 on, re the note."""
+    audio, _ = NoteFolder(folder).render(played([ComposedNote(10, 50, 60, 110)], 200))
+    level = 10 * np.log10((audio.reshape(200, -1).astype(np.float64) ** 2).mean(axis=1) + 1e-15)
+    return level[60:] - level[30:55].mean()
+
+
+def test_a_note_with_a_natural_end_rings_on(tmp_path: Path) -> None:
+    for name, midi in (("C4", 60.0), ("E4", 64.0)):
+        save_audio(tmp_path / f"{name}.wav", decaying(midi), SAMPLE_RATE)
+    assert all(len(note.ending) > 0.3 * 96000 for note in NoteFolder(tmp_path).notes)
+    level = ringing_db(tmp_path)
+    falls = np.diff(level[4:30]) * 100.0
+    assert np.median(falls) == pytest.approx(-120.0, abs=15.0)  # as it was recorded
+    assert level[:4].min() > -9.0  # no seam
+    assert level[100] < -80.0
+
+
+def test_a_note_that_was_cut_fades(tmp_path: Path) -> None:
+    for name, midi in (("C4", 60.0), ("E4", 64.0)):
+        save_audio(tmp_path / f"{name}.wav", decaying(midi, held_s=1.5, cut_s=1.6), SAMPLE_RATE)
+    assert all(len(note.ending) == 0 for note in NoteFolder(tmp_path).notes)
+    level = ringing_db(tmp_path)
+    assert level[1] > -10.0 and level[7:].max() < -80.0  # in 60 ms
+
+
+def test_under_the_next_note_nothing_rings(tmp_path: Path) -> None:
+    for name, midi in (("C4", 60.0), ("E4", 64.0)):
+        save_audio(tmp_path / f"{name}.wav", decaying(midi), SAMPLE_RATE)
+    slurred = [ComposedNote(10, 50, 60, 110), ComposedNote(60, 40, 64, 110)]
+    audio, _ = NoteFolder(tmp_path).render(played(slurred, 200))
+    spectrum = np.abs(np.fft.rfft(audio[75 * 480 : 95 * 480] * np.hanning(20 * 480)))
+    first, second = (spectrum[round(midi_to_hz(midi) / 5.0)] for midi in (60.0, 64.0))
+    assert 20 * np.log10(first / second) < -40.0
+
+
 def test_sustain_joins_without_a_seam() -> None:
     """A steady tone, repeated, stays that tone: no harmonic of the cycle rises above -50 dB."""
     audio = np.sin(2 * np.pi * 441.3 * np.arange(96000) / 96000).astype(np.float32)
@@ -520,6 +565,109 @@ def test_corpus_takes_a_folder_of_ones_own_notes(note_folder: Path, tmp_path: Pa
     manifest = json.loads(render_corpus(path, tmp_path / "corpus", samples=note_folder.parent, only=["mine"], workers=1).read_text())
     assert {file["timbre"] for file in manifest["files"]} == {"mine"}
     assert 210 < manifest["files"][0]["lowest_f0_hz"] < manifest["files"][0]["highest_f0_hz"] < 510
+
+
+def recorded_config(tmp_path: Path) -> Path:
+    """Three players of one instrument: two folders of notes and one of phrases."""
+    for part, n_harmonics in (("one", 6), ("two", 12)):
+        (tmp_path / part).mkdir()
+        for name, midi in (("C4", 60), ("E4", 64), ("G4", 67)):
+            audio = tone(np.full(150, midi_to_hz(float(midi))), n_harmonics)
+            save_audio(tmp_path / part / f"{name}.wav", audio, SAMPLE_RATE)
+    (tmp_path / "said").mkdir()
+    for number, midi in enumerate((62.0, 66.0)):
+        phrase = np.concatenate([tone(np.full(100, midi_to_hz(midi))), np.zeros(9600, np.float32), tone(np.full(60, midi_to_hz(midi + 2)))])
+        save_audio(tmp_path / "said" / f"take_{number}.flac", 0.1 * phrase, SAMPLE_RATE)
+    path = tmp_path / "recorded.yaml"
+    content = {
+        "soundfont": "none.sf2",
+        "duration_s": 3,
+        "performances_per_window": {"named": 1, "variants": 1, "extras": 1},
+        "slopes": {"strings": 0.2},
+        "sources": {"own": {"source": "own", "licence": "CC0-1.0", "credit": "me"}},
+        "timbres": {
+            "fiddle_2": {"folder": "one", "family": "strings", "range": [60, 67], "source": "own"},
+            "fiddle_3": {"folder": "two", "family": "strings", "range": [60, 67], "source": "own", "named": False},
+            "fiddle_said": {"phrases": "said", "files": "take_*", "family": "strings", "range": [60, 70], "source": "own", "named": False},
+            "fiddle": {"players": ["fiddle_2", "fiddle_3", "fiddle_said"], "family": "strings", "range": [60, 70], "source": "own"},
+        },
+        "parallel": {"instruments": [], "range": [60, 67], "soundfonts": {}, "sources": {}},
+    }
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def test_phrases_are_taken_as_they_were_played(tmp_path: Path) -> None:
+    """At the level of a mezzo-forte, with their measured f0, one file a phrase."""
+    config, out = recorded_config(tmp_path), tmp_path / "corpus"
+    manifest = json.loads(render_corpus(config, out, samples=tmp_path, only=["fiddle_said"], workers=1).read_text())
+    assert manifest["timbres"]["fiddle_said"]["recorded"] and not manifest["timbres"]["fiddle_said"]["named"]
+    assert [(f["timbre"], f["performance"]) for f in manifest["files"]] == [("fiddle_said", f"phrase-take_{n}") for n in (0, 1)]
+    for number, midi in enumerate((62.0, 66.0)):
+        path = out / "fiddle_said" / f"phrase-take_{number}.flac"
+        audio, rate = load_audio(path)
+        with np.load(path.with_suffix(".npz")) as labels:
+            f0_hz, voiced = labels["f0_hz"], labels["voiced"]
+        assert rate == SAMPLE_RATE and len(audio) == 480 * len(f0_hz) and 0.0 < float(audio.abs().max()) <= 0.7001
+        first = slice(20, 80)
+        assert voiced[first].all() and np.abs(1200 * np.log2(f0_hz[first] / midi_to_hz(midi))).max() < 5.0
+        assert not voiced[108:116].any()
+        loud = loudness_db(audio, GRID).numpy()[: len(voiced)]
+        assert float(np.median(loud[voiced])) == pytest.approx(-24.0, abs=0.5)
+
+
+def test_what_holds_no_notes_is_no_phrase(tmp_path: Path) -> None:
+    config = recorded_config(tmp_path)
+    save_audio(tmp_path / "said" / "take_3.flac", 0.01 * np.random.default_rng(0).standard_normal(48000).astype(np.float32), SAMPLE_RATE)
+    with pytest.raises(InstrumentError, match="take_3.flac holds no notes"):
+        render_corpus(config, tmp_path / "corpus", samples=tmp_path, only=["fiddle_said"], workers=1)
+    for path in (tmp_path / "said").iterdir():
+        path.unlink()
+    with pytest.raises(InstrumentError, match="no sound files that match take_"):
+        render_corpus(config, tmp_path / "empty", samples=tmp_path, only=["fiddle_said"], workers=1)
+
+
+def test_players_teach_an_instrument_together(tmp_path: Path) -> None:
+    config, out = recorded_config(tmp_path), tmp_path / "corpus"
+    manifest = json.loads(render_corpus(config, out, samples=tmp_path, workers=1).read_text())
+    assert set(manifest["timbres"]) == {"fiddle", "fiddle_2", "fiddle_3", "fiddle_said"} and manifest["timbres"]["fiddle"]["named"]
+    own = {(f["timbre"], f["performance"]): f for f in manifest["files"]}
+    players = [(timbre, performance) for timbre, performance in own if timbre != "fiddle"]
+    assert {performance for timbre, performance in own if timbre == "fiddle"} == {f"{played}+{player}" for player, played in players}
+    for player, performance in players:
+        shared = own["fiddle", f"{performance}+{player}"]
+        assert shared["sha256"] == own[player, performance]["sha256"] and shared["seconds"] == own[player, performance]["seconds"]
+        for ending in (".flac", ".npz"):
+            files = [out / timbre / (name + ending) for timbre, name in ((player, performance), ("fiddle", shared["performance"]))]
+            assert files[0].read_bytes() == files[1].read_bytes()
+    again = json.loads(render_corpus(config, out, samples=tmp_path, workers=1).read_text())
+    assert again == manifest
+
+
+def test_an_instrument_whose_players_are_not_all_there_is_left_out(tmp_path: Path) -> None:
+    config = recorded_config(tmp_path)
+    manifest = json.loads(
+        render_corpus(config, tmp_path / "corpus", samples=tmp_path, only=["fiddle_2", "fiddle_said"], workers=1).read_text()
+    )
+    assert set(manifest["timbres"]) == {"fiddle_2", "fiddle_said"} and not (tmp_path / "corpus" / "fiddle").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"folder": "one", "phrases": "said"}, "fiddle_2 needs exactly one of program, folder, phrases and players"),
+        ({"folder": None}, "fiddle_2 needs exactly one of"),
+        ({"folder": None, "players": ["nobody"]}, "fiddle_2 names the player nobody, which is no timbre with recordings of its own"),
+        ({"folder": None, "players": ["fiddle"]}, "fiddle_2 names the player fiddle"),
+    ],
+)
+def test_timbres_are_of_one_kind(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    path = recorded_config(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    content["timbres"]["fiddle_2"] |= changes
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(SettingsError, match=words):
+        load_config(path)
 
 
 def test_parallel_set(font_path: Path, small_config: Path, tmp_path: Path) -> None:
