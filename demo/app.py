@@ -142,7 +142,7 @@ class Page:
         return pictures.roll(scene), pictures.timbre_map(self.studio.model, nearest, points)
 
     def look(self, source: str | None, tracker: str) -> tuple[Any, Any, Any]:
-        """What is heard in a new recording; its old edits are forgotten."""
+        """Analyse a new recording; its old edits are forgotten."""
         if not source:
             return EMPTY, "", ""
         heard = self.studio.analyze(source, tracker)
@@ -304,7 +304,7 @@ def as_data(path: str) -> str:
 
 
 def told(performance: studio.Performance) -> str:
-    """What was done, in a line, and what is to be said of it."""
+    """Summary of a result in a line, and the warnings that came with it."""
     moved = performance.arrangement.transposed
     how = f"moved by {moved:+g} semitones" if moved else "at its own pitch"
     seconds = performance.arrangement.asked.n_frames / performance.arrangement.asked.grid.frame_rate
@@ -385,7 +385,7 @@ def build(work: studio.Studio) -> gr.Blocks:
 
 
 def _left(blocks: gr.Blocks, page: Page, edits: gr.Textbox) -> tuple[gr.Audio, list[Any]]:
-    """What is asked for: the recording, who plays, and how. Returns the source, and all choices in the order of `read_choices`."""
+    """Inputs of the page: the recording, who plays, and how. Returns the source, and all choices in the order of `read_choices`."""
     gr.HTML('<h2 class="tt-step-title"><b>1</b> Your recording</h2>')
     source = gr.Audio(
         sources=["upload", "microphone"],
@@ -464,7 +464,7 @@ def _controls() -> list[Any]:
 
 
 def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, token: gr.State) -> None:
-    """What comes out of it."""
+    """Outputs of the page."""
     tracker = choices[-2]
     work: dict[str, Any] = {"concurrency_limit": AT_ONCE, "concurrency_id": "work"}
     with gr.Tabs(elem_classes="tt-tabs"):

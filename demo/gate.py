@@ -1,4 +1,4 @@
-"""Who is let in to the page: requests for its own names alone, from its own pages alone; what goes wrong is a line in the log.
+"""Guard of the page: it lets in requests for its own names alone, from its own pages alone; what goes wrong is a line in the log.
 
 A page elsewhere can make a visitor's browser ask this computer for anything (cross-site requests), and by changing what its own name stands
 for even read the answers (DNS rebinding). A browser tells both: the name that was asked for in ``Host``, whose page asks in ``Origin`` and
@@ -77,7 +77,7 @@ class Gate:
         return None
 
     def is_own(self, host: str) -> bool:
-        """Whether a host name is one that this page is served under; addresses in numbers cannot be made to stand for another."""
+        """Test whether a host name is one that this page is served under; addresses in numbers cannot be made to stand for another."""
         try:
             ipaddress.ip_address(host)
         except ValueError:

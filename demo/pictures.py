@@ -1,4 +1,4 @@
-"""What is drawn on the page, as plain data and HTML; the drawing itself is done in the browser (page.js), in the browser's colours."""
+"""Pictures of the page, as plain data and HTML; the drawing itself is done in the browser (page.js), in the browser's colours."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def descriptors(described: Mapping[str, float]) -> str:
 
 
 def classified(prediction: Any) -> str:
-    """What the classifier says: of the whole, and of each second."""
+    """Answers of the classifier as HTML: of the whole, and of each second."""
     best = [(name, share) for name, share in prediction.ranked().items()][:5]
     bars = "".join(
         f'<li><span>{escape(name.replace("_", " "))}</span><meter min="0" max="1" value="{share:.3f}" aria-label="{escape(name)}"></meter>'

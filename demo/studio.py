@@ -1,4 +1,4 @@
-"""What the page does, without the page: recordings in, sound and figures out, all of it inside one work folder.
+"""The work behind the page, without the page: recordings in, sound and figures out, all of it inside one work folder.
 
 Only the public API of ``tonetransfer`` is used. It is imported when it is first needed, so that the page is there before the model is.
 """
@@ -36,12 +36,12 @@ NOTES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "
 
 
 class Refusal(Exception):
-    """What a visitor asked for cannot be done; the message says why, in plain words and without a path of this computer."""
+    """A visitor's wish that cannot be fulfilled; the message says why, in plain words and without a path of this computer."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a recording is played; the words are those of the command line.
+    """Settings of a transfer; the words are those of the command line.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Player:
-    """Who plays: one of a name, a recording, or two names with the share of the second."""
+    """The instrument that plays: one of a name, a recording, or two names with the share of the second."""
 
     instrument: str = ""
     reference: str | None = None
@@ -185,7 +185,7 @@ class Studio:
         return list(self.model.instruments)
 
     def place(self, path: str, what: str = "the recording") -> Path:
-        """Where an upload really lies.
+        """Resolve the place where an upload really lies.
 
         Raises
         ------
@@ -377,7 +377,7 @@ class Studio:
             raise Refusal("memory ran out; use a shorter recording") from None
 
     def listen(self, function: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
-        """What a function returns, and what it warns of. One at a time: Python's warnings belong to all threads together."""
+        """Call a function; give back its result and its warnings. One at a time: Python's warnings belong to all threads together."""
         import tonetransfer as tt
 
         with self._listening, warnings.catch_warnings(record=True) as caught:

@@ -36,7 +36,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 def in_loops(tensor: torch.Tensor, *, halves: bool = False) -> bool:
-    """Whether what training computes from a tensor is computed in compiled loops: on a processor, in float32 (`halves`: or under autocast),
+    """Test whether training computes with a tensor in compiled loops: on a processor, in float32 (`halves`: or under autocast),
     and nobody takes it down.
     """
     import torch

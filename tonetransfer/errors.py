@@ -1,4 +1,4 @@
-"""What can go wrong, in words for the person who can put it right.
+"""Errors and warnings, in words for the person who can put things right.
 
 Every message says what came, what was wanted and what to do, in one line. The command line prints it
 without a traceback and exits with 1; a caller from Python catches :class:`ToneTransferError` for all of them.

@@ -1,4 +1,4 @@
-"""What is in a recording, from audio to numbers in one call: descriptors, notes, tracks, playing techniques."""
+"""Description of a recording, from audio to numbers in one call: descriptors, notes, tracks, playing techniques."""
 
 from __future__ import annotations
 

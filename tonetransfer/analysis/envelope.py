@@ -117,7 +117,7 @@ def temporal_centroid_s(envelope: np.ndarray, onset_s: float = 0.0) -> float:
 
 
 def _rise(share: np.ndarray, smoothing_s: float) -> tuple[float, float]:
-    """Where a rise begins and how long it takes [s], for an envelope (n,) with peak 1; (0, 0) if it begins high already."""
+    """Begin and duration of a rise [s], for an envelope (n,) with peak 1; (0, 0) if it begins high already."""
     if share[0] >= SLURRED:
         return 0.0, 0.0
     levels = np.arange(1, 10) / 10.0

@@ -1,4 +1,4 @@
-"""Where notes begin and end.
+"""Segmentation of a performance into notes.
 
 Within the frames in which something is played, a new note begins where f0 moves to another level, or where the level dips by 6 dB
 and comes back (a repeated note).

@@ -35,7 +35,7 @@ _CHUNK = 1 << 17  # numbers held at once: bounds the memory, whatever the length
 
 @dataclass(frozen=True)
 class Partials:
-    """What is heard at the multiples of f0. All zeros (levels: -120 dB) in frames that were not looked at.
+    """Levels and frequencies at the multiples of f0. All zeros (levels: -120 dB) in frames that were not looked at.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def inharmonicity(stretch: np.ndarray, amplitudes: np.ndarray) -> float:
 
 
 def swing_response(rate_hz: float, f0_hz: float, *, squared: bool) -> float:
-    """What the window leaves of a swing of `rate_hz` [Hz] at this f0 [Hz]: of f0 itself, or with `squared` of the level."""
+    """Share that the window leaves of a swing of `rate_hz` [Hz] at this f0 [Hz]: of f0 itself, or with `squared` of the level."""
     position = np.linspace(-0.5, 0.5, 257)
     window = np.cos(np.pi * position) ** (4 if squared else 2)  # level is the energy of windowed audio: Hann squared
     return float((window * np.cos(2 * np.pi * position * rate_hz * _span_s(f0_hz))).sum() / window.sum())
@@ -254,7 +254,7 @@ def _demodulate(group: _Windows, f0_hz: np.ndarray, grid: FrameGrid, n_partials:
 
 
 def _glide_hz_per_s(f0_hz: np.ndarray, grid: FrameGrid) -> np.ndarray:
-    """How fast f0 moves at each frame, shape (n_frames,); 0 next to a leap, which is no glide."""
+    """Slope of f0 at each frame [Hz/s], shape (n_frames,); 0 next to a leap, which is no glide."""
     if len(f0_hz) < 2:
         return np.zeros_like(f0_hz)
     leap = np.abs(np.diff(np.log2(f0_hz))) > 1.0 / 12.0

@@ -249,7 +249,7 @@ def _share_time(rows: list[Any], duration_s: float) -> None:
 
 
 def _lowest_hz(lowest_f0_hz: float) -> float:
-    """Where a spectrogram begins: below the lowest note, but always within the bass."""
+    """Lowest frequency of a spectrogram: below the lowest note, but always within the bass."""
     return float(np.clip(0.6 * lowest_f0_hz, 30.0, 150.0))
 
 
@@ -370,7 +370,7 @@ def _draw_both(f0_axes: Any, loudness_axes: Any, source: Controls, result: Contr
 
 
 def _difference(source: Controls, result: Controls) -> str:
-    """How much higher and louder the result is, in words; empty where no note is common to both."""
+    """Describe how much higher and louder the result is; empty where no note is common to both."""
     n_frames = min(source.n_frames, result.n_frames)
     both = (source.note_frames()[:n_frames] & result.note_frames()[:n_frames]).numpy()
     if source.grid != result.grid or not both.any():

@@ -118,7 +118,7 @@ def _mel_db(spectrum: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def spectral_flux(spectrum: np.ndarray) -> np.ndarray:
-    """How much a spectrum changes from frame to frame: distance of the spectra scaled to an L2 norm of 1.
+    """Change of a spectrum from frame to frame: distance of the spectra scaled to an L2 norm of 1.
 
     Parameters
     ----------

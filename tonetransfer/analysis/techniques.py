@@ -140,7 +140,7 @@ def _swings(notes: list[dict[str, float]], name: str, size: str) -> list[Techniq
 
 
 def _goes_along(note: dict[str, float]) -> bool:
-    """Whether a swing of the level comes with a vibrato: resonances that partials sweep over."""
+    """Test whether a swing of the level comes with a vibrato: resonances that partials sweep over."""
     near = abs(note["tremolo_rate_hz"] - note["vibrato_rate_hz"]) <= SAME_SWING * note["vibrato_rate_hz"]
     return near and note["tremolo_depth_db"] < LEAST_TREMOLO_BESIDE_DB
 
@@ -174,7 +174,7 @@ def _moves_named(analysis: Analysis, cents: np.ndarray, run: Note, vibratos: lis
 
 
 def _is_slur(analysis: Analysis, move: _Move, leading_s: float) -> bool:
-    """Whether a step, after `leading_s` of the sound, is neither a new attack nor the end of a tracker's error."""
+    """Test whether a step, after `leading_s` of the sound, is neither a new attack nor the end of a tracker's error."""
     octave_error = leading_s <= LONGEST_OCTAVE_ERROR_S and abs(abs(move.cents) - 1200.0) <= 30.0
     return not octave_error and not _leaps(analysis, move) and not _noisy_after(analysis, move)
 
@@ -190,7 +190,7 @@ def _slur(move: _Move, rate: float) -> Technique:
 
 
 def _returns(move: _Move, following: _Move, between_s: float) -> bool:
-    """Whether two moves are one bend: away, and soon back."""
+    """Test whether two moves are one bend: away, and soon back."""
     remains = abs(move.cents + following.cents)
     return following.travel_s > STEP_S and between_s <= TOP_S and remains <= max(0.35 * abs(move.cents), 40.0)
 
@@ -200,7 +200,7 @@ def _is_scoop(move: _Move, part: Note, rate: float) -> bool:
 
 
 def _is_swing(move: _Move, vibratos: list[Technique], rate: float) -> bool:
-    """Whether a move may be half a cycle of a vibrato that is there."""
+    """Test whether a move may be half a cycle of a vibrato that is there."""
     return any(
         one.start_s - WINDOW_S / 2.0 < move.stop / rate
         and move.start / rate < one.end_s + WINDOW_S / 2.0
@@ -279,7 +279,7 @@ def _measured(cents: np.ndarray, stretch: Note, first: int, rate: float) -> _Mov
 
 
 def _leaps(analysis: Analysis, move: _Move) -> bool:
-    """Whether the level dips or leaps where f0 moves, as it does at a new attack."""
+    """Test whether the level dips or leaps where f0 moves, as it does at a new attack."""
     rate, frame, level_db = analysis.grid.frame_rate, (move.start + move.stop) // 2, _level_db(analysis)
     near, far = round(0.04 * rate), round(0.12 * rate)
     before, after = level_db[max(frame - far, 0) : max(frame - near, 1)], level_db[frame + near : frame + far]
@@ -291,7 +291,7 @@ def _leaps(analysis: Analysis, move: _Move) -> bool:
 
 
 def _noisy_after(analysis: Analysis, move: _Move) -> bool:
-    """Whether noise stays for longer than a mere step of f0 makes it, as it does at a new attack."""
+    """Test whether noise stays for longer than a mere step of f0 makes it, as it does at a new attack."""
     rate, frame = analysis.grid.frame_rate, (move.start + move.stop) // 2
     clear_db = analysis.partials.harmonic_to_noise_ratio_db
     soon = clear_db[frame + round(0.02 * rate) : frame + round(0.04 * rate)]
@@ -350,7 +350,7 @@ def _staccatos(analysis: Analysis) -> list[Technique]:
 
 
 def _sounding_s(level_db: np.ndarray, rate: float) -> float:
-    """How long a note sounds, of the level from its start to the start of the next: to where it falls to half its peak amplitude.
+    """Sounding duration of a note, of the level from its start to the start of the next: to where it falls to half its peak amplitude.
 
     Infinite where it does not fall much further before the next note: then the two are joined.
     """

@@ -144,7 +144,7 @@ def _fit(windows: np.ndarray, basis: _Basis, rates_hz: np.ndarray) -> tuple[np.n
 
 
 def _onset_s(contour: np.ndarray, frame_rate: float, rate_hz: float, extent: float) -> float:
-    """Where a swing of known rate first has half its extent, seen through little more than one swing; to about 0.1 s."""
+    """Onset of a swing of known rate: it first has half its extent, seen through little more than one swing; to about 0.1 s."""
     length = round(ONSET_CYCLES * frame_rate / rate_hz)
     basis = _basis(length, frame_rate, (rate_hz,), degree=1)
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(contour, np.float64), length)

@@ -34,7 +34,7 @@ class ByteRange:
 
 @dataclass
 class Findings:
-    """What is in a file: nothing to mend if `parts` is empty; what is to be said of it, each after "FILE: "."""
+    """Result of a file's examination: nothing to mend if `parts` is empty; what is to be said of it, each after "FILE: "."""
 
     parts: list[ByteRange] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ def examine(path: Path) -> Findings:
 
 
 def _compare(said_s: float, there_s: float) -> list[str]:
-    """What is to be said of a recording that is shorter, or longer, than its header says."""
+    """Describe a recording that is shorter, or longer, than its header says."""
     if said_s > there_s + BAR_S:
         return [f"was cut off: {there_s:.1f} s of {said_s:.1f} s are there; the last {said_s - there_s:.1f} s are missing"]
     if said_s < there_s - BAR_S:
@@ -125,7 +125,7 @@ def _chunks(content: Content, first: int, header: str) -> Iterator[_Chunk]:
 
 
 def _ends_well(content: Content, end: int, header: str) -> bool:
-    """Whether a chunk, or nothing worth a word, follows at `end`."""
+    """Test whether a chunk, or nothing worth a word, follows at `end`."""
     rest = len(content) - end
     if rest < JUNK_BYTES:
         return True
@@ -136,7 +136,7 @@ def _ends_well(content: Content, end: int, header: str) -> bool:
 
 
 def _sound_end(content: Content, chunk: _Chunk, header: str, *, streamed: int = STREAMED) -> int:
-    """Where the sound of a chunk really ends."""
+    """Find the real end of a chunk's sound."""
     end = chunk.start + chunk.length
     if chunk.length < 0 or chunk.length >= streamed or end > len(content):
         return len(content)
@@ -302,7 +302,7 @@ def _flac(content: Content) -> Findings:
 
 
 def _places(content: Content, mark: bytes) -> list[int]:
-    """Where a mark stands after the beginning; what was looked through is not kept in memory."""
+    """Positions of a mark after the beginning; what was looked through is not kept in memory."""
     found, step = [], 1 << 24
     for first in range(0, len(content), step):
         at = max(first - len(mark), 0)
@@ -343,7 +343,7 @@ def _flac_end(content: Content, first: int, last: int) -> tuple[int, int]:
 
 
 def _flac_frames(content: Content, first: int, last: int, block_size: int) -> Iterator[tuple[int, int]]:
-    """Where frames seem to begin, and the samples up to their ends; a few are none."""
+    """Positions where frames seem to begin, and the samples up to their ends; a few are none."""
     at = first
     while (at := content.find(b"\xff", at, last - 8)) >= 0:
         if content[at + 1] in (0xF8, 0xF9) and (n_samples := _flac_header(content[at : at + 16], block_size)):
@@ -371,7 +371,7 @@ def _flac_header(header: bytes, block_size: int) -> int:
 
 
 def _is_whole(content: Content, first: int, last: int) -> bool:
-    """Whether a frame of FLAC lies between, with the check sum that it should have."""
+    """Test whether a frame of FLAC lies between, with the check sum that it should have."""
     return last - first > 8 and _crc(content[first : last - 2], 16, 0x8005) == int.from_bytes(content[last - 2 : last], "big")
 
 
@@ -467,7 +467,7 @@ def _counted(content: Content, run: _Run, n_frames: int) -> ByteRange:
 
 
 def _side_bytes(header: bytes) -> int:
-    """What lies between a frame's header and a Xing tag in it."""
+    """Number of bytes between a frame's header and a Xing tag in it."""
     mono, newest = header[3] >> 6 == 3, header[1] >> 3 & 3 == 3
     return (17 if mono else 32) if newest else (9 if mono else 17)
 
@@ -499,7 +499,7 @@ def _mpeg_runs(content: Content) -> Iterator[_Run]:
 
 
 def _tag(content: Content, at: int) -> int:
-    """Where a frame's Xing tag begins; -1: it has a VBRI tag; 0: it is sound."""
+    """Position of a frame's Xing tag; -1: it has a VBRI tag; 0: it is sound."""
     place = at + 4 + _side_bytes(content[at : at + 4])
     if content[place : place + 4] in (b"Xing", b"Info"):
         return place
@@ -507,7 +507,7 @@ def _tag(content: Content, at: int) -> int:
 
 
 def _followed(content: Content, at: int, frame: tuple[int, int, int]) -> bool:
-    """Whether another frame of the same kind comes after one that seems to be one."""
+    """Test whether another frame of the same kind comes after one that seems to be one."""
     following = at + frame[0]
     if following + 3 > len(content):
         return following == len(content)
@@ -516,7 +516,7 @@ def _followed(content: Content, at: int, frame: tuple[int, int, int]) -> bool:
 
 
 def _after_junk(content: Content, at: int) -> int:
-    """Where to look on: after tags of names, or at the next byte that may begin a frame."""
+    """Next position to look at: after tags of names, or at the next byte that may begin a frame."""
     if content[at : at + 3] == b"ID3" and at + 10 <= len(content):
         a, b, c, d = content[at + 6 : at + 10]
         return at + 10 + (a << 21 | b << 14 | c << 7 | d)

@@ -92,7 +92,7 @@ def load_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
 
 
 def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: float = math.inf, held_s: float = LONG_S) -> OpenedAudio:
-    """What :func:`load_audio` reads, in memory up to `held_s` seconds, and else in a temporary file.
+    """Open what :func:`load_audio` reads, in memory up to `held_s` seconds, and else in a temporary file.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def peak_of(audio: torch.Tensor | LongAudio) -> float:
 
 @dataclass(frozen=True)
 class SoundFacts:
-    """What a sound file says of itself: sample rate [Hz], number of channels, samples a channel (may err in MP3), and how it is coded."""
+    """Facts that a sound file states: sample rate [Hz], number of channels, samples a channel (may err in MP3), and how it is coded."""
 
     sample_rate: int
     n_channels: int
@@ -232,7 +232,7 @@ def sound_facts(path: PathLike) -> SoundFacts:
 
 
 def stream_audio(path: PathLike, sample_rate: int, n_samples: int) -> Iterator[torch.Tensor]:
-    """What :func:`load_audio` reads, a stretch at a time: of a day's recording no more than one is held.
+    """Stream what :func:`load_audio` reads, a stretch at a time: of a day's recording no more than one is held.
 
     Parameters
     ----------
@@ -582,7 +582,7 @@ def _mono(path: Path, file: SoundReader, sample_rate: int, longest_s: float = ma
 
 
 def _mono_weights(path: Path, file: SoundReader, longest_s: float) -> np.ndarray:
-    """What each channel contributes to mono, shape (n_channels,), float32."""
+    """Weights of the channels in the mono mix, shape (n_channels,), float32."""
     n_channels = file.channels
     if n_channels == 1:
         return np.ones(1, dtype=np.float32)

@@ -125,7 +125,7 @@ def find_lines(audio: torch.Tensor | LongAudio, sample_rate: int) -> HumLines | 
 
 
 def _standing(magnitudes: list[np.ndarray]) -> list[np.ndarray]:
-    """Which lines are always there and stand above what lies between them, each (n_lines,) bool; of magnitudes (n_windows, n_lines)."""
+    """Find lines that are always there and stand above what lies between them, each (n_lines,) bool; of magnitudes (n_windows, n_lines)."""
     always, usual = zip(*(np.percentile(part, [ALWAYS_PERCENTILE, LEVEL_PERCENTILE], axis=0) for part in magnitudes), strict=True)
     standing = []
     for base, (base_hz, other_hz) in enumerate((BASES_HZ, BASES_HZ[::-1])):
@@ -158,7 +158,7 @@ def _listen(audio: torch.Tensor | LongAudio, sample_rate: int, hop: int) -> tupl
 
 
 class _Ear(NamedTuple):
-    """What windows are listened to with."""
+    """Filters with which windows are analysed."""
 
     lines_hz: list[np.ndarray]  # multiples of each base
     smooth: np.ndarray  # (4 * step,), before every step-th sample is taken
@@ -182,7 +182,7 @@ def _ear(sample_rate: int) -> _Ear:
 
 
 def _follow(values: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """What of lines (n_windows, n_lines) stands still at their levels (n_lines,).
+    """Follow the part of lines (n_windows, n_lines) that stands still at their levels (n_lines,).
 
     Returns phasors (n_windows, n_lines), re a base that turns faster than 50 or 60 Hz by so much in a hop; whose phase is steady,
     (n_lines,) bool; and that much.

@@ -1,4 +1,4 @@
-"""How loud a recording is, frame by frame: one number of decibels that follows the ear's sensitivity."""
+"""A-weighted loudness, frame by frame: one number of decibels that follows the ear's sensitivity."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ def level_db(magnitudes: torch.Tensor, sample_rate: int) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def power_weighting(sample_rate: int) -> torch.Tensor:
-    """What each squared magnitude adds to the power of a frame, (N_FFT // 2 + 1,); a sine of 1 kHz and amplitude 1 has the power 1."""
+    """Weights of squared magnitudes in the power of a frame, (N_FFT // 2 + 1,); a sine of 1 kHz and amplitude 1 has the power 1."""
     full_scale_sine = N_FFT * float(hann(N_FFT).square().sum()) / 4.0  # Parseval: a sine of amplitude 1, one-sided
     return a_weighting(sample_rate, N_FFT) / full_scale_sine

@@ -39,7 +39,7 @@ MEDIA = {  # first bytes and where they stand: FFmpeg's name; it is told, so tha
 
 
 class SoundReader(Protocol):
-    """What is used of an open sound file; `frames` is a promise, 0 if there is none, and `notes` are to be said once it is read."""
+    """Interface of an open sound file; `frames` is a promise, 0 if there is none, and `notes` are to be said once it is read."""
 
     samplerate: int
     channels: int
@@ -89,7 +89,7 @@ def media_format(path: Path) -> str | None:
 
 
 def find_decoder() -> Any:
-    """What can decode MP4, WebM and the like here: PyAV, a program ``ffmpeg``, or None."""
+    """Find a decoder of MP4, WebM and the like: PyAV, a program ``ffmpeg``, or None."""
     try:
         import av  # noqa: F401
     except ImportError:

@@ -1,4 +1,4 @@
-"""How fast everything is on this computer, beside other programs: what `tonetransfer bench` measures.
+"""Speed of everything on this computer, beside other programs: the measurements of `tonetransfer bench`.
 
 All rows of a table come from one run on one recording. Each is repeated, and the best counts: other processes can only slow it down. How
 busy they keep the machine is told, and processor time stands beside the clock's, which tells more where the machine is shared.

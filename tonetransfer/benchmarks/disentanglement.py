@@ -68,7 +68,7 @@ def read_material(
 
 
 def evaluate_timbre(material: ExaminedMaterial, *, say: Say = lambda _: None) -> dict[str, float]:
-    """What probes and neighbours find.
+    """Measure z with probes and nearest neighbours.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class HeldRecordings:
         return self._sounds[recording.name][first_sample : first_sample + n_samples]
 
     def controls(self, recording: HeldRecording) -> Controls:
-        """What is played in a recording."""
+        """Extract the controls of a recording."""
         return self._heard[recording.name]
 
 
@@ -209,7 +209,7 @@ class _Tested:
         self.heard = {key: extract(audio, model.grid) for key, audio in self.audio.items()}
 
     def measure(self, name: str, model: TimbreModel, target: Target) -> dict[str, float]:
-        """How well a target plays an instrument's performances."""
+        """Measure a target on an instrument's performances."""
         found: dict[str, list[float]] = {}
         for (number, source), heard in self.heard.items():
             truth, own = self.audio[number, name], source == name
@@ -226,7 +226,7 @@ class _Tested:
 
 
 def measure_solo(model: TimbreModel, material: Material) -> dict[str, float]:
-    """How well a model of one instrument plays what is held out, from its own controls.
+    """Measure a model of one instrument on held-out recordings, from their own controls.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What can be read from a set of vectors: probes that are fitted on some performances and asked about others.
+"""Probes of a set of vectors: models that are fitted on some performances and asked about others.
 
 A probe asks whether a label can be *read*, not whether the vectors were meant to hold it. Two kinds: linear, and a small network. All
 figures are from rows that the probe has not seen, and no performance is on both sides: rows of one `group` stay together.
@@ -33,7 +33,7 @@ ALPHAS = tuple(10.0**power for power in range(-1, 6))
 
 @dataclass(frozen=True)
 class Probed:
-    """What a linear probe and a small network found."""
+    """Scores of a linear probe and a small network."""
 
     linear: float
     mlp: float

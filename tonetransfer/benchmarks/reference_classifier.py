@@ -26,7 +26,7 @@ class ReferenceClassifier(Protocol):
         """Instruments that are known."""
 
     def probabilities(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-        """How likely each of them is, (n_names,), for audio (n_samples,)."""
+        """Probability of each of them, (n_names,), for audio (n_samples,)."""
 
 
 class ForestClassifier:
@@ -48,12 +48,12 @@ class ForestClassifier:
         return list(self.forest.classes_)
 
     def probabilities(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-        """How likely each of them is, (n_names,), for audio (n_samples,)."""
+        """Probability of each of them, (n_names,), for audio (n_samples,)."""
         return self.forest.predict_proba(mfcc_statistics(audio, sample_rate)[None, SHAPE])[0]
 
 
 def judge_accuracy(mfcc: np.ndarray, instruments: np.ndarray, groups: np.ndarray) -> float:
-    """How often such a judge is right about performances that it was not fitted on; arguments as for :class:`ForestClassifier`."""
+    """Accuracy of such a classifier on performances that it was not fitted on; arguments as for :class:`ForestClassifier`."""
     right = np.zeros(len(instruments), dtype=bool)
     for train, test in GroupKFold(3).split(mfcc, groups=groups):
         right[test] = _forest().fit(mfcc[train][:, SHAPE], instruments[train]).predict(mfcc[test][:, SHAPE]) == instruments[test]

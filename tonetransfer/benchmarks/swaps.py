@@ -138,7 +138,7 @@ def read_excerpt(excerpt: Excerpt, model: TimbreModel) -> tuple[torch.Tensor, Co
 
 
 def _errors(sound: torch.Tensor, arrangement: Arrangement, model: TimbreModel) -> tuple[Controls, dict[str, float]]:
-    """What is heard in a result, and how far it is from what was asked for."""
+    """Controls of a result, and their distances from what was asked for."""
     heard, asked, notes = analyze(sound, model.sample_rate, model), arrangement.asked, arrangement.notes
     if not bool(notes.any()):
         return heard, {}

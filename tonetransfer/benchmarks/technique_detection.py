@@ -1,4 +1,4 @@
-"""How well playing techniques are found: on etudes that are played, recorded as audio and analysed like any recording.
+"""Accuracy of the detection of playing techniques: on etudes that are played, recorded as audio and analysed like any recording.
 
 Conventions
 -----------

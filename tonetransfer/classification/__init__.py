@@ -1,2 +1,2 @@
-"""Which instrument plays: networks, forests and embeddings, their training and their evaluation. Open
+"""Classification of instruments: networks, forests and embeddings, their training and their evaluation. Open
 :mod:`~tonetransfer.classification.classifier` first."""

@@ -71,7 +71,7 @@ def augmenter(settings: AugmentSettings, sample_rate: int, *, seed: int) -> Iter
 
 
 def needs_library(settings: AugmentSettings) -> bool:
-    """Whether anything is asked for at all."""
+    """True if anything is asked for at all."""
     return any(value > 0 for name, value in settings.model_dump().items() if name.endswith("_share"))
 
 

@@ -85,7 +85,7 @@ class Classifier:
 
     @property
     def multi(self) -> bool:
-        """Whether several classes can hold at once."""
+        """True if several classes can hold at once."""
         return self.settings.task == "multi"
 
     @property
@@ -154,7 +154,7 @@ class Classifier:
         return torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)), np.float32)
 
     def predict(self, audio: AudioLike | LongAudio, sample_rate: int, *, step_seconds: float | None = None) -> Prediction:
-        """What sounds in a recording, as a whole and in every step of time.
+        """Classify a recording, as a whole and in every step of time.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ class Classifier:
         return classifier
 
     def _hangs_together(self) -> bool:
-        """Whether an estimator, whose tensors may have any sizes, can be asked."""
+        """Test whether an estimator, whose tensors may have any sizes, can be asked."""
         try:
             return self.model.sound() and self.scores(np.zeros((1, self.n_samples), np.float32)).shape == (1, len(self.classes))
         except (RuntimeError, IndexError, TypeError, ValueError):

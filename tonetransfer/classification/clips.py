@@ -1,4 +1,4 @@
-"""What a classifier learns from and is tested on: files with labels, from a corpus, folders, a CSV file or a mirdata dataset."""
+"""Clips for training and test: files with labels, from a corpus, folders, a CSV file or a mirdata dataset."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Estimator(nn.Module, ABC):
         """Fit to features (n_windows, n_features) and targets (n_windows, n_classes) of 0 and 1."""
 
     def sound(self) -> bool:
-        """Whether its tensors can be evaluated: a file from elsewhere might hold anything."""
+        """True if its tensors can be evaluated: a file from elsewhere might hold anything."""
         return True
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -1,4 +1,4 @@
-"""How good a classifier is on recordings whose labels are known: accuracy, F1, confusions, speed."""
+"""Evaluation of a classifier on recordings whose labels are known: accuracy, F1, confusions, speed."""
 
 from __future__ import annotations
 

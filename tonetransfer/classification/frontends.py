@@ -1,4 +1,4 @@
-"""What a classifier looks at: log-mel spectrogram, spectrum, waveform, or descriptors pooled over time.
+"""Input features of classifiers: log-mel spectrogram, spectrum, waveform, or descriptors pooled over time.
 
 A frontend has nothing to learn. It takes windows of audio (n_windows, n_samples) and gives features (n_windows, ...); level is divided
 out, because how loud a recording is says nothing of who plays.
@@ -49,7 +49,7 @@ class Frontend(nn.Module):
         return tuple(self(torch.zeros(1, self.n_samples)).shape[1:])
 
     def describe(self) -> dict[str, str]:
-        """What a weights file has to say so that the same features come out later."""
+        """Facts that a weights file has to state so that the same features come out later."""
         return {}
 
 

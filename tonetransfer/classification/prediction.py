@@ -1,4 +1,4 @@
-"""What a classifier says of a recording: as a whole, and step by step of time."""
+"""Prediction of a classifier for a recording: as a whole, and step by step of time."""
 
 from __future__ import annotations
 

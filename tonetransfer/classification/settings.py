@@ -25,7 +25,7 @@ INSTRUMENTS: dict[str, tuple[str, ...]] = {name: (name, f"{name}@R", f"{name}_*"
 
 
 class ClipSettings(Section):
-    """What is learned from. One of `corpora`, `folder`, `csv` and `mirdata` is read; the last three win over the first."""
+    """Settings of the training data. One of `corpora`, `folder`, `csv` and `mirdata` is read; the last three win over the first."""
 
     corpora: tuple[str, ...] = ("corpus/train",)  # folders made by `tonetransfer corpus render`
     folder: str | None = None  # a folder for each class
@@ -41,7 +41,7 @@ class ClipSettings(Section):
 
 
 class AugmentSettings(Section):
-    """How often each thing happens to a window. An unseen soundfont differs from the trained one in just these."""
+    """Probability of each augmentation of a window. An unseen soundfont differs from the trained one in just these."""
 
     pitch_share: float = Field(0.25, ge=0, le=1)  # up to 2 semitones, formants with it: a smaller or larger instrument
     stretch_share: float = Field(0.1, ge=0, le=1)
@@ -55,7 +55,7 @@ class AugmentSettings(Section):
 
 
 class FitSettings(Section):
-    """How the weights of networks and heads are found."""
+    """Settings of the optimisation of networks and heads."""
 
     steps: int = Field(1000, gt=0)
     batch_size: int = Field(32, gt=1)

@@ -101,7 +101,7 @@ def known_clips(place: Path, classifier: Classifier) -> list[Clip]:
 
 
 def shared_key(settings: ClassifierSettings) -> str:
-    """What decides the windows: equal keys, equal windows."""
+    """Key of the settings that decide the windows: equal keys, equal windows."""
     return settings.model_dump_json(include={"task", "sample_rate", "window_seconds", "step_seconds", "data", "augment"})
 
 

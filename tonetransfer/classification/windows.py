@@ -189,7 +189,7 @@ def _check_task(clips: Sequence[Clip], settings: ClassifierSettings) -> None:
 
 
 def _starts(sound: np.ndarray, clip: Clip, settings: ClassifierSettings, length: int, rng: np.random.Generator) -> list[int]:
-    """Where windows begin: spread over the recording with some chance, where something sounds; clips with spans also where nothing does."""
+    """First samples of windows, drawn over the recording where something sounds; of clips with spans also where nothing does."""
     room = max(len(sound) - length, 0)
     count = min(settings.data.windows_per_file, 1 + 4 * room // length)
     edges = np.linspace(0, room + 1, count + 1)

@@ -345,7 +345,7 @@ def _test_set(folder: Path, font: str, *, given: bool) -> Path:
 
 
 def _report_examples(arguments: Namespace, model: TimbreModel) -> Any:
-    """What ``evaluate report`` is about."""
+    """Collect the examples of ``evaluate report``."""
     from ..evaluation.report import examples as report_sets
 
     folders = arguments.folders
@@ -368,7 +368,7 @@ def _report_examples(arguments: Namespace, model: TimbreModel) -> Any:
 
 
 def _render_material(arguments: Namespace) -> None:
-    """What `evaluate timbre` examines, rendered if it is not there; without the unseen font the rest goes on."""
+    """Render the test sets of `evaluate timbre` if they are not there; without the unseen font the rest goes on."""
     from ..benchmarks.excerpts import TRAINED, UNSEEN, render_material
     from .steps import progress_bar
 

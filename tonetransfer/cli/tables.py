@@ -1,4 +1,4 @@
-"""What was measured of a recording, as tables for people: sections, one descriptor a line, with its spread beside it."""
+"""Measurements of a recording, as tables for people: sections, one descriptor a line, with its spread beside it."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Adapter:
         self._level_db = FLOOR_DB
 
     def frame(self, heard: ControlFrame, quantiles: torch.Tensor | None = None, release_db_per_s: float | None = None) -> Asked:
-        """What the instrument is to play in the next frame.
+        """Adapt the next frame to the instrument.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class Adapter:
         return self._heard_hz > 0.0 and abs(12.0 * math.log2(f0_hz / self._heard_hz)) > LEAP_SEMITONES
 
     def _is_note(self, heard: ControlFrame, leap: bool) -> bool:
-        """Whether a note goes on; or, after a rest or a leap, begins: no note does while the sound dies away."""
+        """Test whether a note goes on; or, after a rest or a leap, begins: no note does while the sound dies away."""
         goes_on = self._playing and not leap
         if not goes_on and heard.loudness_db < self._heard_db - FALLING_DB:
             return False

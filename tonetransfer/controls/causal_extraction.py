@@ -107,7 +107,7 @@ class Listener:
 
 
 def listen_to_all(audio: torch.Tensor, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> Controls:
-    """What a :class:`Listener` hears in a whole recording (n_samples,), found from the whole at once.
+    """Extract what a :class:`Listener` hears from a whole recording (n_samples,) at once.
 
     Silence is heard after its end.
     """

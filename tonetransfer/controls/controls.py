@@ -1,4 +1,4 @@
-"""What the player does: f0, periodicity and loudness on the model's grid."""
+"""Controls of a performance: f0, periodicity and loudness on the model's grid."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class Controls:
         return replace(self, f0_hz=torch.from_numpy(midi_to_hz(tuned)).reshape(self.f0_hz.shape))
 
     def note_frames(self) -> torch.Tensor:
-        """Where a note sounds: periodic by hysteresis, and not more than 40 dB below the loud parts.
+        """Find the frames of notes: periodic by hysteresis, and not more than 40 dB below the loud parts.
 
         A note starts where periodicity reaches 0.75 within 40 dB of the loudness that 5 % of the frames exceed, and lasts
         while periodicity stays over 0.55 within 50 dB of it. Gain and transposition do not change the result; below
@@ -243,7 +243,7 @@ class Controls:
 
 
 def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> Controls:
-    """What is played in a recording; mains hum is left out of all three rows.
+    """Extract the controls of a recording; mains hum is left out of all three rows.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def _tuned(midi: np.ndarray, played: np.ndarray, strength: float, frame_rate: fl
 
 
 def common_offset(midi: np.ndarray) -> float | None:
-    """How far notes (n,) lie above the semitones of A4 = 440 Hz in common [semitones], in (-0.5, 0.5]; None if they do not agree."""
+    """Common offset of notes (n,) from the semitones of A4 = 440 Hz [semitones], in (-0.5, 0.5]; None if they do not agree."""
     if not len(midi):
         return None
     direction = np.exp(2j * np.pi * midi).mean()

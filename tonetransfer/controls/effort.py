@@ -21,7 +21,7 @@ REST_DB = 30.0  # below the loudest stretch: no note, or a dying one
 
 
 def parse_dynamic(dynamic: str | float) -> float:
-    """How hard a dynamic marking asks to play.
+    """Convert a dynamic marking to decibels.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def check_dynamic(dynamic: str | float | None, *, fit: bool) -> None:
 
 
 def swell_range_db(loudness_db: torch.Tensor, notes: torch.Tensor, frame_rate: float) -> float:
-    """How far the usual loudness of a performance lies below its loudest.
+    """Range from the usual loudness of a performance to its loudest.
 
     Compared are the loudest instants of stretches of half a second, so that attacks, decays and short rests do not count.
 

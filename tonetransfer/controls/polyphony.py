@@ -1,4 +1,4 @@
-"""Whether several notes sound at once: this program hears one.
+"""Detection of several notes at once: this program hears one.
 
 A tracker meets a chord in one of two ways. It follows one of the notes: then the others lie between that note's harmonics. Or it
 finds the period that all of them share, far below: then the low harmonics of that f0 are missing, and those above have gaps (a
@@ -69,8 +69,9 @@ def voices_share(audio: torch.Tensor | LongAudio, controls: Controls) -> float:
 
 
 def _second_notes(power: np.ndarray, lowest_hz: np.ndarray, highest_hz: np.ndarray, bin_hz: float) -> np.ndarray:
-    """Whether spectra (n, n_bins) hold more than the harmonics of an f0 that moves from lowest to highest (n,): 1, 0, or NaN, it cannot
-    be told.
+    """Test whether spectra (n, n_bins) hold more than the harmonics of an f0 that moves from lowest to highest (n,).
+
+    1, 0, or NaN where it cannot be told.
     """
     lowest, highest, bins = lowest_hz[:, None] / bin_hz, highest_hz[:, None] / bin_hz, np.arange(power.shape[1])
     band = (bins > np.maximum(40.0 / bin_hz, 0.4 * lowest)) & (bins < np.minimum((N_HARMONICS + 0.5) * highest, HIGHEST_HZ / bin_hz))
@@ -91,7 +92,7 @@ def _second_notes(power: np.ndarray, lowest_hz: np.ndarray, highest_hz: np.ndarr
 
 
 def _has_gaps(peaks: np.ndarray) -> bool:
-    """Whether the powers of harmonics 1, 2, ... look like those of several notes over a common, unplayed fundamental."""
+    """Test whether the powers of harmonics 1, 2, ... look like those of several notes over a common, unplayed fundamental."""
     present = peaks > peaks.max() * 10.0 ** (PRESENT_DB / 10.0)
     lowest, highest = np.flatnonzero(present)[[0, -1]] + 1
     missing = int((~present[lowest - 1 : min(max(highest, 5), 9)]).sum())
@@ -99,7 +100,7 @@ def _has_gaps(peaks: np.ndarray) -> bool:
 
 
 def _peak_between(power: np.ndarray, between: np.ndarray) -> np.ndarray:
-    """Whether one peak (n,) between the harmonics has a share in the power (n, n_bins)."""
+    """Test whether one peak (n,) between the harmonics has a share in the power (n, n_bins)."""
     rest = np.where(between, power, 0.0)
     five = rest.argmax(axis=1)[:, None] + np.arange(5)
     peak = np.take_along_axis(np.pad(rest, ((0, 0), (2, 2))), five, axis=1).sum(axis=1)

@@ -1,4 +1,4 @@
-"""What a recording that is to be a reference for a timbre can have against it, and what to expect then."""
+"""Checks of a recording that is to be a reference for a timbre, and what to expect of a bad one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def clipped_share(audio: torch.Tensor) -> float:
 
 
 def sounds_spoken(controls: Controls) -> bool:
-    """Whether controls (n_frames,) look like speech: the pitch hardly ever holds, and much of what is heard has none.
+    """Test whether controls (n_frames,) look like speech: the pitch hardly ever holds, and much of what is heard has none.
 
     One of the two alone is music: fast passages and trills, or consonants and breath.
     """

@@ -25,7 +25,7 @@ MEASURED_DB = (3.0, 23.0)  # below where the fall began
 
 
 def find_releases(loudness_db: torch.Tensor, frame_rate: float) -> list[tuple[int, int]]:
-    """Where notes end.
+    """Find the ends of notes.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def find_releases(loudness_db: torch.Tensor, frame_rate: float) -> list[tuple[in
 
 
 def release_rate(loudness_db: torch.Tensor, frame_rate: float) -> float | None:
-    """How fast notes sink when they have ended [dB/s], the median over all ends of notes; None if there is no end to measure.
+    """Release rate of notes [dB/s], the median over all ends of notes; None if there is no end to measure.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class ComposedNote:
 
 @dataclass(frozen=True)
 class Performance:
-    """What is played, note by note and swell by swell.
+    """A composed performance, note by note and swell by swell.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Performance:
         return self.n_frames / FRAME_RATE
 
     def note_index(self) -> np.ndarray:
-        """Which note holds each frame, shape (n_frames,): the latest to have started; the first before that."""
+        """Index of the note that holds each frame, shape (n_frames,): the latest to have started; the first before that."""
         starts = np.array([note.start for note in self.notes])
         return np.maximum(np.searchsorted(starts, np.arange(self.n_frames), side="right") - 1, 0)
 
@@ -89,7 +89,7 @@ class Performance:
         return np.array([note.midi for note in self.notes])[self.note_index()] + self.bend_semitones
 
     def intensity_db(self) -> np.ndarray:
-        """How hard is played [dB re the strongest], velocity and expression together, shape (n_frames,)."""
+        """Dynamic level [dB re the strongest], velocity and expression together, shape (n_frames,)."""
         return np.array([velocity_db(note.velocity) for note in self.notes])[self.note_index()] + self.expression_db
 
     def sounding(self) -> np.ndarray:
@@ -166,7 +166,7 @@ def _rhythm(rng: np.random.Generator, kind: str, start: int, end: int, beat: int
 
 
 def _held(rng: np.random.Generator, articulation: str, room: int, final: bool) -> int:
-    """How long a note is held [frames] when the next one starts after `room` frames."""
+    """Duration for which a note is held [frames] when the next one starts after `room` frames."""
     if articulation == "legato":
         return max(6, room if final else room + int(rng.integers(0, 3)))
     share = rng.uniform(0.3, 0.5) if articulation == "staccato" else rng.uniform(0.72, 0.95)
@@ -230,7 +230,7 @@ def _play(
 
 
 def _swell(rng: np.random.Generator, n: int) -> np.ndarray:
-    """How a note's level moves while it is held [dB], (n,), <= 0 apart from a tremolo of a decibel or two."""
+    """Course of a note's level while it is held [dB], (n,), <= 0 apart from a tremolo of a decibel or two."""
     if n < 25 or rng.random() < 0.35:
         return np.zeros(n)
     x, depth = np.linspace(0.0, 1.0, n), rng.uniform(3.0, 14.0)
@@ -283,7 +283,7 @@ def _link_glides(rng: np.random.Generator, notes: list[ComposedNote], bend: np.n
 
 
 def _may_glide(previous: ComposedNote, note: ComposedNote, bend: np.ndarray) -> bool:
-    """Whether two notes join closely enough; one glide a note, since two could leave the bend's range."""
+    """Test whether two notes join closely enough; one glide a note, since two could leave the bend's range."""
     joined = previous.end >= note.start and previous.length >= 20 and note.length >= 15
     return joined and 1 <= abs(note.midi - previous.midi) <= 2 and bool(np.all(np.abs(bend) < 0.9))
 

@@ -1,4 +1,4 @@
-"""Who plays what: the timbres of a corpus, how far each reaches, and which performances it gets.
+"""Configuration of a corpus: its timbres, how far each reaches, and which performances it gets.
 
 A configuration (``configs/corpus.yaml``) is read and checked here; :mod:`tonetransfer.data.render_corpus` renders it.
 """
@@ -20,7 +20,7 @@ SPLITS = {"train": 1, "test": 2, "parallel": 3, "reference": 4}  # keeps their s
 
 
 class Credits(Section):
-    """Whose recordings these are, and under what terms."""
+    """Authors of recordings, and their licence."""
 
     source: str
     licence: str
@@ -58,7 +58,7 @@ class Parallel(Section):
 
 
 class CorpusConfig(Section):
-    """What ``configs/corpus.yaml`` holds."""
+    """Contents of ``configs/corpus.yaml``."""
 
     soundfont: str
     duration_s: float = 15.0
@@ -73,11 +73,11 @@ class CorpusConfig(Section):
     parallel: Parallel
 
     def slope(self, timbre: Timbre) -> float:
-        """How much brighter a timbre's louder playing is [dB per octave and dB]."""
+        """Increase of a timbre's brightness with its loudness [dB per octave and dB]."""
         return self.slopes[timbre.family] if timbre.slope is None else timbre.slope
 
     def source_of_font(self, file: str) -> Credits:
-        """Whose recordings a soundfont of the parallel set holds; a font that the configuration does not know states nothing."""
+        """Credits of a soundfont of the parallel set; a font that the configuration does not know states nothing."""
         for name, known in self.parallel.soundfonts.items():
             if Path(file).name == known and name in self.parallel.sources:
                 return self.sources[self.parallel.sources[name]]
@@ -86,7 +86,7 @@ class CorpusConfig(Section):
 
 @dataclass(frozen=True)
 class Score:
-    """What is needed to compose a performance again."""
+    """Everything needed to compose a performance again."""
 
     id: str
     seed: int
@@ -197,7 +197,7 @@ def chosen(parts: list[tuple[str, Timbre, int]], only: Iterable[str] | None, sam
 
 
 def entry(config: CorpusConfig, name: str, timbre: Timbre) -> dict[str, Any]:
-    """What the manifest says of a timbre."""
+    """Entry of a timbre in the manifest."""
     base, _, variant = name.partition("@")
     return {
         "name": name,

@@ -146,7 +146,7 @@ class Prepared:
         return torch.nn.functional.pad(sound, (begin - first_sample, first_sample + n_samples - end))
 
     def controls(self, recording: PreparedRecording) -> Controls:
-        """What is played in a recording, tensors (n_frames,); do not write into them."""
+        """Controls of a recording, tensors (n_frames,); do not write into them."""
         span = slice(recording.first_frame, recording.first_frame + recording.n_frames)
         f0_hz, periodicity, loudness_db = (torch.from_numpy(track[span]) for track in self._tracks(recording.key))
         return Controls(f0_hz, periodicity, loudness_db, self.grid)
@@ -241,7 +241,7 @@ def write_index(folder: Path, manifest: dict[str, Any], recordings: Iterable[Pre
 
 
 def recording_facts(folder: Path, key: str) -> dict[str, Any] | None:
-    """What :meth:`RecordingWriter.finish` said of a group that is there; None if it is not."""
+    """Facts that :meth:`RecordingWriter.finish` wrote of a group; None if it is not."""
     try:
         return dict(json.loads((folder / GROUPS / key / INDEX).read_text(encoding="utf-8"))["attributes"])
     except (OSError, ValueError, KeyError):

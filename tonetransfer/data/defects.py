@@ -1,4 +1,4 @@
-"""What is wrong with a recording as a recording: noise, hum, reverberation, clipping, a cut-off top, channels that do not agree.
+"""Technical defects of a recording: noise, hum, reverberation, clipping, a cut-off top, channels that do not agree.
 
 Every function measures one thing and says in which unit; tests compare each with sounds in which the answer is known. What follows from the
 numbers is said in :mod:`tonetransfer.data.advice`.
@@ -48,8 +48,11 @@ class Hum:
 
 @dataclass(frozen=True)
 class Channels:
-    """How two channels agree: correlation at no delay, [-1, 1]; the delay at which they agree best [ms, > 0: the second is later] and the
-    correlation there; the level of the second re the first [dB]. One channel agrees with itself."""
+    """Agreement of two channels.
+
+    Correlation at no delay, [-1, 1]; the delay at which they agree best [ms, > 0: the second is later] and the correlation there; the level
+    of the second re the first [dB]. One channel agrees with itself.
+    """
 
     correlation: float = 1.0
     delay_ms: float = 0.0
@@ -109,7 +112,7 @@ def full_scale_runs(samples: np.ndarray) -> tuple[int, int]:
 
 
 def noise_floor_db(loudness_db: np.ndarray, frame_rate: float) -> float:
-    """How loud it is where nothing is played [dB(A) re full scale]; without pauses, the quietest moments: an upper bound.
+    """Loudness where nothing is played [dB(A) re full scale]; without pauses, the quietest moments: an upper bound.
 
     Digital silence does not count: an editor's or a gate's work, which hides the noise that is under the notes.
 
@@ -127,7 +130,9 @@ def noise_floor_db(loudness_db: np.ndarray, frame_rate: float) -> float:
 
 
 def pause_seconds(notes: np.ndarray, loudness_db: np.ndarray, frame_rate: float) -> float:
-    """How long nothing is played and the noise can be heard: gaps between notes less a tenth of a second at both ends, no digital silence.
+    """Duration for which nothing is played and the noise can be heard [s].
+
+    Gaps between notes less a tenth of a second at both ends, and no digital silence.
 
     Parameters
     ----------
@@ -167,7 +172,7 @@ def find_hum(audio: np.ndarray, sample_rate: int) -> Hum:
 
 
 def _lines(power: np.ndarray, base_hz: float, bin_hz: float) -> tuple[float, float]:
-    """How far lines at multiples of a frequency stand out [dB, summed; 0: they do not], and their power."""
+    """Prominence of lines at multiples of a frequency [dB, summed; 0: they do not], and their power."""
     excess, line_power = [], 0.0
     for k in range(1, HUM_HARMONICS + 1):
         line = round(k * base_hz / bin_hz)
@@ -255,7 +260,7 @@ def _falls(level_db: np.ndarray) -> list[tuple[int, int]]:
 
 
 def bandwidth_hz(power: np.ndarray, sample_rate: int) -> float:
-    """Where the spectrum breaks off [Hz]; half the sample rate if it does not.
+    """Frequency where the spectrum breaks off [Hz]; half the sample rate if it does not.
 
     An instrument's spectrum sinks into the noise of the recording, which goes on to the top; that of a file that was an MP3 or had a lower
     sample rate once ends at a cliff, noise and all. Compared are what lies between the partials below, and the strongest above.
@@ -280,7 +285,7 @@ def bandwidth_hz(power: np.ndarray, sample_rate: int) -> float:
 
 
 def compare_channels(audio: np.ndarray, sample_rate: int) -> Channels:
-    """How the two loudest channels of a recording (n_samples, n_channels) agree."""
+    """Compare the two loudest channels of a recording (n_samples, n_channels)."""
     if audio.shape[1] < 2:
         return Channels()
     energy = np.square(audio.astype(np.float64)).sum(axis=0)

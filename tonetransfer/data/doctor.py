@@ -115,7 +115,7 @@ def examine_file(job: ExamineJob) -> dict[str, Any]:
 
 
 def _as_in_file(source: SourceFile) -> dict[str, Any]:
-    """What is measured of the samples at their own rate."""
+    """Measure the samples at their own rate."""
     meter, flat_share = RawMeter(source.facts.sample_rate), 0.0
     for number, piece in enumerate(stream_channels(source.path)):
         meter.add(piece)
@@ -142,7 +142,7 @@ def _as_in_file(source: SourceFile) -> dict[str, Any]:
 
 
 def _as_heard(job: ExamineJob) -> dict[str, Any]:
-    """What is measured of pitch, loudness and noise."""
+    """Measure pitch, loudness and noise."""
     judged, floors, decays, hum, stretches, pauses_s = Suitability(), [], [], None, [], 0.0
     for heard in listen(job.source.path, job.grid, job.tracker):
         judged = judged.add(heard)
@@ -292,7 +292,7 @@ def _counts(files: list[dict[str, Any]], key: str) -> dict[int, int]:
 
 
 def report_lines(found: dict[str, Any]) -> list[str]:
-    """What :func:`examine_folder` found, for people."""
+    """Format what :func:`examine_folder` found as lines of text."""
     lines = [f"{found['folder']}: {found['verdict']}", ""]
     lines += [f"  {_mark(one['weight'])} {one['finding']}\n      {one['advice']}" for one in found["findings"]]
     lines += [""] if found["findings"] else ["  nothing to change", ""]

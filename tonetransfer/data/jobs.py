@@ -1,4 +1,4 @@
-"""Who does the work: this machine's processes, or a cluster that is there already. Jobs are independent of each other."""
+"""Run jobs in local processes, or on a Dask cluster that is there already. Jobs are independent of each other."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _in_processes(function: Callable[[Job], Done], jobs: Sequence[Job], workers:
 
 
 def _listen(function: Callable[[Job], Done], job: Job) -> tuple[Done, tuple[str, ...]]:
-    """What a function makes of a job, and what it warns of: a worker has nobody to tell it to."""
+    """Call a function with a job; give back its result and its warnings: a worker has nobody to tell it to."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ToneTransferWarning)

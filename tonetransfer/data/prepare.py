@@ -186,7 +186,7 @@ def _work(
 def _gather(
     out: Path, sources: list[SourceFile], skipped: list[Skipped], keys: dict[str, str], force: bool
 ) -> tuple[dict[str, Any], list[Candidate]]:
-    """What the index says of sources and of files that are left out, and the recordings to be assigned to splits."""
+    """Entries of the index for sources and files that are left out, and the recordings to be assigned to splits."""
     candidates: list[Candidate] = []
     taken: list[dict[str, Any]] = []
     skipped = list(skipped)
@@ -309,7 +309,7 @@ def summarize(prepared: Prepared) -> dict[str, Any]:
 
 
 def report_lines(result: dict[str, Any]) -> list[str]:
-    """What :func:`summarize` says, for people."""
+    """Format what :func:`summarize` returns as lines of text."""
     lines = [
         f"{result['out']}: {result['recordings']} recordings, {result['minutes']:.1f} minutes, {result['note_minutes']:.1f} of them notes",
         f"to train on {result['train_minutes']:.1f} minutes, held out for validation {result['validation_minutes']:.1f}",

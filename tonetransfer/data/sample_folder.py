@@ -81,7 +81,7 @@ def note_of_name(name: str) -> int | None:
 
 
 def layer_of_name(name: str, n_layers: int = 5) -> float:
-    """How hard a note was played [dB re the strongest], from its file name; mf when the name does not say."""
+    """Dynamic level of a note [dB re the strongest], from its file name; mf when the name does not say."""
     for word in re.split(r"[^A-Za-z0-9#]+", Path(name).stem)[::-1]:
         if word in DYNAMICS_DB:
             return DYNAMICS_DB[word]
@@ -177,7 +177,7 @@ class NoteFolder:
         return self.notes[int(rng.choice(near))]
 
     def _skipped(self, performance: Performance, number: int, recorded: RecordedNote, rng: np.random.Generator) -> int:
-        """How much of the attack is left out [samples]: some of a slurred note's, and of a slow one's when there is no time for it."""
+        """Length of the attack that is left out [samples]: some of a slurred note's, and of a slow one's when there is no time for it."""
         note, rate = performance.notes[number], self.sample_rate * OVERSAMPLING
         slow = max(recorded.rise - round(LONGEST_RISE * note.length / FRAME_RATE * rate), 0)
         slurred = number > 0 and performance.notes[number - 1].end >= note.start
@@ -262,7 +262,7 @@ def _evened(audio: np.ndarray, start: int) -> np.ndarray:
 
 
 def _best_match(audio: np.ndarray, tail: np.ndarray) -> int:
-    """Where in the first half of `audio` it resembles `tail` most, normalised for level."""
+    """Position in the first half of `audio` that resembles `tail` most, normalised for level."""
     room = len(audio) // 2
     sought = audio[: room + len(tail)]
     n_fft = 1 << int(np.ceil(np.log2(len(sought) + len(tail))))
@@ -299,7 +299,7 @@ def _read_note(path: Path, sample_rate: int) -> tuple[np.ndarray, float]:
 
 
 def _octave_of_names(pairs: Iterable[tuple[int | None, float]]) -> int | None:
-    """How many octaves the names of this folder lie below what sounds; None when no file is named or names and sound disagree.
+    """Number of octaves by which the names of this folder lie below what sounds; None when no file is named or names and sound disagree.
 
     Half of the files must agree on it to within a semitone: a single mistaken measurement does not count.
     """
@@ -351,7 +351,7 @@ def _level_db(audio: np.ndarray, sample_rate: int, n_frames: int) -> np.ndarray:
 
 
 def _parts(level_db: np.ndarray, n_samples: int, hop_length: int) -> tuple[int, tuple[int, int]]:
-    """How long a note takes to rise, and the part between its attack and its decay [samples]."""
+    """Rise time of a note, and the part between its attack and its decay [samples]."""
     loud = np.flatnonzero(level_db > np.percentile(level_db, 90) - STEADY_DB)
     first, last = int(loud[0]), int(loud[-1]) + 1
     attack = min(first + max(12, (last - first) // 5), last - 2)

@@ -1,4 +1,4 @@
-"""Which recordings a folder holds, and what else lies in it.
+"""Scan of a folder: its recordings, and what else lies in it.
 
 A file is a recording if it can be opened as one, whatever its name ends in. Everything that is left out is named with a reason, so that "no
 data" is never all that somebody is told.
@@ -144,7 +144,7 @@ def _not_a_recording(name: str, path: Path, error: Exception) -> Skipped:
 
 
 def short_reason(error: Exception, path: Path) -> str:
-    """What an error says of a file, without the path that it begins with."""
+    """Message of an error about a file, without the path that it begins with."""
     text = str(error)
     return text[len(str(path)) :].lstrip(" :") if text.startswith(str(path)) else text
 

@@ -1,4 +1,4 @@
-"""Whether a recording is something to learn an instrument from: heard a stretch at a time, judged as a whole.
+"""Screening of recordings for training: heard a stretch at a time, judged as a whole.
 
 The limits are those at which `transfer` and `--like` warn about a recording; here they decide whether a file is taken.
 """
@@ -73,7 +73,7 @@ class Suitability:
         )
 
     def objection(self) -> tuple[str, str] | None:
-        """What speaks against it, as one word and in words for people; None: nothing."""
+        """Objection to a recording, as one word and in words for people; None: nothing."""
         voices, spoken = (value / max(self.seconds, 1e-9) for value in (self.voices_seconds, self.spoken_seconds))
         pitched = self.note_seconds / max(self.audible_seconds, 1e-9)
         if self.loudest_db < SILENT_DB:

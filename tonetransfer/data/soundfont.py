@@ -71,7 +71,7 @@ def load_fluidsynth() -> ctypes.CDLL:
 
 
 def find_soundfont(name: str, folders: Iterable[Path | str] = ()) -> Path:
-    """Where a soundfont lies: a path as it is; else `folders`, ``$TONETRANSFER_SOUNDFONTS``, the system's folders.
+    """Find a soundfont: a path as it is; else `folders`, ``$TONETRANSFER_SOUNDFONTS``, the system's folders.
 
     Raises
     ------
@@ -184,7 +184,7 @@ class SoundFont:
 
 
 def _bends(performance: Performance, sample_rate: int, n_samples: int) -> tuple[list[int], list[float]]:
-    """Which note sounds in each buffer (-1: none yet), and its bend there [semitones].
+    """Index of the note in each buffer (-1: none yet), and its bend there [semitones].
 
     Inside a note the bend is linear between frames; it never mixes two notes' bends.
     """

@@ -1,4 +1,4 @@
-"""What is held out for validation: whole recordings, chosen by their content, so that the choice is the same everywhere and every time.
+"""Splits for training and validation: whole recordings, chosen by their content, so that the choice is the same everywhere and every time.
 
 An excerpt of a recording that was also trained on says nothing about overfitting, so nothing of a held-out recording is trained on. Where
 there is only one (or where each would take too much away), the longest is cut at a silence, and a guard around the cut belongs to no split:
@@ -67,7 +67,7 @@ def hold_out(candidates: Sequence[Candidate], grid: FrameGrid, loudness_db: Call
 
 
 def _wanted_frames(total: int, frame_rate: float) -> float:
-    """How much is to be held out of `total` frames."""
+    """Number of frames to be held out of `total`."""
     least = min(LEAST_S * frame_rate, LARGEST_SHARE_OF_LITTLE * total)
     return min(max(SHARE * total, least), MOST_S * frame_rate)
 

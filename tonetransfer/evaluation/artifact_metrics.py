@@ -28,7 +28,7 @@ LEAST_ATTACK_DB = 3.0  # mean rise over all bands: less is a swell
 
 
 def added_high_frequency_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
-    """How far the estimate's roll-off lies above the reference's [Hz]: hiss, and brightness that should not be there.
+    """Excess of the estimate's roll-off over the reference's [Hz]: hiss, and brightness that should not be there.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def added_high_frequency_hz(reference: torch.Tensor, estimate: torch.Tensor, sam
 
 
 def lost_high_frequency_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
-    """How far the estimate's roll-off lies below the reference's [Hz]: dullness. Otherwise as :func:`added_high_frequency_hz`."""
+    """Shortfall of the estimate's roll-off from the reference's [Hz]: dullness. Otherwise as :func:`added_high_frequency_hz`."""
     return high_frequency_failures_hz(reference, estimate, sample_rate)[1]
 
 
@@ -56,7 +56,7 @@ def high_frequency_failures_hz(reference: torch.Tensor, estimate: torch.Tensor, 
 
 
 def lost_transients_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
-    """How much weaker the reference's attacks are in the estimate [dB].
+    """Weakening of the reference's attacks in the estimate [dB].
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def lost_transients_db(reference: torch.Tensor, estimate: torch.Tensor, sample_r
 
 
 def added_transients_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
-    """How much weaker the estimate's attacks are in the reference [dB]: clicks. Otherwise as :func:`lost_transients_db`."""
+    """Weakening of the estimate's attacks in the reference [dB]: clicks. Otherwise as :func:`lost_transients_db`."""
     return transient_failures_db(reference, estimate, sample_rate)[0]
 
 
@@ -139,7 +139,7 @@ def _attack_frames(strength: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _missing_db(strength: np.ndarray, other: np.ndarray, sample_rate: int) -> float:
-    """How much of the attacks of one is not in the other."""
+    """Part of the attacks of one that is missing in the other [dB]."""
     reach = round(ATTACK_REACH_S * sample_rate / ATTACK_HOP)
     around = [slice(max(peak - reach, 0), peak + reach + 1) for peak in _attack_frames(strength, sample_rate)]
     return _mean(np.array([max(float(strength[near].max() - other[near].max()), 0.0) for near in around]))

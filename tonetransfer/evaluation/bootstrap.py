@@ -1,4 +1,4 @@
-"""How sure a mean is: percentile bootstrap intervals (Efron and Tibshirani, 1993), repeatable, with a count.
+"""Uncertainty of a mean: percentile bootstrap intervals (Efron and Tibshirani, 1993), repeatable, with a count.
 
 What was made from one recording is not independent: values can be given groups, and then whole groups are drawn.
 """

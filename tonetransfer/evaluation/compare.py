@@ -36,7 +36,7 @@ SILENT_DB = -90.0  # loudness: nothing that could be compared
 
 @dataclass(frozen=True)
 class Metric:
-    """What a metric is called, and what it says to somebody who has not met it."""
+    """Name of a metric, and its meaning for somebody who has not met it."""
 
     key: str
     name: str
@@ -122,7 +122,7 @@ class HeardRecording:
 
     @cached_property
     def notes(self) -> torch.Tensor:
-        """Where a note sounds, (n_frames,), bool."""
+        """Frames of notes, (n_frames,), bool."""
         return self.controls.note_frames()
 
     @cached_property
@@ -132,7 +132,7 @@ class HeardRecording:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing can be heard."""
+        """True if nothing can be heard."""
         return float(self.controls.loudness_db.max()) <= SILENT_DB
 
 

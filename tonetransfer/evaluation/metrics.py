@@ -1,4 +1,4 @@
-"""How far two recordings are apart.
+"""Distances of two recordings.
 
 Each metric is one function; conventions are fixed here so that figures can be compared between systems. References come first, as in
 mir_eval. Nothing is aligned, and no level is adjusted: a delay or a gain counts. The longer of two recordings is cut.

@@ -52,7 +52,7 @@ DEEPEST_DIP_DB, RISE_S, FIRST_ONSET_S, ARTICULATION_REACH_S = -50.0, 0.25, 0.1, 
 
 
 def find_lag_s(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
-    """How much later the estimate comes [s], in steps of 2.5 ms, within 40 ms; 0 where nothing ever changes.
+    """Delay of the estimate [s], in steps of 2.5 ms, within 40 ms; 0 where nothing ever changes.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def ghost_difference_db(reference_db: torch.Tensor, estimate_db: torch.Tensor) -
 
 
 def partial_movement_db(audio: torch.Tensor, sample_rate: int, f0_hz: np.ndarray, sounding: np.ndarray) -> float | None:
-    """How far partials move against the whole sound [dB rms], median over notes and partials 2 to 8.
+    """Movement of partials against the whole sound [dB rms], median over notes and partials 2 to 8.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How well a melody is kept: the measures of melody extraction (Poliner et al. 2007; Salamon et al. 2014), as mir_eval computes them.
+"""Accuracy of pitch and voicing: the measures of melody extraction (Poliner et al. 2007; Salamon et al. 2014), as mir_eval computes them.
 
 Conventions
 -----------

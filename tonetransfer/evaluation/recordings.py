@@ -113,7 +113,7 @@ def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: 
 
 
 def _aligned(reference: torch.Tensor, estimate: torch.Tensor, lag: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What both hold, where the estimate is `lag` samples late."""
+    """Cut both to what they share, the estimate being `lag` samples late."""
     return same_length(reference[max(0, -lag) :], estimate[max(0, lag) :])
 
 
@@ -175,7 +175,7 @@ def instrument_of(file: str, names: Collection[str]) -> str | None:
 
 
 def read_phrases(folder: Path, names: Collection[str], *, only: Collection[str] | None = None) -> PhraseFolder:
-    """Which recordings of a folder are of which instrument.
+    """Read which recordings of a folder are of which instrument.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How good is a model? The same performances on every instrument say what the right answer of a transfer is.
+"""Evaluation of transfers: the same performances on every instrument give the right answers.
 
 `evaluate_parallel` plays each performance of a test set from every instrument's recording on every other instrument, the way a user would
 (default tracker, fit, no transposition because the octave is known), and compares with that instrument's own rendering.

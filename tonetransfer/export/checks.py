@@ -39,7 +39,7 @@ def phrase(model: TimbreModel) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def block_times(run: Callable[[int], Any], count: int) -> dict[str, float]:
-    """How long blocks take here [ms]: the median and the 99th percentile, after the first ten."""
+    """Processing times of blocks [ms]: the median and the 99th percentile, after the first ten."""
     times = []
     for t in range(count):
         begin = time.perf_counter()

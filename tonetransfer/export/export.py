@@ -103,7 +103,7 @@ def export(
 
 
 def _origin(model: TimbreModel, name: str | None, notes: dict[str, Any]) -> dict[str, Any]:
-    """Whose recordings it is made of."""
+    """Authors and licences of the recordings that it is made of."""
     told = notes.get("notes", {})
     known: Instrument | None = model.instrument(name) if name else None
     return {

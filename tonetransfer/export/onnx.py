@@ -108,7 +108,7 @@ def _inputs(model: TimbreModel, z: torch.Tensor) -> _Inputs:
 
 
 def _try_decoder(decoder: Any, inputs: _Inputs, expected: tuple[torch.Tensor, ...]) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """How far it is off [dB], at once and in blocks, and the inputs of one frame."""
+    """Measure its error [dB], at once and in blocks; give back the inputs of one frame, too."""
     tracks = {name: x.numpy() for name, x in zip(inputs.names, inputs.phrase, strict=True)}
     start = {"memory": tracks.pop("memory")}
     whole = decoder.run(None, tracks | start)

@@ -75,7 +75,7 @@ def write_script(path: Path, model: TimbreModel, name: str, z: torch.Tensor | No
 
 
 def _offline(model: TimbreModel, z: torch.Tensor, f0_hz: torch.Tensor, loudness_db: torch.Tensor) -> torch.Tensor:
-    """What the model itself plays, with the noise of the scripts: frames (n_frames,) to audio (n_frames * hop,)."""
+    """Render with the model itself, with the noise of the scripts: frames (n_frames,) to audio (n_frames * hop,)."""
     before = torch.cat([f0_hz[:1], f0_hz[:-1]])
     params, _ = model.decoder(f0_hz[None], loudness_db[None], z[None], None, torch.maximum(before, f0_hz)[None])
     hop = model.grid.hop_length

@@ -207,7 +207,7 @@ class ScriptedInstrument(nn.Module):
         return tonal[:, : n_frames * hop] + noise
 
     def _understood(self, pitch_hz: torch.Tensor, loudness_db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a host sent, made legal."""
+        """Make legal what a host sent."""
         pitch_hz, loud = torch.nan_to_num(pitch_hz), torch.nan_to_num(loudness_db, -120.0) + self.gain
         held = self.last_f0_hz / 2.0 ** (self.transpose / 12.0)
         rows: list[torch.Tensor] = []

@@ -140,11 +140,11 @@ class Decoder(nn.Module):
         return _film(nn.functional.linear(seen, of_seen) + known, self.film_before(z))
 
     def see_pitch(self, midi: torch.Tensor) -> torch.Tensor:
-        """What is known of a pitch [MIDI], (...) -> (..., width / 2)."""
+        """Embed a pitch [MIDI], (...) -> (..., width / 2)."""
         return self.pitch(torch.cat([soft_one_hot(midi, LOWEST_MIDI, HIGHEST_MIDI, self.n_pitch), midi[..., None] / 60.0 - 1.0], dim=-1))
 
     def see_level(self, level_db: torch.Tensor) -> torch.Tensor:
-        """What is known of a loudness from -100 to 0 dB, (...) -> (..., width / 2)."""
+        """Embed a loudness from -100 to 0 dB, (...) -> (..., width / 2)."""
         return self.loudness(torch.cat([soft_one_hot(level_db, -92.0, 0.0, self.n_loudness), level_db[..., None] / 40.0 + 1.0], dim=-1))
 
     def remember(self, h: torch.Tensor, memory: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:

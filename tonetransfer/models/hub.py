@@ -23,7 +23,7 @@ ADDRESS = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?P<file>(/[\w.-]+)*/[\w.-]
 
 
 def is_address(name: object) -> bool:
-    """Whether something names a place on a hub."""
+    """Test whether something names a place on a hub."""
     return str(name).startswith(SCHEME)
 
 
@@ -127,7 +127,7 @@ def _only(address: str, files: list[str]) -> str:
 
 
 def _inside(file: str) -> bool:
-    """Whether the name of a file in a repository stays in it."""
+    """Test whether the name of a file in a repository stays in it."""
     return not (file.startswith("/") or "\\" in file or ":" in file or ".." in file.split("/"))
 
 
@@ -140,7 +140,7 @@ def _library() -> ModuleType:
 
 
 class _Told:
-    """What the hub or the line to it complains of, in one line."""
+    """An error of the hub or of the line to it, in one line."""
 
     def __init__(self, address: str, done: str) -> None:
         self.address, self.done = address, done

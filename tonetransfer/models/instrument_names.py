@@ -35,7 +35,7 @@ SYNONYMS = {
 
 
 def find_name(name: str, names: Sequence[str]) -> str:
-    """Which of the names is meant; spaces, capitals and common synonyms are understood.
+    """Find the name that is meant; spaces, capitals and common synonyms are understood.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What one instrument does at each semitone and at each level in the course of a note, beside all that the networks say.
+"""Note-age table: what one instrument does in the course of a note, at each semitone and level, beside the networks.
 
 Networks that many instruments have taught learn little of this from a minute of one: they do not know how long a note has sounded, since
 they are taught with excerpts of a second, and attacks, and how soon the noise of an attack is over, differ from key to key. Here it is
@@ -138,7 +138,7 @@ class Register(nn.Module):
         self.table = nn.Parameter(torch.zeros(N_SEMITONES + N_LEVELS, N_AGES, n_out))
 
     def forward(self, midi: torch.Tensor, level_db: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
-        """What stands at a pitch [MIDI], a level [dB] and an age [frames], each (...) -> (..., n_out)."""
+        """Interpolate the table at a pitch [MIDI], a level [dB] and an age [frames], each (...) -> (..., n_out)."""
         places = torch.cat([_semitones(midi), _levels(level_db)], dim=-1)
         table: torch.Tensor = self.table
         if table.requires_grad:  # a batch spans a few octaves: what is far from all of it need not be gone through
@@ -148,11 +148,11 @@ class Register(nn.Module):
         return said
 
     def at_pitch(self, midi: torch.Tensor) -> torch.Tensor:
-        """What stands at a pitch for each age, (...) -> (..., 15 * n_out)."""
+        """Interpolate the table at a pitch, for each age, (...) -> (..., 15 * n_out)."""
         return _semitones(midi) @ self.table[:N_SEMITONES].flatten(1)
 
     def at_level(self, level_db: torch.Tensor) -> torch.Tensor:
-        """What stands at a level for each age, (...) -> (..., 15 * n_out)."""
+        """Interpolate the table at a level, for each age, (...) -> (..., 15 * n_out)."""
         return _levels(level_db) @ self.table[N_SEMITONES:].flatten(1)
 
 

@@ -68,7 +68,7 @@ def read_mapping(path: str | Path, overrides: Sequence[str] = (), *, see: str = 
 
 
 def parse_yaml(content: bytes | str, *, where: str, see: str = "configs/") -> tuple[Any, dict[tuple[str, ...], str]]:
-    """What YAML says, and in which lines its keys stand; raises SettingsError with the place of what is no YAML."""
+    """Parse YAML, and find the lines of its keys; raises SettingsError with the place of what is no YAML."""
     try:
         _check_size(content)
         loader = yaml.SafeLoader(content)
@@ -144,7 +144,7 @@ def _places(node: yaml.Node, above: tuple[str, ...] = ()) -> Iterator[tuple[tupl
 
 
 def _line_of(content: bytes | str, error: Exception) -> str:
-    """Where bytes are no text."""
+    """Name the line in which bytes are no text."""
     at = getattr(error, "position", getattr(error, "start", None))
     if not isinstance(at, int):
         return ""
@@ -152,7 +152,7 @@ def _line_of(content: bytes | str, error: Exception) -> str:
 
 
 def _unread_line(content: bytes | str) -> str:
-    """Which line holds a value that YAML takes for a number or a date, and that is none."""
+    """Name the line of a value that YAML takes for a number or a date, and that is none."""
     try:
         for event in yaml.parse(content, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.ScalarEvent) and event.implicit[0]:

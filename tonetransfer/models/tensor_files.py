@@ -61,7 +61,7 @@ class _Budget(TorchFunctionMode):
 
 
 def _asked(function: Any, args: Any, kwargs: dict[str, Any]) -> int:
-    """How many numbers a call makes; shapes of tensors only."""
+    """Number of elements that a call makes; shapes of tensors only."""
     sizes = kwargs.get("size", args[0] if args and isinstance(args[0], tuple | list) else args)
     numbers = [int(n) for n in sizes if isinstance(n, int)] if isinstance(sizes, tuple | list) else [int(sizes)]
     if function in (torch.arange, torch.linspace):

@@ -155,7 +155,7 @@ class TimbreModel(nn.Module):
         return self.names.index(find_name(name, self.names))
 
     def instrument(self, name: str) -> Instrument:
-        """What is known of a named timbre."""
+        """Description of a named timbre."""
         return self.instruments[self.find(name)]
 
     def timbre(self, name: str) -> torch.Tensor:
@@ -314,7 +314,7 @@ class TimbreModel(nn.Module):
         return model
 
     def note_table(self, name: str) -> torch.Tensor | None:
-        """What a named instrument does in the course of a note, (25, 15, n_out); None: nothing of its own."""
+        """Note-age table of a named instrument, (25, 15, n_out); None: nothing of its own."""
         row = self.instrument(name).note_table
         return None if row < 0 or self.note_tables is None else self.note_tables[row]
 

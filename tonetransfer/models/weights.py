@@ -69,7 +69,7 @@ def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | 
 
 
 def read_notes(path: str | Path | None = None) -> dict[str, Any]:
-    """What is written in a weights file beside its tensors: settings, instruments, versions, notes; raises WeightsError."""
+    """Read what a weights file holds beside its tensors: settings, instruments, versions, notes; raises WeightsError."""
     header = _header(find_weights(path))
     kinds = {"settings": dict, "notes": dict, "instruments": list}
     return {key: header.json(key, kinds[key]) if key in kinds else value for key, value in header.text.items()}

@@ -1,4 +1,4 @@
-"""Where a weights file is, and its header: read first, and without torch, before anything of the sizes that it tells is made."""
+"""Place and header of a weights file: read first, and without torch, before anything of the sizes that it tells is made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_HEADER = 20_000_000  # bytes
 
 
 def find_weights(name: str | Path | None = None) -> Path:
-    """Where a weights file is: a path, a name in ``$TONETRANSFER_INSTRUMENTS``, or (None or ``bundled``) the bundled one.
+    """Find a weights file: a path, a name in ``$TONETRANSFER_INSTRUMENTS``, or (None or ``bundled``) the bundled one.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def find_weights(name: str | Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself: its text, and the shape of each tensor."""
+    """Header of a safetensors file: its text, and the shape of each tensor."""
 
     path: Path
     text: dict[str, str]
@@ -57,7 +57,7 @@ class Header:
         return sum(math.prod(shape) for shape in self.shapes.values())
 
     def json(self, key: str, kind: type) -> Any:
-        """What a text holds as JSON of a kind (dict or list).
+        """Parse a text as JSON of a kind (dict or list).
 
         Raises
         ------

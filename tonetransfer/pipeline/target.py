@@ -1,4 +1,4 @@
-"""Who plays: a named instrument, a recording, a blend or a timbre vector, and what is known of how it is played."""
+"""The target of a transfer: a named instrument, a recording, a blend or a timbre vector, and what is known of how it is played."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def at_its_effort(model: TimbreModel, reference: torch.Tensor, heard: Controls) 
 
 
 def _checked(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:
-    """What the encoder guessed from a reference, brought closer to it by playing the reference with it; some seconds of work."""
+    """Improve the encoder's guess from a reference by playing the reference with it; some seconds of work."""
     with torch.enable_grad():
         return bring_closer(model, z, Reference(reference, heard), {"z": Z_RATE}, Z_STEPS)
 

@@ -1,4 +1,4 @@
-"""How well a sound repeats itself: normalised autocorrelation, the weight-free evidence about f0 that every tracker is checked with."""
+"""Periodicity of sound: normalised autocorrelation, the weight-free evidence about f0 that every tracker is checked with."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Autocorrelation:
         return np.minimum(best, self._coherence(lag, np.linspace(-1.0, 1.0, 9)))
 
     def _coherence(self, lag: np.ndarray, offsets: Iterable[float]) -> np.ndarray:
-        """What the longest multiple of a short lag (n_frames, n) allows, the best within `offsets` [samples]; 1 for long lags."""
+        """Upper bound of short lags (n_frames, n) by their longest multiple, the best within `offsets` [samples]; 1 for long lags."""
         multiple = np.floor(COHERENT_LAG / lag)
         best = np.full(lag.shape, -1.0, dtype=np.float32)
         for offset in offsets:

@@ -51,7 +51,7 @@ N_CANDIDATES = sum(band.n_peaks for band in BANDS)
 
 @dataclass(frozen=True)
 class Tracked:
-    """What one frame holds: f0 [Hz], periodicity in [0, 1], and the level of its window [dB re full scale]."""
+    """Pitch of one frame: f0 [Hz], periodicity in [0, 1], and the level of its window [dB re full scale]."""
 
     f0_hz: float
     periodicity: float

@@ -32,7 +32,7 @@ CREPE_REACH = 12  # bins that f0 may move in one frame
 
 
 class Tracker(NamedTuple):
-    """How a named tracker is run, and how far its word is trusted against the autocorrelation."""
+    """Description of a named tracker: how it is run, and how far its word is trusted against the autocorrelation."""
 
     estimate: Callable[[np.ndarray, int], Estimate]
     own_octaves: bool  # True: only its own f0 and octaves of it are considered; False: all autocorrelation peaks, too

@@ -1,4 +1,4 @@
-"""When exactly one note gives way to the next.
+"""Refinement of f0 at note transitions.
 
 A tracker hears 30 to 130 ms at a time. Around a step of a semitone or two the autocorrelation of so long a frame has one peak between both
 notes, and f0 seems to glide for some frames. Two and a half periods are enough to tell a note from its neighbour when both are known.

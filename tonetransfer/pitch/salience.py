@@ -1,4 +1,4 @@
-"""How well the partials of a spectrum fit f0: what tells a note from the common subharmonic of two notes that ring together."""
+"""Fit of the partials of a spectrum to f0: what tells a note from the common subharmonic of two notes that ring together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is played: f0 and how much to believe it, on the frame grid, for recordings of any length.
+"""Pitch tracking: f0 and how much to believe it, on the frame grid, for recordings of any length.
 
 Three witnesses: a tracker names what it hears; the autocorrelation says how well the sound repeats itself at that period, at its
 octaves and elsewhere; the spectrum says which partials are there. A shortest path through the candidates decides. A network
@@ -61,7 +61,7 @@ NOTHING_PLAYED_HZ = 220.0
 
 
 class _Evidence(NamedTuple):
-    """What is known of each frame of the trackers' clock (10 ms); an hour of it is held, as float32."""
+    """Evidence about each frame of the trackers' clock (10 ms); an hour of it is held, as float32."""
 
     candidates_hz: np.ndarray  # (n_frames, n_candidates), 0: none
     repetition: np.ndarray  # (n_frames, n_candidates), normalised autocorrelation there
@@ -151,7 +151,7 @@ def settle_onsets(f0_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
 
 
 def voiced_frames(f0_hz: np.ndarray, periodicity: np.ndarray, support: np.ndarray, level_db: np.ndarray) -> np.ndarray:
-    """Where a note sounds: hysteresis on periodicity, never in silence, no note shorter than 30 ms, no faint one shorter than 100 ms.
+    """Voiced frames: hysteresis on periodicity, never in silence, no note shorter than 30 ms, no faint one shorter than 100 ms.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -
 
 
 def _long_gaps(voiced: np.ndarray) -> np.ndarray:
-    """Where nothing is voiced for over 80 ms, (n_frames,) bool."""
+    """Frames where nothing is voiced for over 80 ms, (n_frames,) bool."""
     run = np.cumsum(np.diff(voiced, prepend=False))
     return ~voiced & (np.bincount(run) > SHORT_GAP_S * FRAME_RATE)[run]
 
@@ -277,7 +277,7 @@ def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> 
 
 
 def _agreement(candidates_hz: np.ndarray, heard_hz: np.ndarray) -> np.ndarray:
-    """How near candidates (n_frames, n) are to what the tracker heard (n_frames,): 1 to 0 within a semitone."""
+    """Closeness of candidates (n_frames, n) to what the tracker heard (n_frames,): 1 to 0 within a semitone."""
     return np.exp(-np.square(_semitones(candidates_hz, heard_hz[:, None]) / AGREE_SEMITONES))
 
 
@@ -344,7 +344,7 @@ def _audible(level_db: np.ndarray) -> np.ndarray:
 
 
 def _faint(level_db: np.ndarray) -> np.ndarray:
-    """What is far softer than the notes around it, or than most, (n_frames,) bool: breath, keys, and the room are heard there."""
+    """Frames far softer than the notes around them, or than most, (n_frames,) bool: breath, keys, and the room are heard there."""
     around = maximum_filter1d(level_db, 2 * round(AROUND_S * FRAME_RATE) + 1)
     return level_db < np.maximum(around - FAINT_DB, float(np.percentile(level_db, 95.0)) - FAINTER_DB)
 

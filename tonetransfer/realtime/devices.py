@@ -26,7 +26,7 @@ KEPT_TIMES = 360_000  # of blocks: an hour of 10 ms
 
 
 class Player(Protocol):
-    """What makes sound without hearing any: an instrument that is played over MIDI."""
+    """A source of sound without input: an instrument that is played over MIDI."""
 
     @property
     def latency_samples(self) -> int: ...
@@ -36,7 +36,7 @@ class Player(Protocol):
 
 @dataclass
 class LiveReport:
-    """How a performance went.
+    """Report of a live performance.
 
     Parameters
     ----------

@@ -103,7 +103,7 @@ def decode(
 
 @compiled
 def legal(raw: Any, gain: float, largest: float, highest_hz: float, nyquist_hz: float, amplitudes: Any, magnitudes: Any) -> None:
-    """What a decoder says (1 + n_harmonics + n_bands,), made amplitudes of harmonics and magnitudes of noise bands.
+    """Convert a raw decoder output (1 + n_harmonics + n_bands,) to harmonic amplitudes and noise-band magnitudes.
 
     Parameters
     ----------

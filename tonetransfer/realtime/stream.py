@@ -143,7 +143,7 @@ class Stream:
 
     @property
     def latency(self) -> dict[str, int]:
-        """Where the latency comes from [samples]."""
+        """Parts of the latency [samples]."""
         return {
             "look_ahead": self._listener.look_ahead,
             "path": self.settings.path_frames * self.grid.hop_length,
@@ -285,7 +285,7 @@ def make_adapter(target: Target, settings: StreamSettings, grid: FrameGrid) -> A
 def stream_at_once(
     audio: torch.Tensor, model: TimbreModel, target: Target, settings: StreamSettings | None = None, *, room: np.ndarray | None = None
 ) -> torch.Tensor:
-    """What a stream makes of a whole recording, without streaming: tracker, decoder and synthesizer each run once over all of it.
+    """Compute a stream's output for a whole recording, without streaming: tracker, decoder and synthesizer each run once over all of it.
 
     Only the running fit goes frame by frame. The decoder is the torch one, harmonics and noise come from
     :mod:`tonetransfer.synthesis.render`: with ``noise="exact"`` the sound is that of :func:`~tonetransfer.synthesis.render.render`.

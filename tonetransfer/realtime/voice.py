@@ -39,9 +39,9 @@ TABLED_MIDI, TABLED_DB = (12.0, 120.0, 16), (-101.0, 1.0, 8)  # first, last, pla
 
 
 def highest_so_far(f0_hz: torch.Tensor) -> torch.Tensor:
-    """What :func:`~tonetransfer.synthesis.render.highest_around` is where the next frame is unknown: this f0 or the last plus a semitone.
+    """Causal form of :func:`~tonetransfer.synthesis.render.highest_around`: this f0 or the last, plus a semitone.
 
-    Where a leap is larger, harmonics above Nyquist fade out within the leap's 10 ms.
+    The next frame is unknown. Where a leap is larger, harmonics above Nyquist fade out within the leap's 10 ms.
     """
     before = torch.cat([f0_hz[..., :1], f0_hz[..., :-1]], dim=-1)
     return torch.maximum(before, f0_hz) * NYQUIST_MARGIN
@@ -188,7 +188,7 @@ class StreamDecoder:
         return amplitudes, magnitudes
 
     def _take_timbre(self, z: np.ndarray) -> None:
-        """What depends on z alone, computed when it changes."""
+        """Compute what depends on z alone, when it changes."""
         if self._z is not None and np.array_equal(z, self._z):
             return
         self._z = z = z.astype(np.float32)
@@ -299,7 +299,7 @@ class Voice:
         self._changed = 0.0
 
     def _depth(self, changed: float) -> np.ndarray:
-        """How far each partial fluctuates on the way from one instrument to another, (n_harmonics,)."""
+        """Fluctuation depth of each partial on the way from one instrument to another, (n_harmonics,)."""
         return (1.0 - changed) * self._depths[0] + changed * self._depths[1]
 
     def _colour(self) -> np.ndarray:

@@ -111,7 +111,7 @@ def _taps(tone_db: tuple[float, ...], sample_rate: int) -> np.ndarray:
 
 
 def _presence(notes: np.ndarray, grid: FrameGrid) -> np.ndarray:
-    """How much of a room tone is there in each frame, (n_frames,): 1 near notes, 0 far from them."""
+    """Share of a room tone in each frame, (n_frames,): 1 near notes, 0 far from them."""
     if not notes.any():
         return np.zeros(len(notes))
     frames, playing = np.arange(len(notes)), np.flatnonzero(notes)

@@ -29,7 +29,7 @@ def row(n: int) -> Any:
 
 @compiled
 def overlapping(begin: int, n_fft: int, n_samples: int) -> tuple[int, int]:
-    """Which samples of a frame that begins at sample `begin` of a signal lie in the signal: the first, and one past the last."""
+    """Range of the samples of a frame, from `begin` of a signal on, that lie in the signal: the first, and one past the last."""
     return min(max(0, -begin), n_fft), max(min(n_fft, n_samples - begin), 0)
 
 

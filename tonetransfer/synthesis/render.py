@@ -81,7 +81,7 @@ def highest_around(f0_hz: torch.Tensor) -> torch.Tensor:
 
 
 def below_nyquist(highest_hz: torch.Tensor, n_harmonics: int, sample_rate: int) -> torch.Tensor:
-    """Which harmonics may sound, shape (..., n_frames, n_harmonics), bool, given :func:`highest_around`."""
+    """Mask of the harmonics that may sound, shape (..., n_frames, n_harmonics), bool, given :func:`highest_around`."""
     numbers = torch.arange(1, n_harmonics + 1, device=highest_hz.device, dtype=highest_hz.dtype)
     return highest_hz[..., None] * numbers < sample_rate / 2.0
 
@@ -115,7 +115,7 @@ def phase_lines(f0_hz: torch.Tensor, grid: FrameGrid, start: torch.Tensor | floa
 
 
 def cycles_along(lines: torch.Tensor, hop: int) -> torch.Tensor:
-    """What :func:`phase_lines` says, sample by sample: (..., n_frames, 3) to (..., n_frames, hop), cycles, not wrapped."""
+    """Evaluate :func:`phase_lines` sample by sample: (..., n_frames, 3) to (..., n_frames, hop), cycles, not wrapped."""
     n = torch.arange(hop, dtype=lines.dtype, device=lines.device)
     return lines @ torch.stack([torch.ones_like(n), n, n * (n - 1)])
 
@@ -199,7 +199,7 @@ def _amplitudes_of(periods: torch.Tensor, n_harmonics: int) -> torch.Tensor:
 
 
 def _read_points(lines: torch.Tensor, n_points: int, hop: int) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Where samples read their frame's period, for a stretch of frames at a time.
+    """Positions at which samples read their frame's period, for a stretch of frames at a time.
 
     Yields the stretch; the index, in the flattened periods of its frames and the one behind them, of the first of the four points that a
     sample reads, int32, (batch, n_frames, hop); and the points' weights, float32, (4, batch, n_frames, hop). Both are written over by
@@ -235,7 +235,7 @@ def _hop_ramp(hop: int) -> torch.Tensor:
 
 
 def _ramp(hop: int, like: torch.Tensor) -> torch.Tensor:
-    """How far a sample is on the way to the next frame, (hop,)."""
+    """Interpolation weight of the next frame at each sample, (hop,)."""
     return _hop_ramp(hop).to(like)
 
 
@@ -349,7 +349,7 @@ def _shares_of_bands(n_bands: int, n_fft: int, sample_rate: int) -> list[tuple[s
 
 @lru_cache(maxsize=8)
 def between_bands(n_bands: int, n_fft: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`~tonetransfer.audio.stft.band_interpolation` says, bin by bin: the band below, and how far it is to the next."""
+    """Coefficients of :func:`~tonetransfer.audio.stft.band_interpolation`, bin by bin: the band below, and how far it is to the next."""
     shares = band_interpolation(n_bands, n_fft, sample_rate).numpy()
     band = np.minimum((shares > 0).argmax(axis=0), n_bands - 2).astype(np.int32)
     return band, shares[band + 1, np.arange(len(band))]

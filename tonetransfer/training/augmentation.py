@@ -1,4 +1,4 @@
-"""What a recording adds to an instrument: the room, the microphone, the hiss.
+"""Augmentation by what a recording adds to an instrument: the room, the microphone, the hiss.
 
 Soundfonts and sample libraries are dry and clean, recordings that people give as a reference are not. Laid over references in training,
 while what is asked for stays dry, this teaches the encoder to leave the recording out of z.
@@ -54,7 +54,7 @@ def captured(sound: torch.Tensor, rng: np.random.Generator, sample_rate: int) ->
 
 
 def cutoff_hz(rng: np.random.Generator) -> float:
-    """Where a recording's band ends."""
+    """Upper end of a recording's band."""
     return float(np.exp(rng.uniform(*np.log(CUTOFF_HZ))))
 
 

@@ -156,7 +156,7 @@ class Corpus:
         return torch.stack([r.quantiles for r in self.recordings if r.timbre == timbre and r.performance not in without]).mean(0)
 
     def release_db_per_s(self, timbre: int) -> float:
-        """How fast a timbre's notes sink when they have ended: the median over its recordings."""
+        """Release rate of a timbre's notes [dB/s]: the median over its recordings."""
         spans = [self.loudness[r.first : r.first + r.n_frames] for r in self.recordings if r.timbre == timbre]
         rates = [release_rate(torch.from_numpy(span), self.grid.frame_rate) for span in spans]
         known = [rate for rate in rates if rate is not None]
@@ -269,12 +269,12 @@ class TrainingBatches(IterableDataset):
 
 
 def _score_of(recording: Recording) -> str:
-    """What is played in a recording: the same for the players of an instrument and for the instrument that they teach."""
+    """Name of the score of a recording: the same for the players of an instrument and for the instrument that they teach."""
     return recording.performance.partition("+")[0]
 
 
 def timbre_shares(corpus: Corpus, rows: list[int], settings: DataSettings) -> np.ndarray:
-    """How often each of some timbres comes up, shape (n_rows,), sum 1."""
+    """Sampling shares of timbres, shape (n_rows,), sum 1."""
     named = np.array([bool(corpus.timbres[row]["named"]) for row in rows])
     weight = np.array([3.0 if corpus.timbres[row]["name"] in settings.featured else 1.0 for row in rows])
     shares = weight * np.where(named, settings.named_share, 1.0 - settings.named_share)

@@ -1,4 +1,4 @@
-"""What a training of one instrument does beside learning: it shows how far it is, keeps itself, sounds alarms and can be listened to."""
+"""Callbacks of fine-tuning: progress, checkpoints, diagnostics and sound to listen to."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Bar(Callback):
 
 
 class Alarms(Callback):
-    """What goes wrong is said once, when it begins."""
+    """Callback that reports a problem once, when it begins."""
 
     def __init__(self) -> None:
         self.said: set[str] = set()

@@ -1,4 +1,4 @@
-"""What is played, taken out of z when the encoder has been trained.
+"""Concept erasure: pitch and loudness taken out of z when the encoder has been trained.
 
 An adversary made the encoder hide what is played where this adversary did not look, and instruments were no longer told apart
 (docs/experiments.md). So it is taken out in the open. First what a linear reader finds, by a linear map (LEACE);

@@ -1,4 +1,4 @@
-"""How trainings die, and what to do about it.
+"""Diagnostics of trainings that fail, and what to do about it.
 
 Each alarm looks at the figures of the validations so far and says in one line what goes wrong, by which figure it shows, and what helps.
 """
@@ -43,7 +43,7 @@ class Check:
 
 
 def find_alarms(checks: Sequence[Check]) -> dict[str, str]:
-    """What is wrong now, by name; `checks` in the order of their steps, the first before any training.
+    """Find what is wrong now, by name; `checks` in the order of their steps, the first before any training.
 
     What a single check shows may pass; two in a row, after training has begun, are an alarm.
     """

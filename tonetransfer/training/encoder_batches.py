@@ -73,7 +73,7 @@ def hear_corpus(corpus: Corpus, encoder: TimbreEncoder) -> HeardCorpus:
 
 
 def kinds_of(corpora: Sequence[Corpus]) -> list[str]:
-    """What instruments there are in some corpora, players and channels left out: `alto_sax` for `alto_sax_2`, `violin` for `violin@R`."""
+    """Kinds of instruments in some corpora, players and channels left out: `alto_sax` for `alto_sax_2`, `violin` for `violin@R`."""
     names = {_without_channel(timbre["name"]) for corpus in corpora for timbre in corpus.timbres}
     return sorted({kind_of(name, names) for name in names})
 

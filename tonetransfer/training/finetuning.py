@@ -54,7 +54,7 @@ BOUND = ("train", "threads"), ("train", "output"), ("train", "devices"), ("train
 
 
 class LearnedInstrument(nn.Module):
-    """What is learned: a timbre vector, a decoder, and a room if one is wanted.
+    """Parameters that are learned: a timbre vector, a decoder, and a room if one is wanted.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Solo(lightning.LightningModule):
         self.in_half = False
 
     def on_fit_start(self) -> None:
-        """Whether the networks compute in 16 bits."""
+        """Decide whether the networks compute in 16 bits."""
         precision = self.settings.train.precision
         self.in_half = half_precision(self.device) if precision == "auto" else precision == "bfloat16"
 
@@ -147,7 +147,7 @@ class Solo(lightning.LightningModule):
                 mean.lerp_(self.moved[key], 1.0 - decay)
 
     def check(self, voice: LearnedInstrument, batch: Batch) -> Check:
-        """How a voice plays what is held out."""
+        """Validate a voice on what is held out."""
         with torch.no_grad():
             tone, noise = voice.parts(batch, self.grid, half=self.in_half)
             sound = tone + noise
@@ -183,17 +183,17 @@ class Solo(lightning.LightningModule):
         return check
 
     def is_due(self) -> bool:
-        """Whether this step is one to judge after."""
+        """Test whether this step is one to validate after."""
         train = self.settings.train
         return self.global_step % train.validate_every == 0 or self.global_step == train.steps
 
     def is_exhausted(self) -> bool:
-        """Whether it has not become better for too long."""
+        """Test whether it has not become better for too long."""
         best = min(range(len(self.checks)), key=lambda i: self.checks[i].loss)
         return len(self.checks) - 1 - best >= self.settings.train.patience
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What a run that goes on must know beside tensors."""
+        """Store what a run that goes on must know beside tensors."""
         checkpoint["solo"] = {"checks": [asdict(check) for check in self.checks], "losses": self.losses}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -243,7 +243,7 @@ class Solo(lightning.LightningModule):
 
 
 def _moves(key: str, moves: str) -> bool:
-    """Whether a parameter is learned."""
+    """Test whether a parameter is learned."""
     part, _, rest = key.partition(".")
     if part != "decoder":
         return True
@@ -251,7 +251,7 @@ def _moves(key: str, moves: str) -> bool:
 
 
 def beginning(settings: SoloSettings, material: Material) -> TimbreModel:
-    """What training goes out from: networks, and what is heard of the instrument.
+    """Model that training goes out from: networks, and what is heard of the instrument.
 
     Raises
     ------
@@ -353,9 +353,10 @@ def train_solo(
 
 
 def processes_for(settings: SoloSettings) -> int:
-    """How many processes a training on processors is worth, where it has the machine to itself: each starts with some seconds of its own.
+    """Number of processes that a training on processors is worth, where it has the machine to itself.
 
-    One thread each: two processes learn from half as much again as two threads of one, which wait for each other.
+    Each starts with some seconds of its own. One thread each: two processes learn from half as much again as two
+    threads of one, which wait for each other.
     """
     if (began := os.environ.get("WORLD_SIZE")) is not None:  # a helper of a run that has decided
         return int(began)
@@ -367,7 +368,7 @@ def processes_for(settings: SoloSettings) -> int:
 
 @contextmanager
 def _stdout_kept_clean() -> Iterator[None]:
-    """What libraries print goes to stderr: gloo writes past Python, and results alone belong on stdout."""
+    """Send what libraries print to stderr: gloo writes past Python, and results alone belong on stdout."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -430,7 +431,7 @@ def _same_run(folder: Path, settings: SoloSettings) -> None:
 
 
 def _notes(settings: SoloSettings, material: Material, solo: Solo, before: dict[str, float], after: dict[str, float]) -> dict[str, Any]:
-    """What the weights file says of its training."""
+    """Notes of the weights file on its training."""
     start = settings.train.start
     known = read_notes(start)["notes"] if start is not None else {}
     return {

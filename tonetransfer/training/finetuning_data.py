@@ -41,7 +41,7 @@ RANGE = 0.005, 0.995  # of the notes' pitch: a tracker's slips are no notes
 
 
 class PreparedFolder(Protocol):
-    """What is read of a prepared data set (:class:`tonetransfer.data.dataset.Prepared`)."""
+    """Interface to a prepared data set (:class:`tonetransfer.data.dataset.Prepared`)."""
 
     @property
     def manifest(self) -> dict[str, Any]: ...
@@ -63,7 +63,7 @@ class _Piece:
     judged: np.ndarray
 
     def is_learned(self, first: int, further: int) -> bool:
-        """Whether so many frames more may be learned from than an excerpt that begins at `first` has."""
+        """Test whether so many frames more may be learned from than an excerpt that begins at `first` has."""
         i = int(np.searchsorted(self.learned, first)) + further
         return i < len(self.learned) and int(self.learned[i]) == first + further  # they rise: all between are there
 

@@ -22,7 +22,7 @@ KINDS = ("solo", "ensemble")
 
 
 class SoloDataSettings(Section):
-    """What is learned from."""
+    """Settings of the training data."""
 
     prepared: str = "prepared"  # a folder made by `tonetransfer prepare`
     excerpt_seconds: float = Field(1.0, gt=0)
@@ -41,7 +41,7 @@ class RoomSettings(Section):
 
 
 class SoloTrainSettings(Section):
-    """How the weights are found."""
+    """Settings of the optimisation."""
 
     start: str | None = BUNDLED  # weights that training goes out from: `bundled`, a file, or null for none: from scratch
     moves: Literal["z", "last", "decoder"] = "decoder"  # the timbre vector, with the last layers, with all of the decoder
@@ -80,7 +80,7 @@ class SoloSettings(Section):
 
     @property
     def output(self) -> Path:
-        """Where the run is kept."""
+        """Folder of the run."""
         return Path(self.train.output or f"runs/{self.name}")
 
 

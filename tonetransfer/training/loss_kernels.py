@@ -48,7 +48,7 @@ def difference(
     faint_power: float,
     slope: Any,
 ) -> tuple[float, float]:
-    """How two spectra differ, and in which direction less: ``losses.spectral_loss`` at one size, and ``losses.level_distance``.
+    """Distance of two spectra, and its gradient: ``losses.spectral_loss`` at one size, and ``losses.level_distance``.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ def level_distance(x: torch.Tensor, y: torch.Tensor, sample_rate: int, faintest_
 
 
 class Audible(NamedTuple):
-    """How much :func:`audible_distance` weighs, and between which magnitudes it hears."""
+    """Weight of :func:`audible_distance`, and the magnitudes between which it hears."""
 
     weight: float
     faintest: float
@@ -247,7 +247,7 @@ def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch
 
 @dataclass(frozen=True)
 class ForceWeights:
-    """How much each force counts; 0 leaves it out.
+    """Weights of the timbre losses; 0 leaves one out.
 
     Parameters
     ----------

@@ -120,7 +120,7 @@ def _count(corpus: Corpus, row: int) -> int:
 
 
 def _heard(corpus: Corpus, recording: Recording) -> tuple[Controls, torch.Tensor]:
-    """What is played in a recording of a corpus, and its sound."""
+    """Controls of a recording of a corpus, and its sound."""
     span, hop = slice(recording.first, recording.first + recording.n_frames), corpus.grid.hop_length
     loud, voiced = corpus.loudness[span], corpus.voiced[span]
     controls = Controls(corpus.f0_hz[span], (voiced & (loud > QUIET_DB)).astype(np.float32), loud, corpus.grid)

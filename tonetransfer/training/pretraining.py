@@ -282,14 +282,14 @@ class Training(lightning.LightningModule):
 
 
 def half_precision(device: torch.device) -> bool:
-    """Whether bfloat16 is fast here: the networks then train at twice the speed; spectra and sound stay in float32."""
+    """Test whether bfloat16 is fast here: the networks then train at twice the speed; spectra and sound stay in float32."""
     if device.type == "cpu":
         return torch.cpu._is_avx512_bf16_supported()
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def note_tables_of(timbres: Sequence[dict[str, Any]]) -> list[int]:
-    """Which note-age table each timbre of a corpus plays with: one for all players of an instrument, -1 for soundfonts."""
+    """Index of the note-age table of each timbre of a corpus: one for all players of an instrument, -1 for soundfonts."""
     names = [timbre["name"] for timbre in timbres if timbre.get("recorded")]
     kinds = sorted({kind_of(name, names) for name in names})
     return [kinds.index(kind_of(timbre["name"], names)) if timbre.get("recorded") else -1 for timbre in timbres]
@@ -317,7 +317,7 @@ def validation_pairs(corpus: Corpus, settings: Settings) -> list[tuple[Any, Any]
 
 
 def describe_timbre(corpus: Corpus, row: int) -> Instrument:
-    """What the weights file tells of a timbre of the corpus."""
+    """Description of a timbre of the corpus for the weights file."""
     timbre, f0_hz = corpus.timbres[row], corpus.note_f0_hz(row)
     return Instrument(
         name=timbre["name"],

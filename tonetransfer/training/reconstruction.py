@@ -1,4 +1,4 @@
-"""How like a recording a model plays: what is made small when a model is fitted to one instrument.
+"""Reconstruction loss: what is minimised when a model is fitted to one instrument.
 
 The decoder plays the recording's own f0 and loudness, what comes out is compared with the recording. What it learned from many instruments
 of how loudness changes a spectrum is held on to: a few phrases hardly show it. :mod:`tonetransfer.pipeline.refine` (one recording, half a
@@ -62,7 +62,7 @@ def white_for(count: int, n_frames: int, grid: FrameGrid, seed: int) -> torch.Te
 
 
 def seconds_held_out(share: np.ndarray, longest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Which seconds of a recording are learned from, and which of them are held out to judge by.
+    """Divide the seconds of a recording into those to learn from and those held out for validation.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def seconds_held_out(share: np.ndarray, longest: int | None = None) -> tuple[np.
 
 
 def likeness_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, largest: float, sizes: tuple[int, ...]) -> torch.Tensor:
-    """How far what was played is from the recording.
+    """Distance of what was played from the recording.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tenso
 
 
 def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | None = None) -> tuple[SynthParams, torch.Tensor | None]:
-    """What a decoder asks for with timbre z (z_dim,), and how it changes the spectrum if the first excerpt is `shift_db` louder.
+    """Decode with timbre z (z_dim,), and find how the spectrum changes if the first excerpt is `shift_db` louder.
 
     The louder excerpt rides along as one more row: most of a decoder's time goes into its recurrence, whatever the number of rows. A
     register is asked for the level of the recording in either: it holds what was heard, and is not held to other instruments' dynamics.
@@ -161,7 +161,7 @@ def drawn_shift_db(rng: np.random.Generator) -> float:
 
 
 def coupling_lost(change: torch.Tensor, learned: Decoder, start: torch.Tensor, batch: Batch, shift_db: float) -> torch.Tensor:
-    """How differently a change of loudness changes the partials: mean [nepers] over those that may sound.
+    """Change in how partials respond to loudness, against the model at the beginning: mean [nepers] over those that may sound.
 
     Parameters
     ----------

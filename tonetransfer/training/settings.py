@@ -22,7 +22,7 @@ FEATURED = (
 
 
 class DataSettings(Section):
-    """What a batch is made of."""
+    """Settings of the batches."""
 
     corpus: str = "corpus/train"  # a folder made by `tonetransfer corpus render`
     others: tuple[str, ...] = ()  # more of them, heard by the encoder alone: what makes an oboe is common to several recordings of oboes
@@ -43,7 +43,7 @@ class DataSettings(Section):
 
 
 class TrainSettings(Section):
-    """How the weights are found."""
+    """Settings of the optimisation."""
 
     steps: int = Field(6000, gt=0)
     learning_rate: float = Field(2e-3, gt=0)  # warmed up, then a cosine down to a hundredth

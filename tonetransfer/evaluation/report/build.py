@@ -38,7 +38,7 @@ JUST_UNDER_ONE = 0.98
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where a report is, and how much can be heard in it.
+    """Files of a report, and the number of examples that can be heard in it.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def write_report(
 
 
 def choose(rows: list[dict[str, Any]], count: int, seed: int) -> tuple[str, list[tuple[int, str]]]:
-    """Which examples are heard: by what they were ranked, and rows with the reason why, the most telling first.
+    """Choose the examples that are heard: by what they were ranked, and rows with the reason why, the most telling first.
 
     A third is drawn at random, the rest are the best and the worst in turn; of three or fewer, all are shown as they come.
     """

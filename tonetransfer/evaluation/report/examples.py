@@ -1,4 +1,4 @@
-"""What a report is about: results, each with the recordings that it is to be compared with, from folders or played now.
+"""Examples of a report: results, each with the recordings that it is to be compared with, from folders or played now.
 
 Three kinds. :func:`pairs_of_folders`: files of any system, matched by name. :func:`transfers_of_corpus`: a test set that
 ``corpus render --split parallel`` made, in which the right answer is known. :func:`transfers_of_recordings`: recordings played on some
@@ -57,7 +57,7 @@ class Sounds:
 
 @dataclass(frozen=True)
 class Example:
-    """Where one result comes from.
+    """Origin of one result.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class _Gathered:
-    """What is collected while examples pass by."""
+    """Measurements collected while examples pass by."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -160,7 +160,7 @@ def _encode(heard: HeardRecording, model: TimbreModel) -> torch.Tensor | None:
 
 
 def _classify(heard: HeardRecording, classifier: Classifier) -> dict[str, float]:
-    """How likely each class is; nothing of silence and of what is too short."""
+    """Probability of each class; nothing of silence and of what is too short."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ToneTransferWarning)  # of short clips
@@ -186,7 +186,7 @@ def _excerpt_z(heard: HeardRecording, model: TimbreModel) -> np.ndarray | None:
 
 
 def _classifier_features(heard: HeardRecording, classifier: Classifier) -> np.ndarray | None:
-    """What goes into the last layer of a network, of each window that can be heard, (n, n_features); None of other classifiers."""
+    """Inputs of the last layer of a network, of each window that can be heard, (n, n_features); None of other classifiers."""
     layers = [layer for layer in classifier.model.modules() if isinstance(layer, torch.nn.Linear)]
     if not layers or layers[-1].out_features != len(classifier.classes):
         return None
@@ -248,7 +248,7 @@ def _frechet(vectors: dict[str, dict[str, dict[str, np.ndarray]]], seed: int) ->
 
 
 def _confusion(rows: list[dict[str, Any]], classifier: Classifier) -> dict[str, Any]:
-    """What was wanted against what the classifier hears in results, and in references."""
+    """Confusions of the classifier: what was wanted against what it hears in results, and in references."""
     known = [row for row in rows if row["wanted"] is not None]
     wanted = sorted({row["wanted"] for row in known})
     heard = {row["heard_as"].get(role) for row in known for role in ("estimate", "reference")} - {None}

@@ -1,4 +1,4 @@
-"""What is seen and heard in a report, as text that stands in the page: sound as MP3, spectrograms as PNG, contours as SVG paths.
+"""Pictures and sound of a report, as text that stands in the page: sound as MP3, spectrograms as PNG, contours as SVG paths.
 
 Pictures are written directly, a palette and a byte a pixel: a plotting library would need a second for each.
 """

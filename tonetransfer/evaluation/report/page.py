@@ -119,7 +119,7 @@ def _links() -> str:
 
 
 def kind_heading(why: str, ranking: str) -> str:
-    """What stands before the examples of one kind."""
+    """Heading before the examples of one kind."""
     title, note = WHY[why]
     name = BY_KEY[ranking].name if ranking in BY_KEY else ranking
     return f'<h3 class="why">{title} <span>{note.format(ranking=_text(name))}</span></h3>'
