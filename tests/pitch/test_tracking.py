@@ -251,6 +251,37 @@ def test_what_begins_a_note_an_octave_too_low_belongs_to_it():
     assert np.array_equal(settle_onsets(f0_hz, np.full(115, -20.0)), f0_hz)  # and so is a grace note that is as loud
 
 
+@pytest.mark.parametrize("noise_db", [-30.0, -14.0, -10.0])
+def test_low_notes_are_found_however_short(noise_db):
+    """A tuba's staccato around F1: sixteenths with breath in them, below what the network knows."""
+    generator = np.random.default_rng(0)
+    parts, sounding, played = [np.zeros(12000)], [False] * 25, [1.0] * 25
+    for semitones in (0, 2, 0, -1, 3, 0, -3, 2):
+        hz = 43.65 * 2.0 ** (semitones / 12.0)
+        time = np.arange(5280) / RATE
+        note = sum(level * np.sin(2 * np.pi * k * hz * time + k) for k, level in enumerate((0.3, 0.7, 1, 0.9, 0.7, 0.5, 0.35, 0.25), 1))
+        breath = scipy.signal.sosfilt(scipy.signal.butter(2, [60, 900], "bandpass", fs=RATE, output="sos"), generator.normal(size=5280))
+        note += breath / breath.std() * note.std() * 10.0 ** (noise_db / 20.0)
+        swell = np.minimum(1.0, np.minimum(time, time[::-1]) / 0.03) * np.exp(-time / 0.15)
+        parts += [0.2 * swell * note, np.zeros(4800)]
+        sounding, played = sounding + [True] * 11 + [False] * 10, played + [hz] * 21
+    audio = np.concatenate(parts) + generator.normal(0, 2e-4, sum(map(len, parts)))
+    f0_hz, periodicity = track_f0(audio.astype(np.float32), RATE, GRID)
+    heard = hysteresis((periodicity >= f0.VOICED_ON).numpy(), (periodicity >= f0.VOICED_OFF).numpy())[sounding]
+    right = np.abs(cents(f0_hz.numpy(), np.array(played)))[sounding] < 100
+    assert (heard & right).mean() > 0.9
+
+
+@pytest.mark.parametrize("tracker", ["joint", "yin"])
+def test_a_note_sounds_on_under_noise_if_the_network_is_sure(tracker):
+    noise = np.random.default_rng(0).normal(0, 1.0, RATE)
+    noise = scipy.signal.sosfilt(scipy.signal.butter(2, [100, 3000], "bandpass", fs=RATE, output="sos"), noise)
+    loud = np.repeat([0.0, 1.0, 0.0], [12000, 24000, 12000])
+    audio = (steady(262.0) + 0.9 * loud * noise / noise.std() * steady(262.0).std()).astype(np.float32)
+    periodicity = track_f0(audio, RATE, GRID, tracker=tracker)[1][30:70]
+    assert ((periodicity >= f0.VOICED_OFF).float().mean() > 0.9) == (tracker == "joint")
+
+
 @pytest.mark.parametrize("breath_db", [-28.0, -30.0, -36.0])
 def test_breath_between_notes_is_no_note(breath_db):
     """Noise in bands around 60 Hz and 1.8 kHz, as a singer breathes in."""

@@ -48,6 +48,8 @@ OWN_RATIOS = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0)  # how one-value trackers err
 # Of voicing.
 VOICED_ON, VOICED_OFF = 0.75, 0.55  # periodicity; hysteresis
 CLEARLY_PERIODIC, SUPPORTED = 0.9, 0.25  # a note starts on either: repetition alone, or the tracker's confidence at that f0
+SURE, BARELY_PERIODIC = 0.7, 0.3  # a note sounds under noise if the tracker is sure of it
+UNSUPPORTED_HZ = 52.0  # networks know nothing of notes below: that one is as periodic as any note must do
 LEAP_SEMITONES = 1.0  # between two frames: a new note, to be judged for itself
 SILENCE_DB = -100.0  # re full scale, of the recording as it is
 RANGE_DB = 55.0  # below the loud parts a recording holds room, hiss and hum
@@ -95,7 +97,7 @@ def track_f0(
         Positive and finite everywhere.
     periodicity : Tensor [shape=(n_frames,)], in [0, 1]
         How well the sound repeats itself at that f0, whichever tracker named it; 0 in silence, at most 0.5 in pauses in which
-        something else repeats itself.
+        something else repeats itself. Where `joint` is sure of a note under noise, its confidence.
 
     Raises
     ------
@@ -109,17 +111,23 @@ def track_f0(
     n_frames = grid.n_frames(-(-len(samples) * grid.sample_rate // sample_rate))
     gain = 0.5 / max(peak_of(samples), 1e-6)  # trackers were trained at one level, and soft recordings are music as well
     evidence = _listen(samples, sample_rate, chosen, gain)
-    f0_hz, periodicity = _decide(evidence, gain)
+    f0_hz, periodicity = _decide(evidence, gain, sure_of_itself=not chosen.own_octaves)
     f0_hz = step_at_leaps(f0_hz, samples, sample_rate, FRAME_RATE)
     periodicity = grid.place(np.arange(len(f0_hz)) / FRAME_RATE, periodicity, n_frames)
     return torch.from_numpy(place_f0(f0_hz, FRAME_RATE, grid, n_frames)).float(), torch.from_numpy(periodicity).float()
 
 
-def _decide(evidence: _Evidence, gain: float) -> tuple[np.ndarray, np.ndarray]:
-    """f0 and periodicity, each (n_frames,), of a recording that was heard `gain` times as loud as it is."""
+def _decide(evidence: _Evidence, gain: float, *, sure_of_itself: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """f0 and periodicity, each (n_frames,), of a recording that was heard `gain` times as loud as it is.
+
+    If the tracker is `sure_of_itself` with reason, its confidence counts where noise, or another string, hides how periodic a note is.
+    """
     level_db = evidence.level_db - 20.0 * math.log10(gain)
     f0_hz, periodicity, support = _shortest_path(evidence)
     f0_hz = settle_onsets(f0_hz, level_db)
+    if sure_of_itself:
+        sure = (support >= SURE) & (periodicity >= BARELY_PERIODIC) & ~_faint(level_db)
+        periodicity = np.where(sure, np.maximum(periodicity, support), periodicity)
     voiced = voiced_frames(f0_hz, periodicity, support, level_db)
     periodicity = np.where(_audible(level_db), np.clip(periodicity, 0.0, 1.0), 0.0)
     filled = fill_unvoiced(f0_hz, voiced, level_db)
@@ -167,7 +175,8 @@ def voiced_frames(f0_hz: np.ndarray, periodicity: np.ndarray, support: np.ndarra
     ndarray [shape=(n_frames,)], bool
     """
     audible, loud = _audible(level_db), ~_faint(level_db)
-    starts = (periodicity >= VOICED_ON) & ((support >= SUPPORTED) | ((periodicity >= CLEARLY_PERIODIC) & loud)) & audible
+    clear = (periodicity >= CLEARLY_PERIODIC) | (f0_hz < UNSUPPORTED_HZ)
+    starts = (periodicity >= VOICED_ON) & ((support >= SUPPORTED) | (clear & loud)) & audible
     stays = (periodicity >= VOICED_OFF) & audible
     leaps = np.abs(np.diff(np.log2(f0_hz), prepend=np.log2(f0_hz[0]))) > LEAP_SEMITONES / 12.0
     run = np.cumsum(leaps | np.diff(stays, prepend=False))  # number of the run that a frame belongs to
