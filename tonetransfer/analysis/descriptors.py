@@ -54,6 +54,7 @@ QUIETEST_DB = -80.0
 EDGE_S, LONGEST_EDGE_S = 0.03, 0.15  # of a note, where f0 and level still settle
 LEAST_VIBRATO_CENTS = 5.0
 LEAST_TREMOLO_DB = 0.5
+AT_ONCE = 20_000  # frames
 
 UNITS = ("hz", "midi", "db", "db_per_octave", "cents", "semitones", "s", "log10_s")
 
@@ -386,15 +387,21 @@ def _summarize_performance(analysis: Analysis, notes: list[dict[str, float]]) ->
 
 def _harmonic_tracks(analysis: Analysis) -> dict[str, np.ndarray]:
     partials = analysis.partials
-    stimulus, levels = tristimulus(partials.amplitudes), partials_db(partials.amplitudes)
-    tracks = {
-        "harmonic_to_noise_ratio_db": partials.harmonic_to_noise_ratio_db,
-        "odd_to_even_ratio_db": odd_to_even_ratio_db(partials.amplitudes),
-        "spectral_slope_db_per_octave": spectral_slope_db_per_octave(partials.amplitudes),
-    }
-    tracks |= {f"tristimulus_{k + 1}": stimulus[:, k] for k in range(3)}
-    tracks |= {f"partial_{k + 1:02d}_db": levels[:, k] for k in range(N_PARTIALS_SHOWN)}
+    parts = [_tracks_of_partials(partials.amplitudes[first : first + AT_ONCE]) for first in range(0, len(analysis.in_note), AT_ONCE)]
+    tracks = {"harmonic_to_noise_ratio_db": partials.harmonic_to_noise_ratio_db}
+    tracks |= {key: np.concatenate([part.pop(key) for part in parts]) for key in list(parts[0])}
     return {key: np.where(analysis.in_note, values, 0.0) for key, values in tracks.items()}
+
+
+def _tracks_of_partials(amplitudes: np.ndarray) -> dict[str, np.ndarray]:
+    """Tracks of some frames, of the amplitudes of their partials (n_frames, n_partials)."""
+    stimulus, levels = tristimulus(amplitudes), partials_db(amplitudes)
+    tracks = {
+        "odd_to_even_ratio_db": odd_to_even_ratio_db(amplitudes),
+        "spectral_slope_db_per_octave": spectral_slope_db_per_octave(amplitudes),
+    }
+    tracks |= {f"tristimulus_{k + 1}": stimulus[:, k].copy() for k in range(3)}
+    return tracks | {f"partial_{k + 1:02d}_db": levels[:, k].copy() for k in range(N_PARTIALS_SHOWN)}
 
 
 def _mean(values: np.ndarray | list[float]) -> float:

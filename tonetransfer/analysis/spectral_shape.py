@@ -38,7 +38,7 @@ def spectral_tracks(audio: Samples, grid: FrameGrid, *, rolloff_percent: Sequenc
         Shares of the magnitude below the roll-off frequency; each has a track, `spectral_rolloff_85_hz`.
     """
     parts = [_tracks(piece, grid, rolloff_percent) for piece in _pieces(audio, grid)]
-    tracks = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    tracks = {key: np.concatenate([part.pop(key) for part in parts]) for key in list(parts[0])}
     return tracks | {"spectral_flux": np.concatenate([[0.0], tracks["spectral_flux"][1:]])}  # nothing comes before the first frame
 
 
