@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -243,3 +244,35 @@ def test_media_without_sound_are_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.m4a").write_bytes(bytes((0, 0, 0, 24)) + b"ftypM4A " + bytes(500))
     with pytest.raises(AudioError, match="not a sound file"):
         load_audio(tmp_path / "broken.m4a")
+
+
+def test_what_is_no_sound_within_an_mp3_is_left_out(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    content = encoded(tmp_path, ".mp3", sound(4.0))
+    whole = load_audio(tmp_path / "whole.mp3")[0]
+    middle = content.index(content[:2], len(content) // 2)  # a frame begins there
+    (tmp_path / "dirty.mp3").write_bytes(content[:middle] + bytes(5000) + b"\xff\xfb junk" * 20 + content[middle:])
+    seconds, notes = read(tmp_path / "dirty.mp3")
+    assert seconds == 4.0 and not notes
+    assert np.array_equal(load_audio(tmp_path / "dirty.mp3")[0], whole)
+    assert capfd.readouterr().err == ""  # nor does the decoder complain
+
+
+def test_a_window_leaves_holes_out(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    with Window(tmp_path / "a", ByteRange(b"ab", 1, 10, ((2, 4), (5, 8)))) as window:
+        assert window.read() == b"ab1489"
+        for at in range(7):
+            assert window.seek(at) == at and window.read(2) == b"ab1489"[at : at + 2]
+
+
+@pytest.mark.parametrize("ending", [".mp3", ".ogg", ".flac", ".wav"])
+def test_thousands_of_pieces_take_no_time(tmp_path: Path, ending: str) -> None:
+    """Nobody joins so many files; somebody might make one that looks so."""
+    piece = encoded(tmp_path, ending, sound(0.02))
+    path = tmp_path / f"many{ending}"
+    path.write_bytes(piece * 5000)
+    begin = time.process_time()
+    found = examine(path)
+    assert time.process_time() - begin < 5.0 and 150 < len(found.parts) <= 2000
+    facts = sound_facts(path)
+    assert time.process_time() - begin < 10.0 and facts.n_samples > 150 * 960

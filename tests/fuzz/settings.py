@@ -17,43 +17,11 @@ from tonetransfer.training.finetuning_settings import read_settings
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs").rglob("*.yaml"))
 VALUES = (
-    *("0x_", "2024-02-31", "2024-01-01", ".inf", ".nan", "1e999", "-1", "0", "~", "yes", "no", "1:30:00", "0b", "0o9", "9" * 5000),
-    *(
-        "[",
-        "]",
-        "{",
-        "}",
-        "[[[[[[[[[[[[[[[[[[[[[[[[]",
-        "'",
-        '"',
-        "|",
-        ">",
-        "&a [*a]",
-        "*a",
-        "<<: *a",
-        "!!python/name:os",
-        "!!int x",
-        "!!binary x",
-    ),
-    *(
-        "!!timestamp x",
-        "? a",
-        "- a",
-        "%YAML 9.9",
-        "---",
-        "...",
-        "\t",
-        "\x00",
-        "\ud800",
-        "a: b: c",
-        "#",
-        "@",
-        "`",
-        "!",
-        "!!set {a}",
-        "!!omap [a]",
-    ),
-)
+    "0x_", "2024-02-31", "2024-01-01", ".inf", ".nan", "1e999", "-1", "0", "~", "yes", "no", "1:30:00", "0b", "0o9", "9" * 5000,
+    "[", "]", "{", "}", "[" * 25, "'", '"', "|", ">", "&a [*a]", "*a", "<<: *a", "!!python/name:os", "!!int x", "!!binary x",
+    "!!omap [a]",
+    "!!timestamp x", "? a", "- a", "%YAML 9.9", "---", "...", "\t", "\x00", "\ud800", "a: b: c", "#", "@", "`", "!", "!!set {a}",
+)  # fmt: skip
 ENCODINGS = ("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1")
 BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghij", "bcdefghijk", strict=True))
 
@@ -74,7 +42,8 @@ def mutate(chance: random.Random) -> bytes:
             lines[at] = chance.choice(("  ", "\t", "- ", "? ")) + lines[at]
         else:
             lines.insert(at, chance.choice(VALUES))
-    content = "\n".join(lines).encode(chance.choice(ENCODINGS), "surrogatepass" if chance.random() < 0.5 else "replace")
+    encoding = chance.choice(ENCODINGS)
+    content = "\n".join(lines).encode(encoding, "surrogatepass" if encoding.startswith("utf") else "replace")
     content = damage(content, chance) if chance.random() < 0.25 else content
     override = chance.choice(("", "", "train.steps=", "name=", "data.folder=", "a.b.c=", "=", "train=")) + chance.choice(VALUES)
     return content + b"\x00--set\x00" + override.encode("utf-8", "surrogatepass")

@@ -8,8 +8,10 @@ of FLAC.
 from __future__ import annotations
 
 import io
+import itertools
 import mmap
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +22,33 @@ Content: TypeAlias = "mmap.mmap | bytes"
 JUNK_BYTES = 4096  # less than this after the sound is some program's rest, not sound that a header forgot
 STREAMED = 0x7FFF_0000  # sizes from here on are written by programs that do not know them yet
 BIGGEST_RIFF = 0xFFFF_FF00
+MOST_RIFFS = 200
+MOST_PARTS = 2000  # joined files; more would take minutes to open
 BAR_S = 0.1  # headers may be wrong by so much without a word
 
 
 @dataclass(frozen=True)
 class ByteRange:
-    """Bytes `start` to `end` of a file, with `head` before them: a sound file of its own."""
+    """Bytes `start` to `end` of a file without `holes`, with `head` before them: a sound file of its own.
+
+    Parameters
+    ----------
+    head : bytes
+    start, end : int
+    holes : tuple of (int, int)
+        Stretches between them that are left out, in their order.
+    """
 
     head: bytes
     start: int
     end: int
+    holes: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Stretches of the file that are there."""
+        edges = [self.start, *(edge for hole in self.holes for edge in hole), self.end]
+        return [(first, last) for first, last in zip(edges[::2], edges[1::2], strict=True) if last > first]
 
 
 @dataclass
@@ -45,7 +64,10 @@ class Window(io.RawIOBase):
 
     def __init__(self, path: Path, part: ByteRange) -> None:
         self._file, self._part, self._at = open(path, "rb"), part, 0  # noqa: SIM115  # closed with this
-        self._length = len(part.head) + part.end - part.start
+        self._spans = part.spans
+        lengths = [len(part.head), *(last - first for first, last in self._spans)]
+        self._edges = list(itertools.accumulate(lengths))  # where each span begins, and the last one ends
+        self._length = self._edges[-1]
 
     def readable(self) -> bool:
         return True
@@ -63,9 +85,17 @@ class Window(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any buffer, in truth
         wanted = max(min(len(buffer), self._length - self._at), 0)
-        head = self._part.head[self._at : self._at + wanted]
-        self._file.seek(self._part.start + max(self._at - len(self._part.head), 0))
-        content = head + self._file.read(wanted - len(head))
+        content = self._part.head[self._at : self._at + wanted]
+        while len(content) < wanted:
+            at = self._at + len(content)
+            number = bisect_right(self._edges, at) - 1
+            first, last = self._spans[number]
+            place = first + at - self._edges[number]
+            self._file.seek(place)
+            read = self._file.read(min(wanted - len(content), last - place))
+            if not read:  # the file has become shorter
+                break
+            content += read
         buffer[: len(content)] = content
         self._at += len(content)
         return len(content)
@@ -90,9 +120,13 @@ def examine(path: Path) -> Findings:
             return Findings()
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             try:
-                return (kind or _mpeg)(content)
+                found = (kind or _mpeg)(content)
             except (struct.error, IndexError):  # cut in a header
                 return Findings()
+    if (n_parts := len(found.parts)) > MOST_PARTS:
+        found.parts = found.parts[:MOST_PARTS]
+        found.notes.append(f"holds {n_parts} recordings one after the other; the first {MOST_PARTS} are read")
+    return found
 
 
 def _compare(said_s: float, there_s: float) -> list[str]:
@@ -153,35 +187,35 @@ def _is_chunk(content: Content, at: int, header: str) -> bool:
     return all(0x20 <= letter < 0x7F for letter in name) and 0 <= length <= len(content) - at
 
 
-def _riff(content: Content, first: int = 0) -> Findings:
-    """WAV and RF64 (BW64); also several one after the other."""
-    header, found, before = "<4sI", Findings(), first + 12
+def _riff(content: Content, first: int = 0, before: int = 0) -> Findings:
+    """WAV and RF64 (BW64) from `first` on, behind `before` others; also several one after the other."""
+    header, found, kept = "<4sI", Findings(), first + 12
     byte_rate, wide = 0, 0
     for chunk in _chunks(content, first + 12, header):
         if chunk.name == b"ds64" and chunk.length >= 16:
             wide = struct.unpack_from("<Q", content, chunk.start + 8)[0]
-            before = chunk.start + chunk.length
+            kept = chunk.start + chunk.length
         elif chunk.name == b"fmt " and chunk.length >= 16:
             byte_rate = struct.unpack_from("<I", content, chunk.start + 8)[0]
         elif chunk.name == b"data":
             said = wide if wide and chunk.length == 0xFFFF_FFFF else chunk.length
             asked = _Chunk(chunk.name, chunk.start, said)
             end = _sound_end(content, asked, header, streamed=1 << 62 if wide else STREAMED)
-            return _mended_riff(content, first, before, asked, end, byte_rate, found)
+            return _mended_riff(content, kept, asked, end, byte_rate, before)
     return found
 
 
-def _mended_riff(content: Content, first: int, before: int, chunk: _Chunk, end: int, byte_rate: int, found: Findings) -> Findings:
-    there, said = end - chunk.start, chunk.length
+def _mended_riff(content: Content, kept: int, chunk: _Chunk, end: int, byte_rate: int, before: int) -> Findings:
+    found, there, said = Findings(), end - chunk.start, chunk.length
     if byte_rate and said < STREAMED:
         found.notes += _compare(said / byte_rate, there / byte_rate)
     following = chunk.start + said + said % 2
     joined = end < len(content) and content[following : following + 4] in (b"RIFF", b"RF64", b"BW64")
     if there <= said and not joined and not (said == 0xFFFF_FFFF and there > BIGGEST_RIFF):
         return found
-    found.parts.append(ByteRange(_riff_head(content[before : chunk.start - 8], there), chunk.start, end))
+    found.parts.append(ByteRange(_riff_head(content[kept : chunk.start - 8], there), chunk.start, end))
     if joined:
-        more = _riff(content, following)
+        more = _riff(content, following, before + 1) if before < MOST_RIFFS else Findings()
         found.parts += more.parts or [ByteRange(b"", following, len(content))]
         found.notes += more.notes
     return found
@@ -409,6 +443,7 @@ class _Run(NamedTuple):
     rate: int
     tag: int
     steady: bool  # of one bit rate, so that libsndfile's guess of the length is right
+    holes: tuple[tuple[int, int], ...] = ()  # bytes between its frames that are none
 
 
 def _is_mpeg(start: bytes) -> bool:
@@ -449,21 +484,21 @@ def _mpeg(content: Content) -> Findings:
         if said is not None and abs(said - n_frames) > 1 and len(runs) == 1:
             found.notes += _compare(said * per_frame / run.rate, run.n_samples / run.rate)
         right = run.steady if said is None else abs(said - n_frames) <= 1
-        found.parts.append(ByteRange(b"", run.start, run.end) if right else _counted(content, run, n_frames))
-    if len(runs) == 1 and not found.parts[0].head:
+        found.parts.append(ByteRange(b"", run.start, run.end, run.holes) if right else _counted(content, run, n_frames))
+    if len(runs) == 1 and not found.parts[0].head and not runs[0].holes:
         found.parts.clear()
     return found
 
 
 def _counted(content: Content, run: _Run, n_frames: int) -> ByteRange:
     """A stream with the counts in its Xing tag put right; or with a frame that has such a tag before it, if it has none."""
-    n_bytes = run.end - run.start
+    n_bytes = run.end - run.start - sum(last - first for first, last in run.holes)
     if run.tag and content[run.tag + 7] & 3 == 3:
-        return ByteRange(content[run.start : run.tag + 8] + struct.pack(">II", n_frames, n_bytes), run.tag + 16, run.end)
+        return ByteRange(content[run.start : run.tag + 8] + struct.pack(">II", n_frames, n_bytes), run.tag + 16, run.end, run.holes)
     size, _, _ = _FRAMES[content[run.start + 1], content[run.start + 2]]
     header = bytes((0xFF, content[run.start + 1] | 1, content[run.start + 2], content[run.start + 3]))  # without a check sum
     tag = header + bytes(_side_bytes(header)) + b"Xing" + struct.pack(">III", 3, n_frames, n_bytes + size)
-    return ByteRange(tag + bytes(max(size - len(tag), 0)), run.start, run.end)
+    return ByteRange(tag + bytes(max(size - len(tag), 0)), run.start, run.end, run.holes)
 
 
 def _side_bytes(header: bytes) -> int:
@@ -475,27 +510,31 @@ def _side_bytes(header: bytes) -> int:
 def _mpeg_runs(content: Content) -> Iterator[_Run]:
     """Streams of frames; a new one begins at a Xing, Info or VBRI tag, or where a tag of names (ID3) or another rate comes between."""
     at, size, run = 0, len(content), None
+    holes: list[tuple[int, int]] = []
     kind = (0, 0)
     while at + 4 <= size:
         frame = _FRAMES.get((content[at + 1], content[at + 2])) if content[at] == 0xFF else None
-        if frame is None or (run is None and not _followed(content, at, frame)):
+        after_junk = run is None or at > run.end
+        if frame is None or (after_junk and not _followed(content, at, frame)):
             if run and content[at : at + 3] == b"ID3":
-                yield run
+                yield run._replace(holes=tuple(holes))
                 run = None
             at = _after_junk(content, at)
             continue
         tag = _tag(content, at)
         if run and (tag or frame[2] != run.rate):
-            yield run
+            yield run._replace(holes=tuple(holes))
             run = None
         if run is None:
-            run = _Run(at + (frame[0] if tag < 0 else 0), at, 0, frame[2], max(tag, 0), True)
+            run, holes = _Run(at + (frame[0] if tag < 0 else 0), at, 0, frame[2], max(tag, 0), True), []
             kind = (content[at + 1], content[at + 2] >> 4)
+        elif after_junk:
+            holes.append((run.end, at))
+        steady = run.steady and (content[at + 1], content[at + 2] >> 4) == kind
         at += frame[0]
-        steady = run.steady and (content[at - frame[0] + 1], content[at - frame[0] + 2] >> 4) == kind
         run = run._replace(end=min(at, size), n_samples=run.n_samples + (0 if tag else frame[1]), steady=steady)
     if run and run.n_samples:
-        yield run
+        yield run._replace(holes=tuple(holes))
 
 
 def _tag(content: Content, at: int) -> int:

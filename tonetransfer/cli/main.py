@@ -98,7 +98,8 @@ def _as_program() -> list[int]:
 
 
 def _interrupted(arguments: argparse.Namespace, heard: list[int]) -> int:
-    print(f"{PROGRAM}: interrupted; {arguments.kept}", file=sys.stderr, flush=True)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # helpers of a distributed run have nothing to tell
+        print(f"{PROGRAM}: interrupted; {arguments.kept}", file=sys.stderr, flush=True)
     return 128 + (heard[0] if heard else signal.SIGINT)
 
 
