@@ -38,12 +38,13 @@ def find_target(
     to: str | None = None,
     like: AudioLike | Recording | None = None,
     mix: Mapping[str, float] | None = None,
-    timbre: torch.Tensor | None = None,
+    timbre: torch.Tensor | Target | None = None,
     tracker: str = DEFAULT_TRACKER,
 ) -> Target:
     """Find out who is to play: exactly one of `to`, `like`, `mix` and `timbre`.
 
-    A recording's range and dynamics are its own; a bare timbre vector borrows those of the named instrument nearest to it.
+    A recording's range, dynamics, colour and room tone are its own, and stay with the target that this returns; a bare timbre vector
+    borrows range and dynamics of the named instrument nearest to it.
 
     Parameters
     ----------
@@ -57,8 +58,8 @@ def find_target(
         A recording of it; or a pair of audio and its own sample rate.
     mix : mapping of str to float or None, >= 0
         Shares of named instruments.
-    timbre : Tensor [shape=(z_dim,)] or None
-        A timbre vector.
+    timbre : Tensor [shape=(z_dim,)], Target or None
+        A timbre vector, or what this function returned before.
     tracker : str
         A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
 
@@ -93,6 +94,8 @@ def find_target(
         return _blend(model, {to: 1.0})
     if mix is not None:
         return _blend(model, mix)
+    if isinstance(timbre, Target):
+        return timbre
     if timbre is not None:
         return _like_nearest(model, torch.as_tensor(timbre, dtype=torch.float32))
     assert like is not None

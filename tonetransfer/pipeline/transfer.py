@@ -96,7 +96,7 @@ def transfer(
     to: str | None = None,
     like: AudioLike | Recording | None = None,
     mix: Mapping[str, float] | None = None,
-    timbre: torch.Tensor | None = None,
+    timbre: torch.Tensor | Target | None = None,
     transpose: float | Literal["auto"] = "auto",
     loudness_db: float = 0.0,
     dynamic: str | float | None = None,
@@ -126,8 +126,8 @@ def transfer(
         A recording of the instrument, at `sample_rate`; or a pair of it and its own sample rate, as ``load_audio`` returns it.
     mix : mapping of str to float or None, >= 0
         Shares of named instruments.
-    timbre : Tensor [shape=(z_dim,)] or None
-        A timbre vector.
+    timbre : Tensor [shape=(z_dim,)], Target or None
+        A timbre vector; or what :func:`find_target` found once, for several transfers.
     transpose : float, in [-96, 96] [semitones], or "auto"
         "auto" leaves the melody where it is, or moves it by octaves if the instrument cannot reach it.
     loudness_db : float, in [-120, 60] [dB]
@@ -254,7 +254,7 @@ def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: 
 
 
 def synthesize(
-    controls: Controls, model: TimbreModel, z: torch.Tensor, *, seed: int = 0, noise_db: float = 0.0, hall: float = 0.0
+    controls: Controls, model: TimbreModel, z: torch.Tensor | Target, *, seed: int = 0, noise_db: float = 0.0, hall: float = 0.0
 ) -> torch.Tensor:
     """Play controls as they are.
 
@@ -264,8 +264,8 @@ def synthesize(
         On the model's grid.
     model : TimbreModel
         Plays them.
-    z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)]
-        Timbre vector, or one for each frame.
+    z : Tensor [shape=(z_dim,)] or [shape=(n_frames, z_dim)], or Target
+        Timbre vector, or one for each frame; or an instrument with all that is known of it, as :func:`find_target` returns it.
     seed : int, >= 0
         Of the noise in the sound.
     noise_db : float, in [-60, 24] [dB]
@@ -292,6 +292,9 @@ def synthesize(
     torch.Size([48000])
     """
     arrangement = Arrangement(controls, controls.note_frames(), 0.0)
+    if isinstance(z, Target):
+        own = {name: getattr(z, name) for name in ("note_table", "fluctuation_db", "colour_db")}
+        arrangement, z = replace(arrangement, **own), z.z
     return torch.cat(list(play(arrangement, model, z, seed=seed, noise_db=noise_db, hall=hall)))
 
 
