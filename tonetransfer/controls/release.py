@@ -19,6 +19,7 @@ DEPTH_DB = 15.0  # a fall that ends sooner is an accent
 GONE_DB, DEEP_DB = -60.0, 30.0  # re full scale, and below where it began: nothing but the end of a note falls so far so fast
 RISE_DB, RISE_FRAMES = 6.0, 10  # or another note begins
 SLOWEST_DB_PER_S, FASTEST_DB_PER_S = 100.0, 2000.0  # the slowest is steeper than a gentle fall, so that it is found again
+NOTHING_DB = 85.0  # below the loudest: no recording of a room is so quiet
 ABRUPT_DB_PER_S = 800.0  # a note that falls faster was cut off; staccato in a small room falls at half of that
 USUAL_DB_PER_S = 330.0  # median of the bundled instruments
 MEASURED_DB = (3.0, 23.0)  # below where the fall began
@@ -87,12 +88,25 @@ def _slope(loudness_db: torch.Tensor, frame_rate: float) -> float:
     return float(below[finish] - below[begin]) * frame_rate / (finish - begin) if finish > begin else FASTEST_DB_PER_S
 
 
+def is_dry(loudness_db: torch.Tensor) -> bool:
+    """Whether there is nothing at all between notes (n_frames,) [dB]: no room, no hiss, as in what a synthesizer or a gate gives."""
+    sounding = (loudness_db > float(loudness_db.max()) - NOTHING_DB).nonzero()[:, 0]
+    between = loudness_db[int(sounding[0]) : int(sounding[-1]) + 1]
+    return bool((between < float(loudness_db.max()) - NOTHING_DB).any())
+
+
 def with_release(
-    loudness_db: torch.Tensor, rate_db_per_s: float, frame_rate: float, releases: Sequence[tuple[int, int]] | None = None
+    loudness_db: torch.Tensor,
+    rate_db_per_s: float,
+    frame_rate: float,
+    releases: Sequence[tuple[int, int]] | None = None,
+    *,
+    dry: bool | None = None,
 ) -> torch.Tensor:
     """Loudness whose notes, where they stop short, ring on as an instrument's do; idempotent.
 
-    A note that takes its time to die away is left as it is: it was played so, or a room was heard.
+    A note that takes its time to die away is left as it is: it was played so, or a room was heard. Not so in a source that is dry, with
+    nothing at all between notes: there the decay is the source instrument's own, and the other instrument's takes its place.
 
     Parameters
     ----------
@@ -102,17 +116,20 @@ def with_release(
     frame_rate : float, > 0 [Hz]
     releases : sequence of (first, last) or None
         What :func:`find_releases` says, if it is known.
+    dry : bool or None
+        What :func:`is_dry` says of the source; None: judged by `loudness_db`.
 
     Returns
     -------
     Tensor [shape=(n_frames,)], dB, >= -120 where it was changed
     """
-    result = loudness_db.clone()
+    result, dry = loudness_db.clone(), is_dry(loudness_db) if dry is None else dry
     step = min(max(rate_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / frame_rate
     for first, last in find_releases(loudness_db, frame_rate) if releases is None else releases:
         if _slope(loudness_db[first : last + 1], frame_rate) < ABRUPT_DB_PER_S:
             continue
         sunk = step * torch.arange(1, last - first + 1, dtype=loudness_db.dtype)
         rest = slice(first + 1, last + 1)
-        result[rest] = torch.maximum(loudness_db[rest], (loudness_db[first] - sunk).clamp(min=FLOOR_DB))
+        own = (loudness_db[first] - sunk).clamp(min=FLOOR_DB)
+        result[rest] = own if dry else torch.maximum(loudness_db[rest], own)
     return result

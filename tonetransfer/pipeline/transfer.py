@@ -21,7 +21,7 @@ from ..controls.effort import check_dynamic, loud_end_db, swell_range_db
 from ..controls.polyphony import POLYPHONIC_SHARE, voices_share
 from ..controls.profile import Target
 from ..controls.recording_checks import warn_if_same
-from ..controls.release import find_releases, with_release
+from ..controls.release import find_releases, is_dry, with_release
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
@@ -359,7 +359,8 @@ def arrange(
     if fitted:
         assert target.quantiles is not None
         asked = fit_controls(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
-        asked = _released(replace(asked, loudness_db=_prompt(asked.loudness_db)), notes, target.release_db_per_s)
+        asked = replace(asked, loudness_db=_prompt(asked.loudness_db))
+        asked = _released(asked, notes, target.release_db_per_s, dry=is_dry(heard.loudness_db))
         effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate), dynamic)
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
@@ -384,14 +385,15 @@ def _prompt(loudness_db: torch.Tensor) -> torch.Tensor:
     return torch.minimum(loudness_db, before + STEEPEST_DB)
 
 
-def _released(asked: Controls, notes: torch.Tensor, release_db_per_s: float) -> Controls:
+def _released(asked: Controls, notes: torch.Tensor, release_db_per_s: float, *, dry: bool) -> Controls:
     """Controls whose notes end as the instrument's do, and ring on at their own pitch, not at that of the next."""
     ends = find_releases(asked.loudness_db, asked.grid.frame_rate)
     f0_hz = asked.f0_hz.clone()
     for first, last in ends:
         rest = slice(first + 1, last + 1)
         f0_hz[rest] = torch.where(notes[rest], f0_hz[rest], f0_hz[first])
-    return replace(asked, f0_hz=f0_hz, loudness_db=with_release(asked.loudness_db, release_db_per_s, asked.grid.frame_rate, ends))
+    loudness_db = with_release(asked.loudness_db, release_db_per_s, asked.grid.frame_rate, ends, dry=dry)
+    return replace(asked, f0_hz=f0_hz, loudness_db=loudness_db)
 
 
 def play(
