@@ -40,7 +40,7 @@ def tiny_model() -> TimbreModel:
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """References are brought closer in two steps: most tests are about something else, and there are many of them."""
+    """Timbres are fitted to references in two steps: most tests are about something else, and there are many of them."""
     monkeypatch.setattr(target, "Z_STEPS", 2)
 
 

@@ -12,15 +12,15 @@ from tonetransfer.audio.files import save_audio
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.benchmarks.finetuning import HeldRecordings, evaluate_finetune
 from tonetransfer.errors import InstrumentError
-from tonetransfer.training.finetuning_settings import SoloSettings, read_settings
+from tonetransfer.training.finetuning_settings import FinetuningSettings, read_settings
 
 TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 
 
-def settings() -> SoloSettings:
+def settings() -> FinetuningSettings:
     changes = ("train.steps=30", "train.validate_every=10", "train.moves=decoder", "train.coupling_weight=0.1")
     read = read_settings(TINY, list(changes))
-    assert isinstance(read, SoloSettings)
+    assert isinstance(read, FinetuningSettings)
     return read
 
 

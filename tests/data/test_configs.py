@@ -9,7 +9,7 @@ import yaml
 
 from tonetransfer.errors import SettingsError
 from tonetransfer.models.model_card import leaves
-from tonetransfer.training.finetuning_settings import SoloSettings, read_settings
+from tonetransfer.training.finetuning_settings import FinetuningSettings, read_settings
 from tonetransfer.training.settings import Settings, load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -35,7 +35,7 @@ def test_there_is_one_for_each_bundled_family_and_task() -> None:
 
 
 def test_the_kind_decides() -> None:
-    assert isinstance(read_settings(CONFIGS / "scratch.yaml"), SoloSettings)
+    assert isinstance(read_settings(CONFIGS / "scratch.yaml"), FinetuningSettings)
     assert isinstance(read_settings(CONFIGS / "all.yaml"), Settings)
     assert read_settings(CONFIGS / "all.yaml") == load_settings(CONFIGS / "all.yaml")
 

@@ -143,7 +143,7 @@ def test_the_realtime_call_gives_the_same_sound(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["torchscript", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_what_an_instrument_does_in_the_course_of_a_note_is_exported(tmp_path: Path, form: str) -> None:
     model = make_model()
-    model.decoder.add_register()
+    model.decoder.add_note_age_table()
     assert model.decoder.register is not None
     torch.nn.init.normal_(model.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(0))
     card = export(tmp_path / f"a.{'ts' if form == 'torchscript' else 'onnx'}", model, format=form, instrument="violin")

@@ -20,8 +20,8 @@ from tonetransfer.models.note_age_table import (
     N_PITCHES,
     N_SEMITONES,
     SOFTEST_DB,
+    NoteAgeTable,
     NoteClock,
-    Register,
     age_shares,
     expanded,
     looked_up,
@@ -82,7 +82,7 @@ def test_bumps_end_before_numbers_become_too_small_to_be_quick() -> None:
 @pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5)])
 def test_pitch_and_level_add_up_at_an_age(shape: tuple[int, ...], learning: bool) -> None:
-    register = Register(7).requires_grad_(learning)
+    register = NoteAgeTable(7).requires_grad_(learning)
     torch.nn.init.normal_(register.table, generator=torch.Generator().manual_seed(0))
     midi, level, age = torch.full(shape, 64.0), torch.full(shape, -30.0), torch.full(shape, 7.0)
     both = (register.at_pitch(midi) + register.at_level(level)).unflatten(-1, (N_AGES, 7))
@@ -96,7 +96,7 @@ def test_an_attack_of_its_own_is_played_in_whatever_pieces() -> None:
     f0_hz, level = notes((60.0, -20.0, 50), (64.0, -20.0, 50))
     controls = Controls(f0_hz, torch.ones(100), level, model.grid)
     plain = model.decode(controls, model.timbre("violin"))
-    model.decoder.add_register()
+    model.decoder.add_note_age_table()
     register = model.decoder.register
     assert register is not None
     with torch.no_grad():
@@ -114,7 +114,7 @@ def test_what_it_holds_at_another_level_is_not_held_to_the_dynamics_of_many_inst
     tracks = f0_hz[None], f0_hz[None], note_age(f0_hz, level)[None], level[None]
     batch = Batch(*tracks, torch.zeros(1, 9600), torch.zeros(1, 10560))
     _, plain = decoded(model.decoder, model.timbre("violin"), batch, 40.0)
-    model.decoder.add_register()
+    model.decoder.add_note_age_table()
     assert model.decoder.register is not None
     with torch.no_grad():
         model.decoder.register.table[N_SEMITONES + 10] = torch.randn(N_AGES, model.decoder.head.out_features)  # around -9 dB
@@ -139,7 +139,7 @@ def test_a_coarse_table_expanded_is_the_table_looked_up() -> None:
     age = torch.randint(0, LONGEST_AGE + 1, (3, 200), generator=generator).float()
     found = looked_up(tables, midi, level, age)
     for table, said, at in zip(tables, found, zip(midi, level, age, strict=True), strict=True):
-        register = Register(7)
+        register = NoteAgeTable(7)
         register.table = torch.nn.Parameter(expanded(table), requires_grad=False)
         torch.testing.assert_close(register(*at), said, atol=1e-5, rtol=0.0)
 

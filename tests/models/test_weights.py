@@ -48,7 +48,7 @@ def test_round_trip_is_bit_equal(tiny_model: TimbreModel, tiny_weights: Path) ->
 def test_a_register_belongs_to_one_instrument(tiny_model: TimbreModel, tmp_path: Path) -> None:
     one = single_instrument(tiny_model, tiny_model.instruments[0], tiny_model.timbres[0], None)
     plain = one.decode(make_controls([60, 67], [-20.0, -25.0]), one.timbres[0])
-    one.decoder.add_register()
+    one.decoder.add_note_age_table()
     assert one.decoder.register is not None
     unmoved = one.decode(make_controls([60, 67], [-20.0, -25.0]), one.timbres[0])
     assert torch.equal(plain.harmonic_distribution, unmoved.harmonic_distribution)

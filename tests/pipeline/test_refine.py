@@ -21,7 +21,7 @@ from tonetransfer.evaluation.metrics import log_spectral_distance_db
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.refine import RATES
 from tonetransfer.pipeline.target import at_peak, find_target
-from tonetransfer.training import few_shot as closer
+from tonetransfer.training import few_shot
 from tonetransfer.training.few_shot import Reference
 from tonetransfer.training.reconstruction import HELD_OUT, coupling_lost, decoded
 
@@ -82,7 +82,7 @@ def test_only_z_and_the_last_layers_move(tiny_model: TimbreModel, refined: Timbr
 
 
 def test_worse_than_before_is_never_kept(tiny_model: TimbreModel, reference: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closer, "warm_cosine", lambda step, steps: -10.0)  # uphill
+    monkeypatch.setattr(few_shot, "warm_cosine", lambda step, steps: -10.0)  # uphill
     target = find_target(tiny_model, SAMPLE_RATE, like=reference)
     wrecked = tt.refine(reference, SAMPLE_RATE, tiny_model, steps=3)
     assert torch.equal(wrecked.timbres[0], target.z)
@@ -97,7 +97,7 @@ def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: tor
     batch = Reference(short, tt.analyze(short, SAMPLE_RATE, tiny_model)).at(np.array([20]), 0)
     lost = {}
     for weight in (0.0, 20.0):
-        monkeypatch.setattr(closer, "COUPLING_WEIGHT", weight)
+        monkeypatch.setattr(few_shot, "COUPLING_WEIGHT", weight)
         fitted = tt.refine(short, SAMPLE_RATE, tiny_model, steps=30)
         with torch.no_grad():
             _, change = decoded(fitted.decoder, fitted.timbres[0], batch, -8.0)

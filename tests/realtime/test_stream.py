@@ -70,7 +70,7 @@ def test_streamed_is_offline_with_other_settings(
 def test_what_an_instrument_does_in_the_course_of_a_note_is_streamed_alike(violin: Target) -> None:
     own = make_model()
     plain = stream_at_once(PLAYED, own, violin).numpy()
-    own.decoder.add_register()
+    own.decoder.add_note_age_table()
     assert own.decoder.register is not None
     torch.nn.init.normal_(own.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(0))
     expected = stream_at_once(PLAYED, own, violin).numpy()
@@ -101,7 +101,7 @@ def test_traits_of_players_are_streamed_alike(
 
 def test_a_table_beside_that_of_a_model_is_streamed_alike(violin: Target) -> None:
     own = make_model()
-    own.decoder.add_register()
+    own.decoder.add_note_age_table()
     assert own.decoder.register is not None
     torch.nn.init.normal_(own.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(0))
     target = replace(violin, note_table=traits(1)["note_table"])

@@ -38,7 +38,7 @@ def decoded(model: TimbreModel, f0_hz: torch.Tensor, loud: torch.Tensor, z: torc
 def test_the_decoder_agrees(register: bool) -> None:
     model = make_model(decoder_width=64, n_harmonics=100)
     if register:
-        model.decoder.add_register()
+        model.decoder.add_note_age_table()
         assert model.decoder.register is not None
         torch.nn.init.normal_(model.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(0))
     f0_hz, loud = played()
@@ -126,7 +126,7 @@ def frame_said(decoder: StreamDecoder, z: np.ndarray, changed: float) -> np.ndar
 def test_a_note_table_is_added_to_what_the_decoder_has(own: bool) -> None:
     model = make_model()
     if own:
-        model.decoder.add_register()
+        model.decoder.add_note_age_table()
         assert model.decoder.register is not None
         torch.nn.init.normal_(model.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(1))
     table = 0.3 * torch.randn(25, 15, 37, generator=torch.Generator().manual_seed(0))
@@ -145,7 +145,7 @@ def test_a_note_table_is_added_to_what_the_decoder_has(own: bool) -> None:
 def test_a_change_of_table_begins_where_the_last_has_come(own: bool) -> None:
     model = make_model()
     if own:
-        model.decoder.add_register()
+        model.decoder.add_note_age_table()
         assert model.decoder.register is not None
         torch.nn.init.normal_(model.decoder.register.table, std=0.2, generator=torch.Generator().manual_seed(1))
     one, two, three = 0.3 * torch.randn(3, 25, 15, 37, generator=torch.Generator().manual_seed(0))

@@ -34,7 +34,7 @@ class Told(TimbreEncoder):
         self.hear = lambda mel: (plain(mel)[0] @ matrix.T, plain(mel)[1])  # type: ignore[method-assign]
 
 
-def make_batches(rng: np.random.Generator):  # type: ignore[no-untyped-def]  # endless batches as of Hearings
+def make_batches(rng: np.random.Generator):  # type: ignore[no-untyped-def]  # endless batches as of EncoderBatches
     while True:
         who = np.repeat(rng.integers(0, N_TIMBRES, 40), GROUP)
         played = rng.normal(0.0, 1.0, (len(who), 2)).astype(np.float32)

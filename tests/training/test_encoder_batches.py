@@ -1,4 +1,4 @@
-"""Hearings are what they claim: groups of one timbre, changed alike, and labelled with what is played."""
+"""Encoder batches are groups of one timbre, changed alike, and labelled with what is played."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tonetransfer.audio.files import save_audio
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.models.encoder import N_MELS, TimbreEncoder, mel_centres_hz
 from tonetransfer.training.batches import Corpus
-from tonetransfer.training.encoder_batches import GROUP, HeardCorpus, Hearings, hear_corpus, kinds_of
+from tonetransfer.training.encoder_batches import GROUP, EncoderBatches, HeardCorpus, hear_corpus, kinds_of
 from tonetransfer.training.settings import DataSettings
 
 GRID = FrameGrid()
@@ -40,7 +40,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> HeardCorpus:
 
 def batch_of(heard: HeardCorpus, seed: int = 0, others: tuple[HeardCorpus, ...] = (), **settings: float) -> dict[str, torch.Tensor]:
     chosen = DataSettings(heard_seconds=90.0, validation_performances=0, **settings)  # type: ignore[arg-type]  # shares
-    return next(iter(Hearings([heard, *others], chosen, seed=seed)))
+    return next(iter(EncoderBatches([heard, *others], chosen, seed=seed)))
 
 
 def test_spectrograms_are_those_of_the_recordings_and_are_kept(heard: HeardCorpus) -> None:

@@ -16,28 +16,28 @@ import pytest
 import torch
 from command_line import Run, as_json
 from conftest import SAMPLE_RATE, make_model, melody
-from solo_tones import GRID, Toys, toys, write_toys
+from finetuning_tones import GRID, Toys, toys, write_toys
 
 from tonetransfer.audio.files import save_audio
 from tonetransfer.audio.loudness import loudness_db
-from tonetransfer.benchmarks.finetuning import measure_solo
+from tonetransfer.benchmarks.finetuning import measure_instrument
 from tonetransfer.data.dataset import Prepared
 from tonetransfer.errors import AudioError, SettingsError
 from tonetransfer.models.note_age_table import LOWEST_MIDI, N_SEMITONES
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import load_model, read_notes, save_model
 from tonetransfer.training import finetuning as module
-from tonetransfer.training.finetuning import Solo, beginning, train_solo
-from tonetransfer.training.finetuning_data import Material, SoloBatches
-from tonetransfer.training.finetuning_settings import SoloSettings, read_settings, solo_settings
+from tonetransfer.training.finetuning import Finetuning, beginning, finetune
+from tonetransfer.training.finetuning_data import FinetuningBatches, Material
+from tonetransfer.training.finetuning_settings import FinetuningSettings, as_finetuning_settings, read_settings
 from tonetransfer.training.reconstruction import Batch
 
 TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 
 
-def settings_for(output: Path, *changes: str) -> SoloSettings:
+def settings_for(output: Path, *changes: str) -> FinetuningSettings:
     settings = read_settings(TINY, [f"train.output={output}", *changes])
-    assert isinstance(settings, SoloSettings)
+    assert isinstance(settings, FinetuningSettings)
     return settings
 
 
@@ -53,18 +53,18 @@ def material() -> Material:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A run that nothing interrupts."""
-    return train_solo(settings_for(tmp_path_factory.mktemp("whole")), lambda grid: toys(), measure_solo)
+    return finetune(settings_for(tmp_path_factory.mktemp("whole")), lambda grid: toys(), measure_instrument)
 
 
 def test_a_step_decides_what_is_in_its_batch(material: Material) -> None:
-    one, later = (iter(SoloBatches(material, 4, seed=1, step=step)) for step in (0, 2))
+    one, later = (iter(FinetuningBatches(material, 4, seed=1, step=step)) for step in (0, 2))
     batches = [next(one) for _ in range(4)]
     assert all(torch.equal(getattr(batches[2], f.name), getattr(next_, f.name)) for next_ in [next(later)] for f in fields(Batch))
     assert not torch.equal(batches[0].sound, batches[1].sound)
 
 
 def test_processes_share_what_one_would_see(material: Material) -> None:
-    whole, *parts = (next(iter(SoloBatches(material, 5, seed=1, rank=rank, world=world))) for rank, world in ((0, 1), (0, 2), (1, 2)))
+    whole, *parts = (next(iter(FinetuningBatches(material, 5, seed=1, rank=rank, world=world))) for rank, world in ((0, 1), (0, 2), (1, 2)))
     for field in fields(Batch):
         a, b = (getattr(part, field.name) for part in parts)
         assert torch.equal(getattr(whole, field.name)[::2], a) and torch.equal(getattr(whole, field.name)[1::2], b)
@@ -144,40 +144,40 @@ def test_a_run_goes_on_to_the_same_weights(trained: tuple[Path, dict[str, Any]],
     class Killed(BaseException):
         pass
 
-    step = Solo.training_step
+    step = Finetuning.training_step
 
-    def dies_at_6(self: Solo, batch: Batch, index: int) -> torch.Tensor:
+    def dies_at_6(self: Finetuning, batch: Batch, index: int) -> torch.Tensor:
         if self.global_step == 6:
             raise Killed
         return step(self, batch, index)
 
     with monkeypatch.context() as patch, pytest.raises((Killed, SystemExit)):
-        patch.setattr(Solo, "training_step", dies_at_6)
-        train_solo(settings_for(tmp_path), lambda grid: toys(), measure_solo)
+        patch.setattr(Finetuning, "training_step", dies_at_6)
+        finetune(settings_for(tmp_path), lambda grid: toys(), measure_instrument)
     assert (tmp_path / "last.ckpt").exists() and not (tmp_path / "tiny.safetensors").exists()
     steps = []
-    monkeypatch.setattr(Solo, "training_step", lambda self, *args: (steps.append(self.global_step), step(self, *args))[1])
-    path, notes = train_solo(settings_for(tmp_path), lambda grid: toys(), measure_solo)
+    monkeypatch.setattr(Finetuning, "training_step", lambda self, *args: (steps.append(self.global_step), step(self, *args))[1])
+    path, notes = finetune(settings_for(tmp_path), lambda grid: toys(), measure_instrument)
     assert steps == list(range(4, 12))  # from the validation before
     assert same(load_model(path), load_model(trained[0])) and notes["after"] == trained[1]["after"]
 
 
 def test_other_settings_do_not_go_on_with_it(trained: tuple[Path, dict[str, Any]]) -> None:
     with pytest.raises(SettingsError, match="train.seed was 0, is 1.*--no-resume"):
-        train_solo(settings_for(trained[0].parent, "train.seed=1"), lambda grid: toys(), measure_solo)
+        finetune(settings_for(trained[0].parent, "train.seed=1"), lambda grid: toys(), measure_instrument)
 
 
 def test_more_devices_than_excerpts(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="batch_size is 1"):
-        train_solo(settings_for(tmp_path, "data.batch_size=1", "train.devices=2"), lambda grid: toys(), measure_solo)
+        finetune(settings_for(tmp_path, "data.batch_size=1", "train.devices=2"), lambda grid: toys(), measure_instrument)
 
 
 def test_only_what_is_to_move_moves(tiny_weights: Path, tmp_path: Path) -> None:
     before = load_model(tiny_weights)
-    path, _ = train_solo(
+    path, _ = finetune(
         settings_for(tmp_path, f"train.start={tiny_weights}", "train.moves=last", "train.steps=4", "train.coupling_weight=1"),
         lambda grid: toys(),
-        measure_solo,
+        measure_instrument,
     )
     after, start = load_model(path).state_dict(), before.state_dict()
     moved = {key for key in after if key.startswith("decoder.") and not (key in start and torch.equal(after[key], start[key]))}
@@ -192,20 +192,20 @@ def test_a_register_is_learned_where_notes_are(trained: tuple[Path, dict[str, An
     midi = torch.arange(N_SEMITONES) + round(LOWEST_MIDI)
     assert float(moved[(midi >= 60) & (midi <= 69)].min()) > 1e-3 and float(moved[(midi < 48) | (midi > 84)].max()) < 1e-9
     more = settings_for(tmp_path / "more", f"train.start={trained[0]}", "train.steps=2")
-    further = load_model(train_solo(more, lambda grid: toys(), measure_solo)[0]).decoder.register
+    further = load_model(finetune(more, lambda grid: toys(), measure_instrument)[0]).decoder.register
     assert further is not None and not torch.equal(further.table, register.table)
     assert float((further.table - register.table).abs().max()) < float(register.table.abs().max())  # from there on
     none = settings_for(tmp_path / "none", "train.register_learning_rate=0", "train.steps=2")
-    assert load_model(train_solo(none, lambda grid: toys(), measure_solo)[0]).decoder.register is None
+    assert load_model(finetune(none, lambda grid: toys(), measure_instrument)[0]).decoder.register is None
 
 
 def test_a_room_is_learned_and_left_out(tmp_path: Path, run: Run) -> None:
     settings = settings_for(
         tmp_path / "run", "room.learn=true", "room.seconds=0.2", "data.lead_seconds=0.1", "train.steps=4", "room.learning_rate=1.0"
     )
-    path, _ = train_solo(settings, lambda grid: toys(), measure_solo)
+    path, _ = finetune(settings, lambda grid: toys(), measure_instrument)
     room = load_model(path).room
-    start = Solo(settings, Material(toys(), GRID, excerpt_seconds=0.5), make_model()).best.room
+    start = Finetuning(settings, Material(toys(), GRID, excerpt_seconds=0.5), make_model()).best.room
     assert room is not None and start is not None and len(room) == 9600
     assert not torch.equal(room, start.response().detach())
     save_audio("voice.wav", melody([62, 65]), SAMPLE_RATE)
@@ -222,7 +222,7 @@ def broken(tmp_path: Path, tiny_model: TimbreModel, change: Any) -> list[str]:
     with torch.no_grad():
         change(model.decoder)
     save_model(tmp_path / "start.safetensors", model)
-    _, notes = train_solo(
+    _, notes = finetune(
         settings_for(
             tmp_path / "run",
             f"train.start={tmp_path / 'start.safetensors'}",
@@ -232,7 +232,7 @@ def broken(tmp_path: Path, tiny_model: TimbreModel, change: Any) -> list[str]:
             "train.z_learning_rate=1e-9",
         ),
         lambda grid: toys(),
-        measure_solo,
+        measure_instrument,
     )
     return sorted(notes["alarms"])
 
@@ -264,10 +264,10 @@ def test_alarm_loudness(tmp_path: Path, tiny_model: TimbreModel) -> None:
 @pytest.mark.slow
 def test_alarm_overfitting(tmp_path: Path) -> None:
     """What is held out is another instrument: the better the one is known, the worse the other is played."""
-    _, notes = train_solo(
+    _, notes = finetune(
         settings_for(tmp_path, "train.steps=60", "train.validate_every=6", "train.learning_rate=0.02", "train.patience=50"),
         lambda grid: toys(n_harmonics=(1, 1, 30)),
-        measure_solo,
+        measure_instrument,
     )
     assert "overfitting" in notes["alarms"]
 
@@ -275,7 +275,7 @@ def test_alarm_overfitting(tmp_path: Path) -> None:
 def test_early_stopping(tmp_path: Path) -> None:
     still = [f"train.{part}learning_rate=1e-12" for part in ("", "z_", "register_")]
     settings = settings_for(tmp_path, "train.steps=60", "train.validate_every=2", "train.patience=2", *still)
-    train_solo(settings, lambda grid: toys(), measure_solo)
+    finetune(settings, lambda grid: toys(), measure_instrument)
     log = next((tmp_path).glob("version_*/metrics.csv")).read_text().splitlines()
     assert int(torch.load(tmp_path / "last.ckpt", weights_only=False)["global_step"]) <= 8, log[-1]
 
@@ -284,8 +284,8 @@ def test_early_stopping(tmp_path: Path) -> None:
 def test_tensorboard_holds_sounds_and_spectrograms(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    train_solo(
-        settings_for(tmp_path, "train.steps=2", "train.validate_every=2", "train.tensorboard=true"), lambda grid: toys(), measure_solo
+    finetune(
+        settings_for(tmp_path, "train.steps=2", "train.validate_every=2", "train.tensorboard=true"), lambda grid: toys(), measure_instrument
     )
     board = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"audio": 0, "images": 0}).Reload()
     tags = board.Tags()
@@ -313,8 +313,8 @@ def finish(command: list[str], **more: str) -> dict[str, Any]:
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """Killed between its first checkpoint and its last breath, it ends as if nothing had been."""
     prepared, output = write_toys(tmp_path / "prepared"), tmp_path / "run"
-    whole, notes = train_solo(
-        settings_for(tmp_path / "whole", f"data.prepared={prepared}"), lambda grid: Prepared(prepared, grid), measure_solo
+    whole, notes = finetune(
+        settings_for(tmp_path / "whole", f"data.prepared={prepared}"), lambda grid: Prepared(prepared, grid), measure_instrument
     )
     for _ in range(KILLS):
         process = subprocess.Popen(command(output, prepared), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -364,7 +364,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     """Distributed data parallel on the CPU (gloo): two processes with half of each batch."""
     prepared = write_toys(tmp_path / "prepared")
     changes = (f"data.prepared={prepared}", "train.accelerator=cpu", "train.steps=4")
-    _, alone = train_solo(settings_for(tmp_path / "one", *changes), lambda grid: Prepared(prepared, grid), measure_solo)
+    _, alone = finetune(settings_for(tmp_path / "one", *changes), lambda grid: Prepared(prepared, grid), measure_instrument)
     found = finish(command(tmp_path / "two", prepared, "train.devices=2", *changes[1:]))
     assert found["after"]["lsd_db"] == pytest.approx(alone["after"]["lsd_db"], abs=0.5)
     assert found["after"]["lsd_db"] < found["before"]["lsd_db"]
@@ -385,6 +385,6 @@ def test_a_wrong_start_is_told(run: Run, tmp_path: Path) -> None:
 
 
 def test_nothing_can_be_had_from_an_empty_beginning(material: Material) -> None:
-    settings = solo_settings({"model": {"z_dim": 8, "encoder_width": 16, "decoder_width": 32}, "train": {"start": None}})
+    settings = as_finetuning_settings({"model": {"z_dim": 8, "encoder_width": 16, "decoder_width": 32}, "train": {"start": None}})
     start = beginning(settings, material)
     assert not start.timbres.any() and same(start, beginning(settings, material))

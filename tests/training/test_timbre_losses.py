@@ -1,11 +1,11 @@
-"""The forces on z: each can be left out, and none asks for what it should not."""
+"""The losses of z: each can be left out, and none asks for what it should not."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from tonetransfer.training.losses import ForceWeights, TimbreForces
+from tonetransfer.training.losses import TimbreLosses, TimbreLossWeights
 
 N_GROUPS, SIZE, Z_DIM = 8, 3, 6
 
@@ -24,9 +24,9 @@ def make_batch() -> dict[str, torch.Tensor]:
     }
 
 
-def forces(**weights: float) -> TimbreForces:
+def losses(**weights: float) -> TimbreLosses:
     torch.manual_seed(0)
-    return TimbreForces(Z_DIM, 2, ForceWeights(**{name: weights.get(name, 0.0) for name in ForceWeights.__dataclass_fields__}))
+    return TimbreLosses(Z_DIM, 2, TimbreLossWeights(**{name: weights.get(name, 0.0) for name in TimbreLossWeights.__dataclass_fields__}))
 
 
 TABLE = 3.0 * torch.eye(4, Z_DIM)
@@ -35,10 +35,10 @@ TABLE = 3.0 * torch.eye(4, Z_DIM)
 def test_the_sum_is_that_of_the_figures() -> None:
     z, batch = torch.randn(N_GROUPS * SIZE, Z_DIM), make_batch()
     names = {"alignment": "apart", "kind": "kind", "consistency": "inconsistent", "contrast": "contrast"}
-    bare = forces()(z, batch, TABLE)[0]
+    bare = losses()(z, batch, TABLE)[0]
     for name, figure in names.items():
         torch.manual_seed(0)
-        loss, figures = forces(**{name: 2.0})(z, batch, TABLE)
+        loss, figures = losses(**{name: 2.0})(z, batch, TABLE)
         assert float(loss.detach() - bare.detach()) == pytest.approx(2.0 * float(figures[figure].detach()), rel=1e-3)
         assert float(figures[figure].detach()) > 0
 
@@ -49,9 +49,9 @@ def test_z_on_its_row_is_where_alignment_and_contrast_want_it() -> None:
     at_home[~batch["original"]] = torch.randn(4, Z_DIM).repeat_interleave(SIZE, 0)
     strange = at_home.roll(2 * SIZE, 0)
     for name, figure in (("alignment", "apart"), ("contrast", "contrast")):
-        near, far = (float(forces(**{name: 1.0})(z, batch, TABLE)[1][figure]) for z in (at_home, strange))
+        near, far = (float(losses(**{name: 1.0})(z, batch, TABLE)[1][figure]) for z in (at_home, strange))
         assert near < 0.5 * far
-    assert float(forces()(at_home, batch, TABLE)[1]["apart"]) < 1e-3  # changed hearings are not drawn to the row
+    assert float(losses()(at_home, batch, TABLE)[1]["apart"]) < 1e-3  # changed excerpts are not drawn to the row
 
 
 def test_excerpts_of_other_corpora_have_no_row() -> None:
@@ -59,11 +59,11 @@ def test_excerpts_of_other_corpora_have_no_row() -> None:
     batch["timbre"][: 2 * SIZE] = -1
     moved = z.clone()
     moved[:SIZE] += 100.0
-    a, b = (float(forces()(x, batch, TABLE)[1]["apart"]) for x in (z, moved))
+    a, b = (float(losses()(x, batch, TABLE)[1]["apart"]) for x in (z, moved))
     assert a == b
 
 
 def test_no_gradient_reaches_the_table() -> None:
     z, table = torch.randn(N_GROUPS * SIZE, Z_DIM, requires_grad=True), TABLE.clone().requires_grad_()
-    forces(alignment=1.0, kind=1.0, consistency=1.0, contrast=1.0)(z, make_batch(), table)[0].backward()
+    losses(alignment=1.0, kind=1.0, consistency=1.0, contrast=1.0)(z, make_batch(), table)[0].backward()
     assert table.grad is None and z.grad is not None and bool(z.grad.isfinite().all())

@@ -32,9 +32,9 @@ from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model
 from ..pipeline.target import find_target
 from ..pipeline.transfer import Arrangement, arrange, play
-from ..training.finetuning import train_solo
+from ..training.finetuning import finetune
 from ..training.finetuning_data import TRAIN, VALIDATION, Material
-from ..training.finetuning_settings import SoloSettings
+from ..training.finetuning_settings import FinetuningSettings
 
 LEARNED, TESTED = "learned", "tested"
 SEEDS = {LEARNED: 2001, TESTED: 0}  # no performance of one is in the other
@@ -114,7 +114,7 @@ class HeldRecordings:
 
 def evaluate_finetune(
     folder: Path,
-    settings: SoloSettings,
+    settings: FinetuningSettings,
     *,
     seconds: float = 60.0,
     performances: int = 3,
@@ -128,7 +128,7 @@ def evaluate_finetune(
     ----------
     folder : Path
         Made by :func:`render_material`.
-    settings : SoloSettings
+    settings : FinetuningSettings
         How to train; name and output are set here.
     seconds : float, > 0
         Of each instrument that are learned from: whole performances of 12 s.
@@ -166,7 +166,7 @@ def evaluate_finetune(
 
 
 def _one(
-    folder: Path, name: str, settings: SoloSettings, seconds: float, weights: Path | None, model: TimbreModel, tested: _Tested
+    folder: Path, name: str, settings: FinetuningSettings, seconds: float, weights: Path | None, model: TimbreModel, tested: _Tested
 ) -> dict[str, float]:
     sounds, total = [], 0.0
     for path in sorted(folder.glob("parallel-*.flac"), key=lambda path: int(path.stem.rpartition("-")[2])):
@@ -179,7 +179,7 @@ def _one(
         start = settings.train.start if weights is None else str(weights)
         train = settings.train.model_copy(update={"output": output, "start": start})
         prepared = HeldRecordings(sounds, model.grid)
-        path, _ = train_solo(settings.model_copy(update={"name": name, "train": train}), lambda grid: prepared, measure_solo)
+        path, _ = finetune(settings.model_copy(update={"name": name, "train": train}), lambda grid: prepared, measure_instrument)
         tuned = load_model(path)
     wall, processor = time.perf_counter() - begin[0], time.process_time() - begin[1]
     together = torch.cat(sounds)
@@ -225,7 +225,7 @@ class _Tested:
         return {key: round(fmean(values), 4) for key, values in found.items()}
 
 
-def measure_solo(model: TimbreModel, material: Material) -> dict[str, float]:
+def measure_instrument(model: TimbreModel, material: Material) -> dict[str, float]:
     """Measure a model of one instrument on held-out recordings, from their own controls.
 
     Parameters

@@ -225,11 +225,11 @@ def evaluate_finetune(arguments: Namespace) -> Report:
     """``evaluate finetune``."""
     from ..benchmarks.finetuning import evaluate_finetune as measure
     from ..benchmarks.finetuning import render_material
-    from ..training.finetuning_settings import SoloSettings, read_settings
+    from ..training.finetuning_settings import FinetuningSettings, read_settings
     from .steps import progress_bar, tell
 
     settings = read_settings(arguments.config, arguments.overrides)
-    if not isinstance(settings, SoloSettings):
+    if not isinstance(settings, FinetuningSettings):
         raise SettingsError(f"{arguments.config}: trains many instruments; a file with `kind: solo` is wanted")
     progress, close = progress_bar("file")
     render_material(CORPUS_CONFIG, arguments.material, soundfont_folders=arguments.soundfonts, progress=progress)

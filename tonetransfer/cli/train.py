@@ -29,12 +29,12 @@ def add_train(verbs: Any) -> None:
 
 def train(arguments: Namespace) -> Report:
     """``train CONFIG``."""
-    from ..training.finetuning_settings import SoloSettings, read_settings
+    from ..training.finetuning_settings import FinetuningSettings, read_settings
 
     changes = [] if arguments.start is None else [f"train.start={'null' if arguments.start == 'none' else arguments.start}"]
     changes += [] if arguments.room else ["room.learn=false"]
     settings = read_settings(arguments.config, arguments.overrides + changes)
-    if isinstance(settings, SoloSettings):
+    if isinstance(settings, FinetuningSettings):
         return _train_solo(settings, resume=arguments.resume, alone=arguments.is_program)
     from ..training import pretraining as training
 
@@ -44,13 +44,13 @@ def train(arguments: Namespace) -> Report:
 
 def _train_solo(settings: Any, *, resume: bool, alone: bool) -> Report:
     """One instrument: what it is like before and after. `alone`: this command is the process, and may be begun again beside itself."""
-    from ..benchmarks.finetuning import measure_solo
+    from ..benchmarks.finetuning import measure_instrument
     from ..data.dataset import Prepared
-    from ..training.finetuning import processes_for, train_solo
+    from ..training.finetuning import finetune, processes_for
 
     if alone and settings.train.devices == "auto":
         settings = settings.model_copy(update={"train": settings.train.model_copy(update={"devices": processes_for(settings)})})
-    weights, notes = train_solo(settings, lambda grid: Prepared(settings.data.prepared, grid), measure_solo, resume=resume)
+    weights, notes = finetune(settings, lambda grid: Prepared(settings.data.prepared, grid), measure_instrument, resume=resume)
     keys = ("steps", "before", "after", "alarms", "minutes", "processor_minutes")
     result = {"weights": str(weights), "card": str(weights.with_suffix(".md"))} | {key: notes[key] for key in keys}
     lines = [f"{weights}: {notes['steps']} steps in {notes['minutes']:.1f} minutes; play it with transfer --to {weights}"]

@@ -54,7 +54,7 @@ class FrameDecoder(nn.Module):
         memory : Tensor [shape=(1, batch, width)]
             Zeros, or what came back from the frames before.
         age : Tensor [shape=(batch, n_frames)] or None
-            :func:`~tonetransfer.models.note_age_table.note_age`; only a decoder with a register asks.
+            :func:`~tonetransfer.models.note_age_table.note_age`; only a decoder with a note-age table needs it.
 
         Returns
         -------

@@ -13,7 +13,7 @@ from ..audio.units import db_to_amplitude, hz_to_midi
 from ..compiled import in_loops
 from ..synthesis.render import SynthParams, below_nyquist, highest_around
 from .gru import follow, learn
-from .note_age_table import HIGHEST_MIDI, LOWEST_MIDI, Register, note_age, soft_one_hot
+from .note_age_table import HIGHEST_MIDI, LOWEST_MIDI, NoteAgeTable, note_age, soft_one_hot
 
 LARGEST_GAIN = 40.0  # a tuba's 40 Hz may be 32 dB stronger than the A-weighted loudness says
 EXPONENT = math.log(10.0)
@@ -66,9 +66,9 @@ class Decoder(nn.Module):
 
     Attributes
     ----------
-    register : Register or None
+    register : NoteAgeTable or None
         What one instrument does in the course of a note beside all that the networks say: a minute of it cannot teach them that. See
-        :meth:`add_register`.
+        :meth:`add_note_age_table`.
     """
 
     n_pitch, n_loudness = 64, 24
@@ -88,13 +88,13 @@ class Decoder(nn.Module):
         self.last = mlp(width, width, 2)
         self.head = nn.Linear(width, 1 + n_harmonics + n_bands)
         self.spectrum = nn.Linear(z_dim, 1 + n_harmonics + n_bands, bias=False)  # the instrument's mean spectrum, past all layers
-        self.register: Register | None = None
+        self.register: NoteAgeTable | None = None  # as weights files name it
         nn.init.constant_(self.head.bias[1 + n_harmonics :], -3.0)  # noise starts 50 dB below the tone
         nn.init.constant_(self.head.bias[:1], -1.0)
 
-    def add_register(self) -> None:
+    def add_note_age_table(self) -> None:
         """Make room for what one instrument does in the course of a note; it says nothing yet."""
-        self.register = Register(self.head.out_features).to(self.head.weight)
+        self.register = NoteAgeTable(self.head.out_features).to(self.head.weight)
 
     def forward(
         self,
@@ -118,7 +118,7 @@ class Decoder(nn.Module):
         highest_hz : Tensor [shape=(batch, n_frames)] or None
             :func:`~tonetransfer.synthesis.render.highest_around` of the whole track, where `f0_hz` is a stretch of it.
         age : Tensor [shape=(batch, n_frames)] or None
-            :func:`~tonetransfer.models.note_age_table.note_age` of the whole tracks, likewise; a decoder without a register does not ask.
+            :func:`~tonetransfer.models.note_age_table.note_age` of the whole tracks, likewise; a decoder without a table does not need it.
         addition : Tensor [shape=(batch, n_frames, 1 + n_harmonics + n_bands)] or None
             Added to the raw outputs, before they are made legal.
 
@@ -127,27 +127,27 @@ class Decoder(nn.Module):
         params : SynthParams
         memory : Tensor [shape=(1, batch, width)]
         """
-        h = self.see(f0_hz, loudness_db, z)
-        remembered, memory = self.remember(h, memory)
-        return self.ask(h, remembered, f0_hz, loudness_db, z, highest_hz, age, addition), memory
+        h = self.pre_gru(f0_hz, loudness_db, z)
+        remembered, memory = self.run_gru(h, memory)
+        return self.post_gru(h, remembered, f0_hz, loudness_db, z, highest_hz, age, addition), memory
 
-    def see(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def pre_gru(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """The first third of :meth:`forward`: what goes into the recurrence, (batch, n_frames, width)."""
         z = _per_frame(z)
-        seen = torch.cat([self.see_pitch(hz_to_midi(f0_hz)), self.see_level(loudness_db.clamp(SILENT_DB, 0.0))], dim=-1)
+        seen = torch.cat([self.embed_pitch(hz_to_midi(f0_hz)), self.embed_level(loudness_db.clamp(SILENT_DB, 0.0))], dim=-1)
         of_seen, of_timbre = self.before.weight.split([seen.shape[-1], seen.shape[-1] // 2], dim=1)
         known = nn.functional.linear(self.timbre(z), of_timbre, self.before.bias)  # one z for all frames goes through once
         return _film(nn.functional.linear(seen, of_seen) + known, self.film_before(z))
 
-    def see_pitch(self, midi: torch.Tensor) -> torch.Tensor:
+    def embed_pitch(self, midi: torch.Tensor) -> torch.Tensor:
         """Embed a pitch [MIDI], (...) -> (..., width / 2)."""
         return self.pitch(torch.cat([soft_one_hot(midi, LOWEST_MIDI, HIGHEST_MIDI, self.n_pitch), midi[..., None] / 60.0 - 1.0], dim=-1))
 
-    def see_level(self, level_db: torch.Tensor) -> torch.Tensor:
+    def embed_level(self, level_db: torch.Tensor) -> torch.Tensor:
         """Embed a loudness from -100 to 0 dB, (...) -> (..., width / 2)."""
         return self.loudness(torch.cat([soft_one_hot(level_db, -92.0, 0.0, self.n_loudness), level_db[..., None] / 40.0 + 1.0], dim=-1))
 
-    def remember(self, h: torch.Tensor, memory: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def run_gru(self, h: torch.Tensor, memory: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """The second, which alone depends on the chunk before: what the recurrence makes of (batch, n_frames, width), and its memory."""
         learning = torch.is_grad_enabled() and (h.requires_grad or next(self.memory.parameters()).requires_grad)
         if in_loops(h, halves=True) and (learning or len(h) > 1):
@@ -158,7 +158,7 @@ class Decoder(nn.Module):
         remembered = torch.from_numpy(follow(self.memory, h[0], state[0, 0]))[None]
         return remembered, remembered[:, -1:]
 
-    def ask(
+    def post_gru(
         self,
         h: torch.Tensor,
         remembered: torch.Tensor,

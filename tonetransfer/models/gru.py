@@ -57,7 +57,7 @@ class _Recurrence(torch.autograd.Function):
         tracks = _arrays(given.contiguous(), recurrent, states[:-1], gates, new, states[1:])
         for (before, product), track in zip(products, tracks, strict=True):
             torch.addmm(bias, before, turned, out=product)
-            gru_kernels.remember(*track)
+            gru_kernels.forward(*track)
         ctx.save_for_backward(weight, states, gates, new, recurrent)
         return states[1:]
 
@@ -74,7 +74,7 @@ class _Recurrence(torch.autograd.Function):
         into = later.numpy()
         tracks = _arrays(asked[0].contiguous(), gates, new, states[:-1], recurrent[..., 2 * width :], to_state, to_input)
         for back, (wanted, *track) in zip(reversed(to_state.unbind()), reversed(tracks), strict=True):
-            gru_kernels.recall(wanted, into, *track)
+            gru_kernels.backward(wanted, into, *track)
             later.addmm_(back, weight)
         flat = to_state.flatten(0, 1)
         return to_input, flat.t() @ states[:-1].flatten(0, 1), flat.sum(0), later

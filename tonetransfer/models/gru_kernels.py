@@ -11,7 +11,7 @@ from ..synthesis.kernels import ONE, exponential, row
 
 
 @compiled
-def remember(given: Any, recurrent: Any, before: Any, gates: Any, new: Any, after: Any) -> None:
+def forward(given: Any, recurrent: Any, before: Any, gates: Any, new: Any, after: Any) -> None:
     """One frame of a GRU for the rows of a batch, behind its matrix product; see :mod:`tonetransfer.models.gru`.
 
     Parameters
@@ -42,8 +42,8 @@ def remember(given: Any, recurrent: Any, before: Any, gates: Any, new: Any, afte
 
 
 @compiled
-def recall(asked: Any, later: Any, gates: Any, new: Any, before: Any, of_state: Any, to_state: Any, to_input: Any) -> None:
-    """The transpose of :func:`remember`.
+def backward(asked: Any, later: Any, gates: Any, new: Any, before: Any, of_state: Any, to_state: Any, to_input: Any) -> None:
+    """The transpose of :func:`forward`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def recall(asked: Any, later: Any, gates: Any, new: Any, before: Any, of_state: 
         Gradient of the state behind the frame, from outside and from later frames. `later` gets what goes past the matrix product to the
         state before.
     gates, new, before : ndarray
-        As :func:`remember` left them.
+        As :func:`forward` left them.
     of_state : ndarray [shape=(batch, width)]
         The last third of its `recurrent`.
     to_state, to_input : ndarray [shape=(batch, 3 * width)]

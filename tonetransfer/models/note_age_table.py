@@ -113,7 +113,7 @@ def looked_up(tables: torch.Tensor, midi: torch.Tensor, level_db: torch.Tensor, 
 
 
 def expanded(table: torch.Tensor) -> torch.Tensor:
-    """A coarse table (25, 15, n_out) as one of a row a semitone, (109, 15, n_out), which :class:`Register` holds."""
+    """A coarse table (25, 15, n_out) as one of a row a semitone, (109, 15, n_out), which :class:`NoteAgeTable` holds."""
     pitches, levels = table.split([N_PITCHES, N_LEVELS])
     return torch.cat([torch.einsum("sp,pao->sao", _between_pitches(table), pitches), levels])
 
@@ -124,7 +124,7 @@ def _between_pitches(like: torch.Tensor) -> torch.Tensor:
     return (1.0 - (position[:, None] - torch.arange(N_PITCHES, dtype=like.dtype, device=like.device)).abs()).clamp(min=0.0)
 
 
-class Register(nn.Module):
+class NoteAgeTable(nn.Module):
     """A table by semitone and age, another by level and age, added; it says nothing until it is learned.
 
     Parameters

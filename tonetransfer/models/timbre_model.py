@@ -25,7 +25,7 @@ from ..threads import ahead
 from .decoder import Decoder
 from .encoder import TimbreEncoder
 from .instrument_names import find_name
-from .note_age_table import Register, expanded, note_age
+from .note_age_table import NoteAgeTable, expanded, note_age
 from .settings import ModelSettings
 
 EXCERPT_SECONDS = 3.0  # what the encoder hears at once
@@ -242,17 +242,17 @@ class TimbreModel(nn.Module):
         @torch.no_grad()  # of each thread by itself
         def remember(piece: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             nonlocal memory
-            remembered, memory = self.decoder.remember(piece[0], memory)
+            remembered, memory = self.decoder.run_gru(piece[0], memory)
             return piece[0], remembered, *piece[1:]
 
         def see() -> Iterator[tuple[torch.Tensor, ...]]:
             for first in range(0, n_frames, frames_per_piece):
                 span = slice(first, first + frames_per_piece)
                 heard = controls.f0_hz[None, span], controls.loudness_db[None, span], z[span][None] if z.dim() == 2 else z[None]
-                yield self.decoder.see(*heard), *heard, highest[None, span], age[None, span]
+                yield self.decoder.pre_gru(*heard), *heard, highest[None, span], age[None, span]
 
         for found in ahead(remember, see()):
-            yield self.decoder.ask(*found).map(lambda x: x[0])
+            yield self.decoder.post_gru(*found).map(lambda x: x[0])
 
     def render(self, params: SynthParams, *, seed: int = 0) -> torch.Tensor:
         """Synthesizer parameters (n_frames, ...) to audio (n_frames * hop_length,), in the room if there is one."""
@@ -305,7 +305,7 @@ class TimbreModel(nn.Module):
         """The same model, playing with a note-age table (25, 15, n_out) in addition to its own, if it has one; None: as it is."""
         if table is None:
             return self
-        model, decoder, register = copy(self), copy(self.decoder), Register(self.decoder.head.out_features)
+        model, decoder, register = copy(self), copy(self.decoder), NoteAgeTable(self.decoder.head.out_features)
         own = 0.0 if self.decoder.register is None else self.decoder.register.table
         register.table = nn.Parameter(expanded(table) + own, requires_grad=False)
         decoder._modules = dict(self.decoder._modules)

@@ -117,7 +117,7 @@ def load_model(path: str | Path | None = None) -> TimbreModel:
     if came.get("room_tone_db") == (len(TONE_POINTS_HZ),):
         model.room_tone_db = torch.zeros(came["room_tone_db"])
     if len(instruments) == 1 and "decoder.register.table" in came:
-        model.decoder.add_register()
+        model.decoder.add_note_age_table()
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     different = sorted(name for name in wanted.keys() | came.keys() if wanted.get(name) != came.get(name))
     if different:

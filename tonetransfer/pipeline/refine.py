@@ -18,7 +18,7 @@ from ..controls.recording_checks import SHORTEST_S
 from ..errors import AudioError
 from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..training.few_shot import Progress, Reference, bring_closer
+from ..training.few_shot import Progress, Reference, fit_few_shot
 from ..training.reconstruction import single_instrument
 from .target import at_its_effort, at_peak, at_rate, find_target
 
@@ -93,7 +93,7 @@ def refine(
     sound, heard = at_its_effort(model, sound, heard)
     refined = _instrument_of(model, target, re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "refined")
     with torch.enable_grad():
-        z = bring_closer(refined, refined.timbres[0], Reference(sound, heard), RATES, steps, seed=seed, progress=progress)
+        z = fit_few_shot(refined, refined.timbres[0], Reference(sound, heard), RATES, steps, seed=seed, progress=progress)
     refined.timbres.copy_(z[None])
     return refined.eval().requires_grad_(False)
 

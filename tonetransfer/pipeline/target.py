@@ -22,7 +22,7 @@ from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import measure_room_tone
 from ..synthesis.fluctuation import fluctuation_depths
-from ..training.few_shot import Reference, bring_closer
+from ..training.few_shot import Reference, fit_few_shot
 from .colour_matching import match_colour
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
@@ -158,7 +158,7 @@ def at_its_effort(model: TimbreModel, reference: torch.Tensor, heard: Controls) 
 def _checked(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:
     """Improve the encoder's guess from a reference by playing the reference with it; some seconds of work."""
     with torch.enable_grad():
-        return bring_closer(model, z, Reference(reference, heard), {"z": Z_RATE}, Z_STEPS)
+        return fit_few_shot(model, z, Reference(reference, heard), {"z": Z_RATE}, Z_STEPS)
 
 
 def at_peak(reference: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ from ..audio.stft import a_weighting, band_centres_hz, hann
 from ..audio.units import db_to_amplitude
 from ..controls.profile import Target
 from ..models.decoder import LARGEST_GAIN, SILENT_DB, Decoder
-from ..models.note_age_table import LONGEST_AGE, NoteClock, Register, age_shares, expanded
+from ..models.note_age_table import LONGEST_AGE, NoteAgeTable, NoteClock, age_shares, expanded
 from ..synthesis.fluctuation import Fluctuation
 from ..synthesis.kernels import harmonics
 from ..synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB
@@ -114,8 +114,8 @@ class StreamDecoder:
         self._timbre, self._last = _dense(decoder.timbre), _dense(decoder.last)
         before, self._before_bias = _linear(decoder.before)
         of_pitch, of_level, self._of_timbres = (np.ascontiguousarray(part) for part in np.split(before, 3, axis=1))
-        self._at_pitch = _Curve(lambda midi: _array(decoder.see_pitch(midi)) @ of_pitch.T, *TABLED_MIDI)
-        self._at_level = _Curve(lambda level: _array(decoder.see_level(level)) @ of_level.T, *TABLED_DB)
+        self._at_pitch = _Curve(lambda midi: _array(decoder.embed_pitch(midi)) @ of_pitch.T, *TABLED_MIDI)
+        self._at_level = _Curve(lambda level: _array(decoder.embed_level(level)) @ of_level.T, *TABLED_DB)
         self._after, self._head = _linear(decoder.after), _linear(decoder.head)
         self._film_before, self._film_after = _linear(decoder.film_before), _linear(decoder.film_after)
         self._spectrum = _array(decoder.spectrum.weight)
@@ -147,14 +147,14 @@ class StreamDecoder:
         self._registers = register, register if table is before else self._register(table)
         self._tables = before, table
 
-    def _register(self, table: torch.Tensor | None) -> _FrameRegister | None:
+    def _register(self, table: torch.Tensor | None) -> _FrameNoteAgeTable | None:
         """A table in addition to what the decoder has of its own."""
         parts = ([] if table is None else [expanded(table)]) + ([] if self._own is None else [self._own])
         if not parts:
             return None
-        full = Register(self._n_out)
+        full = NoteAgeTable(self._n_out)
         full.table = nn.Parameter(torch.stack(parts).sum(0), requires_grad=False)
-        return _FrameRegister(full)
+        return _FrameNoteAgeTable(full)
 
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, changed: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Amplitude of every harmonic (n_harmonics,) and noise magnitudes (n_bands,) of the next frame.
@@ -201,10 +201,10 @@ class StreamDecoder:
         self._of_spectrum = self._spectrum @ z
 
 
-class _FrameRegister:
-    """A :class:`~tonetransfer.models.note_age_table.Register` read off tables."""
+class _FrameNoteAgeTable:
+    """A :class:`~tonetransfer.models.note_age_table.NoteAgeTable` read off tables."""
 
-    def __init__(self, register: Register) -> None:
+    def __init__(self, register: NoteAgeTable) -> None:
         self._at_pitch = _Curve(lambda midi: _array(register.at_pitch(midi)), *TABLED_MIDI)
         self._at_level = _Curve(lambda level: _array(register.at_level(level)), *TABLED_DB)
         self._shares = _array(age_shares(torch.arange(LONGEST_AGE + 1)))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..atomic import replacing
 from ..audio.stft import magnitudes
 from ..errors import SettingsError
-from .diagnostics import find_alarms
+from .diagnostics import find_problems
 
 LAST = "last.ckpt"
 LISTENED = 4  # excerpts
@@ -62,7 +62,7 @@ class Bar(Callback):
         self.bar.close()
 
 
-class Alarms(Callback):
+class Diagnostics(Callback):
     """Callback that reports a problem once, when it begins."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Alarms(Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not (module.is_due() and trainer.is_global_zero):
             return
-        found = find_alarms(module.checks)
+        found = find_problems(module.checks)
         for name in sorted(found.keys() - self.said):
             tqdm.write(f"alarm at step {trainer.global_step}: {found[name]}", file=sys.stderr)
         self.said |= found.keys()

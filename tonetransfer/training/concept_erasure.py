@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..models.encoder import N_ANCHORS, TimbreEncoder
-from .encoder_batches import GROUP, Hearings
+from .encoder_batches import GROUP, EncoderBatches
 
 EXCERPTS = 20000
 BATCH_SIZE = 256
@@ -34,19 +34,19 @@ class _Heard:
     timbre: torch.Tensor
 
 
-def erase_played(encoder: TimbreEncoder, hearings: Hearings, *, seed: int = 0, steps: int = 3000, excerpts: int = EXCERPTS) -> None:
+def erase_played(encoder: TimbreEncoder, batches: EncoderBatches, *, seed: int = 0, steps: int = 3000, excerpts: int = EXCERPTS) -> None:
     """Learn what pitch and loudness do to z, and have the encoder take it out from now on.
 
     Parameters
     ----------
     encoder : TimbreEncoder
         Changed in place.
-    hearings : Hearings
+    batches : EncoderBatches
         Of the corpus that it was trained on.
     seed, steps, excerpts : int
     """
     encoder.eval()
-    heard = _listen(encoder, hearings, excerpts)
+    heard = _listen(encoder, batches, excerpts)
     matrix = _linear_map(heard)
     encoder.transform(matrix)
     with torch.random.fork_rng(), torch.enable_grad():
@@ -55,10 +55,10 @@ def erase_played(encoder: TimbreEncoder, hearings: Hearings, *, seed: int = 0, s
 
 
 @torch.no_grad()
-def _listen(encoder: TimbreEncoder, hearings: Hearings, excerpts: int) -> _Heard:
+def _listen(encoder: TimbreEncoder, batches: EncoderBatches, excerpts: int) -> _Heard:
     """Unchanged excerpts."""
     found: list[tuple[torch.Tensor, ...]] = []
-    for batch in hearings:
+    for batch in batches:
         original = batch["original"] & (batch["timbre"] >= 0)
         z, statistics = encoder.hear(batch["mel"][original])
         found.append((z, statistics, *(batch[key][original] for key in ("played", "captured", "timbre"))))

@@ -1,6 +1,6 @@
 """Diagnostics of trainings that fail, and what to do about it.
 
-Each alarm looks at the figures of the validations so far and says in one line what goes wrong, by which figure it shows, and what helps.
+Each test looks at the figures of the validations so far and says in one line what goes wrong, by which figure it shows, and what helps.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Check:
     harmonic_share: float
 
 
-def find_alarms(checks: Sequence[Check]) -> dict[str, str]:
+def find_problems(checks: Sequence[Check]) -> dict[str, str]:
     """Find what is wrong now, by name; `checks` in the order of their steps, the first before any training.
 
-    What a single check shows may pass; two in a row, after training has begun, are an alarm.
+    What a single check shows may pass; two in a row, after training has begun, are a problem.
     """
     found: dict[str, str] = {}
     first, last, newest = checks[0], checks[-1], checks[1:][-2:]

@@ -4,7 +4,7 @@ A batch of sound that is also played costs a decoder, a synthesizer and a loss f
 alone, so the mel spectrograms of the whole corpus are kept, and what changes an excerpt is done to them: equalisation and rescaling,
 which make another timbre, and rooms, microphones and hiss, which are the recording and not the instrument.
 
-A *hearing* is a group of excerpts of one timbre, changed alike, from different performances. Each timbre of a batch comes twice, as it
+A *group* holds excerpts of one timbre, changed alike, from different performances. Each timbre of a batch comes twice, as it
 is and changed: a hard negative (Yakura et al., 2022), since it is played like the first and sounds like another.
 """
 
@@ -25,7 +25,7 @@ from .batches import QUIET_DB, Corpus, Recording, kind_of, played_in, random_cur
 from .settings import DataSettings
 
 MEL_VERSION = 1
-GROUP = 3  # excerpts of a hearing
+GROUP = 3  # excerpts of a group
 LEAST_NOTES = 0.2  # of an excerpt's frames, if there is such a place
 LENGTHS_S = (2.0, 3.0, 4.0)
 REVERBERANT_DB = (-18.0, 2.0)  # the room's sound over the direct one's
@@ -82,13 +82,13 @@ def _without_channel(name: str) -> str:
     return name.split("@")[0]
 
 
-class Hearings(IterableDataset):
-    """Endless batches of hearings.
+class EncoderBatches(IterableDataset):
+    """Endless batches for the encoder: groups of excerpts.
 
     Each is a mapping: ``mel`` (n, n_mels, n_frames), level-free; and (n,) each: ``timbre``, rows of the first corpus's timbres, -1 for one
-    of another corpus; ``kind``, rows of :func:`kinds_of`; ``group``, equal for the excerpts of one hearing; ``original``, bool: neither
+    of another corpus; ``kind``, rows of :func:`kinds_of`; ``group``, equal for the excerpts of one group; ``original``, bool: neither
     equalised nor rescaled; ``captured``, bool: heard through a room, a microphone or hiss; and ``played`` (n, 2): mean pitch [octaves] and
-    loudness [10 dB] of its notes, before rescaling. The excerpts of a hearing stand together, :data:`GROUP` each.
+    loudness [10 dB] of its notes, before rescaling. The excerpts of a group stand together, :data:`GROUP` each.
 
     Parameters
     ----------

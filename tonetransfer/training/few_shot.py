@@ -1,4 +1,4 @@
-"""A timbre, or a whole decoder, brought closer to a recording whose f0 and loudness are known: it is played, compared and moved.
+"""Few-shot fitting of a timbre, or of a whole decoder, to a recording whose f0 and loudness are known: it is played, compared and moved.
 
 What turns loudness and pitch into a spectrum stays as it was learned from many instruments; a part of the recording is held out and says
 whether the move was one for the better.
@@ -18,7 +18,7 @@ from ..models.note_age_table import note_age
 from ..models.timbre_model import TimbreModel
 from ..synthesis.render import highest_around, render_batch
 from .losses import FFT_SIZES, two_sizes
-from .reconstruction import Batch, coupling_lost, decoded, drawn_shift_db, likeness_loss, seconds_held_out, snapshot, white_for
+from .reconstruction import Batch, coupling_lost, decoded, drawn_shift_db, reconstruction_loss, seconds_held_out, snapshot, white_for
 from .schedules import warm_cosine
 
 BATCH_SIZE = 2
@@ -62,7 +62,7 @@ class Reference:
         return Batch(f0_hz, highest_hz, age, level_db, sound, white)
 
 
-def bring_closer(
+def fit_few_shot(
     model: TimbreModel,
     z: torch.Tensor,
     material: Reference,
@@ -108,7 +108,7 @@ def bring_closer(
         shift_db = drawn_shift_db(rng)
         params, change = decoded(model.decoder, z, batch, shift_db)
         assert change is not None
-        loss = likeness_loss(render_batch(params, model.grid, batch.white), batch.sound, model.grid, material.largest, sizes)
+        loss = reconstruction_loss(render_batch(params, model.grid, batch.white), batch.sound, model.grid, material.largest, sizes)
         loss = loss + COUPLING_WEIGHT * coupling_lost(change, learned, start, batch, shift_db)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         optimizer.step()
@@ -131,4 +131,4 @@ def _judge(model: TimbreModel, z: torch.Tensor, batch: Batch | None, largest: fl
     if batch is None:
         return 0.0
     sound = render_batch(decoded(model.decoder, z, batch)[0], model.grid, batch.white)
-    return float(likeness_loss(sound, batch.sound, model.grid, largest, FFT_SIZES))
+    return float(reconstruction_loss(sound, batch.sound, model.grid, largest, FFT_SIZES))

@@ -37,13 +37,13 @@ from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model, read_notes, save_model
 from ..synthesis.render import SynthParams, render_batch
 from ..synthesis.reverb import Room, reverberate
-from .callbacks import LAST, Alarms, Bar, Keep, Listening, ValidateAndStop, check_state
-from .diagnostics import Check, find_alarms
-from .finetuning_data import Material, PreparedFolder, SoloBatches, instrument_heard
-from .finetuning_settings import BUNDLED, SoloSettings
+from .callbacks import LAST, Bar, Diagnostics, Keep, Listening, ValidateAndStop, check_state
+from .diagnostics import Check, find_problems
+from .finetuning_data import FinetuningBatches, Material, PreparedFolder, instrument_heard
+from .finetuning_settings import BUNDLED, FinetuningSettings
 from .losses import FFT_SIZES, two_sizes
 from .pretraining import half_precision
-from .reconstruction import Batch, coupling_lost, decoded, drawn_shift_db, likeness_loss
+from .reconstruction import Batch, coupling_lost, decoded, drawn_shift_db, reconstruction_loss
 from .schedules import warm_cosine
 
 REGISTER = "register.table"
@@ -85,24 +85,24 @@ class LearnedInstrument(nn.Module):
         return sound if self.room is None else reverberate(sound, self.room.response())
 
 
-class Solo(lightning.LightningModule):
+class Finetuning(lightning.LightningModule):
     """One training run.
 
     Parameters
     ----------
-    settings : SoloSettings
+    settings : FinetuningSettings
     material : Material
     start : TimbreModel
         What training goes out from: of one instrument, as :func:`beginning` makes it.
     """
 
-    def __init__(self, settings: SoloSettings, material: Material, start: TimbreModel) -> None:
+    def __init__(self, settings: FinetuningSettings, material: Material, start: TimbreModel) -> None:
         super().__init__()
         self.settings, self.material, self.grid = settings, material, material.grid
         room = Room(settings.room.seconds, self.grid.sample_rate) if settings.room.learn else None
         self.voice = LearnedInstrument(deepcopy(start.decoder).train(), start.timbres[0], room)
         if self.voice.decoder.register is None and settings.train.moves != "z" and settings.train.register_learning_rate > 0.0:
-            self.voice.decoder.add_register()
+            self.voice.decoder.add_note_age_table()
         self.learned = LearnedInstrument(deepcopy(start.decoder), start.timbres[0], None).requires_grad_(False)  # from many instruments
         self.mean, self.best = (deepcopy(self.voice).requires_grad_(False) for _ in range(2))
         self.voice.requires_grad_(False)
@@ -127,16 +127,16 @@ class Solo(lightning.LightningModule):
         kept = settings.coupling_weight > 0 and settings.start is not None and step % COUPLED_EVERY == 0
         shift_db = drawn_shift_db(rng) if kept else None
         params, change = self.voice.params(batch, shift_db, half=self.in_half)
-        loss = self._likeness(self.voice.in_room(render_batch(params, self.grid, batch.white)), batch, sizes)
+        loss = self._reconstruction_loss(self.voice.in_room(render_batch(params, self.grid, batch.white)), batch, sizes)
         self.losses.append(float(loss.detach()))
         if shift_db is not None and change is not None:
             lost = coupling_lost(change, self.learned.decoder, self.learned.z, batch, shift_db)
             loss = loss + COUPLED_EVERY * settings.coupling_weight * lost
         return loss
 
-    def _likeness(self, sound: torch.Tensor, batch: Batch, sizes: tuple[int, ...]) -> torch.Tensor:
+    def _reconstruction_loss(self, sound: torch.Tensor, batch: Batch, sizes: tuple[int, ...]) -> torch.Tensor:
         heard = slice(self.material.lead * self.grid.hop_length, None)
-        return likeness_loss(sound[:, heard], batch.sound[:, heard], self.grid, self.largest, sizes)
+        return reconstruction_loss(sound[:, heard], batch.sound[:, heard], self.grid, self.largest, sizes)
 
     @torch.no_grad()
     def follow(self) -> None:
@@ -151,7 +151,7 @@ class Solo(lightning.LightningModule):
         with torch.no_grad():
             tone, noise = voice.parts(batch, self.grid, half=self.in_half)
             sound = tone + noise
-            loss = float(self._likeness(sound, batch, FFT_SIZES))
+            loss = float(self._reconstruction_loss(sound, batch, FFT_SIZES))
             heard = slice(self.material.lead * self.grid.hop_length, None)
             distance = [log_spectral_distance_db(a, b) for a, b in zip(batch.sound[:, heard], sound[:, heard], strict=True)]
             asked = loudness_db(batch.sound, self.grid)
@@ -221,7 +221,7 @@ class Solo(lightning.LightningModule):
         """Batches from the present step on."""
         train = self.settings.train
         share = {"rank": self.global_rank, "world": self.trainer.world_size}
-        batches = SoloBatches(self.material, self.settings.data.batch_size, seed=train.seed, step=self.global_step, **share)
+        batches = FinetuningBatches(self.material, self.settings.data.batch_size, seed=train.seed, step=self.global_step, **share)
         return DataLoader(batches, batch_size=None)
 
     def held_out(self) -> Batch:
@@ -250,7 +250,7 @@ def _moves(key: str, moves: str) -> bool:
     return moves == "decoder" or (moves == "last" and rest in LAST_LAYERS)
 
 
-def beginning(settings: SoloSettings, material: Material) -> TimbreModel:
+def beginning(settings: FinetuningSettings, material: Material) -> TimbreModel:
     """Model that training goes out from: networks, and what is heard of the instrument.
 
     Raises
@@ -275,8 +275,8 @@ def load_start(name: str) -> TimbreModel:
         raise SettingsError(f"train.start: {error}") from None
 
 
-def train_solo(
-    settings: SoloSettings,
+def finetune(
+    settings: FinetuningSettings,
     prepared: Callable[[Any], PreparedFolder],
     measure: Callable[[TimbreModel, Material], dict[str, float]],
     *,
@@ -286,12 +286,12 @@ def train_solo(
 
     Parameters
     ----------
-    settings : SoloSettings
+    settings : FinetuningSettings
     prepared : callable
         (grid) -> the prepared folder.
     measure : callable
         (model, material) -> figures of how well a model plays what is held out, before training and after it;
-        :func:`~tonetransfer.benchmarks.finetuning.measure_solo`, say.
+        :func:`~tonetransfer.benchmarks.finetuning.measure_instrument`, say.
     resume : bool
         Go on from ``last.ckpt`` in the output folder, if there is one.
 
@@ -334,7 +334,7 @@ def train_solo(
         (folder / LAST).unlink(missing_ok=True)
         (folder / "settings.json").write_text(settings.model_dump_json(indent=2))
     lightning.seed_everything(train.seed, verbose=False)
-    solo = Solo(settings, material, start)
+    solo = Finetuning(settings, material, start)
     trainer = _trainer(settings, folder)
     with warnings.catch_warnings(), _stdout_kept_clean():
         warnings.filterwarnings("ignore", module="lightning")
@@ -352,7 +352,7 @@ def train_solo(
     return path, notes
 
 
-def processes_for(settings: SoloSettings) -> int:
+def processes_for(settings: FinetuningSettings) -> int:
     """Number of processes that a training on processors is worth, where it has the machine to itself.
 
     Each starts with some seconds of its own. One thread each: two processes learn from half as much again as two
@@ -379,13 +379,13 @@ def _stdout_kept_clean() -> Iterator[None]:
         os.close(kept)
 
 
-def _trainer(settings: SoloSettings, folder: Path) -> lightning.Trainer:
+def _trainer(settings: FinetuningSettings, folder: Path) -> lightning.Trainer:
     train = settings.train
     devices = 1 if train.devices == "auto" else train.devices
     for talkative in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
     loggers: list[Any] = [CSVLogger(folder, name="")]
-    callbacks: list[Any] = [ValidateAndStop(), Bar(), Alarms(), Keep(folder)]
+    callbacks: list[Any] = [ValidateAndStop(), Bar(), Diagnostics(), Keep(folder)]
     if train.tensorboard:
         loggers.append(_board(folder))
         callbacks.append(Listening())
@@ -413,10 +413,10 @@ def _board(folder: Path) -> Any:
         raise MissingDependencyError("train.tensorboard needs TensorBoard; pip install 'tonetransfer[tensorboard]'") from None
 
 
-def _same_run(folder: Path, settings: SoloSettings) -> None:
+def _same_run(folder: Path, settings: FinetuningSettings) -> None:
     """Refuse to go on with a run that was begun with other settings."""
     try:
-        begun = SoloSettings.model_validate_json((folder / "settings.json").read_text())
+        begun = FinetuningSettings.model_validate_json((folder / "settings.json").read_text())
     except (OSError, ValueError):
         raise SettingsError(
             f"{folder}: holds a run that cannot be gone on with; begin anew with --no-resume, or set train.output"
@@ -430,7 +430,9 @@ def _same_run(folder: Path, settings: SoloSettings) -> None:
         )
 
 
-def _notes(settings: SoloSettings, material: Material, solo: Solo, before: dict[str, float], after: dict[str, float]) -> dict[str, Any]:
+def _notes(
+    settings: FinetuningSettings, material: Material, solo: Finetuning, before: dict[str, float], after: dict[str, float]
+) -> dict[str, Any]:
     """Notes of the weights file on its training."""
     start = settings.train.start
     known = read_notes(start)["notes"] if start is not None else {}
@@ -444,7 +446,7 @@ def _notes(settings: SoloSettings, material: Material, solo: Solo, before: dict[
         },
         "before": before,
         "after": after,
-        "alarms": find_alarms(solo.checks),
+        "alarms": find_problems(solo.checks),
         "room": settings.room.learn,
         "started_from": "the bundled weights" if start == BUNDLED else Path(start).name if start else "",
         "sources": known.get("sources", []),

@@ -29,7 +29,7 @@ from ..models.encoder import REFERENCE_PEAK
 from ..models.note_age_table import note_age
 from ..models.timbre_model import Instrument, TimbreModel
 from ..synthesis.render import highest_around
-from .finetuning_settings import SoloSettings
+from .finetuning_settings import FinetuningSettings
 from .reconstruction import NOTE_SHARE, Batch, seconds_held_out, single_instrument, white_for
 
 TRAIN, VALIDATION = "train", "validation"
@@ -256,7 +256,7 @@ class Material:
         return sum(piece.heard.n_frames for piece in self.pieces) / self.grid.frame_rate / 60.0
 
 
-class SoloBatches(IterableDataset[Batch]):
+class FinetuningBatches(IterableDataset[Batch]):
     """Batches from a step on, without end; of each, the share of one of several processes.
 
     Parameters
@@ -282,14 +282,14 @@ class SoloBatches(IterableDataset[Batch]):
             step += 1
 
 
-def instrument_heard(model: TimbreModel, material: Material, settings: SoloSettings, *, encoded: bool = True) -> TimbreModel:
-    """A copy of a model with the instrument of prepared recordings alone: its register, dynamics, release, and timbre at first hearing.
+def instrument_heard(model: TimbreModel, material: Material, settings: FinetuningSettings, *, encoded: bool = True) -> TimbreModel:
+    """A copy of a model with the instrument of prepared recordings alone: its range, dynamics, release, and timbre as the encoder hears it.
 
     Parameters
     ----------
     model : TimbreModel
     material : Material
-    settings : SoloSettings
+    settings : FinetuningSettings
         Name, family, source and licence.
     encoded : bool
         False: the encoder knows nothing yet; the timbre vector is zero.

@@ -21,7 +21,7 @@ BUNDLED = "bundled"
 KINDS = ("solo", "ensemble")
 
 
-class SoloDataSettings(Section):
+class FinetuningDataSettings(Section):
     """Settings of the training data."""
 
     prepared: str = "prepared"  # a folder made by `tonetransfer prepare`
@@ -40,7 +40,7 @@ class RoomSettings(Section):
     learning_rate: float = Field(3e-2, gt=0)
 
 
-class SoloTrainSettings(Section):
+class FinetuningTrainSettings(Section):
     """Settings of the optimisation."""
 
     start: str | None = BUNDLED  # weights that training goes out from: `bundled`, a file, or null for none: from scratch
@@ -65,7 +65,7 @@ class SoloTrainSettings(Section):
     output: str | None = None  # None: runs/NAME
 
 
-class SoloSettings(Section):
+class FinetuningSettings(Section):
     """All of it."""
 
     kind: Literal["solo"] = "solo"
@@ -74,9 +74,9 @@ class SoloSettings(Section):
     source: str = "own recordings"  # whose they are; stands in the weights and in the model card
     licence: str | None = None  # None: as `tonetransfer prepare --licence` was told
     model: ModelSettings = ModelSettings()  # from scratch only; otherwise that of the weights training goes out from
-    data: SoloDataSettings = SoloDataSettings()
+    data: FinetuningDataSettings = FinetuningDataSettings()
     room: RoomSettings = RoomSettings()
-    train: SoloTrainSettings = SoloTrainSettings()
+    train: FinetuningTrainSettings = FinetuningTrainSettings()
 
     @property
     def output(self) -> Path:
@@ -84,7 +84,7 @@ class SoloSettings(Section):
         return Path(self.train.output or f"runs/{self.name}")
 
 
-def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings | SoloSettings:
+def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings | FinetuningSettings:
     """Settings of a training of either kind.
 
     Raises
@@ -97,12 +97,12 @@ def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings |
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS)
         raise SettingsError(f"{path}: kind is {kind!r}; {hint}{' (one instrument) or '.join(KINDS)} (many) is wanted")
-    return solo_settings(content, where=str(path)) if kind == "solo" else _ensemble(content, str(path))
+    return as_finetuning_settings(content, where=str(path)) if kind == "solo" else _ensemble(content, str(path))
 
 
-def solo_settings(content: dict[str, Any], *, where: str = "settings") -> SoloSettings:
-    """A plain mapping to :class:`SoloSettings`; raises SettingsError."""
-    return validate_as(SoloSettings, content, where=where)
+def as_finetuning_settings(content: dict[str, Any], *, where: str = "settings") -> FinetuningSettings:
+    """A plain mapping to :class:`FinetuningSettings`; raises SettingsError."""
+    return validate_as(FinetuningSettings, content, where=where)
 
 
 def _ensemble(content: dict[str, Any], where: str) -> Settings:

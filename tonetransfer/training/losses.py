@@ -246,7 +246,7 @@ def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch
 
 
 @dataclass(frozen=True)
-class ForceWeights:
+class TimbreLossWeights:
     """Weights of the timbre losses; 0 leaves one out.
 
     Parameters
@@ -256,7 +256,7 @@ class ForceWeights:
     kind : float, >= 0
         A linear reader of z names the instrument, whoever's recording it is, equalised, rescaled or captured: cross-entropy.
     consistency : float, >= 0
-        The excerpts of one hearing near their mean: mean square of a number.
+        The excerpts of one group near their mean: mean square of a number.
     contrast : float, >= 0
         Excerpts of one timbre near each other and its row, those of others far; a changed timbre is another.
     """
@@ -267,27 +267,27 @@ class ForceWeights:
     contrast: float
 
 
-class TimbreForces(nn.Module):
-    """The forces, and the linear reader of the instrument that measures one of them.
+class TimbreLosses(nn.Module):
+    """Timbre losses, and the linear reader of the instrument that measures one of them.
 
     Parameters
     ----------
     z_dim, n_kinds : int
-    weights : ForceWeights
+    weights : TimbreLossWeights
     """
 
-    def __init__(self, z_dim: int, n_kinds: int, weights: ForceWeights) -> None:
+    def __init__(self, z_dim: int, n_kinds: int, weights: TimbreLossWeights) -> None:
         super().__init__()
         self.weights = weights
         self.kind = nn.Linear(z_dim, n_kinds)
 
     def forward(self, z: torch.Tensor, batch: dict[str, torch.Tensor], table: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Sum of the forces, and each as a figure.
+        """Sum of the losses, and each as a figure.
 
         Parameters
         ----------
         z : Tensor [shape=(n, z_dim)]
-            Of the excerpts of a batch of :class:`~tonetransfer.training.encoder_batches.Hearings`.
+            Of the excerpts of a batch of :class:`~tonetransfer.training.encoder_batches.EncoderBatches`.
         batch : mapping
         table : Tensor [shape=(n_timbres, z_dim)]
             Rows of the named and unnamed timbres; no gradient reaches them.
@@ -303,8 +303,8 @@ class TimbreForces(nn.Module):
         apart = (z[known] - table[batch["timbre"][known]]).square().mean()
         named = self.kind(z)
         kind = nn.functional.cross_entropy(named, batch["kind"], label_smoothing=SMOOTHING)
-        hearings = z.unflatten(0, (int(batch["group"][-1]) + 1, -1))  # (n_hearings, excerpts of each, z_dim)
-        consistency = (hearings - hearings.mean(1, keepdim=True)).square().mean()
+        groups = z.unflatten(0, (int(batch["group"][-1]) + 1, -1))  # (n_groups, excerpts of each, z_dim)
+        consistency = (groups - groups.mean(1, keepdim=True)).square().mean()
         label = torch.where(known, batch["timbre"], len(table) + batch["group"])  # a changed timbre is one of its own
         contrast = supervised_contrast(z, label, table)
         loss = weights.alignment * apart + weights.kind * kind + weights.consistency * consistency + weights.contrast * contrast

@@ -1,6 +1,6 @@
 """Find the weights: Lightning around the model and the corpus.
 
-Next to the batches of :mod:`tonetransfer.training.batches`, the forces of :mod:`tonetransfer.training.losses` make z say who plays;
+Next to the batches of :mod:`tonetransfer.training.batches`, the timbre losses of :mod:`tonetransfer.training.losses` make z say who plays;
 what z still says of what is played is taken out in the end (:mod:`tonetransfer.training.concept_erasure`).
 
 At first all items take z from the encoder, which is shared by all timbres and so learns fast, and a table keeps its running mean for each
@@ -42,8 +42,8 @@ from ..synthesis.render import render_batch
 from .batches import Corpus, TrainingBatches, kind_of
 from .callbacks import LAST, check_state
 from .concept_erasure import EXCERPTS, erase_played
-from .encoder_batches import Hearings, hear_corpus, kinds_of
-from .losses import Audible, ForceWeights, TimbreForces, heard_difference, two_sizes
+from .encoder_batches import EncoderBatches, hear_corpus, kinds_of
+from .losses import Audible, TimbreLosses, TimbreLossWeights, heard_difference, two_sizes
 from .player_traits import with_primaries, with_traits
 from .settings import Settings
 
@@ -76,8 +76,8 @@ class Training(lightning.LightningModule):
         self.table = torch.nn.Embedding(len(corpus.timbres), settings.model.z_dim)
         torch.nn.init.normal_(self.table.weight, std=0.5)
         self.heard = [hear_corpus(one, self.model.encoder) for one in (corpus, *others)] if settings.train.encoder_learning_rate else []
-        weights = ForceWeights(**{one.name: getattr(settings.train, f"{one.name}_weight") for one in fields(ForceWeights)})
-        self.forces = TimbreForces(settings.model.z_dim, len(kinds_of([corpus, *others])), weights)
+        weights = TimbreLossWeights(**{one.name: getattr(settings.train, f"{one.name}_weight") for one in fields(TimbreLossWeights)})
+        self.forces = TimbreLosses(settings.model.z_dim, len(kinds_of([corpus, *others])), weights)  # as checkpoints name them
         self.register_buffer("seen", torch.zeros(len(corpus.timbres), dtype=torch.bool))
         self.table_of = note_tables_of(corpus.timbres) if settings.train.note_table_learning_rate else [-1] * len(corpus.timbres)
         shape = max(self.table_of) + 1, N_PITCHES + N_LEVELS, N_AGES, self.model.decoder.head.out_features
@@ -126,10 +126,10 @@ class Training(lightning.LightningModule):
             loss, figures = self._play(batch["played"], index)
             self.log_dict(figures, prog_bar=True)
             return loss
-        hearing = batch["heard"]
+        excerpts = batch["heard"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half_precision(self.device)):
-            z = self.model.encoder.encode_mel(hearing["mel"]).float()
-        loss, figures = self.forces(z, hearing, self.table.weight)
+            z = self.model.encoder.encode_mel(excerpts["mel"]).float()
+        loss, figures = self.forces(z, excerpts, self.table.weight)
         if not self.encoder_first:
             played, more = self._play(batch["played"], index)
             loss, figures = loss + played, figures | more
@@ -269,7 +269,7 @@ class Training(lightning.LightningModule):
     def train_dataloader(self) -> CombinedLoader:
         """Batches are made whole by the datasets; resuming continues with other excerpts."""
         data, seed = self.settings.data, self.settings.train.seed + self.global_step
-        made: dict[str, IterableDataset] = {"heard": Hearings(self.heard, data, seed=seed)} if self.heard else {}
+        made: dict[str, IterableDataset] = {"heard": EncoderBatches(self.heard, data, seed=seed)} if self.heard else {}
         if not self.encoder_first:
             made["played"] = TrainingBatches(self.corpus, data, seed=seed)
         ahead = 4 if data.workers else None
@@ -375,7 +375,7 @@ def finish(path: Path, corpus: Corpus, settings: Settings) -> None:
     model, notes = load_model(path), read_notes(path)["notes"]
     as_asked_about = {"capture_share": 0.1, "named_share": 0.95, "featured": ()}  # each named timbre as often as the other
     data = settings.data.model_copy(update=as_asked_about)
-    heard = Hearings([hear_corpus(corpus, model.encoder)], data, seed=settings.train.seed + settings.train.steps)
+    heard = EncoderBatches([hear_corpus(corpus, model.encoder)], data, seed=settings.train.seed + settings.train.steps)
     excerpts = min(EXCERPTS, EXCERPTS_PER_RECORDING * len(corpus.recordings))  # more would be the same ones again
     erase_played(model.encoder, heard, seed=settings.train.seed, steps=min(settings.train.steps, ERASURE_STEPS), excerpts=excerpts)
     save_model(path, model, notes=notes, overwrite=True)

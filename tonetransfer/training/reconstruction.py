@@ -81,7 +81,7 @@ def seconds_held_out(share: np.ndarray, longest: int | None = None) -> tuple[np.
     return kept, kept[HELD_OUT // 2 :: HELD_OUT]
 
 
-def likeness_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, largest: float, sizes: tuple[int, ...]) -> torch.Tensor:
+def reconstruction_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, largest: float, sizes: tuple[int, ...]) -> torch.Tensor:
     """Distance of what was played from the recording.
 
     Parameters
@@ -132,7 +132,7 @@ def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | N
     """Decode with timbre z (z_dim,), and find how the spectrum changes if the first excerpt is `shift_db` louder.
 
     The louder excerpt rides along as one more row: most of a decoder's time goes into its recurrence, whatever the number of rows. A
-    register is asked for the level of the recording in either: it holds what was heard, and is not held to other instruments' dynamics.
+    note-age table is read at the level of the recording in either: it holds what was heard, and is not held to other instruments' dynamics.
 
     Returns
     -------
@@ -146,9 +146,9 @@ def decoded(decoder: Decoder, z: torch.Tensor, batch: Batch, shift_db: float | N
         f0_hz, highest_hz, age = (torch.cat([track, track[:1]]) for track in (f0_hz, highest_hz, age))
         loudness, asked = (torch.cat([loudness, loudness[:1] + by_db]) for by_db in (0.0, shift_db))
     z = z.expand(len(f0_hz), -1)
-    h = decoder.see(f0_hz, asked, z)
-    remembered, _ = decoder.remember(h)
-    params = decoder.ask(h, remembered, f0_hz, loudness, z, highest_hz, age)
+    h = decoder.pre_gru(f0_hz, asked, z)
+    remembered, _ = decoder.run_gru(h)
+    params = decoder.post_gru(h, remembered, f0_hz, loudness, z, highest_hz, age)
     if shift_db is None:
         return params, None
     shares = torch.log(params.harmonic_distribution[[0, -1]] + FAINT)

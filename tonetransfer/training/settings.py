@@ -36,7 +36,7 @@ class DataSettings(Section):
     rescale_share: float = Field(0.25, ge=0, le=1)  # pitch and formants moved together: a smaller or larger instrument
     capture_share: float = Field(0.4, ge=0, le=1)  # references heard through a room, a microphone and hiss: z must leave the recording out
     heard_seconds: float = Field(192.0, gt=0)  # of a batch that is heard only: it costs the encoder alone
-    other_share: float = Field(0.2, ge=0, le=1)  # of the hearings that come from `others`
+    other_share: float = Field(0.2, ge=0, le=1)  # of the encoder's excerpts that come from `others`
     validation_performances: int = Field(1, ge=0)  # held out of training, in the middle register
     validation_names: tuple[str, ...] = ("violin_fluid", "trumpet_fluid", "flute_fluid", "clarinet_fluid", "alto_sax_fluid", "oboe_fluid")
     workers: int = Field(1, ge=0)  # processes that make batches while the last one is learned from
@@ -53,7 +53,7 @@ class TrainSettings(Section):
     table_start: float = Field(0.4, ge=0, le=1)  # share of the steps in which the table follows the encoder, before it learns by itself
     table_share: float = Field(0.5, ge=0, le=1)  # then: items that take z from the table of timbres instead of the encoder
     drawn_weight: float = Field(0.06, ge=0)  # the table's rows are drawn to the encoder's z a little
-    alignment_weight: float = Field(1.0, ge=0)  # the forces on z: see timbre_losses.py
+    alignment_weight: float = Field(1.0, ge=0)  # losses of z: see losses.py
     kind_weight: float = Field(1.0, ge=0)
     consistency_weight: float = Field(0.5, ge=0)
     contrast_weight: float = Field(0.3, ge=0)

@@ -1,6 +1,6 @@
 """How much audio a training of one instrument learns from in a second: all of a step, loss, backward pass and optimizer included.
 
-    python tests/bench/solo.py [--batch 8 16] [--rounds 5] [--threads 2] [--config configs/finetune_5min.yaml]
+    python tests/bench/finetuning.py [--batch 8 16] [--rounds 5] [--threads 2] [--config configs/finetune_5min.yaml]
 
 The recordings are tones (what is in them makes no difference to the time), the model is the bundled one. Given for wall time and for
 processor time: on a machine that is busy with something else only the second says what the program needs.
@@ -17,11 +17,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from solo_tones import GRID, toys  # the tests' recordings
+from finetuning_tones import GRID, toys  # the tests' recordings
 
 from tonetransfer.training.finetuning import Solo, beginning
-from tonetransfer.training.finetuning_data import Material, SoloBatches
-from tonetransfer.training.finetuning_settings import SoloSettings, read_settings
+from tonetransfer.training.finetuning_data import FinetuningBatches, Material
+from tonetransfer.training.finetuning_settings import FinetuningSettings, read_settings
 
 ROUND = 8  # steps: no two need be the same
 
@@ -36,14 +36,14 @@ class Stepping(Solo):
         return self.steps_done
 
 
-def seconds_per_second(settings: SoloSettings, rounds: int) -> tuple[float, float]:
+def seconds_per_second(settings: FinetuningSettings, rounds: int) -> tuple[float, float]:
     """Seconds of audio learned from per second of wall time and of processor time, the best of some rounds."""
     data = settings.data
     material = Material(toys(), GRID, excerpt_seconds=data.excerpt_seconds, lead_seconds=data.lead_seconds)
     solo = Stepping(settings, material, beginning(settings, material))
     solo.on_fit_start()
     optimizer = solo.configure_optimizers()["optimizer"]
-    batches = iter(SoloBatches(material, data.batch_size, seed=0))
+    batches = iter(FinetuningBatches(material, data.batch_size, seed=0))
 
     def a_round() -> None:
         for _ in range(ROUND):
@@ -75,7 +75,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     for batch in arguments.batch:
         settings = read_settings(arguments.config, [f"data.batch_size={batch}"])
-        assert isinstance(settings, SoloSettings)
+        assert isinstance(settings, FinetuningSettings)
         wall, processor = seconds_per_second(settings, arguments.rounds)
         print(f"batch {batch}, {arguments.threads} threads: {wall:.1f} s of audio a second, {processor:.1f} a second of processor time")
 

@@ -1,6 +1,6 @@
-"""What each force on z contributes: short runs of the encoder alone, each without one of them.
+"""What each loss of z contributes: short runs of the encoder alone, each without one of them.
 
-    python tests/bench/forces.py START.safetensors CORPUS MATERIAL [--other CORPUS] [--steps 500] [--only RUN ...]
+    python tests/bench/timbre_losses.py START.safetensors CORPUS MATERIAL [--other CORPUS] [--steps 500] [--only RUN ...]
 
 START holds a table of timbres with a row for each of the corpus's (what `train.encoder_steps` goes out from), MATERIAL is what
 `evaluate timbre` rendered. One run each: differences of a point or two mean nothing.
@@ -26,11 +26,11 @@ from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import load_model
 from tonetransfer.training.batches import Corpus
 from tonetransfer.training.concept_erasure import erase_played
-from tonetransfer.training.encoder_batches import HeardCorpus, Hearings, hear_corpus, kinds_of
-from tonetransfer.training.losses import ForceWeights, TimbreForces
+from tonetransfer.training.encoder_batches import EncoderBatches, HeardCorpus, hear_corpus, kinds_of
+from tonetransfer.training.losses import TimbreLosses, TimbreLossWeights
 from tonetransfer.training.settings import DataSettings
 
-ALL = ForceWeights(alignment=1.0, kind=1.0, consistency=0.5, contrast=0.3)
+ALL = TimbreLossWeights(alignment=1.0, kind=1.0, consistency=0.5, contrast=0.3)
 LEARNING_RATE, WARMUP = 2e-3, 40
 HEARD_S = 120.0
 
@@ -51,7 +51,7 @@ def encoded(encoder: TimbreEncoder, mels: torch.Tensor) -> np.ndarray:
     return torch.cat([encoder.encode_mel(some.float()) for some in mels.split(64)]).numpy()
 
 
-class Unchanged(Hearings):
+class Unchanged(EncoderBatches):
     """No other timbres are made by equalisation and rescaling."""
 
     def _change(self, rng: np.random.Generator, pieces: np.ndarray) -> np.ndarray:
@@ -59,19 +59,19 @@ class Unchanged(Hearings):
 
 
 def train(
-    heard: list[HeardCorpus], table: torch.Tensor, weights: ForceWeights, steps: int, data: DataSettings, kind: type[Hearings]
+    heard: list[HeardCorpus], table: torch.Tensor, weights: TimbreLossWeights, steps: int, data: DataSettings, kind: type[EncoderBatches]
 ) -> TimbreEncoder:
     torch.manual_seed(0)
     encoder = TimbreEncoder(48000, 480, table.shape[1], 256).train()
-    forces = TimbreForces(table.shape[1], len(kinds_of([one.corpus for one in heard])), weights)
-    parameters = [*encoder.parameters(), *forces.parameters()]
+    losses = TimbreLosses(table.shape[1], len(kinds_of([one.corpus for one in heard])), weights)
+    parameters = [*encoder.parameters(), *losses.parameters()]
     optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, betas=(0.9, 0.98))
     batches: Iterator[dict[str, torch.Tensor]] = iter(kind(heard, data, seed=0))
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min((step + 1) / WARMUP, 0.5 + 0.5 * math.cos(math.pi * step / steps))
         batch = next(batches)
-        loss, _ = forces(encoder.encode_mel(batch["mel"]), batch, table)
+        loss, _ = losses(encoder.encode_mel(batch["mel"]), batch, table)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -107,12 +107,12 @@ def main() -> None:
     table = model.timbres[[places[timbre["name"]] for timbre in heard[0].corpus.timbres]]
     trained, unseen = (excerpts_of(arguments.material / name, model) for name in ("trained", "unseen"))
     data = DataSettings(heard_seconds=HEARD_S)
-    runs: dict[str, tuple[ForceWeights, DataSettings, type[Hearings], int]] = {"all": (ALL, data, Hearings, 2)}
-    for force in ("kind", "alignment", "contrast", "consistency"):
-        runs[f"without {force}"] = (replace(ALL, **{force: 0.0}), data, Hearings, 2)
+    runs: dict[str, tuple[TimbreLossWeights, DataSettings, type[EncoderBatches], int]] = {"all": (ALL, data, EncoderBatches, 2)}
+    for name in ("kind", "alignment", "contrast", "consistency"):
+        runs[f"without {name}"] = (replace(ALL, **{name: 0.0}), data, EncoderBatches, 2)
     runs["without changed timbres"] = (ALL, data, Unchanged, 2)
-    runs["without rooms and hiss"] = (ALL, data.model_copy(update={"capture_share": 0.0}), Hearings, 2)
-    runs["without the second font"] = (ALL, data, Hearings, 1)
+    runs["without rooms and hiss"] = (ALL, data.model_copy(update={"capture_share": 0.0}), EncoderBatches, 2)
+    runs["without the second font"] = (ALL, data, EncoderBatches, 1)
     if unknown := set(arguments.only) - set(runs):
         parser.error(f"there is no run {', '.join(unknown)}; choose from {', '.join(runs)}")
     print("| | instrument, 25 | unseen font, 12 | pitch R2 | loudness R2 |\n|---|---|---|---|---|")
@@ -121,7 +121,7 @@ def main() -> None:
         encoder = train(heard[:n_corpora], table, weights, arguments.steps, chosen, kind)
         print(f"| {name} | {measure(encoder, trained, unseen)} |", flush=True)
         if name == "all":
-            erase_played(encoder, Hearings(heard[:1], chosen.model_copy(update={"capture_share": 0.2}), seed=1), excerpts=9000)
+            erase_played(encoder, EncoderBatches(heard[:1], chosen.model_copy(update={"capture_share": 0.2}), seed=1), excerpts=9000)
             print(f"| all, and what is played taken out | {measure(encoder, trained, unseen)} |", flush=True)
 
 
