@@ -89,6 +89,7 @@ def _change_tensor(header: dict[str, Any], chance: random.Random) -> None:
 
 def _other(text: str, chance: random.Random) -> Any:
     """Another text, changed as a whole or somewhere inside."""
+    text = str(text)  # an earlier change may have left a number
     if chance.random() < 0.15:
         return chance.choice((DEEP, "", "{", "[]", "{}", "null", "7", '"a"', "NaN", 7, None, text[: len(text) // 2]))
     try:
