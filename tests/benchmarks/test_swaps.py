@@ -1,4 +1,4 @@
-"""Swaps, blends and their judge."""
+"""Swaps, blends and their reference classifier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from conftest import SAMPLE_RATE, tone
 from test_excerpts import PARTIALS, excerpts, material  # noqa: F401  # fixtures
 
 from tonetransfer.benchmarks.excerpts import Excerpt, Excerpts, mfcc_statistics
-from tonetransfer.benchmarks.reference_classifier import ForestClassifier, judge_accuracy
+from tonetransfer.benchmarks.reference_classifier import ForestClassifier, reference_classifier_accuracy
 from tonetransfer.benchmarks.swaps import (
     DESCRIPTORS,
     N_STEPS,
@@ -25,16 +25,16 @@ from tonetransfer.models.timbre_model import TimbreModel
 RAMP = np.linspace(0.0, 1.0, N_STEPS)
 
 
-def test_a_judge_hears_the_spectrum_and_not_the_level() -> None:
+def test_the_reference_classifier_hears_the_spectrum_and_not_the_level() -> None:
     rng = np.random.default_rng(0)
     names = np.array([name for name in PARTIALS for _ in range(12)])
     sounds = [tone(rng.uniform(150, 600), 1.0, n_harmonics=PARTIALS[name], level=rng.uniform(0.05, 0.5)).numpy() for name in names]
     mfcc = np.stack([mfcc_statistics(sound, SAMPLE_RATE) for sound in sounds])
-    assert judge_accuracy(mfcc, names, np.arange(len(names))) > 0.7
-    judge = ForestClassifier(mfcc, names)
+    assert reference_classifier_accuracy(mfcc, names, np.arange(len(names))) > 0.7
+    classifier = ForestClassifier(mfcc, names)
     for name, n_harmonics in PARTIALS.items():
-        opinion = judge.probabilities(tone(400.0, 1.0, n_harmonics=n_harmonics, level=0.01).numpy(), SAMPLE_RATE)
-        assert judge.names[int(opinion.argmax())] == name and opinion.sum() == pytest.approx(1.0)
+        opinion = classifier.probabilities(tone(400.0, 1.0, n_harmonics=n_harmonics, level=0.01).numpy(), SAMPLE_RATE)
+        assert classifier.names[int(opinion.argmax())] == name and opinion.sum() == pytest.approx(1.0)
 
 
 class Believer:
@@ -56,7 +56,7 @@ def test_swaps_are_between_instruments_and_between_phrases(excerpts: Excerpts) -
     assert choose_swaps(excerpts, excerpts, ["violin"]) == []
 
 
-def test_a_swap_is_judged_by_what_the_judge_says(excerpts: Excerpts, tiny_model: TimbreModel) -> None:  # noqa: F811
+def test_a_swap_is_measured_by_what_the_classifier_says(excerpts: Excerpts, tiny_model: TimbreModel) -> None:  # noqa: F811
     swaps = [swap for swap in choose_swaps(excerpts, excerpts, ["violin", "tuba"]) if swap.source.pitch_midi < 65.0]
     chosen = [next(swap for swap in swaps if swap.target_kind == kind) for kind in ("violin", "tuba")]
     found = evaluate_swaps(tiny_model, chosen, Believer())

@@ -13,7 +13,7 @@ import torch
 from conftest import SAMPLE_RATE, melody, tone
 
 from tonetransfer.cli.main import main
-from tonetransfer.data.advice import LIMITED, NOT_YET, READY, judge
+from tonetransfer.data.advice import LIMITED, NOT_YET, READY, advise
 from tonetransfer.data.doctor import examine_folder, report_lines
 
 SCALE = [48.0, 50.0, 52.0, 53.0, 55.0, 57.0, 59.0, 60.0]
@@ -109,7 +109,7 @@ GOOD: dict[str, Any] = {
 
 
 def test_good_material_is_ready() -> None:
-    assert judge(GOOD) == {"verdict": READY, "findings": []}
+    assert advise(GOOD) == {"verdict": READY, "findings": []}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_good_material_is_ready() -> None:
     ids=str,
 )
 def test_each_fault_alone(change: dict[str, Any], about: str | None, verdict: str) -> None:
-    said = judge(GOOD | change)
+    said = advise(GOOD | change)
     assert [one["about"] for one in said["findings"]] == ([about] if about else []) and said["verdict"] == verdict
 
 

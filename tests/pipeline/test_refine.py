@@ -110,8 +110,8 @@ def test_dynamics_that_were_learned_last(tiny_model: TimbreModel, reference: tor
 def test_what_is_held_out_is_not_learned_from(tiny_model: TimbreModel) -> None:
     sound = torch.cat([melody([60] * 12, seconds=0.9), torch.zeros(20 * SAMPLE_RATE)])
     material = Reference(sound, tt.analyze(sound, SAMPLE_RATE, tiny_model))
-    assert len(material.judged) == round(12 / HELD_OUT)
-    held_out = {frame for first in material.judged for frame in range(first, first + 100)}
+    assert len(material.held_out) == round(12 / HELD_OUT)
+    held_out = {frame for first in material.held_out for frame in range(first, first + 100)}
     learned = {frame for first in material.learned for frame in range(first, first + 100)}
     assert learned and not learned & held_out
     assert max(learned) < 1300  # nor is the silence

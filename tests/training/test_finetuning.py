@@ -72,16 +72,16 @@ def test_processes_share_what_one_would_see(material: Material) -> None:
 
 def test_held_out_recordings_are_never_learned_from(material: Material) -> None:
     drawn = {piece for step in range(40) for piece, _ in material.drawn(step, 8, 0)[0]}
-    assert drawn == {0, 1} and {piece for piece, _ in material.judged(99)} == {2}
-    assert len(material.judged(3)) == 3
+    assert drawn == {0, 1} and {piece for piece, _ in material.validation_excerpts(99)} == {2}
+    assert len(material.validation_excerpts(3)) == 3
 
 
 def test_without_a_validation_split_some_seconds_are_held_out() -> None:
     single = Material(toys(splits=("train",) * 3), GRID, excerpt_seconds=0.5, lead_seconds=0.1)
     for i, piece in enumerate(single.pieces):
-        judged = {frame for first in piece.judged for frame in range(first + 10, first + 60)}
+        held_out = {frame for first in piece.held_out for frame in range(first + 10, first + 60)}
         learned = {frame for first in piece.learned for frame in range(first + 10, first + 60)}
-        assert judged and learned and not judged & learned, i
+        assert held_out and learned and not held_out & learned, i
 
 
 def test_the_level_is_that_of_the_recordings_a_model_knows(material: Material) -> None:
@@ -110,7 +110,7 @@ def test_excerpts_are_transposed_with_their_controls() -> None:
 def test_what_is_held_out_is_not_reached_by_playing_faster() -> None:
     single = Material(toys(splits=("train",) * 3), GRID, excerpt_seconds=0.5, transposed_semitones=3.0)
     piece = single.pieces[0]
-    held = {frame for first in piece.judged for frame in range(first, first + single.length)}
+    held = {frame for first in piece.held_out for frame in range(first, first + single.length)}
     last = next(int(at) for at in piece.learned if int(at) + single.length in held)  # the next frame is held out
     a, b = (single.batch([(0, last)], single.white(1, 0), [by]) for by in (0.0, 3.0))
     assert torch.equal(a.sound, b.sound) and torch.equal(a.f0_hz, b.f0_hz)  # played faster it would reach into that: as it is, then

@@ -17,7 +17,7 @@ import numpy as np
 from ..models.timbre_model import TimbreModel
 from .excerpts import COMMON, ORCHESTRA, TRAINED, UNSEEN, Excerpts, read_excerpts
 from .probes import REGISTER_SEMITONES, instrument_accuracy, nearest_is_same, shuffled_within, transferred_accuracy, within_instrument_r2
-from .reference_classifier import ForestClassifier, judge_accuracy
+from .reference_classifier import ForestClassifier, reference_classifier_accuracy
 from .swaps import choose_swaps, evaluate_blends, evaluate_swaps
 
 COLUMNS = ("z", "baseline", "mfcc")
@@ -151,12 +151,12 @@ def _chance(trained: Excerpts) -> dict[str, float]:
 
 
 def evaluate_exchange(material: ExaminedMaterial, model: TimbreModel, *, progress: Progress | None = None) -> dict[str, float]:
-    """Swaps and blends of common instruments, heard by a judge who was fitted on the excerpts of both sources.
+    """Swaps and blends of common instruments, heard by a reference classifier that was fitted on the excerpts of both sources.
 
     Returns
     -------
     dict
-        ``judge_accuracy`` on performances that the judge does not know; ``swap_*``, with references from the trained sources;
+        ``judge_accuracy`` on performances that the classifier does not know; ``swap_*``, with references from the trained sources;
         ``unseen_swap_*``, with references from the other; ``blend_*``. See :mod:`tonetransfer.benchmarks.swaps`.
     """
     heard = [excerpts for excerpts in (material.trained, material.unseen) if excerpts is not None]
@@ -164,12 +164,12 @@ def evaluate_exchange(material: ExaminedMaterial, model: TimbreModel, *, progres
         np.concatenate(x) for x in zip(*((one.features["mfcc"], one.kinds, one.performances) for one in heard), strict=True)
     )
     common = np.isin(kinds, COMMON)
-    figures = {"judge_accuracy": round(judge_accuracy(mfcc[common], kinds[common], groups[common]), 4)}
-    judge = ForestClassifier(mfcc[common], kinds[common])
+    figures = {"judge_accuracy": round(reference_classifier_accuracy(mfcc[common], kinds[common], groups[common]), 4)}
+    classifier = ForestClassifier(mfcc[common], kinds[common])
     for prefix, references in zip(("swap", "unseen_swap"), heard, strict=False):
-        swaps = choose_swaps(material.trained, references, judge.names)
-        figures |= {f"{prefix}_{key}": value for key, value in evaluate_swaps(model, swaps, judge, progress=progress).items()}
-    blends = evaluate_blends(model, material.trained, judge, progress=progress)
+        swaps = choose_swaps(material.trained, references, classifier.names)
+        figures |= {f"{prefix}_{key}": value for key, value in evaluate_swaps(model, swaps, classifier, progress=progress).items()}
+    blends = evaluate_blends(model, material.trained, classifier, progress=progress)
     return figures | {f"blend_{key}": value for key, value in blends.items()}
 
 

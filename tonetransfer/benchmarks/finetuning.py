@@ -242,7 +242,7 @@ def measure_instrument(model: TimbreModel, material: Material) -> dict[str, floa
     found: dict[str, list[float]] = {}
     seconds, n = 0.0, material.length
     for piece in material.pieces:
-        if not len(piece.judged) or seconds >= MOST_S:
+        if not len(piece.held_out) or seconds >= MOST_S:
             continue
         truth = material.sound_of(piece, LONGEST_S)
         n_frames = len(truth) // material.grid.hop_length
@@ -251,7 +251,7 @@ def measure_instrument(model: TimbreModel, material: Material) -> dict[str, floa
         sound = torch.cat(list(play(Arrangement(heard, notes, 0.0), model, model.timbres[0])))
         again = extract(sound, material.grid)
         level = loudness_db(sound, material.grid)
-        for first in piece.judged[piece.judged + n <= n_frames]:
+        for first in piece.held_out[piece.held_out + n <= n_frames]:
             span = slice(first + material.lead, min(first + material.lead + n, n_frames))
             cut = slice(span.start * material.grid.hop_length, span.stop * material.grid.hop_length)
             found.setdefault("lsd_db", []).append(log_spectral_distance_db(truth[cut], sound[cut]))

@@ -30,7 +30,7 @@ class ReferenceClassifier(Protocol):
 
 
 class ForestClassifier:
-    """A judge fitted on MFCC statistics.
+    """A classifier fitted on MFCC statistics.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class ForestClassifier:
         return self.forest.predict_proba(mfcc_statistics(audio, sample_rate)[None, SHAPE])[0]
 
 
-def judge_accuracy(mfcc: np.ndarray, instruments: np.ndarray, groups: np.ndarray) -> float:
+def reference_classifier_accuracy(mfcc: np.ndarray, instruments: np.ndarray, groups: np.ndarray) -> float:
     """Accuracy of such a classifier on performances that it was not fitted on; arguments as for :class:`ForestClassifier`."""
     right = np.zeros(len(instruments), dtype=bool)
     for train, test in GroupKFold(3).split(mfcc, groups=groups):

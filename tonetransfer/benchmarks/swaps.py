@@ -1,9 +1,9 @@
-"""Timbre exchanged and timbre blended, heard by a judge who knows nothing of z.
+"""Timbre exchanged and timbre blended, heard by a reference classifier that knows nothing of z.
 
-Swap: an excerpt is played with the timbre of a recording of another instrument. Does the judge hear that instrument, and how far does
+Swap: an excerpt is played with the timbre of a recording of another instrument. Does the classifier hear that instrument, and how far does
 its posterior move (Hung, Chen and Yang, 2018, "timbre crossover"; Luo, Agres and Herremans, ISMIR 2019)? Are f0 and loudness as asked?
 
-Blend: one excerpt on ``a:1-t,b:t``. Do timbre descriptors and the judge's opinion move one way, and do loudness and pitch stay?
+Blend: one excerpt on ``a:1-t,b:t``. Do timbre descriptors and the classifier's probabilities move one way, and do loudness and pitch stay?
 """
 
 from __future__ import annotations
@@ -77,34 +77,34 @@ def choose_swaps(sources: Excerpts, references: Excerpts, kinds: Iterable[str], 
 
 
 def evaluate_swaps(
-    model: TimbreModel, swaps: list[Swap], judge: ReferenceClassifier, *, progress: Progress | None = None
+    model: TimbreModel, swaps: list[Swap], classifier: ReferenceClassifier, *, progress: Progress | None = None
 ) -> dict[str, float]:
-    """Play all swaps and have them judged.
+    """Play all swaps and classify the results.
 
     Returns
     -------
     dict
-        ``target_accuracy`` among the judge's instruments, and ``resynthesis_accuracy``: of the reference played from its own controls with
+        ``target_accuracy`` among its instruments, and ``resynthesis_accuracy``: of the reference played from its own controls with
         the same z; ``target_probability`` and ``source_probability`` of the result, ``*_before`` of the excerpt as it was;
         ``raw_pitch_accuracy`` (50 cents, f0 of the result as it is tracked against the asked one, note frames), and
         ``source_raw_pitch_accuracy``: what the tracker reaches on the excerpt as it was; ``loudness_error_db``.
     """
     scores: dict[str, list[float]] = {}
     for done, swap in enumerate(swaps):
-        for key, value in _judge_swap(model, swap, judge).items():
+        for key, value in _measure_swap(model, swap, classifier).items():
             scores.setdefault(key, []).append(value)
         if progress:
             progress(done + 1, len(swaps))
     return {key: round(fmean(values), 4) for key, values in scores.items()} | {"n_swaps": len(swaps)}
 
 
-def _judge_swap(model: TimbreModel, swap: Swap, judge: ReferenceClassifier) -> dict[str, float]:
+def _measure_swap(model: TimbreModel, swap: Swap, classifier: ReferenceClassifier) -> dict[str, float]:
     audio, controls = read_excerpt(swap.source, model)
     target = like_labelled(swap.reference, model)
     arrangement = arrange(controls, target)
     sound = torch.cat(list(play(arrangement, model, target.z)))
     again = torch.cat(list(play(arrange(read_excerpt(swap.reference, model)[1], target, fit=False), model, target.z)))
-    before, after, own = (_opinion(judge, x, model) for x in (audio, sound, again))
+    before, after, own = (_probabilities(classifier, x, model) for x in (audio, sound, again))
     scores = {"target_accuracy": float(_first(after) == swap.target_kind), "resynthesis_accuracy": float(_first(own) == swap.target_kind)}
     for who, kind in (("target", swap.target_kind), ("source", swap.source_kind)):
         scores |= {f"{who}_probability_before": before.get(kind, 0.0), f"{who}_probability": after.get(kind, 0.0)}
@@ -113,9 +113,9 @@ def _judge_swap(model: TimbreModel, swap: Swap, judge: ReferenceClassifier) -> d
     return scores | {"source_raw_pitch_accuracy": raw_pitch_accuracy(controls.f0_hz[notes], tracked.f0_hz[notes])}
 
 
-def _opinion(judge: ReferenceClassifier, sound: torch.Tensor, model: TimbreModel) -> dict[str, float]:
-    likely = judge.probabilities(sound.numpy(), model.sample_rate)
-    return {name: float(share) for name, share in zip(judge.names, likely, strict=True)}
+def _probabilities(classifier: ReferenceClassifier, sound: torch.Tensor, model: TimbreModel) -> dict[str, float]:
+    likely = classifier.probabilities(sound.numpy(), model.sample_rate)
+    return {name: float(share) for name, share in zip(classifier.names, likely, strict=True)}
 
 
 def _first(opinion: dict[str, float]) -> str:
@@ -148,7 +148,7 @@ def _errors(sound: torch.Tensor, arrangement: Arrangement, model: TimbreModel) -
 
 
 def evaluate_blends(
-    model: TimbreModel, sources: Excerpts, judge: ReferenceClassifier, *, progress: Progress | None = None
+    model: TimbreModel, sources: Excerpts, classifier: ReferenceClassifier, *, progress: Progress | None = None
 ) -> dict[str, float]:
     """Walk from instrument to instrument.
 
@@ -162,7 +162,7 @@ def evaluate_blends(
     pairs = [(pair, found) for pair in PAIRS if set(pair) <= set(model.names) and (found := _playable_by_both(model, sources, pair))]
     paths = []
     for done, (pair, excerpt) in enumerate(pairs):
-        paths.append(_walk(model, pair, excerpt, judge))
+        paths.append(_walk(model, pair, excerpt, classifier))
         if progress:
             progress(done + 1, len(pairs))
     return summarize_paths(paths)
@@ -182,7 +182,7 @@ def _playable_by_both(model: TimbreModel, sources: Excerpts, pair: tuple[str, st
     return max(inside, key=lambda row: row.loudness_db, default=None)
 
 
-def _walk(model: TimbreModel, pair: tuple[str, str], excerpt: Excerpt, judge: ReferenceClassifier) -> dict[str, np.ndarray]:
+def _walk(model: TimbreModel, pair: tuple[str, str], excerpt: Excerpt, classifier: ReferenceClassifier) -> dict[str, np.ndarray]:
     """Values along a blend, each (N_STEPS,)."""
     _, controls = read_excerpt(excerpt, model)
     points = []
@@ -190,16 +190,16 @@ def _walk(model: TimbreModel, pair: tuple[str, str], excerpt: Excerpt, judge: Re
         target = find_target(model, model.sample_rate, mix={pair[0]: 1.0 - float(share), pair[1]: float(share)})
         arrangement = arrange(controls, target, transpose=0.0, fit=False)
         sound = torch.cat(list(play(arrangement, model, target.z)))
-        points.append(_point(model, sound, arrangement, pair, judge))
+        points.append(_point(model, sound, arrangement, pair, classifier))
     return {key: np.array([point[key] for point in points]) for key in points[0]}
 
 
 def _point(
-    model: TimbreModel, sound: torch.Tensor, arrangement: Arrangement, pair: tuple[str, str], judge: ReferenceClassifier
+    model: TimbreModel, sound: torch.Tensor, arrangement: Arrangement, pair: tuple[str, str], classifier: ReferenceClassifier
 ) -> dict[str, float]:
     heard, _ = _errors(sound, arrangement, model)
     notes, described = arrangement.notes, describe_controls(sound, heard)
-    likely = _opinion(judge, sound, model)
+    likely = _probabilities(classifier, sound, model)
     cents = 1200.0 * torch.log2(heard.f0_hz[notes] / arrangement.asked.f0_hz[notes])
     return {
         "spectral_centroid_octaves": float(np.log2(max(described["spectral_centroid_hz"], 1.0))),

@@ -18,7 +18,7 @@ def add_train(verbs: Any) -> None:
         "train",
         "train a model on a corpus, or one instrument on a prepared folder",
         train,
-        kept="the run is kept as it was last judged: give the same command again to go on",
+        kept="the run is kept as it was last validated: give the same command again to go on",
     )
     verb.add_argument("config", metavar="CONFIG", type=Path, help="a YAML file of what differs from the defaults; see configs/")
     verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for example train.steps=2000")
@@ -35,14 +35,14 @@ def train(arguments: Namespace) -> Report:
     changes += [] if arguments.room else ["room.learn=false"]
     settings = read_settings(arguments.config, arguments.overrides + changes)
     if isinstance(settings, FinetuningSettings):
-        return _train_solo(settings, resume=arguments.resume, alone=arguments.is_program)
+        return _finetune(settings, resume=arguments.resume, alone=arguments.is_program)
     from ..training import pretraining as training
 
     weights = training.train(settings, resume=arguments.resume)
     return {"weights": str(weights)}, [str(weights)]
 
 
-def _train_solo(settings: Any, *, resume: bool, alone: bool) -> Report:
+def _finetune(settings: Any, *, resume: bool, alone: bool) -> Report:
     """One instrument: what it is like before and after. `alone`: this command is the process, and may be begun again beside itself."""
     from ..benchmarks.finetuning import measure_instrument
     from ..data.dataset import Prepared

@@ -53,7 +53,7 @@ class Finding:
     advice: str
 
 
-def judge(total: Mapping[str, Any]) -> dict[str, Any]:
+def advise(total: Mapping[str, Any]) -> dict[str, Any]:
     """Verdict and findings on a folder.
 
     Parameters

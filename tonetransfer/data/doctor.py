@@ -24,7 +24,7 @@ from ..controls.recording_checks import CLIPPED_SHARE, clipped_share
 from ..errors import AudioError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
 from ..threads import one_thread
-from .advice import AGREEING, judge
+from .advice import AGREEING, advise
 from .defects import RawMeter, decay_times_s, find_hum, noise_floor_db, pause_seconds, reverberation_s
 from .jobs import run_jobs
 from .scan import Skipped, SourceFile, check_found, find_sources, short_reason
@@ -69,7 +69,7 @@ def examine_folder(
     Returns
     -------
     dict
-        `verdict` and `findings` (see :func:`tonetransfer.data.advice.judge`); measurements of all usable recordings together; `recordings`,
+        `verdict` and `findings` (:func:`tonetransfer.data.advice.advise`); measurements of all usable recordings together; `recordings`,
         the same for each of them; `skipped`, with kind and reason. Keys end in their unit; None stands where nothing could be measured.
 
     Raises
@@ -100,7 +100,7 @@ def examine_folder(
     }
     names = [one for one in sorted(skipped, key=lambda one: one.name)]
     shown = [{key: value for key, value in one.items() if key not in PRIVATE} for one in files]
-    return judge(measured) | measured | {"recordings": shown, "skipped": [asdict(one) for one in names]}
+    return advise(measured) | measured | {"recordings": shown, "skipped": [asdict(one) for one in names]}
 
 
 def examine_file(job: ExamineJob) -> dict[str, Any]:

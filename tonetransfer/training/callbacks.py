@@ -26,21 +26,21 @@ LOWEST_DB = -80.0  # black in a spectrogram
 
 
 class ValidateAndStop(Callback):
-    """Judges after every so many steps, and ends the training when nothing becomes better. Stands before the other callbacks."""
+    """Validates after every so many steps, and ends the training when nothing becomes better. Stands before the other callbacks."""
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         if not module.checks:
-            self._judge(trainer, module)
+            self._validate(trainer, module)
         trainer.should_stop = module.is_exhausted()  # a run that was killed when it had ended
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         module.follow()
         if module.is_due():
-            self._judge(trainer, module)
+            self._validate(trainer, module)
             trainer.should_stop = trainer.strategy.reduce_boolean_decision(module.is_exhausted(), all=False)
 
-    def _judge(self, trainer: lightning.Trainer, module: Any) -> None:
-        figures = {key: value for key, value in asdict(module.judge()).items() if key != "step"}
+    def _validate(self, trainer: lightning.Trainer, module: Any) -> None:
+        figures = {key: value for key, value in asdict(module.validate()).items() if key != "step"}
         for logger in trainer.loggers if trainer.is_global_zero else ():
             logger.log_metrics(figures, trainer.global_step)
             logger.save()
@@ -84,7 +84,7 @@ class Diagnostics(Callback):
 
 
 class Keep(Checkpoint):
-    """The whole state of a run after each judgement, whole or not at all.
+    """The whole state of a run after each validation, whole or not at all.
 
     Callbacks of this kind come last: what the others do at a step is in it.
     """

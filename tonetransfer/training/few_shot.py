@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 
 
 class Reference:
-    """A recording (n_samples,) and its controls, as excerpts to learn from and others to judge by."""
+    """A recording (n_samples,) and its controls, as excerpts to learn from and others for validation."""
 
     def __init__(self, sound: torch.Tensor, heard: Controls) -> None:
         self.heard, self.grid = heard, heard.grid
@@ -41,11 +41,11 @@ class Reference:
         self.largest = float(magnitudes(sound, 2048, 512).max())
         notes = heard.note_frames().float().numpy()
         firsts = np.arange(0, heard.n_frames - self.length + 1, self.length)
-        kept, judged = seconds_held_out(np.array([notes[first : first + self.length].mean() for first in firsts]), LONGEST_S)
-        self.judged = firsts[judged]
+        kept, held_out = seconds_held_out(np.array([notes[first : first + self.length].mean() for first in firsts]), LONGEST_S)
+        self.held_out = firsts[held_out]
         learned = np.zeros(heard.n_frames + 1, bool)
         for first in firsts[kept]:
-            learned[first : first + self.length] = first not in self.judged
+            learned[first : first + self.length] = first not in self.held_out
         if kept[-1] == len(firsts) - 1:
             learned[firsts[-1] + self.length :] = True  # what is left after the last whole second
         whole = np.lib.stride_tricks.sliding_window_view(learned[:-1], self.length).all(axis=-1)
@@ -96,9 +96,9 @@ def fit_few_shot(
     optimizer = torch.optim.Adam([{"params": [moved[key]], "lr": rates[key]} for key in moved], betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, steps))
     rng = np.random.default_rng(seed)
-    judge = material.at(material.judged, seed) if len(material.judged) else None
+    validation = material.at(material.held_out, seed) if len(material.held_out) else None
     learned, start = deepcopy(model.decoder), z.clone()
-    best, lowest = snapshot(moved), _judge(model, z, judge, material.largest)
+    best, lowest = snapshot(moved), _validation_loss(model, z, validation, material.largest)
     for step in range(steps):
         for value in moved.values():
             value.requires_grad_(True)
@@ -114,7 +114,7 @@ def fit_few_shot(
         optimizer.step()
         schedule.step()
         if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
-            found = _judge(model, z, judge, material.largest)
+            found = _validation_loss(model, z, validation, material.largest)
             if found <= lowest:
                 best, lowest = snapshot(moved), found
         if progress:
@@ -126,7 +126,7 @@ def fit_few_shot(
 
 
 @torch.no_grad()
-def _judge(model: TimbreModel, z: torch.Tensor, batch: Batch | None, largest: float) -> float:
+def _validation_loss(model: TimbreModel, z: torch.Tensor, batch: Batch | None, largest: float) -> float:
     """Loss on what was held out; 0 if nothing was."""
     if batch is None:
         return 0.0

@@ -173,8 +173,8 @@ class Finetuning(lightning.LightningModule):
         """Mean square of each frame, (batch, n_frames)."""
         return sound.unflatten(-1, (-1, self.grid.hop_length)).square().mean(-1)
 
-    def judge(self) -> Check:
-        """Judge the mean of the weights by what is held out; the best is kept, and worse than at the beginning never is."""
+    def validate(self) -> Check:
+        """Validate the mean of the weights; the best is kept, and worse than at the beginning never is."""
         check = self.check(self.mean, self.held_out().to(self.device))
         if not self.checks or check.loss <= min(known.loss for known in self.checks):
             self.best.load_state_dict(self.mean.state_dict())
@@ -225,8 +225,8 @@ class Finetuning(lightning.LightningModule):
         return DataLoader(batches, batch_size=None)
 
     def held_out(self) -> Batch:
-        """Excerpts to judge by."""
-        chosen = self.material.judged(self.settings.data.judged)
+        """Excerpts for validation."""
+        chosen = self.material.validation_excerpts(self.settings.data.judged)
         return self.material.batch(chosen, self.material.white(len(chosen), self.settings.train.seed))
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

@@ -1,4 +1,4 @@
-"""One instrument's recordings as excerpts to learn from, and others to judge by.
+"""One instrument's recordings as excerpts to learn from, and others for validation.
 
 What a batch holds follows from the seed and the number of the step alone: a run that was killed goes on with the very excerpts that it
 would have seen, and two processes that share the work see together what one would.
@@ -53,14 +53,14 @@ class PreparedFolder(Protocol):
 
 @dataclass(frozen=True)
 class _Piece:
-    """A recording whose controls are held: what of it is learned from and judged by, as first frames."""
+    """A recording whose controls are held: what of it is learned from and held out, as first frames."""
 
     recording: Any
     heard: Controls
     highest_hz: torch.Tensor
     age: torch.Tensor
     learned: np.ndarray
-    judged: np.ndarray
+    held_out: np.ndarray
 
     def is_learned(self, first: int, further: int) -> bool:
         """Test whether so many frames more may be learned from than an excerpt that begins at `first` has."""
@@ -71,7 +71,7 @@ class _Piece:
 class Material:
     """A prepared folder at the level that models are trained at.
 
-    Recordings of the validation split are judged by; if there is none, every fifth second of each of the others is, and not learned from.
+    Recordings of the validation split are held out; if there is none, every fifth second of each of the others is.
 
     Parameters
     ----------
@@ -122,8 +122,8 @@ class Material:
             span_s = (self.lead + self.length) / grid.frame_rate
             raise AudioError(f"no recording holds {span_s:.1f} s with notes in one piece; longer recordings are wanted")
 
-        if not any(len(piece.judged) for piece in self.pieces):
-            raise AudioError(f"no {excerpt_seconds:g} s with notes are held out to judge by; more recordings are wanted, or longer ones")
+        if not any(len(piece.held_out) for piece in self.pieces):
+            raise AudioError(f"no {excerpt_seconds:g} s with notes are held out; more recordings are wanted, or longer ones")
 
     def _note_seconds(self, controls: Controls) -> float:
         return float(controls.note_frames().sum()) / self.grid.frame_rate
@@ -148,19 +148,19 @@ class Material:
         return torch.as_tensor(np.asarray(self.prepared.audio(recording, first, n_samples)), dtype=torch.float32)
 
     def _piece(self, recording: Any, heard: Controls, whole: bool) -> _Piece:
-        """`whole`: recordings are learned from or judged by as a whole."""
+        """`whole`: recordings are learned from or held out as a whole."""
         n, span = self.length, self.lead + self.length
         notes = heard.note_frames().numpy()
         firsts = np.arange(0, max(heard.n_frames - span + 1, 0), n)
         share = np.array([notes[first + self.lead : first + span].mean() for first in firsts])
-        judged = np.zeros(0, int)
+        held_out = np.zeros(0, int)
         free = np.ones(heard.n_frames, bool)
         if not whole:
-            judged = firsts[seconds_held_out(share)[1]]
-            for first in judged:
+            held_out = firsts[seconds_held_out(share)[1]]
+            for first in held_out:
                 free[first + self.lead : first + span] = False
         elif recording.split == VALIDATION:
-            judged, free = firsts[seconds_held_out(share)[0]], np.zeros(heard.n_frames, bool)
+            held_out, free = firsts[seconds_held_out(share)[0]], np.zeros(heard.n_frames, bool)
         if heard.n_frames < span:
             learned = np.zeros(0, int)
         else:
@@ -168,7 +168,7 @@ class Material:
             begin = np.arange(heard.n_frames - span + 1)
             enough = sums[begin + span] - sums[begin + self.lead] >= NOTE_SHARE * n
             learned = begin[enough & np.lib.stride_tricks.sliding_window_view(free, span).all(axis=-1)]
-        return _Piece(recording, heard, highest_around(heard.f0_hz), note_age(heard.f0_hz, heard.loudness_db), learned, judged)
+        return _Piece(recording, heard, highest_around(heard.f0_hz), note_age(heard.f0_hz, heard.loudness_db), learned, held_out)
 
     def white(self, count: int, seed: int) -> torch.Tensor:
         """Noise to render `count` excerpts with."""
@@ -212,9 +212,9 @@ class Material:
         semitones = rng.uniform(-1.0, 1.0, count) * rng.integers(2, size=count) * self.transposed_semitones
         return chosen, semitones, noise
 
-    def judged(self, count: int) -> list[tuple[int, int]]:
-        """At most `count` excerpts to judge by, evenly over all that there are."""
-        every = [(i, int(first)) for i, piece in enumerate(self.pieces) for first in piece.judged]
+    def validation_excerpts(self, count: int) -> list[tuple[int, int]]:
+        """At most `count` excerpts for validation, evenly over all that there are."""
+        every = [(i, int(first)) for i, piece in enumerate(self.pieces) for first in piece.held_out]
         if not every:
             return []
         return [every[i] for i in np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int))]

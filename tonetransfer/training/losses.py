@@ -16,7 +16,7 @@ from ..compiled import in_loops
 from ..threads import parallel_map
 
 FFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
-FLOOR = 1e-3  # of a magnitude with a Hann window of 2048: the same floor as the log-spectral distance that judges the result
+FLOOR = 1e-3  # of a magnitude with a Hann window of 2048: the same floor as the log-spectral distance of the evaluation
 SMOOTHING = 0.1  # of the instrument's label: a soundfont's oboe is not all there is to oboes
 
 
@@ -55,7 +55,7 @@ def spectral_loss(
     total = audio.new_zeros(())
     for n_fft in sizes:
         x, y = (known or {}).get(n_fft) or [magnitudes(signal, n_fft, n_fft // 4) for signal in (audio, target)]
-        scale, weight = (2048 / n_fft) ** 0.5, distance_weight if n_fft == _judged(sizes) else 0.0
+        scale, weight = (2048 / n_fft) ** 0.5, distance_weight if n_fft == _size_of_distance(sizes) else 0.0
         logs = torch.log(x * scale + FLOOR) - torch.log(y * scale + FLOOR)
         total = total + (scale * (x - y).abs().mean() + logs.abs().mean()) / len(sizes)
         if weight:
@@ -63,7 +63,7 @@ def spectral_loss(
     return total
 
 
-def _judged(sizes: Sequence[int]) -> int:
+def _size_of_distance(sizes: Sequence[int]) -> int:
     """The FFT size of the log-spectral distance."""
     return 2048 if 2048 in sizes else sizes[0]
 
@@ -186,7 +186,7 @@ class _CompiledDifference(torch.autograd.Function):
                     kernels.cut(signal, window, hop, into)
                 spectra = torch.fft.rfft(torch.from_numpy(frames)).numpy()
                 back = np.empty_like(spectra[0])
-                fixed = (2048 / n_fft) ** 0.5, FLOOR, 1.0 / len(sizes), distance_weight if n_fft == _judged(sizes) else 0.0
+                fixed = (2048 / n_fft) ** 0.5, FLOOR, 1.0 / len(sizes), distance_weight if n_fft == _size_of_distance(sizes) else 0.0
                 level = weighting if n_fft == N_FFT else weighting[:0], loudness_weight, faint_power
                 found = loss_kernels.difference(spectra[0], spectra[1], *fixed, *level, back)
                 loss, off_db = loss + found[0], off_db + found[1]

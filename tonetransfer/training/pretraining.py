@@ -84,9 +84,9 @@ class Training(lightning.LightningModule):
         self.note_tables = torch.nn.Parameter(torch.zeros(shape)) if shape[0] else None
         self.audible = audible_of(corpus, settings.train.audible_weight)
         self.pairs = validation_pairs(corpus, settings)
-        judges = {pair[1].timbre for pair in self.pairs}
-        self.quantiles = {row: corpus.quantiles(row) for row in judges}
-        self.release = {row: corpus.release_db_per_s(row) for row in judges}
+        validated = {pair[1].timbre for pair in self.pairs}
+        self.quantiles = {row: corpus.quantiles(row) for row in validated}
+        self.release = {row: corpus.release_db_per_s(row) for row in validated}
         self.best = math.inf
         if settings.train.start:
             self._start_from(load_model(settings.train.start))
@@ -306,12 +306,12 @@ def audible_of(corpus: Corpus, weight: float) -> Audible | None:
 
 
 def validation_pairs(corpus: Corpus, settings: Settings) -> list[tuple[Any, Any]]:
-    """(source, target) recordings of the held-out performances: every ordered pair of the six judges, and each with itself."""
+    """(source, target) recordings of the held-out performances: every ordered pair of their instruments, and each with itself."""
     performances = corpus.validation_performances(settings.data.validation_performances, settings.data.validation_names)
-    judges = {i for i, timbre in enumerate(corpus.timbres) if timbre["name"] in settings.data.validation_names}
+    validated = {i for i, timbre in enumerate(corpus.timbres) if timbre["name"] in settings.data.validation_names}
     pairs = []
     for performance in performances:
-        played = [r for r in corpus.recordings if r.performance == performance and r.timbre in judges]
+        played = [r for r in corpus.recordings if r.performance == performance and r.timbre in validated]
         pairs += [(a, b) for a in played for b in played]
     return pairs
 

@@ -73,8 +73,8 @@ def seconds_held_out(share: np.ndarray, longest: int | None = None) -> tuple[np.
 
     Returns
     -------
-    kept, judged : ndarray of int
-        Rising; `judged` is the middle one of every five of `kept`, none of one or two.
+    kept, held_out : ndarray of int
+        Rising; `held_out` is the middle one of every five of `kept`, none of one or two.
     """
     kept = np.sort(np.argsort(-share, kind="stable")[:longest])
     kept = kept[share[kept] >= min(NOTE_SHARE, share.max(initial=0.0))]
