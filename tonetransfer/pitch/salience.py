@@ -16,20 +16,30 @@ HIGHEST_PARTIAL_HZ = 7800.0
 NORM_FROM_HZ = 50.0
 SPLIT_HZ = 200.0  # below, frames of 128 ms; above, of 64 ms
 LENGTHS = {True: 2048, False: 1024}  # samples, for frequencies below and above the split
+UPPER_PARTIALS = 10
+AUDIBLE_ROOT = 0.1  # of the strongest partial: 40 dB below
 PEAK_BINS = 2.0  # what a Hann-windowed sinusoid adds up to, in units of its peak magnitude
 
 
-def salience(audio: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
+SplitSpectra = dict[bool, np.ndarray]
+"""Spectra for frequencies below (True) and above the split, (n_frames, n_bins) each."""
+
+
+def split_spectra(audio: np.ndarray, n_frames: int) -> SplitSpectra:
+    """Square roots of magnitudes of audio (n_samples,) at 16 kHz; frame t is centred on sample ``t * 160``."""
+    return {low: root_spectra(audio, n_frames, length) for low, length in LENGTHS.items()}
+
+
+def salience(spectra: SplitSpectra, frequency_hz: np.ndarray) -> np.ndarray:
     """Contrast between the prime partials of a candidate f0 and the gaps between them.
 
     Spectra are square roots of magnitudes, so that a strong partial does not outvote the others.
 
     Parameters
     ----------
-    audio : ndarray [shape=(n_samples,)], float32
-        At 16 kHz.
+    spectra : SplitSpectra
     frequency_hz : ndarray [shape=(n_frames, n_candidates)]
-        Frame t is centred on sample ``t * 160``. 0: none.
+        0: none.
 
     Returns
     -------
@@ -40,7 +50,7 @@ def salience(audio: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
     result = np.zeros(frequency_hz.shape, dtype=np.float32)
     for low, length in LENGTHS.items():
         rows, columns = np.nonzero(there & ((frequency_hz < SPLIT_HZ) == low))
-        spectrum = root_spectra(audio, len(frequency_hz), length)
+        spectrum = spectra[low]
         norm = np.sqrt(np.square(spectrum[:, int(NORM_FROM_HZ * length / SAMPLE_RATE) :]).sum(axis=1) / PEAK_BINS) + 1e-6
         f0_hz = frequency_hz[rows, columns]
         total = np.zeros(len(rows), dtype=np.float32)
@@ -49,6 +59,34 @@ def salience(audio: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
             total += np.where(partial * f0_hz < HIGHEST_PARTIAL_HZ, weight * (here - 0.5 * (below + above)), 0.0)
         result[rows, columns] = total / norm[rows]
     return result / np.linalg.norm(WEIGHTS)
+
+
+def upper_odd_partials(spectra: SplitSpectra, rows: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
+    """How strong partials 5, 7 and 9 are beside their even neighbours, where those can be heard: square roots of magnitudes.
+
+    Parameters
+    ----------
+    spectra : SplitSpectra
+    rows : ndarray [shape=(n,)]
+        Frames.
+    frequency_hz : ndarray [shape=(n,)], > 0
+
+    Returns
+    -------
+    ndarray [shape=(n,)], >= 0
+        About 1 where they are as strong, 0 where there are none.
+    """
+    low = frequency_hz < SPLIT_HZ
+    partials = np.zeros((UPPER_PARTIALS + 1, len(rows)), dtype=np.float32)
+    for split in LENGTHS:
+        here = low == split
+        for k in range(2, UPPER_PARTIALS + 1):
+            partials[k, here] = read_spectra(spectra[split], rows[here], k * frequency_hz[here])
+    beside = 0.5 * (partials[4:-1:2] + partials[6::2])
+    heard = (beside > AUDIBLE_ROOT * partials.max(axis=0)) & (
+        np.arange(6, UPPER_PARTIALS + 1, 2)[:, None] * frequency_hz < HIGHEST_PARTIAL_HZ
+    )
+    return (partials[5::2] * heard).sum(axis=0) / np.maximum((beside * heard).sum(axis=0), 1e-9)
 
 
 def root_spectra(audio: np.ndarray, n_frames: int, length: int) -> np.ndarray:

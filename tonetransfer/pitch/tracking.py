@@ -25,7 +25,7 @@ from ..audio.stft import fast_length
 from .autocorrelation import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, N_PEAKS, SAMPLE_RATE, Autocorrelation
 from .estimators import DEFAULT_TRACKER, Tracker, find_tracker
 from .note_transitions import step_at_leaps
-from .salience import salience
+from .salience import SplitSpectra, salience, split_spectra, upper_odd_partials
 
 F0_VERSION = 3
 """Changes whenever the numbers change; stored in prepared datasets and compared on loading."""
@@ -41,6 +41,7 @@ EVIDENCE_FLOOR = 0.03  # differences below 3 % of the power say nothing: vibrato
 SALIENCE_WEIGHT = 8.0
 OCTAVE_PRIOR = 0.1  # per octave, in favour of high: a sound of period T also repeats at 2T
 LEAP_COST, LEAP_HIGHEST = 0.5, 4.0  # per semitone between frames; a leap of 8 semitones or more costs all alike
+OVERBLOWN_COST, ODD_LOSS = 3.0, 0.09  # repetition that is lost with odd partials 15 dB below the even ones
 AGREE_SEMITONES = 0.7
 PATH_FRAMES = 1000  # whose steps are held at a time
 OWN_RATIOS = (1.0, 2.0, 0.5, 3.0, 1.0 / 3.0)  # how one-value trackers err
@@ -57,7 +58,7 @@ SHORTEST_S, SHORTEST_FAINT_S = 0.03, 0.1
 AROUND_S, FAINT_DB, FAINTER_DB = 0.5, 22.0, 35.0  # below the loudest nearby; below the loud parts
 SHORT_GAP_S, WIDEST_SLIDE_SEMITONES = 0.08, 7.0  # a larger way in so little time is a leap
 NO_NOTE = 0.5  # periodicity where something else than the f0 that is held repeats itself
-ONSET_S, ONSET_RISE_DB, ONSET_RATIOS = 0.08, 10.0, (2, 3, 4)
+EDGE_S, EDGE_DB, EDGE_RATIOS = 0.08, 10.0, (2, 3, 4)  # of notes: how long, and how much softer than the note itself
 HELD_FROM_S = 0.05
 NOTHING_PLAYED_HZ = 220.0
 
@@ -124,7 +125,7 @@ def _decide(evidence: _Evidence, gain: float, *, sure_of_itself: bool = True) ->
     """
     level_db = evidence.level_db - 20.0 * math.log10(gain)
     f0_hz, periodicity, support = _shortest_path(evidence)
-    f0_hz = settle_onsets(f0_hz, level_db)
+    f0_hz = settle_edges(f0_hz, level_db)
     if sure_of_itself:
         sure = (support >= SURE) & (periodicity >= BARELY_PERIODIC) & ~_faint(level_db)
         periodicity = np.where(sure, np.maximum(periodicity, support), periodicity)
@@ -135,8 +136,10 @@ def _decide(evidence: _Evidence, gain: float, *, sure_of_itself: bool = True) ->
     return filled, np.where(elsewhere, np.minimum(periodicity, NO_NOTE), periodicity)
 
 
-def settle_onsets(f0_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
-    """Lift what begins a note an octave, a twelfth or two octaves too low: reeds and overblown pipes speak so before they settle.
+def settle_edges(f0_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
+    """Give what begins a note an octave or more too low, or ends it as much too high, the pitch of the note.
+
+    Reeds and overblown pipes speak low before they settle; where a note dies away, its weak fundamental goes first.
 
     Parameters
     ----------
@@ -151,10 +154,12 @@ def settle_onsets(f0_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
     edges, settled = np.concatenate([[0], leaps, [len(f0_hz)]]), f0_hz.copy()
     for begin, change, end in zip(edges[:-2], edges[1:-1], edges[2:], strict=True):
         ratio = round(f0_hz[change] / f0_hz[change - 1])
-        in_tune = ratio in ONSET_RATIOS and abs(_semitones(f0_hz[change - 1], f0_hz[change] / ratio)) < AGREE_SEMITONES
-        short = change - begin <= ONSET_S * FRAME_RATE < end - change
-        if in_tune and short and level_db[begin] < level_db[change:end].max() - ONSET_RISE_DB:
+        if ratio not in EDGE_RATIOS or abs(_semitones(f0_hz[change - 1], f0_hz[change] / ratio)) > AGREE_SEMITONES:
+            continue
+        if change - begin <= EDGE_S * FRAME_RATE < end - change and level_db[begin] < level_db[change:end].max() - EDGE_DB:
             settled[begin:change] *= ratio
+        elif end - change <= EDGE_S * FRAME_RATE < change - begin and level_db[end - 1] < level_db[begin:change].max() - EDGE_DB:
+            settled[change:end] /= ratio
     return settled
 
 
@@ -279,8 +284,10 @@ def _listen_once(audio: np.ndarray, first: int, last: int, tracker: Tracker) -> 
         repetition = np.column_stack([peak_values, autocorrelation.at(heard_hz[:, None])])
     support = _credible(candidates, repetition, heard_hz, confidence)[:, None] * _agreement(candidates, heard_hz)
     noise = np.clip(1.0 - repetition, 0.0, 2.0)
-    cost = np.log(noise / EVIDENCE_FLOOR + 1.0) - tracker.trust * support - SALIENCE_WEIGHT * salience(audio, candidates)
+    spectra = split_spectra(audio, n_frames)
+    cost = np.log(noise / EVIDENCE_FLOOR + 1.0) - tracker.trust * support - SALIENCE_WEIGHT * salience(spectra, candidates)
     cost -= OCTAVE_PRIOR * np.log2(np.maximum(candidates, LOWEST_HZ))
+    cost += OVERBLOWN_COST * _overblown(candidates, repetition, spectra)
     fields = (candidates, repetition, support, cost, _level_db(audio, n_frames))
     return _Evidence(*(field[first:last] for field in fields))
 
@@ -297,6 +304,21 @@ def _credible(candidates_hz: np.ndarray, repetition: np.ndarray, heard_hz: np.nd
         near = np.abs(_semitones(candidates_hz, multiple * heard_hz[:, None])) < AGREE_SEMITONES
         above = np.maximum(above, np.where(near, repetition, 0.0).max(axis=1))
     return confidence * (1.0 - np.clip((above - 0.985) / 0.01, 0.0, 1.0))
+
+
+def _overblown(candidates_hz: np.ndarray, repetition: np.ndarray, spectra: SplitSpectra) -> np.ndarray:
+    """How far candidates are what overblowing leaves of a lower note, (n_frames, n) in [0, 1].
+
+    The octave above explains the sound nearly as well, and what it does not explain is faint everywhere: a low note whose fundamental
+    is weak has strong odd partials higher up.
+    """
+    octave = np.abs(_semitones(candidates_hz[:, None, :], 2.0 * np.maximum(candidates_hz[:, :, None], 1.0))) < AGREE_SEMITONES
+    above = np.where(octave, repetition[:, None, :], -1.0).max(axis=2)
+    nearly = np.clip((ODD_LOSS - repetition + above) / (0.5 * ODD_LOSS), 0.0, 1.0) * (above > VOICED_ON)
+    rows, columns = np.nonzero(nearly)
+    odd = upper_odd_partials(spectra, rows, candidates_hz[rows, columns])
+    nearly[rows, columns] *= np.clip((0.85 - odd) / 0.25, 0.0, 1.0)
+    return nearly
 
 
 def _shortest_path(evidence: _Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
