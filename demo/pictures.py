@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-MOST_POINTS = 1600  # of a contour
-COLUMNS, ROWS = 900, 150  # of a spectrogram
+MOST_POINTS = 1600  # points of a contour
+COLUMNS, ROWS = 900, 150  # size of a spectrogram
 LOWEST_HZ, HIGHEST_HZ = 50.0, 16000.0
 RANGE_DB = 75.0
 N_FFT = 4096

@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-LONGEST_S = 300.0  # of a recording
-LARGEST_BYTES = 50_000_000  # of an upload
-MOST_FILES = 20  # of a batch
-COMPARED_S = 12.0  # of a recording, on every instrument
+LONGEST_S = 300.0  # longest recording
+LARGEST_BYTES = 50_000_000  # largest upload
+MOST_FILES = 20  # most files of a batch
+COMPARED_S = 12.0  # length of a recording that is played on every instrument
 KEPT_S = 1800.0  # files of the work folder
 MOST_BYTES = 2_000_000_000  # of the work folder; beyond it the oldest go first
 SWEEP_S = 20.0

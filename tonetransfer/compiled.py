@@ -92,7 +92,7 @@ class _Guard(MetaPathFinder):
                 run(module)
                 _guard(module)
 
-            spec.loader.exec_module = run_and_guard  # type: ignore[method-assign]  # of this one module's loader
+            spec.loader.exec_module = run_and_guard  # type: ignore[method-assign]  # the loader of this one module
         return spec
 
 

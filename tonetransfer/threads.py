@@ -18,7 +18,7 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 LARGE_BYTES, KEPT_BYTES = 2 << 20, 16 << 20
 
 

@@ -51,7 +51,7 @@ from .vibrato import Modulation, find_modulation
 N_PARTIALS_SHOWN = 10
 AUDIBLE_DB = 50.0  # below the loudest frame
 QUIETEST_DB = -80.0
-EDGE_S, LONGEST_EDGE_S = 0.03, 0.15  # of a note, where f0 and level still settle
+EDGE_S, LONGEST_EDGE_S = 0.03, 0.15  # parts of a note where f0 and level still settle
 LEAST_VIBRATO_CENTS = 5.0
 LEAST_TREMOLO_DB = 0.5
 AT_ONCE = 20_000  # frames

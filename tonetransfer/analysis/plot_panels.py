@@ -241,7 +241,7 @@ def draw_named_notes(
     axes.set_title("Notes: f0, coloured by technique")
     axes.plot(time_s, shown, color=SOURCE, lw=1.4)
     for name, start, end, _ in spans:
-        if name not in ("legato", "staccato"):  # of whole phrases; their bars below suffice
+        if name not in ("legato", "staccato"):  # those are whole phrases; their bars below suffice
             inside = (time_s >= start) & (time_s <= end)
             axes.plot(time_s, np.where(inside, shown, np.nan), color=TECHNIQUE_COLOURS[name], lw=2.4, solid_capstyle="round")
     named_until = -1.0

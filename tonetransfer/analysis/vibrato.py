@@ -21,7 +21,7 @@ SHORTEST_S = 0.3  # of a contour; in less, too many curves look like a sine
 RATE_LIMITS_HZ = (3.5, 10.0)
 RATE_STEP_HZ = 0.1
 LEAST_CYCLES = 2.0  # in the window; with fewer, any bent glide looks like a sine
-LEAST_SHARE = 0.75  # of the variance
+LEAST_SHARE = 0.75  # share of the variance that a sine explains
 ONSET_CYCLES = 1.25
 
 

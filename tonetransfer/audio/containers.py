@@ -143,7 +143,7 @@ def _compare(said_s: float, there_s: float) -> list[str]:
 
 class _Chunk(NamedTuple):
     name: bytes
-    start: int  # of its content
+    start: int  # first byte of its content
     length: int  # as it says
 
 

@@ -29,7 +29,7 @@ CLEAN_DB = 2.0  # above that level a window holds more than the line
 LAGS_S = (0.5, 2.0)  # over which phase is compared: the frequency of the mains, roughly and finely
 DRIFT_S = 6.0  # width over which the frequency is averaged
 NEAR_S, FAR_S, FAR_WEIGHT = 3.0, 20.0, 0.02  # widths over which lines are averaged; the far one counts where nothing near is clean
-COHERENT = 0.9  # of 1: how steady the phase of a line is
+COHERENT = 0.9  # how steady the phase of a line is; 1 is steady
 ALWAYS_PERCENTILE, ALWAYS_DB = 5.0, 6.0  # below its level a line hardly ever falls by more
 EXCESS_DB = 10.0  # of a line above the places where the other base has its lines
 LOUDEST_DB, SOFTEST_DB = -6.0, -60.0  # re the loud parts: above, it is what is played; below, nobody hears it
@@ -174,7 +174,7 @@ def _ear(sample_rate: int) -> _Ear:
     length = int(WINDOW_S * sample_rate / step)
     lines_hz = [base_hz * np.arange(1, int(min(HIGHEST_HZ, 0.4 * sample_rate) / base_hz) + 1) for base_hz in BASES_HZ]
     radians = 2.0 * np.pi * np.concatenate(lines_hz) / sample_rate  # a sample
-    lost = np.abs(np.exp(1j * np.outer(radians, np.arange(4 * step))) @ smooth)  # of each line, by smoothing
+    lost = np.abs(np.exp(1j * np.outer(radians, np.arange(4 * step))) @ smooth)  # what smoothing leaves of each line
     window = np.hanning(length + 1)[:-1]
     angle = np.outer((np.arange(length) - 0.5 * length) * step, radians)
     weight = 2.0 / window.sum() * window[:, None] / lost

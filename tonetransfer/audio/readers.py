@@ -127,7 +127,7 @@ class _PieceReader:
     def close(self) -> None:
         """End reading and let go of what it holds."""
         if self._pieces is not None:
-            self._pieces.close()  # type: ignore[attr-defined]  # of a generator
+            self._pieces.close()  # type: ignore[attr-defined]  # a generator has it
         self._pieces = None
 
     def __enter__(self) -> Any:

@@ -38,12 +38,12 @@ from ..training.finetuning_settings import FinetuningSettings
 
 LEARNED, TESTED = "learned", "tested"
 SEEDS = {LEARNED: 2001, TESTED: 0}  # no performance of one is in the other
-PERFORMANCES = {LEARNED: 25, TESTED: 6}  # of 12 s: five minutes to learn from
+PERFORMANCES = {LEARNED: 25, TESTED: 6}  # 12 s each: five minutes to learn from
 FONT = "generaluser"
 HELD_OUT = 5  # one performance of so many is validation
 METHODS = ("encoded", "one_shot", "finetuned")
-LONGEST_S = 60.0  # of a recording that is played again
-MOST_S = 180.0  # of all
+LONGEST_S = 60.0  # a recording is played again up to here
+MOST_S = 180.0  # all recordings together
 
 
 def render_material(config: Path, out: Path, *, soundfont_folders: Sequence[Path] = (), progress: Progress | None = None) -> None:

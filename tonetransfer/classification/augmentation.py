@@ -19,7 +19,7 @@ from ..errors import MissingDependencyError
 from .settings import AugmentSettings
 
 Augment = Callable[[np.ndarray], np.ndarray]
-SMALLEST_M, LARGEST_M = (3.0, 2.5, 2.4), (14.0, 10.0, 5.0)  # of a room: a bathroom to a small hall
+SMALLEST_M, LARGEST_M = (3.0, 2.5, 2.4), (14.0, 10.0, 5.0)  # sides of a room: a bathroom to a small hall
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-LEAST = 1e-4  # of a probability, before its logarithm
+LEAST = 1e-4  # smallest probability before its logarithm
 
 
 class Standard(nn.Module):

@@ -48,7 +48,7 @@ def evaluate_classifier(classifier: Classifier, clips: Sequence[Clip], *, progre
         try:
             audio, rate = load_audio(clip.path, classifier.settings.sample_rate)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ToneTransferWarning)  # of short clips
+                warnings.simplefilter("ignore", ToneTransferWarning)  # short clips are warned of
                 said = classifier.predict(audio, rate)
             rows.append(clip)
             whole.append(said.probabilities)

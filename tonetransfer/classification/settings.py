@@ -37,7 +37,7 @@ class ClipSettings(Section):
     windows_per_file: int = Field(5, gt=0)
     copies: int = Field(2, gt=0)  # of every window, each with another augmentation
     mixture_share: float = Field(0.0, ge=0, le=1)  # windows in which a second class sounds too: multi label from single instruments
-    validation_share: float = Field(0.1, gt=0, lt=1)  # of the files of each class
+    validation_share: float = Field(0.1, gt=0, lt=1)  # part of the files of each class
 
 
 class AugmentSettings(Section):

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fail(str(error))
         except KeyboardInterrupt:
             return _interrupted(arguments, heard)
-        except SystemExit:  # of Lightning, when it is interrupted
+        except SystemExit:  # Lightning raises it when it is interrupted
             if not heard:
                 raise
             return _interrupted(arguments, heard)

@@ -19,8 +19,8 @@ from .options import Report
 if TYPE_CHECKING:
     from ..controls.profile import Target
 
-SCRIPT_ENDING = ".ts"  # of models of other programs
-TRACK, AUTO = re.compile(r"\d{1,5}="), "auto"  # of --to: for one track; by General MIDI
+SCRIPT_ENDING = ".ts"  # ending of models of other programs
+TRACK, AUTO = re.compile(r"\d{1,5}="), "auto"  # values of --to: for one track; by General MIDI
 
 
 def add_transfer(verbs: Any) -> None:

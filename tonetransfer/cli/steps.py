@@ -26,7 +26,7 @@ from ..threads import one_thread
 from .options import Report
 
 WEIGHTS_ENDING = ".safetensors"
-KEPT_S = 60  # of a result, to be drawn
+KEPT_S = 60  # part of a result that is kept to be drawn
 
 
 def check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:

@@ -12,7 +12,7 @@ SECTIONS = {  # title to how the keys in it begin; the first that fits counts
     "Partials": ("harmonic", "odd_", "inharmonicity", "spectral_slope", "tristimulus", "partial"),
     "Spectrum": ("",),
 }
-MOST_ROWS = 40  # of notes and of techniques; JSON holds all
+MOST_ROWS = 40  # rows of notes and of techniques; JSON holds all
 
 
 def analysis_lines(result: Mapping[str, Any]) -> list[str]:

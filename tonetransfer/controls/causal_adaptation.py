@@ -103,7 +103,7 @@ class Adapter:
         self._note_frames = 0
         self._renew(self.target.quantiles)
         self._midis, self._midi_counts = np.arange(128.0), np.zeros(128)
-        self._frames_played = 0  # of this note
+        self._frames_played = 0  # frames of this note so far
         self.semitones = 0.0 if self.transpose == "auto" else float(self.transpose)
         self._octave_known = False
         self._playing, self._frames_since = False, GRACE_FRAMES + 1

@@ -32,8 +32,8 @@ FASTEST_SEMITONES = 1.0  # further from the centre is another note, not vibrato
 HOLD_SEMITONES = 0.65  # how far a note may drift before it is another one
 FIELDS = ("f0_hz", "periodicity", "loudness_db")
 SCALARS = ("sample_rate", "hop_length", "format", "format_version", "loudness_version")
-MOST_FRAMES = 20_000_000  # of an entry of a file; a day has 8,640,000
-LONGEST_S = 48 * 3600.0  # of a file of controls
+MOST_FRAMES = 20_000_000  # an entry of a file holds no more; a day has 8,640,000
+LONGEST_S = 48 * 3600.0  # a file of controls is no longer
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ HIGHEST_HZ = 8000.0  # looked at
 LARGEST_DRIFT = 1.12  # of f0 while a spectrum lasts; beyond it harmonics blur
 BETWEEN_SHARE = 0.05  # of the power in one peak between the harmonics: 13 dB below the rest
 PRESENT_DB = -30.0  # below the strongest harmonic
-FEWEST_SHARE, FEWEST = 0.2, 10  # of the frames must be steady enough to tell
+FEWEST_SHARE, FEWEST = 0.2, 10  # so many frames, and such a share of them, must be steady enough to tell
 POLYPHONIC_SHARE = 0.3  # of frames with a second note; rooms and passing resonances reach 0.2
 
 

@@ -12,10 +12,10 @@ from ..errors import ToneTransferWarning
 from .controls import Controls
 from .polyphony import POLYPHONIC_SHARE, voices_share
 
-SHORTEST_S = 1.0  # of notes
+SHORTEST_S = 1.0  # notes that a reference holds at least
 CLIPPED_RUN = 4  # neighbouring samples at the very same extreme: a converter or an editor at its limit
-CLIPPED_SHARE = 1e-3  # of all samples
-FLAT = 2e-5  # of the peak: equal, but for rounding
+CLIPPED_SHARE = 1e-3  # share of all samples
+FLAT = 2e-5  # times the peak: equal, but for rounding
 STEADY_S, STEADY_SEMITONES = 0.15, 0.5
 STEADY_SHARE = 0.2  # measured: a speaker 0.13, singers and instruments 0.38 and more
 VOICED_SHARE = 0.85  # of what is audible; a speaker 0.73, singers and instruments 0.89 and more

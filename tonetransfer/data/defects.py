@@ -35,7 +35,7 @@ BETWEEN_PARTIALS, ABOVE_ALL = 20.0, 99.0  # percentiles of the spectrum below an
 SPECTRUM_N_FFT = 8192
 LONGEST_DELAY_S = 0.02  # between two microphones: 7 m
 DEAD_CHANNEL_DB = -60.0
-COMPARED_S = 30.0  # of the channels
+COMPARED_S = 30.0  # length of the channels that is compared
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from .jobs import run_jobs
 from .sample_folder import NoteFolder
 from .soundfont import SoundFont, find_soundfont
 
-PEAK = 0.7  # of every rendering
+PEAK = 0.7  # peak of every rendering
 GRID = FrameGrid()
 AS_RECORDED_DB = -8.0  # how hard the notes of a soundfont were played when it was recorded: between mf and f
 PHRASE_DB = -24.0  # loudness of a phrase's notes (median): of a mezzo-forte in a performance whose loudest passage has the peak above

@@ -15,7 +15,7 @@ import numpy as np
 from ..audio.frames import FrameGrid
 from .dataset import PreparedRecording
 
-SHARE = 0.1  # of all, that is held out
+SHARE = 0.1  # part of all that is held out
 LEAST_S, LARGEST_SHARE_OF_LITTLE = 5.0, 0.25  # of little material more: less than 5 s of validation is chance
 MOST_S = 600.0  # more makes validating slow and no figure better
 LARGEST_SHARE = 0.35  # of all that one recording may take away from training

@@ -21,7 +21,7 @@ import torch
 from ..errors import SettingsError
 
 N_SIZES, DRAWS_PER_SIZE = 8, 6
-SMALLEST_SHARE = 0.4  # of a set, to extrapolate from
+SMALLEST_SHARE = 0.4  # smallest part of a set to extrapolate from
 ROUNDING = 1e-10  # of the sets' total variance and squared means
 
 

@@ -43,7 +43,7 @@ from .performance_metrics import (
 
 GRID = FrameGrid(48000, 480)
 ACTIVE_DB, SOUNDING_DB = -40.0, -30.0  # re the loudest frame: whose level counts, and whose pitch
-SURE = 0.6  # of CREPE's confidence
+SURE = 0.6  # CREPE's confidence from which its f0 counts
 NAME_END = "__"  # of an instrument that the model need not know
 PLACES = 4  # decimal
 

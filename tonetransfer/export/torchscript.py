@@ -20,7 +20,7 @@ from ..synthesis.render import NOISE_FFT
 LOWEST_HZ, HIGHEST_HZ = 16.0, 8000.0
 NO_PITCH_HZ = 10.0  # trackers of hosts say 0 or less where nothing has a pitch: the last f0 is held, and nothing sounds
 GLIDE = 0.9  # of the way to another instrument, what is left after each frame
-KINDS = {bool: 0, int: 1, float: 2, str: 3}  # of attributes, as nn~ numbers them
+KINDS = {bool: 0, int: 1, float: 2, str: 3}  # kinds of attributes, as nn~ numbers them
 
 
 class FrameDecoder(nn.Module):

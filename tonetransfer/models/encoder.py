@@ -8,7 +8,7 @@ from torch import nn
 
 from ..audio.stft import magnitudes, mel_edges_hz, mel_filters
 
-REFERENCE_PEAK = 0.7  # of the recordings that it is trained on
+REFERENCE_PEAK = 0.7  # peak of the recordings that it is trained on
 N_FFT = 2048
 N_MELS = 128
 LOWEST_HZ = 40.0

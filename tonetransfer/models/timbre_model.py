@@ -239,7 +239,7 @@ class TimbreModel(nn.Module):
 
         memory: torch.Tensor | None = None
 
-        @torch.no_grad()  # of each thread by itself
+        @torch.no_grad()  # each thread has its own switch
         def remember(piece: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             nonlocal memory
             remembered, memory = self.decoder.run_gru(piece[0], memory)

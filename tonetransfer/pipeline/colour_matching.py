@@ -15,11 +15,11 @@ from ..models.timbre_model import TimbreModel
 from ..synthesis.loudness_correction import follow_stream
 
 N_FFT = 4096  # 85 ms: tells partials from what is between them above 100 Hz
-LONGEST_S = 30.0  # of the reference
+LONGEST_S = 30.0  # the reference is heard up to here
 ON_HZ, OFF_SHARE = 30.0, 0.3  # from a partial: on it; and, as a share of f0, between two
 LARGEST_DB = 18.0
 TRUSTED_FRAMES = 60  # a band heard in so many frames is half believed
-FAINTEST_DB = -75.0  # of a band, below the strongest
+FAINTEST_DB = -75.0  # fainter bands, below the strongest, do not count
 
 
 @torch.no_grad()

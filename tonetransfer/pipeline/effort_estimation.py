@@ -27,7 +27,7 @@ CANDIDATES_DB = (-24.0, -16.0, -8.0, 0.0)
 EDGES_HZ = (200.0, 300.0, 450.0, 670.0, 1000.0, 1500.0, 2200.0, 3300.0, 5000.0, 7500.0, 11000.0)
 FLOOR_DB = -45.0  # of a band, below the strongest: rooms and microphones hide what is fainter
 MISFIT_DB = 7.0  # between two players of an instrument, in a band
-PRIOR_DB = 7.0  # of the effort that the levels suggest
+PRIOR_DB = 7.0  # spread of the effort around what the levels suggest
 N_FFT = 2048
 
 
@@ -107,7 +107,7 @@ def _bands_played(model: TimbreModel, row: int, f0_hz: torch.Tensor, level_db: t
     partials_hz = params.f0_hz[:, None] * torch.arange(1, params.harmonic_distribution.shape[-1] + 1)
     tone = (params.amplitude[:, None] * params.harmonic_distribution).square() / len(params.f0_hz)
     centres = torch.from_numpy(band_centres_hz(params.noise_magnitudes.shape[-1], model.sample_rate)).float()
-    share = torch.gradient(centres)[0] / (model.sample_rate / 2.0)  # of white noise that falls into a band
+    share = torch.gradient(centres)[0] / (model.sample_rate / 2.0)  # part of white noise that falls into a band
     noise = 2.0 * params.noise_magnitudes.square().mean(0) * share  # a full-scale sine has the power one half
     return _in_bands(torch.cat([tone.flatten(), noise]), torch.cat([partials_hz.flatten(), centres]))
 

@@ -34,7 +34,7 @@ from .target import Recording, at_rate, find_target
 
 SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
 UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
-SHORTEST_S = 0.1  # of notes
+SHORTEST_S = 0.1  # a recording with fewer notes is warned of
 STEEPEST_DB = 6.0  # rise of loudness in a frame
 
 

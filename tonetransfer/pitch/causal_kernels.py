@@ -12,7 +12,7 @@ import numpy as np
 
 from ..compiled import compiled
 
-LEAST_PEAK = 0.2  # of the normalised autocorrelation
+LEAST_PEAK = 0.2  # smallest peak of the normalised autocorrelation
 LOWEST_HZ = 50.0  # that counts for the norm of a spectrum
 NOTHING_COST = 1e3
 

@@ -104,7 +104,7 @@ def pyin(audio: np.ndarray, n_frames: int) -> Estimate:
     import librosa
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of frames of silence
+        warnings.simplefilter("ignore")  # frames of silence are warned of
         f0_hz, _, confidence = librosa.pyin(
             audio,
             fmin=LOWEST_HZ,

@@ -14,11 +14,11 @@ from ..audio.files import LongAudio, resample
 FAST_SEMITONES = 0.2  # between two frames of 10 ms
 LONGEST_FRAMES = 8  # a longer way is a slide
 SMALLEST_SEMITONES, LARGEST_SEMITONES = 0.5, 7.5  # a larger leap blurs nothing, and of two octaves the lower always fits
-SETTLED_FRAMES = 3  # of each note, whose median is its f0
+SETTLED_FRAMES = 3  # frames of each note whose median is its f0
 PERIODS = 1.5  # that are compared with those one period later
 LEAST_GAIN = 0.02  # of the power that does not repeat itself: a slide fits itself best, vibrato nearly so
 PIECE_S = 20
-FINEST_HZ = 40000  # of the samples that are compared, at least
+FINEST_HZ = 40000  # least rate of the samples that are compared
 
 
 def step_at_leaps(f0_hz: np.ndarray, samples: torch.Tensor | LongAudio, sample_rate: int, frame_rate: float) -> np.ndarray:

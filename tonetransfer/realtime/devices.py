@@ -22,7 +22,7 @@ from .stream import Stream
 Kind = Literal["input", "output"]
 CHANNELS: dict[Kind, str] = {"input": "max_input_channels", "output": "max_output_channels"}
 TICK_S = 0.2  # how often somebody is told how it goes
-KEPT_TIMES = 360_000  # of blocks: an hour of 10 ms
+KEPT_TIMES = 360_000  # blocks: an hour of 10 ms each
 
 
 class Player(Protocol):

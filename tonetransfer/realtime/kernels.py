@@ -13,7 +13,7 @@ import numpy as np
 from ..compiled import compiled
 
 ONE, TWO = np.float32(1.0), np.float32(2.0)
-NORM_FLOOR = 1e-5  # of layer norms
+NORM_FLOOR = 1e-5  # added to the variance in layer norms
 LOG_10 = math.log(10.0)
 
 

@@ -201,7 +201,7 @@ class Keys:
         self._peak_db = self._heard_peak_db = self._softest_db
         self._amplitude, self._decayed_db, self._released_db = 0.0, 0.0, 200.0
         self._channels: dict[int, Channel] = {}
-        self._managers: dict[int, int] = {}  # of the channels in a zone of MPE
+        self._managers: dict[int, int] = {}  # master channel of each channel in a zone of MPE
         self._vibrato_cycles = 0.0
 
     @property

@@ -122,7 +122,7 @@ class _Channels:
     def __init__(self, timed: Iterable[Timed], zones: Mapping[int, int]) -> None:
         self._zones = zones
         self._all: list[Event] = []
-        self._own: defaultdict[int, list[Event]] = defaultdict(list)  # of a channel
+        self._own: defaultdict[int, list[Event]] = defaultdict(list)  # for each channel
         self._ports: defaultdict[int, list[Event]] = defaultdict(list)  # of all channels of a port, in the order of the file
         self._programs: defaultdict[int, list[Event]] = defaultdict(list)
         self._pedals: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)  # when it is down

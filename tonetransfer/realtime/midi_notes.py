@@ -33,7 +33,7 @@ class MidiNote:
     channel: int
     track: int
     start_s: float
-    end_s: float = -1.0  # of one that is not ended yet
+    end_s: float = -1.0  # -1: not ended yet
 
 
 Mark = tuple[float, MidiNote | None]  # instant of a beginning, or of an end
@@ -105,7 +105,7 @@ def all_notes(timed: Sequence[Timed], faults: list[str]) -> list[MidiNote]:
         strange[channel, number] += _pair(ones)
     for ones in strange.values():
         _pair(sorted(ones, key=lambda mark: mark[0]))
-    silences: defaultdict[int, list[float]] = defaultdict(list)  # of a channel
+    silences: defaultdict[int, list[float]] = defaultdict(list)  # for each channel
     for time_s, _, message in timed:
         if _silences(message):
             silences[message.channel].append(time_s)

@@ -31,7 +31,7 @@ TEMPO, END_OF_TRACK, PORT = 0x51, 0x2F, 0x21  # meta events
 XG_ON = bytes.fromhex("43104c00007e00")
 GS_PART = re.compile(rb"\x41.\x42\x12\x40([\x10-\x1f])\x15(.)", re.DOTALL)
 XG_PART = re.compile(rb"\x43[\x10-\x1f]\x4c\x08(.)\x07(.)", re.DOTALL)
-SYSTEM_LENGTHS = {0xF1: 1, 0xF2: 2, 0xF3: 1}  # of data; other system messages have none
+SYSTEM_LENGTHS = {0xF1: 1, 0xF2: 2, 0xF3: 1}  # bytes of data; other system messages have none
 
 
 class Message(NamedTuple):

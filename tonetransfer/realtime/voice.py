@@ -262,7 +262,7 @@ class Voice:
         hop = grid.hop_length
         begins = hop if noise == "prompt" else self._n_fft // 2  # samples before its frame's instant that a noise frame begins
         self.lag_frames = -(-(begins - hop) // hop)  # frames to wait until nothing more is added to a sample
-        self._begin = (1 + self.lag_frames) * hop - begins  # of a noise frame, in the sound that is held
+        self._begin = (1 + self.lag_frames) * hop - begins  # where a noise frame begins in the sound that is held
         self._hann = hann(2 * hop).numpy()
         self._weighting, self._noise_weight = _weights(grid, self._decoder.n_bands)
         still = np.zeros(self._decoder.n_harmonics)

@@ -507,7 +507,7 @@ def render_stream(pieces: Iterable[SynthParams], grid: FrameGrid, *, seed: int =
     return ahead(lambda piece: _render_piece(*piece, grid, seed), with_neighbours(), PIECES_AT_ONCE)
 
 
-@torch.no_grad()  # of each thread by itself
+@torch.no_grad()  # each thread has its own switch
 def _render_piece(
     lines: torch.Tensor, earlier: torch.Tensor, here: SynthParams, following: SynthParams, first: int, grid: FrameGrid, seed: int
 ) -> torch.Tensor:

@@ -29,7 +29,7 @@ HALL_DECAY_AT_HZ = (0.0, 500.0, 2000.0, 6000.0, 24000.0)
 HALL_DECAY_S = (1.3, 1.3, 1.0, 0.6, 0.25)  # to fall by 60 dB: air takes the treble
 HALL_BANDS = 12
 HALL_SEED = 1  # one hall, always the same
-FADE_S = 0.02  # of the tail where the recording ends
+FADE_S = 0.02  # fade of the tail where the recording ends
 
 
 class Room(nn.Module):

@@ -52,7 +52,7 @@ class Recording:
     performance: str
     first: int  # frame of the packed arrays
     n_frames: int
-    quantiles: torch.Tensor  # of the loudness of its notes, dB
+    quantiles: torch.Tensor  # quantiles of the loudness of its notes [dB]
 
 
 class Corpus:

@@ -19,7 +19,7 @@ from .encoder_batches import GROUP, EncoderBatches
 EXCERPTS = 20000
 BATCH_SIZE = 256
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 3e-3
-DROPOUT = 0.1  # of the statistics
+DROPOUT = 0.1  # share of the statistics that is left out
 LEAST = 4  # excerpts of a timbre, or its mean says nothing
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 SILENT_DB = -30.0  # notes that come out so much softer than asked for are not heard
 DRIFT_DB = 3.0  # what playing corrects anyway is 12 dB, but dynamics suffer long before
 HARMONIC_SHARE = 0.3  # of the energy of notes; a breathy flute has over 0.9
-HARMONIC_FALL = 0.6  # of the share that training began with
+HARMONIC_FALL = 0.6  # times the share that training began with
 WORSE = 1.05  # than the best validation
 WORSE_CHECKS = 3  # in a row
 

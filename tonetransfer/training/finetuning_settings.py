@@ -36,7 +36,7 @@ class RoomSettings(Section):
     """The room that the recordings were made in, learned beside the instrument; it can be left out when it plays."""
 
     learn: bool = False
-    seconds: float = Field(0.8, gt=0, le=5)  # of the impulse response
+    seconds: float = Field(0.8, gt=0, le=5)  # length of the impulse response
     learning_rate: float = Field(3e-2, gt=0)
 
 
@@ -69,7 +69,7 @@ class FinetuningSettings(Section):
     """All of it."""
 
     kind: Literal["solo"] = "solo"
-    name: str = Field("my_instrument", pattern=r"^[a-z0-9][a-z0-9_]*$")  # of the instrument, and of its weights file
+    name: str = Field("my_instrument", pattern=r"^[a-z0-9][a-z0-9_]*$")  # name of the instrument, and of its weights file
     family: str = "own"
     source: str = "own recordings"  # whose they are; stands in the weights and in the model card
     licence: str | None = None  # None: as `tonetransfer prepare --licence` was told

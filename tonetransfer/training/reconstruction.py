@@ -25,7 +25,7 @@ SHIFT_DB = 4.0, 12.0  # louder or softer than the recording: what was learned of
 FAINT = 1e-4  # of the sum of all harmonics: fainter ones do not count
 AUDIBLE_DB, FLOOR_DB = 60.0, 80.0  # below the recording's largest magnitude: a real one has a room and a microphone further down
 FAINT_DB = -60.0
-NOTE_SHARE = 0.3  # of a second, or it is not learned from
+NOTE_SHARE = 0.3  # a second with fewer note frames is not learned from
 HELD_OUT = 5  # one second of so many is not learned from
 
 

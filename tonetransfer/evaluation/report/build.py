@@ -28,11 +28,11 @@ from .measure import Progress, measure
 from .media import audio_uri, contour_path, frequency_marks, spectrogram_uri, top_level_db
 from .page import Contours, PlayerView, Shown, example_section, kind_heading, page
 
-SHOWN_S = 15.0  # of each example
+SHOWN_S = 15.0  # length of each example that is heard
 RANKINGS = (("lsd60_db", "lower"), ("loudness_error_db", "lower"))  # the first that is known
 KINDS = ("all", "random", "best", "worst")
 FEW = 3  # examples: no best and no worst among them
-DEEPEST_DB = 60.0  # of the loudness that is drawn
+DEEPEST_DB = 60.0  # softer loudness is not drawn
 JUST_UNDER_ONE = 0.98
 
 

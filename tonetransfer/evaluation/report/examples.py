@@ -27,7 +27,7 @@ from ...pipeline.transfer import Arrangement, arrange, play
 from ..compare import HeardRecording, hear
 
 PEAK = 0.7  # of every reference: what the spectral distances are meant for
-LONGEST_S = 60.0  # of each file
+LONGEST_S = 60.0  # files are read up to here
 KEPT = 24  # recordings that are held in memory, since they are met again
 
 

@@ -163,7 +163,7 @@ def _classify(heard: HeardRecording, classifier: Classifier) -> dict[str, float]
     """Probability of each class; nothing of silence and of what is too short."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ToneTransferWarning)  # of short clips
+            warnings.simplefilter("ignore", ToneTransferWarning)  # short clips are warned of
             said = classifier.predict(heard.audio, heard.controls.grid.sample_rate)
     except AudioError:
         return {}
