@@ -126,9 +126,10 @@ def classifiers_page(figures: dict[str, Any]) -> str:
 
 def credits_page(notes: dict[str, Any]) -> str:
     """Whose recordings the weights were trained on."""
-    lines = ["# Credits", "", "The bundled weights were trained on renderings of these recordings.", ""]
+    lines = ["# Credits", "", "The bundled weights were trained on these recordings and on renderings of them.", ""]
     lines += ["| source | licence | whose | where |", "|---|---|---|---|"]
     lines += [f"| {one['source']} | {one['licence']} | {one['credit']} | <{one['url']}> |" for one in notes["sources"]]
+    lines += ["", "The recordings of Freesound, one by one: [docs/freesound.md](freesound.md)."]
     return "\n".join(lines) + "\n"
 
 

@@ -76,7 +76,9 @@ def export(
     name = instrument or (model.names[0] if model.names else None)
     if name is None:
         raise ExportError("the model holds no named instrument; name one with --to, --like or --mix")
-    name = name if z is not None else model.instrument(name).name
+    if z is None:
+        name = model.instrument(name).name
+        model = model.with_note_table(model.note_table(name))
     files = [path.with_suffix(f".{part}.onnx") for part in ("decoder", "encoder")] if format == "onnx" else [path]
     card_path = path.with_suffix(".json")
     for file in (*files, card_path):

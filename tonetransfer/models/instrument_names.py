@@ -31,6 +31,21 @@ SYNONYMS = {
     "voice": "voice_aah",
     "choir": "voice_aah",
     "humming": "voice_ooh",
+    # as version 0.1 called them
+    "cello_bigcat": "cello_2",
+    "cello_winer": "cello_3",
+    "contrabass_dsm": "contrabass_2",
+    "contrabass_meat": "contrabass_3",
+    "alto_sax_mtg": "alto_sax_2",
+    "alto_sax_were": "alto_sax_3",
+    "baritone_sax_bear": "baritone_sax_3",
+    "baritone_sax_mtg": "baritone_sax_2",
+    "soprano_sax_mtg": "soprano_sax",
+    "tenor_sax_mtg": "tenor_sax_2",
+    "bassoon_winer": "bassoon_3",
+    "flute_ixox": "flute_2",
+    "tuba_war": "tuba_2",
+    "shenai": "shehnai",
 }
 
 

@@ -76,6 +76,23 @@ def with_primaries(model: TimbreModel, primaries: Mapping[str, Mapping[str, floa
     return model
 
 
+def in_order(model: TimbreModel) -> TimbreModel:
+    """A model whose instruments stand by family, and each before its players and its soundfont; changed in place."""
+    kinds = list(dict.fromkeys(_kind(one.name) for one in model.instruments))
+    families = list(dict.fromkeys(one.family for one in model.instruments))
+    named = [(families.index(one.family), kinds.index(_kind(one.name)), one.name) for one in model.instruments]
+    order = sorted(range(len(named)), key=named.__getitem__)
+    model.instruments = tuple(model.instruments[row] for row in order)
+    model.timbres, model.quantiles = model.timbres[order].clone(), model.quantiles[order].clone()
+    return model
+
+
+def _kind(name: str) -> str:
+    """The instrument that a player or a soundfont's variant plays: `alto_sax` for `alto_sax_2` and `alto_sax_fluid`."""
+    base, _, last = name.rpartition("_")
+    return base if base and (last.isdigit() or f"_{last}" == SOUNDFONT_ENDING) else name
+
+
 def _dynamics(model: TimbreModel, shares: Mapping[str, float]) -> torch.Tensor:
     """Weighted mean of the loudness quantiles of some instruments, (13,) [dB]."""
     total = sum(shares.values())

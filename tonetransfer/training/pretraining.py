@@ -44,7 +44,7 @@ from .callbacks import LAST, check_state
 from .concept_erasure import EXCERPTS, erase_played
 from .encoder_batches import EncoderBatches, hear_corpus, kinds_of
 from .losses import Audible, TimbreLosses, TimbreLossWeights, heard_difference, two_sizes
-from .player_traits import with_primaries, with_traits
+from .player_traits import in_order, with_primaries, with_traits
 from .settings import Settings
 
 VALIDATION_SECONDS = 6.0
@@ -365,7 +365,7 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     if settings.train.encoder_learning_rate:
         finish(best, corpus, settings)
     for path in (best, folder / "latest.safetensors") if training.note_tables is not None else ():
-        finished = with_traits(with_primaries(load_model(path), settings.train.primaries), corpus)
+        finished = in_order(with_traits(with_primaries(load_model(path), settings.train.primaries), corpus))
         save_model(path, finished, notes=read_notes(path)["notes"], overwrite=True)
     return best
 

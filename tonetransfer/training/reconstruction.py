@@ -123,7 +123,8 @@ def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tenso
         Of the loudness of its notes; None: not known.
     """
     copy = deepcopy(model).requires_grad_(False)
-    copy.instruments, copy.timbres, copy.room = (instrument,), z[None].clone(), None
+    copy.instruments, copy.timbres = (instrument,), z[None].clone()
+    copy.room = copy.note_tables = copy.room_tone_db = None
     copy.quantiles = torch.zeros(1, len(QUANTILES)) if quantiles is None else quantiles[None].clone()
     return copy
 
