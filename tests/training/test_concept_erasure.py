@@ -19,7 +19,7 @@ N_TIMBRES, Z_DIM = 4, 8
 class Told(TimbreEncoder):
     """An encoder whose z tells the pitch of each timbre in another direction, bent, and its loudness straight."""
 
-    def hear(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def pool(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         who, pitch, loudness = mel[:, 0, 0].long(), mel[:, 1, 0], mel[:, 2, 0]
         z = 4.0 * torch.eye(Z_DIM)[who] + 0.1 * mel[:, 4, :Z_DIM]
         z = z + torch.nn.functional.one_hot((who + 1) % Z_DIM, Z_DIM) * (pitch + 0.7 * pitch.square() - 0.7)[:, None]
@@ -30,8 +30,8 @@ class Told(TimbreEncoder):
 
     def transform(self, matrix: torch.Tensor) -> None:
         self.matrix = matrix
-        plain = self.hear
-        self.hear = lambda mel: (plain(mel)[0] @ matrix.T, plain(mel)[1])  # type: ignore[method-assign]
+        plain = self.pool
+        self.pool = lambda mel: (plain(mel)[0] @ matrix.T, plain(mel)[1])  # type: ignore[method-assign]
 
 
 def make_batches(rng: np.random.Generator):  # type: ignore[no-untyped-def]  # endless batches as of EncoderBatches
@@ -62,14 +62,14 @@ def test_pitch_that_each_timbre_tells_in_its_own_way_is_taken_out_and_who_plays_
     assert pitch > 0.4 and loudness > 0.4
     with torch.no_grad():
         before = encoder.encode_mel(batch["mel"])
-    assert torch.equal(before, encoder.hear(batch["mel"])[0])  # nothing is taken out yet
+    assert torch.equal(before, encoder.pool(batch["mel"])[0])  # nothing is taken out yet
     erase_played(encoder, make_batches(np.random.default_rng(0)), steps=3000, excerpts=6000)  # type: ignore[arg-type]  # an iterable
     (pitch, loudness), z = read()
     assert pitch < 0.2 and loudness < 0.2
     means = torch.stack([z[tested["timbre"] == one].mean(0) for one in range(N_TIMBRES)])
     assert bool((torch.cdist(z, means).argmin(-1) == tested["timbre"]).float().mean() > 0.99)
     encoder.forget_effect()
-    assert torch.equal(encoder.encode_mel(batch["mel"]), encoder.hear(batch["mel"])[0])
+    assert torch.equal(encoder.encode_mel(batch["mel"]), encoder.pool(batch["mel"])[0])
 
 
 def test_erasure_takes_what_was_played_and_leaves_who_plays() -> None:

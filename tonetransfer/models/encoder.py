@@ -26,7 +26,7 @@ class TimbreEncoder(nn.Module):
     among each other says everything), three strided convolutions over time, then an attention-weighted mean and deviation over the
     frames (Okabe et al. 2018), and mean and deviation of the spectrum itself. There is no recurrence and no position: what is left cannot
     hold a melody.
-    Each number of z is spread to unit variance over the timbres: without it all timbres begin almost in one point, and stay there for long.
+    Each number of z is normalised to unit variance over the timbres: without it all timbres begin almost in one point, and stay there.
     In the end what pitch and loudness do to z is estimated, from their own traces in the spectrogram, and taken out.
 
     Parameters
@@ -56,7 +56,7 @@ class TimbreEncoder(nn.Module):
         )
         self.skip = nn.Linear(N_MELS, z_dim, bias=False)  # the mean spectrum, past all layers: as it is equalised, so is the instrument
         nn.init.zeros_(self.skip.weight)
-        self.spread = nn.BatchNorm1d(z_dim, affine=False, momentum=0.02)
+        self.spread = nn.BatchNorm1d(z_dim, affine=False, momentum=0.02)  # normalises z; as weights files name it
         self.played = nn.Sequential(
             *(nn.Linear(2 * width + 2 * N_MELS, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()), nn.Linear(width, N_PLAYED)
         )
@@ -108,10 +108,10 @@ class TimbreEncoder(nn.Module):
 
     def encode_mel(self, mel: torch.Tensor) -> torch.Tensor:
         """Timbre of a level-free log-mel spectrogram: (batch, N_MELS, n_frames) -> (batch, z_dim)."""
-        z, pooled = self.hear(mel)
+        z, pooled = self.pool(mel)
         return z - self.effect(torch.cat([self.who(z), self.played(pooled)], dim=-1))
 
-    def hear(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def pool(self, mel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Timbre before what is played is taken out of it (batch, z_dim), and the statistics it is read from (batch, n_statistics)."""
         h = self.frames(mel)  # (batch, width, n_frames / 4)
         loudest = mel.amax(dim=1, keepdim=True).clamp(max=0.0)
@@ -123,7 +123,7 @@ class TimbreEncoder(nn.Module):
 
     @torch.no_grad()
     def transform(self, matrix: torch.Tensor) -> None:
-        """Put a linear map (z_dim, z_dim) behind :meth:`hear`, as it is outside of training, by folding it into the last layers."""
+        """Put a linear map (z_dim, z_dim) behind :meth:`pool`, as it is outside of training, by folding it into the last layers."""
         last, skip, spread = self.project[-1], self.skip, self.spread
         assert isinstance(last, nn.Linear) and spread.running_mean is not None and spread.running_var is not None
         whole = matrix.double() * (spread.running_var.double() + spread.eps).rsqrt()

@@ -60,7 +60,7 @@ def _listen(encoder: TimbreEncoder, batches: EncoderBatches, excerpts: int) -> _
     found: list[tuple[torch.Tensor, ...]] = []
     for batch in batches:
         original = batch["original"] & (batch["timbre"] >= 0)
-        z, statistics = encoder.hear(batch["mel"][original])
+        z, statistics = encoder.pool(batch["mel"][original])
         found.append((z, statistics, *(batch[key][original] for key in ("played", "captured", "timbre"))))
         if sum(len(one[0]) for one in found) >= excerpts:
             break
