@@ -26,7 +26,7 @@ class TimbreEncoder(nn.Module):
     among each other says everything), three strided convolutions over time, then an attention-weighted mean and deviation over the
     frames (Okabe et al. 2018), and mean and deviation of the spectrum itself. There is no recurrence and no position: what is left cannot
     hold a melody.
-    Each number of z is normalised to unit variance over the timbres: without it all timbres begin almost in one point, and stay there.
+    Each number of z is normalised to unit variance over the timbres: without it all timbres begin, and long stay, almost in one point.
     In the end what pitch and loudness do to z is estimated, from their own traces in the spectrogram, and taken out.
 
     Parameters
