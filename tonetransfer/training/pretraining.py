@@ -54,6 +54,7 @@ VALIDATED = ("resynthesis_db", "transfer_db")
 AUDIBLE_DB = -60.0
 AUDIBLE_BELOW_DB, FLOOR_BELOW_DB = 60.0, 80.0  # below the largest magnitude of a recording
 FIRST_HEARD_S, MOST_HEARD = 6.0, 12
+TABLES_KEPT = 0.5  # of note-age tables: learned on few notes, whole they know the player too well (docs/experiments.md)
 FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
 
@@ -221,7 +222,7 @@ class Training(lightning.LightningModule):
         weights["timbres"] = self.table.weight.detach()[named]
         weights["quantiles"] = torch.stack([self.corpus.quantiles(i) for i in named])
         if self.note_tables is not None:
-            model.note_tables = weights["note_tables"] = self.note_tables.detach().clone()
+            model.note_tables = weights["note_tables"] = TABLES_KEPT * self.note_tables.detach()
         model.load_state_dict(weights)
         return model
 
