@@ -271,6 +271,10 @@ def test_what_begins_a_note_an_octave_too_low_belongs_to_it():
     settled[20:25] = 283.0
     assert np.array_equal(settled, f0_hz)  # a note of 300 ms is a note
     assert np.array_equal(settle_edges(f0_hz, np.full(115, -20.0)), f0_hz)  # and so is a grace note that is as loud
+    flip = np.repeat([620.0, 1242.0, 622.0, 624.0], [30, 5, 20, 10])
+    assert settle_edges(flip, np.full(65, -20.0))[30:35].tolist() == [621.0] * 5
+    trill = np.tile(np.repeat([620.0, 1242.0], 8), 5)
+    assert np.array_equal(settle_edges(trill, np.full(80, -20.0)), trill)
     ends, level = np.repeat([500.0, 995.0, 400.0], [30, 5, 30]), np.repeat([-20.0, -45.0, -80.0], [30, 5, 30])
     assert settle_edges(ends, level)[30:35].tolist() == [497.5] * 5
 

@@ -59,6 +59,7 @@ AROUND_S, FAINT_DB, FAINTER_DB = 0.5, 22.0, 35.0  # below the loudest nearby; be
 SHORT_GAP_S, WIDEST_SLIDE_SEMITONES = 0.08, 7.0  # a larger way in so little time is a leap
 NO_NOTE = 0.5  # periodicity where something else than the f0 that is held repeats itself
 EDGE_S, EDGE_DB, EDGE_RATIOS = 0.08, 10.0, (2, 3, 4)  # of notes: how long, and how much softer than the note itself
+HELD_NOTE_S = 0.15
 HELD_FROM_S = 0.05
 NOTHING_PLAYED_HZ = 220.0
 
@@ -137,9 +138,10 @@ def _decide(evidence: _Evidence, gain: float, *, sure_of_itself: bool = True) ->
 
 
 def settle_edges(f0_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
-    """Give what begins a note an octave or more too low, or ends it as much too high, the pitch of the note.
+    """Give what begins a note an octave or more too low, or ends it as much too high, or leaves it for an instant, the pitch of the note.
 
-    Reeds and overblown pipes speak low before they settle; where a note dies away, its weak fundamental goes first.
+    Reeds and overblown pipes speak low before they settle; where a note dies away, its weak fundamental goes first; and nobody plays
+    an octave and back in 80 ms.
 
     Parameters
     ----------
@@ -160,7 +162,20 @@ def settle_edges(f0_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
             settled[begin:change] *= ratio
         elif end - change <= EDGE_S * FRAME_RATE < change - begin and level_db[end - 1] < level_db[begin:change].max() - EDGE_DB:
             settled[change:end] /= ratio
-    return settled
+    return _without_flips(settled, edges)
+
+
+def _without_flips(f0_hz: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """f0 without runs, given by their edges (n_runs + 1,), that leave a held note for its octave and come back at once."""
+    lengths, steady = np.diff(edges), f0_hz.copy()
+    held = np.minimum(lengths[:-2], lengths[2:]) >= HELD_NOTE_S * FRAME_RATE
+    for run in 1 + np.flatnonzero(held & (lengths[1:-1] <= EDGE_S * FRAME_RATE)):
+        begin, end = edges[run], edges[run + 1]
+        octaves = float(_semitones(steady[begin:end], steady[begin - 1]).mean()) / 12.0
+        back = abs(_semitones(steady[end], steady[begin - 1])) < LEAP_SEMITONES
+        if back and abs(octaves - math.copysign(1.0, octaves)) < AGREE_SEMITONES / 12.0:
+            steady[begin:end] *= 2.0 ** -round(octaves)
+    return steady
 
 
 def voiced_frames(f0_hz: np.ndarray, periodicity: np.ndarray, support: np.ndarray, level_db: np.ndarray) -> np.ndarray:
