@@ -6,10 +6,11 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numba  # noqa: F401  # guarded because tonetransfer is imported
+import numba  # guarded because tonetransfer is imported
 import pytest
 from numba.core import caching
 
@@ -33,11 +34,23 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Any:
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Numba's files in a folder of their own, with nobody's turn."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    turn: Any = caching.IndexDataCacheFile.turn
+    before = turn.writes, turn.lock
+    turn.writes, turn.lock = None, -1
+
     def make() -> Any:
         return caching.IndexDataCacheFile(str(tmp_path), "f-1.py311", ("stamp", 1))
 
-    return make
+    yield make
+    turn.end()
+    turn.writes, turn.lock = before
+
+
+def kept(folder: Path) -> list[Path]:
+    return list(folder.glob("*.nbc"))
 
 
 def test_two_that_compile_at_once_do_not_take_each_others_code(files: Any) -> None:
@@ -53,11 +66,30 @@ def test_two_that_compile_at_once_do_not_take_each_others_code(files: Any) -> No
 @pytest.mark.parametrize("damage", [lambda c: c[:40], lambda c: b"", lambda c: c[:-1] + bytes((c[-1] ^ 1,)), lambda c: bytes(len(c))])
 def test_damaged_code_is_discarded(files: Any, tmp_path: Path, damage: Any) -> None:
     files().save("float", b"code for floats")
-    (path,) = tmp_path.iterdir()
+    files().save("double", b"code that calls it")
+    path = min(kept(tmp_path))
     path.write_bytes(damage(path.read_bytes()))
-    assert files().load("float") is None and not path.exists()
+    assert None in [files().load(key) for key in ("float", "double")] and not kept(tmp_path)  # nor what calls it by its old names
     files().save("float", b"again")
     assert files().load("float") == b"again"
+
+
+def test_one_process_at_a_time_writes(files: Any, tmp_path: Path) -> None:
+    files().save("float", b"code for floats")
+    program = f"""
+import os; os.environ["NUMBA_CACHE_DIR"] = {str(tmp_path)!r}
+import tonetransfer
+from numba.core import caching
+file = caching.IndexDataCacheFile({str(tmp_path)!r}, "f-1.py311", ("stamp", 1))
+print(file.load("float"), file.load("double"), file.load("float"))
+file.save("double", b"code for doubles")
+"""
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert other.stdout.split() == ["b'code", "for", "floats'", "None", "None"]  # once it lacks a file, it does without any
+    assert len(kept(tmp_path)) == 1 and files().load("double") is None
+    caching.IndexDataCacheFile.turn.end()  # type: ignore[attr-defined]  # our turn is over
+    assert subprocess.run([sys.executable, "-c", program], check=True).returncode == 0 and len(kept(tmp_path)) == 2
+    assert files().load("float") is None
 
 
 def test_another_source_has_other_code(files: Any, tmp_path: Path) -> None:
@@ -73,8 +105,9 @@ def spawn(cache: Path, *kinds: str) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 def test_it_is_kept_in_the_users_cache_and_survives_a_race(tmp_path: Path) -> None:
-    racing = [spawn(tmp_path, kind) for kind in ("float32", "float64")]
+    racing = [spawn(tmp_path, "float32", "float64") for _ in range(2)]
     assert [process.communicate()[0].split()[0] for process in racing] and all(process.returncode == 0 for process in racing)
+    assert spawn(tmp_path, "float32", "float64").wait() == 0
     kept = sorted((tmp_path / "tonetransfer" / "compiled").rglob("*.nbc"))
     assert any("kernels.row" in path.name for path in kept) and any("_localmax" in path.name for path in kept)
     again = spawn(tmp_path, "float32", "float64")

@@ -1,7 +1,7 @@
 """Loops compiled by Numba, where they stand in for tensors, and where what was compiled is kept.
 
-Numba keeps what it has compiled in one numbered file a signature and an index of them; two processes that compile at the same time leave an
-index that names the other's file, and every later start runs machine code of another signature. Here each file is named after all that it
+Numba keeps what it has compiled in numbered files and an index of them. Two processes that compile at the same time leave files that do not
+fit each other, and every later start ends in a segmentation fault. Here one process at a time writes, each file is named after all that it
 depends on, written whole, and carries a check sum; what is damaged is compiled again.
 """
 
@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.abc import MetaPathFinder
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+TURN_S = 120.0  # without anything being compiled, until another process may write
 FAST = {"reassoc", "contract", "arcp", "nsz"}  # not "nnan": a sound that is not a number must stay one
 
 
@@ -96,34 +98,96 @@ class _Guard(MetaPathFinder):
         return spec
 
 
+class _Turn:
+    """One process at a time writes; what another compiles meanwhile stays in its own memory.
+
+    Machine code of one file calls that of another by names that hold a number of the process: files of two processes do not fit each
+    other. So a process that lacks a file writes all that it compiles from then on, if nobody else does, or does without files altogether.
+    """
+
+    def __init__(self) -> None:
+        self.writes: bool | None = None  # None: nothing has been lacking yet
+        self.process, self.lock, self.timer = os.getpid(), -1, threading.Timer(0.0, lambda: None)
+
+    def closed(self) -> bool:
+        """Whether this process does without files."""
+        return self.writes is False or self.process != os.getpid()  # a fork's numbers go on from its parent's
+
+    def take(self, folder: Path) -> bool:
+        """Begin to write, if nobody else does."""
+        if self.writes is None:
+            try:
+                import fcntl
+
+                folder.mkdir(parents=True, exist_ok=True)
+                self.lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.writes = True
+                self.wait()
+            except (OSError, ImportError):
+                self.end()
+        return self.writes is True
+
+    def wait(self) -> None:
+        """Give the turn away when nothing has been compiled for a while: a server may run for months."""
+        self.timer.cancel()
+        self.timer = threading.Timer(TURN_S, self.end)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def end(self) -> None:
+        """Do without files from now on."""
+        self.writes = False
+        with suppress(OSError):
+            os.close(self.lock)
+
+
 def _guard(caching: Any) -> None:
     """Replace how Numba's :class:`IndexDataCacheFile` finds, reads and writes."""
     import llvmlite
     import numba
 
     versions = (numba.__version__, llvmlite.__version__, sys.version_info[:3])
+    turn = _Turn()
+
+    def folder_of(self: Any) -> Path:
+        return Path(getattr(numba.config, "CACHE_DIR", "") or self._cache_path)
 
     def place(self: Any, key: Any) -> str:
         name = hashlib.sha256(repr((versions, self._source_stamp, key)).encode()).hexdigest()[:32]
         return str(self._data_path(f"{self._index_name.removesuffix('.nbi')}.{name}.nbc"))
 
     def save(self: Any, key: Any, data: Any) -> None:
+        if turn.closed() or not turn.take(folder_of(self)):
+            return
         content = self._dump(data)
         with self._open_for_write(place(self, key)) as file:
             file.write(hashlib.sha256(content).digest() + content)
+        turn.wait()
 
-    def load(self: Any, key: Any) -> Any:
+    def read(self: Any, key: Any) -> Any:
+        """What was compiled; None: nothing was. Raises what a damaged pickle raises."""
         try:
             with open(place(self, key), "rb") as file:
                 told, content = file.read(32), file.read()
-            if hashlib.sha256(content).digest() != told:
-                raise ValueError("another check sum")
-            return caching.pickle.loads(content)
         except OSError:
             return None
-        except Exception:  # whatever a damaged pickle raises: it is compiled again
-            with suppress(OSError):
-                os.unlink(place(self, key))
+        if hashlib.sha256(content).digest() != told:
+            raise ValueError("another check sum")
+        return caching.pickle.loads(content)
+
+    def load(self: Any, key: Any) -> Any:
+        if turn.closed():
+            return None
+        try:
+            found = read(self, key)
+            if found is None and turn.writes is None and turn.take(folder_of(self)):
+                found = read(self, key)  # somebody may have been done just now
+            return found
+        except Exception:  # it is compiled again, with all that calls it by its old names
+            if turn.take(folder_of(self)):
+                for path in folder_of(self).rglob("*.nbc"):
+                    path.unlink(missing_ok=True)
             return None
 
     def flush(self: Any) -> None:
@@ -131,4 +195,4 @@ def _guard(caching: Any) -> None:
 
     file = caching.IndexDataCacheFile
     if all(hasattr(file, name) for name in ("_data_path", "_dump", "_open_for_write")):  # else it is another Numba
-        file.save, file.load, file.flush = save, load, flush
+        file.save, file.load, file.flush, file.turn = save, load, flush, turn
