@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tonetransfer.controls.release import find_releases, release_rate, with_release
+from tonetransfer.controls.release import find_releases, is_dry, release_rate, with_release
 
 RATE = 100.0
 
@@ -55,7 +55,16 @@ def test_a_note_that_is_cut_off_rings_on_at_the_instrument_s_rate(rate_db_per_s:
 
 
 def test_no_note_is_cut_by_an_instrument_that_stops_sooner() -> None:
-    assert torch.equal(with_release(TWO_NOTES, 1600.0, RATE), TWO_NOTES)
+    assert torch.equal(with_release(TWO_NOTES, 1600.0, RATE, dry=False), TWO_NOTES)
+
+
+def test_a_dry_source_takes_the_release_of_the_instrument() -> None:
+    """Nothing at all between its notes: their decay is no room's."""
+    assert is_dry(TWO_NOTES) and not is_dry(TWO_NOTES.clamp(min=-80.0)) and not is_dry(SLOW_NOTES[10:60])
+    for rate in (200.0, 1600.0):
+        released = with_release(SLOW_NOTES, rate, RATE, dry=True)
+        assert torch.allclose(released[60:70] - released[59:69], torch.full((10,), -rate / RATE))
+        assert torch.equal(with_release(SLOW_NOTES, rate, RATE, dry=False), SLOW_NOTES)
 
 
 @pytest.mark.parametrize("rate_db_per_s", [110.0, 200.0, 800.0])

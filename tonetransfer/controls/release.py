@@ -126,7 +126,7 @@ def with_release(
     result, dry = loudness_db.clone(), is_dry(loudness_db) if dry is None else dry
     step = min(max(rate_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / frame_rate
     for first, last in find_releases(loudness_db, frame_rate) if releases is None else releases:
-        if _slope(loudness_db[first : last + 1], frame_rate) < ABRUPT_DB_PER_S:
+        if not dry and _slope(loudness_db[first : last + 1], frame_rate) < ABRUPT_DB_PER_S:
             continue
         sunk = step * torch.arange(1, last - first + 1, dtype=loudness_db.dtype)
         rest = slice(first + 1, last + 1)

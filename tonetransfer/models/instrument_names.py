@@ -61,7 +61,7 @@ def find_name(name: str, names: Sequence[str]) -> str:
     wanted = wanted if wanted in names else SYNONYMS.get(wanted, wanted)
     if wanted in names:
         return wanted
-    near = nearest(wanted, [*names, *SYNONYMS], cutoff=0.5) or ""
-    near = SYNONYMS.get(near, near)
-    hint = f"did you mean {near}? " if near in names else ""
+    known = [*names, *(synonym for synonym, meant in SYNONYMS.items() if meant in names)]
+    near = nearest(wanted, known, cutoff=0.5) or ""
+    hint = f"did you mean {SYNONYMS.get(near, near)}? " if near else ""
     raise InstrumentError(f"no instrument is called {name!r}; {hint}`tonetransfer instruments` lists all {len(names)}")
