@@ -19,7 +19,7 @@ DEPTH_DB = 15.0  # a fall that ends sooner is an accent
 GONE_DB, DEEP_DB = -60.0, 30.0  # re full scale, and below where it began: nothing but the end of a note falls so far so fast
 RISE_DB, RISE_FRAMES = 6.0, 10  # or another note begins
 SLOWEST_DB_PER_S, FASTEST_DB_PER_S = 100.0, 2000.0  # the slowest is steeper than a gentle fall, so that it is found again
-NOTHING_DB = 85.0  # below the loudest: no recording of a room is so quiet
+SILENT_FRAMES = 10
 ABRUPT_DB_PER_S = 800.0  # a note that falls faster was cut off; staccato in a small room falls at half of that
 USUAL_DB_PER_S = 330.0  # median of the bundled instruments
 MEASURED_DB = (3.0, 23.0)  # below where the fall began
@@ -89,10 +89,8 @@ def _slope(loudness_db: torch.Tensor, frame_rate: float) -> float:
 
 
 def is_dry(loudness_db: torch.Tensor) -> bool:
-    """Whether there is nothing at all between notes (n_frames,) [dB]: no room, no hiss, as in what a synthesizer or a gate gives."""
-    sounding = (loudness_db > float(loudness_db.max()) - NOTHING_DB).nonzero()[:, 0]
-    between = loudness_db[int(sounding[0]) : int(sounding[-1]) + 1]
-    return bool((between < float(loudness_db.max()) - NOTHING_DB).any())
+    """Whether a source (n_frames,) [dB] is digitally silent for a tenth of a second or more, as synthesizers and gates are and no room is."""
+    return int((loudness_db <= FLOOR_DB + 0.5).sum()) >= SILENT_FRAMES
 
 
 def with_release(
