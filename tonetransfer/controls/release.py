@@ -89,7 +89,7 @@ def _slope(loudness_db: torch.Tensor, frame_rate: float) -> float:
 
 
 def is_dry(loudness_db: torch.Tensor) -> bool:
-    """Whether a source (n_frames,) [dB] is digitally silent for a tenth of a second or more, as synthesizers and gates are and no room is."""
+    """Whether a source (n_frames,) [dB] is digitally silent for a tenth of a second, as synthesizers and gates are and no room is."""
     return int((loudness_db <= FLOOR_DB + 0.5).sum()) >= SILENT_FRAMES
 
 
@@ -99,7 +99,7 @@ def with_release(
     frame_rate: float,
     releases: Sequence[tuple[int, int]] | None = None,
     *,
-    dry: bool | None = None,
+    dry: bool = False,
 ) -> torch.Tensor:
     """Loudness whose notes, where they stop short, ring on as an instrument's do; idempotent.
 
@@ -114,14 +114,14 @@ def with_release(
     frame_rate : float, > 0 [Hz]
     releases : sequence of (first, last) or None
         What :func:`find_releases` says, if it is known.
-    dry : bool or None
-        What :func:`is_dry` says of the source; None: judged by `loudness_db`.
+    dry : bool
+        What :func:`is_dry` says of the source.
 
     Returns
     -------
     Tensor [shape=(n_frames,)], dB, >= -120 where it was changed
     """
-    result, dry = loudness_db.clone(), is_dry(loudness_db) if dry is None else dry
+    result = loudness_db.clone()
     step = min(max(rate_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / frame_rate
     for first, last in find_releases(loudness_db, frame_rate) if releases is None else releases:
         if not dry and _slope(loudness_db[first : last + 1], frame_rate) < ABRUPT_DB_PER_S:

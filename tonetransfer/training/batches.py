@@ -260,7 +260,9 @@ class TrainingBatches(IterableDataset):
     def _borrowed(self, source: Recording, target: Recording, row: int, clock: np.ndarray) -> torch.Tensor:
         """Loudness of another instrument's rendering of the same performance, fitted to this instrument."""
         span = torch.from_numpy(self.corpus.loudness[source.first : source.first + source.n_frames].copy())
-        fitted = with_release(map_loudness(span, source.quantiles, self.quantiles[row]), self.release[row], self.corpus.grid.frame_rate)
+        fitted = with_release(
+            map_loudness(span, source.quantiles, self.quantiles[row]), self.release[row], self.corpus.grid.frame_rate, dry=True
+        )
         return torch.from_numpy(self._track(fitted.numpy(), clock - target.first)).float()
 
     @staticmethod

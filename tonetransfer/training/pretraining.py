@@ -192,7 +192,7 @@ class Training(lightning.LightningModule):
         loud = torch.from_numpy(self.corpus.loudness[a].copy())
         if source is not target:
             loud = map_loudness(loud, source.quantiles, self.quantiles[target.timbre])
-            loud = with_release(loud, self.release[target.timbre], grid.frame_rate)
+            loud = with_release(loud, self.release[target.timbre], grid.frame_rate, dry=True)
         f0 = torch.from_numpy(self.corpus.f0_hz[a].copy())
         params, _ = self.model.decoder(f0[None], loud[None], self.table.weight[target.timbre][None])  # soundfonts: no note-age table
         sound = self.model.render(params.map(lambda x: x[0]))
