@@ -32,7 +32,7 @@ import numpy as np
 import soundfile
 
 ROOT = Path(__file__).parents[2]
-DEFAULTS = ("An instrument", "violin", None, "flute", 0.5, "Auto", 0, 0, 0, "C", "chromatic", 1, 0, 0, True, "joint", "")
+DEFAULTS = ("An instrument", "violin", None, "flute", 0.5, "Auto", 0, 0, "estimated", 0, "C", "chromatic", 1, 0, 0, True, "joint", "")
 KEPT_S = 90.0
 RATE = 48000
 

@@ -29,7 +29,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def begin(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tonetransfer", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=cwd, env=environment, preexec_fn=heed_hangup, **pipes)  # type: ignore[call-overload]
+
+
+def heed_hangup() -> None:
+    """Take back what nohup, under which tests may run, hands down to every child."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def processor_s(pid: int) -> float:
