@@ -18,7 +18,7 @@ TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 
 
 def settings() -> FinetuningSettings:
-    changes = ("train.steps=30", "train.validate_every=10", "train.moves=decoder", "train.coupling_weight=0.1")
+    changes = ("train.steps=60", "train.validate_every=10", "train.moves=decoder", "train.coupling_weight=0.1")
     read = read_settings(TINY, list(changes))
     assert isinstance(read, FinetuningSettings)
     return read
