@@ -30,12 +30,13 @@ def begin(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tonetransfer", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env=environment, preexec_fn=heed_hangup, **pipes)  # type: ignore[call-overload]
+    return subprocess.Popen(command, cwd=cwd, env=environment, preexec_fn=heed_signals, **pipes)  # type: ignore[call-overload]
 
 
-def heed_hangup() -> None:
-    """Take back what nohup, under which tests may run, hands down to every child."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def heed_signals() -> None:
+    """Take back what nohup, or a shell that runs tests in the background, hands down to every child: signals that are ignored."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def processor_s(pid: int) -> float:
