@@ -11,6 +11,7 @@ import struct
 import subprocess
 import tempfile
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -97,7 +98,7 @@ def find_decoder() -> Any:
     return AvReader
 
 
-class _PieceReader:
+class _PieceReader(ABC):
     """Blocks from a generator, which begins anew when the reader goes back to the start."""
 
     samplerate: int
@@ -109,8 +110,9 @@ class _PieceReader:
     def __init__(self) -> None:
         self._pieces: Iterator[np.ndarray] | None = None
 
+    @abstractmethod
     def _begin(self, length: int) -> Iterator[np.ndarray]:
-        raise NotImplementedError
+        """Blocks (n_samples, n_channels) from the first sample on, of about `length` samples."""
 
     def read(self, length: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
         """The next block (n_samples, n_channels), float32, of about `length`; an empty one at the end."""

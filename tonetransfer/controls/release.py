@@ -89,7 +89,7 @@ def _slope(loudness_db: torch.Tensor, frame_rate: float) -> float:
 
 
 def is_dry(loudness_db: torch.Tensor) -> bool:
-    """Whether a source (n_frames,) [dB] is digitally silent for a tenth of a second, as synthesizers and gates are and no room is."""
+    """Tell a source (n_frames,) [dB] that is digitally silent for a tenth of a second, as synthesizers and gates are and no room is."""
     return int((loudness_db <= FLOOR_DB + 0.5).sum()) >= SILENT_FRAMES
 
 

@@ -10,9 +10,9 @@ import torch
 
 from ..audio.files import AudioLike, check_audio, resample
 from ..audio.units import db_to_amplitude, hz_to_midi
+from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import loudness_quantiles
-from ..controls.effort import loud_end_db, swell_range_db
 from ..controls.profile import Target
 from ..controls.recording_checks import SHORTEST_S, warn_about_reference, warn_if_clipped
 from ..controls.release import USUAL_DB_PER_S, release_rate
@@ -148,10 +148,7 @@ def at_its_effort(model: TimbreModel, reference: torch.Tensor, heard: Controls) 
     """A reference (n_samples,) and what is heard in it, as loud as the average instrument is when it plays as hard."""
     if not len(model.quantiles):
         return reference, heard
-    notes = heard.note_frames()
-    effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate))
-    loudest_db = float(loudness_quantiles(heard.loudness_db, notes)[-1])
-    shift_db = float(model.quantiles.mean(0)[-1]) + effort_db - loudest_db
+    shift_db = level_shift_db(heard.loudness_db, heard.note_frames(), model.quantiles.mean(0), heard.grid.frame_rate)
     return reference * db_to_amplitude(shift_db), heard.shift_loudness(shift_db)
 
 
