@@ -9,8 +9,6 @@ import base64
 import functools
 import html
 import inspect
-import json
-import math
 import os
 import shutil
 import signal
@@ -29,9 +27,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 try:
-    from . import cards, gate, pictures, studio
+    from . import api, cards, gate, pictures, studio
     from .no_stubs import no_stubs
 except ImportError:  # run as a script, as a hosted Space does
+    import api  # type: ignore[no-redef]
     import cards  # type: ignore[no-redef]
     import gate  # type: ignore[no-redef]
     import pictures  # type: ignore[no-redef]
@@ -158,9 +157,17 @@ class Page:
 
     # Compare, analyze, batch
 
-    def compare(self, source: str | None, which: str, *choices: Any, progress: gr.Progress) -> Iterator[Any]:
+    def compare(
+        self,
+        source: str | None,
+        which: str,
+        player: studio.Player,
+        settings: studio.Settings,
+        edits: list[dict[str, Any]],
+        *,
+        progress: gr.Progress,
+    ) -> Iterator[Any]:
         """The beginning of a recording on many instruments."""
-        player, settings, edits = read_choices(*choices)
         known = self.studio.instruments()
         if which == FAMILY:
             families = {one.family for one in known if one.name == player.instrument}
@@ -197,9 +204,8 @@ class Page:
         figures = {"instrument": prediction.label, **described}
         return pictures.classified(prediction), pictures.descriptors(described), place, figures
 
-    def batch(self, sources: list[str] | None, *choices: Any, progress: gr.Progress) -> Iterator[Any]:
+    def batch(self, sources: list[str] | None, player: studio.Player, settings: studio.Settings, *, progress: gr.Progress) -> Iterator[Any]:
         """Several recordings, with the same settings."""
-        player, settings, _ = read_choices(*choices)
         if not sources:
             raise studio.Refusal("there are no recordings yet; add some")
         if len(sources) > studio.MOST_FILES:
@@ -221,26 +227,7 @@ class Page:
         yield table(rows), (self.studio.zip(files, f"{studio.safe(player.stem)}.zip") if files else None)
 
 
-def read_choices(
-    how: str,
-    instrument: str,
-    reference: str | None,
-    second: str | None,
-    share: float,
-    octaves: str,
-    semitones: float,
-    loudness_db: float,
-    effort: str,
-    autotune: float,
-    tonic: str,
-    scale: str,
-    dynamics: float,
-    noise_db: float,
-    room: float,
-    fit: bool,
-    tracker: str,
-    edits: str,
-) -> tuple[studio.Player, studio.Settings, list[dict[str, Any]]]:
+def read_choices(*fields: Any) -> api.Wish:
     """The fields of the form, in their order, as who plays, how, and what is corrected.
 
     Raises
@@ -248,49 +235,7 @@ def read_choices(
     Refusal
         A field holds what it cannot hold.
     """
-    if how == LIKE:
-        if not reference:
-            raise studio.Refusal("there is no reference yet; record or upload a few seconds of the instrument")
-        player = studio.Player(reference=reference)
-    elif how == BLEND:
-        player = studio.Player(str(instrument or ""), second=str(second or ""), share=number("the share", share, 0, 1))
-    else:
-        player = studio.Player(str(instrument or ""))
-    if octaves not in OCTAVES:
-        raise studio.Refusal(f"octaves are {octaves!r}; one of {', '.join(OCTAVES)} is wanted")
-    if effort not in EFFORTS:
-        raise studio.Refusal(f"the effort is {effort!r}; one of {', '.join(EFFORTS)} is wanted")
-    settings = studio.Settings(
-        octaves=None if octaves == "Auto" else int(octaves),
-        semitones=number("semitones", semitones, -12, 12),
-        loudness_db=number("the loudness", loudness_db, -24, 24),
-        dynamic=effort if fit and effort != EFFORTS[0] else None,
-        autotune=number("autotune", autotune, 0, 1),
-        scale="chromatic" if scale == "chromatic" else f"{tonic} {scale}",
-        dynamics=number("the dynamics", dynamics, 0, 2),
-        noise_db=number("the noise", noise_db, -60, 24),
-        room=number("the room", room, 0, 1),
-        fit=bool(fit),
-        tracker=str(tracker),
-    )
-    try:
-        changes = json.loads(edits) if edits else []
-    except ValueError:
-        changes = None
-    if not isinstance(changes, list) or len(changes) > 500 or not all(isinstance(one, dict) for one in changes):
-        raise studio.Refusal("the edits cannot be understood; a list of up to 500 edits, as JSON, is wanted")
-    return player, settings, changes
-
-
-def number(what: str, value: Any, lowest: float, highest: float) -> float:
-    """A number from the form, or a refusal."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = math.nan
-    if not lowest <= found <= highest:
-        raise studio.Refusal(f"{what} is {value}; a number from {lowest:g} to {highest:g} is wanted")
-    return found
+    return api.read(**api.from_form(*fields))
 
 
 def message(warnings: tuple[str, ...]) -> str:
@@ -371,6 +316,7 @@ def build(work: studio.Studio) -> gr.Blocks:
         module.traceback = SimpleNamespace(print_exc=_log_error, format_exc=traceback.format_exc)  # type: ignore[attr-defined]
     page = Page(work)
     with gr.Blocks(title="tonetransfer", analytics_enabled=False, fill_width=True) as blocks:
+        api.connect(gr, page, courteous, concurrency_limit=AT_ONCE, concurrency_id="work")  # before others take these names
         gr.HTML(TITLE)
         token = gr.State("")
         edits = gr.Textbox("", visible="hidden", elem_id="tt-edits", label="Edits, as JSON")
@@ -530,18 +476,17 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
     def transfer(*given: Any, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008  # how Gradio is told
         yield from page.transfer(*given, progress=progress)
 
-    def compare_all(*given: Any, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
-        yield from page.compare(*given, progress=progress)
+    def compare_all(source: Any, which: Any, *given: Any, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
+        yield from page.compare(source, which, *read_choices(*given), progress=progress)
 
-    def batch(*given: Any, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
-        yield from page.batch(*given, progress=progress)
+    def batch(sources: Any, *given: Any, progress: gr.Progress = gr.Progress()) -> Iterator[Any]:  # noqa: B008
+        yield from page.batch(sources, *read_choices(*given)[:2], progress=progress)
 
     playing = go.click(
         courteous(transfer),
         inputs=[source, *choices],
         outputs=[result, wav, flac, controls, command, said, token],
-        api_name="transfer",
-        api_description="Play a recording on an instrument. Returns the sound (WAV), WAV, FLAC, Controls, the command line, and a note.",
+        api_visibility="private",
         show_progress_on=[result],
         **work,
     )
@@ -564,8 +509,7 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
         courteous(compare_all),
         inputs=[source, which, *choices],
         outputs=[grid, archive],
-        api_name="compare",
-        api_description="The beginning of a recording on many instruments. Returns HTML with players, and a ZIP archive of MP3 files.",
+        api_visibility="private",
         show_progress_on=[grid],
         **work,
     )
@@ -574,8 +518,7 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
         courteous(page.analyze),
         inputs=[source, tracker],
         outputs=[classes, described, where, figures],
-        api_name="analyze",
-        api_description="Measure a recording. The last of what is returned holds the figures.",
+        api_visibility="private",
         show_progress_on=[classes],
         **work,
     )
@@ -583,13 +526,11 @@ def _right(page: Page, source: gr.Audio, choices: list[Any], edits: gr.Textbox, 
         courteous(batch),
         inputs=[files, *choices],
         outputs=[rows, pack],
-        api_name="batch",
-        api_description="Play several recordings with the same settings. Returns HTML with a line for each, and a ZIP archive.",
+        api_visibility="private",
         show_progress_on=[rows],
         **work,
     )
     end.click(None, cancels=[doing], api_visibility="private")
-    gr.api(courteous(page.instruments), api_name="instruments")
 
 
 def theme() -> gr.themes.Base:

@@ -247,7 +247,9 @@ class Studio:
             elif player.instrument:
                 given = {"to": player.instrument}
             else:
-                raise Refusal("nobody is to play yet; choose an instrument, or give a recording of one")
+                raise Refusal(
+                    "nobody is to play yet; choose an instrument, or give a recording of one (in programs: one of to, like and mix)"
+                )
             return self.listen(lambda: tt.find_target(self.model, self.model.sample_rate, tracker=tracker, **given))
 
     def perform(

@@ -32,7 +32,7 @@ import numpy as np
 import soundfile
 
 ROOT = Path(__file__).parents[2]
-DEFAULTS = ("An instrument", "violin", None, "flute", 0.5, "Auto", 0, 0, "estimated", 0, "C", "chromatic", 1, 0, 0, True, "joint", "")
+CHOICES = ("violin", *[None] * 17)  # the parameters of /transfer, in their order
 KEPT_S = 90.0
 RATE = 48000
 
@@ -107,7 +107,7 @@ def first_result(server: Server, folder: Path) -> dict[str, float]:
         soundfile.write(path, melody(10.0, 220.0 + 10.0 * number), RATE)
         uploaded = handle_file(path)
         begin, used = time.perf_counter(), server.cpu_seconds()
-        client.predict(uploaded, *DEFAULTS, api_name="/transfer")
+        client.predict(uploaded, to="violin", api_name="/transfer")
         seconds.append(time.perf_counter() - begin)
         cpu.append(server.cpu_seconds() - used)
     return {
@@ -132,7 +132,7 @@ def ten_at_once(server: Server, folder: Path) -> dict[str, float]:
 
     def visit(number: int) -> None:
         given = handle_file(folder / f"at_once{number}.wav")
-        results[number] = clients[number].predict(given, *DEFAULTS[:5], "0", *DEFAULTS[6:], api_name="/transfer")
+        results[number] = clients[number].predict(given, to="violin", octave=0, api_name="/transfer")
 
     threads = [threading.Thread(target=visit, args=(number,)) for number in range(10)]
     begin = time.perf_counter()
@@ -239,7 +239,7 @@ def upload(address: str, name: str, content: bytes) -> str | None:
 
 def ask(address: str, path: Any) -> str:
     """Call /transfer by hand with any path; what the server says in the end."""
-    data = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, *DEFAULTS]}).encode()
+    data = json.dumps({"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, *CHOICES]}).encode()
     request = urllib.request.Request(f"{address}gradio_api/call/transfer", data, {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=120) as answer:
@@ -279,7 +279,7 @@ def attack(server: Server, count: int, folder: Path) -> dict[str, Any]:
     alive = server.process.poll() is None
     path = folder / "honest.wav"
     soundfile.write(path, melody(2.0, 300.0), RATE)
-    honest = server.client().predict(handle_file(path), *DEFAULTS, api_name="/transfer")
+    honest = server.client().predict(handle_file(path), to="violin", api_name="/transfer")
     deadline = time.perf_counter() + KEPT_S + 90.0
     while server.files() and time.perf_counter() < deadline:
         time.sleep(1.0)

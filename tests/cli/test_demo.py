@@ -6,6 +6,7 @@ import ast
 import base64
 import filecmp
 import importlib.util
+import json
 import random
 import shlex
 import threading
@@ -330,6 +331,31 @@ def test_the_api_does_what_the_page_does(served: Served, tmp_path: Path) -> None
     assert set(public) == {"/transfer", "/analyze", "/compare", "/batch", "/instruments"}
 
 
+@pytest.mark.slow
+def test_the_api_has_named_parameters(served: Served, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    client, source = served.client(), handle_file(write_tone(tmp_path, "voice.wav", 330.0))
+    public = client.view_api(return_format="dict")["named_endpoints"]
+    names = [one["parameter_name"] for one in public["/transfer"]["parameters"]]
+    assert names[:5] == ["source", "to", "like", "mix", "octave"] and not any("param" in name for name in names)
+
+    def ask(**named: Any) -> Any:
+        return client.predict(source, **named, api_name="/transfer")
+
+    named = ask(to="violin", octave=-1, autotune=0.5, scale="C major", hall=0.2, noise_db=-6, edits=EDITS)
+    old = served.transfer(client, source, octaves="-1", autotune=0.5, scale="major", room=0.2, noise=-6, edits=json.dumps(EDITS))
+    assert filecmp.cmp(named[1], old[1], shallow=False) and named[4:] == old[4:] and "--transpose -12" in named[4]
+    assert not torch.allclose(tt.Controls.load(named[3]).f0_hz, torch.tensor(330.0), rtol=0.05)  # corrected
+    old = client.predict(source, "A blend of two", "violin", None, "tuba", 0.25, api_name="/transfer")  # the rest left out
+    assert "--mix violin:0.75,tuba:0.25" in ask(mix={"violin": 3, "tuba": 1})[4] == old[4]
+    assert "--like ocarina.wav" in ask(like=handle_file(write_tone(tmp_path, "ocarina.wav", 500.0)), fit=False)[4]
+    assert len(client.predict(source, which="One family", to="violin", api_name="/compare")[1]) > 5
+    for wrong, said in ({}, "to, like and mix"), ({"to": "violin", "mix": {"a": 1, "b": 1}}, "one of"), ({"to": "viollin"}, "violin"):
+        with pytest.raises(Exception, match=said):
+            ask(**wrong)
+
+
 @pytest.fixture(scope="module")
 def bench() -> Any:
     spec = importlib.util.spec_from_file_location("bench_demo", ROOT / "tests" / "bench" / "demo.py")
@@ -377,6 +403,19 @@ def test_hostile_visitors_are_refused_and_leave_nothing(served: Served, bench: A
 def test_what_the_form_cannot_hold_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(studio.Refusal):
         demo.find_page().read_choices(*(dict(zip(FIELDS, DEFAULTS, strict=True)) | change).values())
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        *(({"octave": 0.5}, "whole"), ({"octave": 4}, "-3 to 3"), ({"hall": float("nan")}, "0 to 1"), ({"edits": [1]}, "edits")),
+        *(({"mix": "violin"}, "violin"), ({"mix": {"violin": 0, "tuba": 0}}, "above 0"), ({"like": 7}, "handle_file")),
+        *(({"to": "violin", "like": "x.wav"}, "one of to, like and mix"), ({"dynamic": ["pp"]}, "-36 to 0")),
+    ],
+)
+def test_parameters_of_the_api_that_cannot_be(named: dict[str, Any], said: str) -> None:
+    with pytest.raises(studio.Refusal, match=said):
+        demo.find_part("api").read(**named)
 
 
 @pytest.fixture(scope="module")
