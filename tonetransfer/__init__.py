@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         transfer,
         warn_about,
     )
+    from .realtime.midi_writer import write_midi
     from .realtime.stream import Stream, StreamSettings
     from .synthesis.render import SynthParams
     from .threads import one_thread
@@ -84,6 +85,7 @@ _HOMES = {
     "refine": "pipeline.refine",
     "Stream": "realtime.stream",
     "StreamSettings": "realtime.stream",
+    "write_midi": "realtime.midi_writer",
     "write_report": "evaluation.report.build",
     "SynthParams": "synthesis.render",
     "Technique": "analysis.techniques",
@@ -148,6 +150,7 @@ __all__ = [
     "synthesize",
     "transfer",
     "warn_about",
+    "write_midi",
     "write_report",
 ]
 

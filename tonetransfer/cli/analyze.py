@@ -39,6 +39,7 @@ def add_analyze(verbs: Any) -> None:
     verb.add_argument("file", metavar="FILE", type=Path)
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw waveform, spectrogram, notes, techniques, descriptors")
     verb.add_argument("--save", metavar="CONTROLS.npz", type=Path, help="write f0, periodicity and loudness, to be edited and synthesized")
+    verb.add_argument("--midi", dest="to_midi", metavar="FILE.mid", type=Path, help="write its notes, with their bends, vibrato and swells")
     verb.add_argument(
         "--rolloff", metavar="PERCENT", type=options.PERCENT, action="append", default=[], help="add a roll-off frequency, such as 99"
     )
@@ -71,6 +72,10 @@ def analyze(arguments: Namespace) -> Report:
     analysis = analyze_timbre(audio, controls, rolloff_percent=tuple(dict.fromkeys([*ROLLOFF_PERCENT, *arguments.rolloff])))
     if arguments.save:
         controls.save(arguments.save, overwrite=arguments.overwrite)
+    if arguments.to_midi:
+        from ..realtime.midi_writer import write_midi
+
+        write_midi(arguments.to_midi, controls, analysis.notes, name=arguments.file.stem, overwrite=arguments.overwrite)
     if arguments.plot:
         from ..analysis.plots import plot_analysis
 
@@ -78,7 +83,7 @@ def analyze(arguments: Namespace) -> Report:
     result = {"file": str(arguments.file), "seconds": len(audio) / grid.sample_rate, **summarize_controls(controls), **summarize(analysis)}
     result["notes"] = [{"note": note_name(note["f0_midi"]), **note} for note in notes_of(analysis)]
     result["techniques"] = [one.to_dict() for one in find_techniques(analysis)]
-    written = {"controls": arguments.save, "plot": arguments.plot}
+    written = {"controls": arguments.save, "plot": arguments.plot, "midi": arguments.to_midi}
     result |= {key: str(path) for key, path in written.items() if path}
     return result, analysis_lines(result)
 

@@ -31,9 +31,10 @@ KEPT_S = 60  # part of a result that is kept to be drawn
 
 def check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
     """Refuse at once what could not be written in the end."""
-    output, plot, saved, kept = (getattr(arguments, name, None) for name in ("output", "plot", "save", "keep"))
+    output, plot, saved, kept, midi = (getattr(arguments, name, None) for name in ("output", "plot", "save", "keep", "to_midi"))
     sources = [path for path in (*reads, getattr(arguments, "weights", None)) if path and path.exists()]
-    for path in (path for path in (output, plot, saved, kept) if path and path.exists()):
+    results = [path for path in (output, plot, saved, kept, midi) if path]
+    for path in (path for path in results if path.exists()):
         if any(path.samefile(source) for source in sources):
             raise AudioError(f"{path} is a source itself; another file is wanted for the result: choose another name")
     if output:
@@ -46,8 +47,11 @@ def check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
         check_new(saved, ControlsError, overwrite=arguments.overwrite)
     if kept:
         _check_kept(kept, overwrite=arguments.overwrite)
-    written = [path.absolute() for path in (output, plot, saved, kept) if path]
-    if len(set(written)) < len(written):
+    if midi:
+        from ..realtime.midi_writer import check_midi
+
+        check_midi(midi, overwrite=arguments.overwrite)
+    if len({path.absolute() for path in results}) < len(results):
         raise AudioError("two results are to go into one file; give each a name of its own")
 
 

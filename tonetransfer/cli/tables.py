@@ -6,7 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 SECTIONS = {  # title to how the keys in it begin; the first that fits counts
-    "Performance": ("file", "seconds", "duration", "note_", "notes", "f0_", "lowest", "highest", "pitch_", "loudness", "controls", "plot"),
+    "Performance": (
+        "file",
+        "seconds",
+        "duration",
+        "note_",
+        "notes",
+        "f0_",
+        "lowest",
+        "highest",
+        "pitch_",
+        "loudness",
+        "controls",
+        "plot",
+        "midi",
+    ),
     "Envelope of the notes": ("attack", "decay", "sustain", "release", "log_attack", "temporal"),
     "Vibrato and tremolo": ("vibrato", "tremolo"),
     "Partials": ("harmonic", "odd_", "inharmonicity", "spectral_slope", "tristimulus", "partial"),
