@@ -1,4 +1,4 @@
-"""Pages of the site that are made while MkDocs builds it: sections of the README, the parsers of the command line, the public names."""
+"""Pages of the site that are made while MkDocs builds it: the command line, the public names, and copies from other folders."""
 
 from __future__ import annotations
 
@@ -9,21 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mkdocs.exceptions import PluginError
+import yaml
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-SECTIONS = {  # page: heading of the README
-    "hear.md": "On the command line",
-    "browser.md": "In the browser",
-    "live.md": "Live",
-    "programs.md": "In Max, Pure Data and other programs",
-    "python.md": "In Python",
-    "how.md": "How it works",
-    "instruments.md": "Instruments",
-    "train.md": "Train your own",
-    "measured.md": "How it was measured",
-}
 COPIES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 API_HEAD = """# Python
 
@@ -41,6 +30,8 @@ def on_files(files: Files, *, config: Any) -> Files:
     """Add the pages that are generated."""
     for name, text in pages().items():
         files.append(File.generated(config, name, content=text))
+    for name, source in sounds().items():
+        files.append(File.generated(config, name, abs_src_path=str(source)))
     return files
 
 
@@ -51,20 +42,14 @@ def on_page_content(html: str, **_more: Any) -> str:
 
 def pages() -> dict[str, str]:
     """Text of each generated page by its name."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    made = {"index.md": readme.split("\n## ")[0] + "\n"}
-    made |= {name: section(readme, heading) for name, heading in SECTIONS.items()}
-    made |= {name: (ROOT / source).read_text(encoding="utf-8") for name, source in COPIES.items()}
-    made = {name: with_links(text) for name, text in made.items()}
+    made = {name: with_links((ROOT / source).read_text(encoding="utf-8")) for name, source in COPIES.items()}
     return made | {"commands.md": command_line(), "api.md": api()}
 
 
-def section(text: str, heading: str) -> str:
-    """What stands under a heading, up to the next one of any level, as a page."""
-    found = re.search(rf"^##+ {re.escape(heading)}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
-    if not found:
-        raise PluginError(f"README.md has no heading {heading!r}; name its headings in docs/site_pages.py")
-    return f"# {heading}\n{found[1]}"
+def sounds() -> dict[str, Path]:
+    """Recordings of the first page that lie outside docs/, by their names on the site."""
+    examples = yaml.safe_load((ROOT / "docs" / "examples.yaml").read_text(encoding="utf-8"))
+    return {f"sound/{Path(one['file']).name}": ROOT / one["file"] for one in examples if not one["file"].startswith("docs/")}
 
 
 def with_links(text: str) -> str:

@@ -1,5 +1,4 @@
-"""Write the tables of README.md, docs/classifiers.md and docs/credits.md: instruments and credits from the bundled weights, figures from
-the evaluations.
+"""Write tables of docs/: instruments and credits from the bundled weights, figures from the evaluations, players of docs/examples.yaml.
 
     tonetransfer evaluate parallel --json > docs/evaluation.json
     tonetransfer evaluate timbre --baseline AUTOENCODER --refine --recordings FOLDER --json > docs/timbre.json  (tests/bench/autoencoder.py)
@@ -14,15 +13,19 @@ from __future__ import annotations
 
 import json
 import sys
+from html import escape
 from pathlib import Path
 from typing import Any
+
+from make_examples import examples, result
 
 from tonetransfer.audio.units import note_name
 from tonetransfer.evaluation.recordings import figure_rows
 from tonetransfer.models.weights import read_notes
 
 DOCS = Path(__file__).parent
-README, CREDITS, EVALUATION, TIMBRE = DOCS.parent / "README.md", DOCS / "credits.md", DOCS / "evaluation.json", DOCS / "timbre.json"
+FRONT, INSTRUMENTS, MEASURED, CREDITS = DOCS / "index.md", DOCS / "instruments.md", DOCS / "measured.md", DOCS / "credits.md"
+EVALUATION, TIMBRE = DOCS / "evaluation.json", DOCS / "timbre.json"
 RECORDINGS = DOCS / "recordings.json"
 CLASSIFIERS, CLASSIFIER_FIGURES = DOCS / "classifiers.md", DOCS / "classifiers.json"
 
@@ -125,12 +128,30 @@ def classifiers_page(figures: dict[str, Any]) -> str:
 
 
 def credits_page(notes: dict[str, Any]) -> str:
-    """Whose recordings the weights were trained on."""
+    """Whose recordings the weights were trained on, and whose are played on the first page."""
     lines = ["# Credits", "", "The bundled weights were trained on these recordings and on renderings of them.", ""]
     lines += ["| source | licence | whose | where |", "|---|---|---|---|"]
     lines += [f"| {one['source']} | {one['licence']} | {one['credit']} | <{one['url']}> |" for one in notes["sources"]]
-    lines += ["", "The recordings of Freesound, one by one: [docs/freesound.md](freesound.md)."]
+    lines += ["", "The recordings of Freesound, one by one: [docs/freesound.md](freesound.md).", "", "## Recordings on the first page", ""]
+    lines += ["Nothing was trained on them. What was made of a recording has the recording's licence.", ""]
+    lines += ["| recording | from | licence | whose |", "|---|---|---|---|"]
+    for one in examples():
+        origin = f"[{one['from']}]({one['url']})" if "url" in one else one["from"]
+        origin += f": {one['part']}" if "part" in one else ""
+        lines.append(f"| {one['title']} | {origin} | {one['licence']} | {one['credit']} |")
     return "\n".join(lines) + "\n"
+
+
+def players(shown: list[dict[str, Any]]) -> str:
+    """Two players for each example, source and result, as HTML."""
+    lines = ['<div class="examples">']
+    for one in shown:
+        lines += ["<figure>", f"<figcaption>{escape(one['title'])}</figcaption>"]
+        for label, path in (("before", Path(one["file"])), ("after", result(one))):
+            described = escape(f"{one['title']}: {label}", quote=True)
+            lines.append(f'<div>{label}<audio controls preload="none" aria-label="{described}" src="sound/{path.name}"></audio></div>')
+        lines += [f"<small>{escape(one['from'])}; {escape(one['licence'])}</small>", "</figure>"]
+    return "\n".join([*lines, "</div>"])
 
 
 def between(text: str, mark: str, content: str) -> str:
@@ -143,13 +164,17 @@ def between(text: str, mark: str, content: str) -> str:
 def wanted() -> dict[Path, str]:
     """What the files should hold."""
     weights = read_notes()
-    readme = between(README.read_text(encoding="utf-8"), "instruments", instruments_table(weights["instruments"]))
-    readme = between(readme, "evaluation", evaluation_table(json.loads(EVALUATION.read_text(encoding="utf-8"))))
-    readme = between(readme, "timbre", timbre_table(json.loads(TIMBRE.read_text(encoding="utf-8"))))
-    if RECORDINGS.exists():
-        readme = between(readme, "recordings", recordings_table(json.loads(RECORDINGS.read_text(encoding="utf-8"))))
+    pages = {path: path.read_text(encoding="utf-8") for path in (FRONT, INSTRUMENTS, MEASURED)}
+    pages[FRONT] = between(pages[FRONT], "examples", players(examples()))
+    pages[INSTRUMENTS] = between(pages[INSTRUMENTS], "instruments", instruments_table(weights["instruments"]))
+    for mark, source, table in (
+        ("evaluation", EVALUATION, evaluation_table),
+        ("timbre", TIMBRE, timbre_table),
+        ("recordings", RECORDINGS, recordings_table),
+    ):
+        pages[MEASURED] = between(pages[MEASURED], mark, table(json.loads(source.read_text(encoding="utf-8"))))
     classifiers = classifiers_page(json.loads(CLASSIFIER_FIGURES.read_text(encoding="utf-8")))
-    return {README: readme, CLASSIFIERS: classifiers, CREDITS: credits_page(weights["notes"])}
+    return pages | {CLASSIFIERS: classifiers, CREDITS: credits_page(weights["notes"])}
 
 
 if __name__ == "__main__":

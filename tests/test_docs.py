@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
@@ -19,7 +22,8 @@ def test_tables_are_what_the_commands_write() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_table_of_recordings_has_a_row_an_instrument() -> None:
+def test_the_table_of_recordings_has_a_row_an_instrument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
     table = runpy.run_path(str(ROOT / "docs" / "tables.py"))["recordings_table"]
     means = {"n_recordings": 2, "lsd60_db": 9.125, "articulation_recall": 0.5}
     head, rule, *rows = table({"recordings": {}, "instruments": {"violin": means}, "mean": means}).splitlines()
@@ -37,16 +41,41 @@ def test_the_six_lines_of_python_run(tmp_path: Path) -> None:
     assert (tmp_path / "violin.wav").stat().st_size > 1_000_000
 
 
-def test_every_command_in_the_readme_parses() -> None:
+def test_every_command_that_is_shown_parses() -> None:
     from tonetransfer.cli.main import build_parser
 
     parser = build_parser()
-    commands = re.findall(
-        r"(?:^|&& )tonetransfer (.*?)(?:  +#.*)?$", "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)), re.MULTILINE
-    )
-    assert len(commands) >= 10
+    shown = "\n".join(block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+    commands = re.findall(r"(?:^|&& )tonetransfer (.*?)(?:  +#.*)?$", shown, re.MULTILINE)
+    assert len(commands) >= 30
     for command in commands:
         parser.parse_args(shlex.split(command))
+
+
+def test_sounds_of_the_first_page_are_there_and_small() -> None:
+    folder = ROOT / "docs" / "sound"
+    played = re.findall(r'src="sound/([^"]+)"', (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))
+    assert len(played) >= 24
+    for name in played:
+        assert (folder / name).is_file() or (ROOT / "demo" / "examples" / name).is_file(), name
+    sizes = [path.stat().st_size for path in folder.iterdir()]
+    assert max(sizes) < 300_000 and sum(sizes) < 2_500_000
+    assert {path.name for path in folder.iterdir()} <= set(played)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    import nbclient
+    import nbformat
+
+    shutil.copy(ROOT / "examples" / "flute.flac", tmp_path)
+    notebook = nbformat.read(ROOT / "examples" / "tour.ipynb", as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "outputs are not committed"
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("text/html" in output.get("data", {}) for output in shown) >= 4  # players
+    assert sum("image/png" in output.get("data", {}) for output in shown) >= 2
+    assert (tmp_path / "cello.wav").stat().st_size > 500_000
 
 
 def test_links_lead_somewhere() -> None:

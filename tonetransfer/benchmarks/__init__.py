@@ -1,1 +1,1 @@
-"""Measurements that fill the tables of the README and of docs/. Open :mod:`~tonetransfer.benchmarks.benchmark` first."""
+"""Measurements that fill the tables of docs/. Open :mod:`~tonetransfer.benchmarks.benchmark` first."""
