@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tonetransfer.suggest import did_you_mean, nearest
+from tonetransfer.errors import did_you_mean, nearest
 
 NAMES = ("violin", "viola", "tuba")
 

@@ -1,10 +1,13 @@
 """Errors and warnings, in words for the person who can put things right.
 
 Every message says what came, what was wanted and what to do, in one line. The command line prints it
-without a traceback and exits with 1; a caller from Python catches :class:`ToneTransferError` for all of them.
+without a traceback and exits with 1; a caller from Python catches :class:`ToneTransferError` for all of them. Names that do not exist are
+answered with the nearest one that does.
 """
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F}  # marks that let text run the other way
 
@@ -78,3 +81,14 @@ def _shown(letter: str) -> str:
     if letter in "\n\t" or (unicodedata.category(letter) not in ("Cc", "Cs") and code not in TURNING):
         return letter
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name most like `name`; None where none is like it by `cutoff`, in [0, 1]."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6, quoted: bool = False) -> str:
+    """``"did you mean X? "``, to be put into an error message, or nothing."""
+    near = nearest(name, known, cutoff=cutoff)
+    return f"did you mean {repr(near) if quoted else near}? " if near else ""

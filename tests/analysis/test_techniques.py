@@ -13,8 +13,15 @@ from tonetransfer.analysis.descriptors import analyze_timbre
 from tonetransfer.analysis.techniques import TECHNIQUES, Technique, find_techniques
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
-from tonetransfer.benchmarks.technique_detection import evaluate_techniques, match_techniques, score_techniques
-from tonetransfer.benchmarks.technique_etudes import SYNTHESIZER, SYNTHESIZER_RANGE, compose_etude, play_etude
+from tonetransfer.benchmarks.technique_detection import (
+    SYNTHESIZER,
+    SYNTHESIZER_RANGE,
+    compose_etude,
+    evaluate_techniques,
+    match_techniques,
+    play_etude,
+    score_techniques,
+)
 from tonetransfer.cli.main import main
 from tonetransfer.controls.controls import Controls
 

@@ -21,7 +21,7 @@ from finetuning_tones import GRID, toys  # the tests' recordings
 
 from tonetransfer.training.finetuning import Solo, beginning
 from tonetransfer.training.finetuning_data import FinetuningBatches, Material
-from tonetransfer.training.finetuning_settings import FinetuningSettings, read_settings
+from tonetransfer.training.settings import FinetuningSettings, read_settings
 
 ROUND = 8  # steps: no two need be the same
 

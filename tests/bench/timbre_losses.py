@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from tonetransfer.audio.frames import FrameGrid
+from tonetransfer.benchmarks.disentanglement import instrument_accuracy, transferred_accuracy, within_instrument_r2
 from tonetransfer.benchmarks.excerpts import COMMON, ORCHESTRA, Excerpt, cut, read_recording
-from tonetransfer.benchmarks.probes import instrument_accuracy, transferred_accuracy, within_instrument_r2
 from tonetransfer.models.encoder import TimbreEncoder
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import load_model

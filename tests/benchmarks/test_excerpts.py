@@ -24,7 +24,7 @@ from tonetransfer.benchmarks.excerpts import (
     mfcc_statistics,
     read_excerpts,
 )
-from tonetransfer.benchmarks.reference_classifier import SHAPE
+from tonetransfer.benchmarks.swaps import SHAPE
 from tonetransfer.data.corpus_config import CorpusConfig, load_config, scores
 from tonetransfer.models.timbre_model import TimbreModel
 

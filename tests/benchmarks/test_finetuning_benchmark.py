@@ -12,7 +12,7 @@ from tonetransfer.audio.files import save_audio
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.benchmarks.finetuning import HeldRecordings, evaluate_finetune
 from tonetransfer.errors import InstrumentError
-from tonetransfer.training.finetuning_settings import FinetuningSettings, read_settings
+from tonetransfer.training.settings import FinetuningSettings, read_settings
 
 TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 

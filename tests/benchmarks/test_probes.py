@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tonetransfer.benchmarks.probes import instrument_accuracy, nearest_is_same, shuffled_within, transferred_accuracy, within_instrument_r2
+from tonetransfer.benchmarks.disentanglement import (
+    instrument_accuracy,
+    nearest_is_same,
+    shuffled_within,
+    transferred_accuracy,
+    within_instrument_r2,
+)
 
 RNG = np.random.default_rng(0)
 N_INSTRUMENTS, N_PERFORMANCES, N_EXCERPTS, N_DIMENSIONS = 10, 6, 8, 12

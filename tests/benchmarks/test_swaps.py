@@ -10,14 +10,15 @@ from conftest import SAMPLE_RATE, tone
 from test_excerpts import PARTIALS, excerpts, material  # noqa: F401  # fixtures
 
 from tonetransfer.benchmarks.excerpts import Excerpt, Excerpts, mfcc_statistics
-from tonetransfer.benchmarks.reference_classifier import ForestClassifier, reference_classifier_accuracy
 from tonetransfer.benchmarks.swaps import (
     DESCRIPTORS,
     N_STEPS,
+    ForestClassifier,
     choose_swaps,
     evaluate_blends,
     evaluate_swaps,
     monotone_share,
+    reference_classifier_accuracy,
     summarize_paths,
 )
 from tonetransfer.models.timbre_model import TimbreModel

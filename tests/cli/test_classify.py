@@ -11,10 +11,10 @@ import yaml
 from classify_toys import RATE, TIMBRES, synthetic, toy, toy_settings
 
 from tonetransfer.audio.files import save_audio
-from tonetransfer.classification import table as classify_table
+from tonetransfer.classification import evaluation as classify_table
 from tonetransfer.classification.clips import class_of
+from tonetransfer.classification.evaluation import in_order
 from tonetransfer.classification.settings import INSTRUMENTS, load_classifier_settings
-from tonetransfer.classification.table import in_order
 from tonetransfer.cli.main import main
 from tonetransfer.data.corpus_config import load_config
 

@@ -23,7 +23,7 @@ from tonetransfer.audio.files import load_audio, save_audio
 from tonetransfer.cli import analyze
 from tonetransfer.cli.main import build_parser
 from tonetransfer.controls.controls import Controls
-from tonetransfer.controls.effort import swell_range_db
+from tonetransfer.controls.dynamics import swell_range_db
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tonetransfer.controls.effort import DYNAMICS_DB, loud_end_db, parse_dynamic, swell_range_db
+from tonetransfer.controls.dynamics import DYNAMICS_DB, loud_end_db, parse_dynamic, swell_range_db
 from tonetransfer.errors import SettingsError
 
 RATE = 100.0

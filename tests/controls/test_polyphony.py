@@ -11,7 +11,7 @@ from conftest import melody, tone
 from tonetransfer.audio.files import load_audio
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.controls import extract
-from tonetransfer.controls.polyphony import POLYPHONIC_SHARE, voices_share
+from tonetransfer.controls.recording_checks import POLYPHONIC_SHARE, voices_share
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flute.flac"
 

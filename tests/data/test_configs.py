@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from tonetransfer.errors import SettingsError
-from tonetransfer.models.model_card import leaves
-from tonetransfer.training.finetuning_settings import FinetuningSettings, read_settings
-from tonetransfer.training.settings import Settings, load_settings
+from tonetransfer.models.weights import leaves
+from tonetransfer.training.settings import FinetuningSettings, Settings, load_settings, read_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 TRAINING = sorted(path for path in CONFIGS.rglob("*.yaml") if path.name != "corpus.yaml" and path.parent.name != "classify")

@@ -23,11 +23,11 @@ from tonetransfer.audio.files import load_audio, stream_audio
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.controls import extract
 from tonetransfer.data import dataset, prepare
-from tonetransfer.data import screening as suitability
+from tonetransfer.data import scan as suitability
 from tonetransfer.data.dataset import Prepared, PreparedRecording
 from tonetransfer.data.jobs import run_jobs
+from tonetransfer.data.prepare import Candidate, hold_out
 from tonetransfer.data.scan import find_sources
-from tonetransfer.data.splits import Candidate, hold_out
 from tonetransfer.errors import MissingDependencyError, SettingsError
 
 GRID = FrameGrid()

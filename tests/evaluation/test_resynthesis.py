@@ -9,7 +9,7 @@ import torch
 from conftest import SAMPLE_RATE, melody, tone
 
 from tonetransfer.audio.files import save_audio
-from tonetransfer.evaluation.resynthesis import evaluate_resynthesis
+from tonetransfer.evaluation.transfer_quality import evaluate_resynthesis
 from tonetransfer.models.timbre_model import TimbreModel
 
 
@@ -25,7 +25,7 @@ def test_only_solo_music_counts(tmp_path: Path, tiny_model: TimbreModel) -> None
 
 def test_speech_does_not_count(tmp_path: Path, tiny_model: TimbreModel, monkeypatch: pytest.MonkeyPatch) -> None:
     save_audio(tmp_path / "solo.wav", melody([69]), SAMPLE_RATE)
-    monkeypatch.setattr("tonetransfer.evaluation.resynthesis.sounds_spoken", lambda _: True)
+    monkeypatch.setattr("tonetransfer.evaluation.transfer_quality.sounds_spoken", lambda _: True)
     found = evaluate_resynthesis(tiny_model, tmp_path)
     assert not found["resynthesis"]["solo.wav"]["counts"] and "resynthesis_lsd60_db" not in found
 

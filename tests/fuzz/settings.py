@@ -12,7 +12,7 @@ from mutations import damage
 from tonetransfer.classification.settings import load_classifier_settings
 from tonetransfer.data.corpus_config import load_config
 from tonetransfer.errors import SettingsError
-from tonetransfer.training.finetuning_settings import read_settings
+from tonetransfer.training.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs").rglob("*.yaml"))

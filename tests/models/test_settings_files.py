@@ -9,8 +9,8 @@ import pytest
 
 from tonetransfer.data.corpus_config import load_config
 from tonetransfer.errors import SettingsError
-from tonetransfer.models.settings_files import read_mapping
-from tonetransfer.training.finetuning_settings import read_settings
+from tonetransfer.models.settings import read_mapping
+from tonetransfer.training.settings import read_settings
 
 BOMB = "\n".join(["a: &a [x, x]", *(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]" for a, b in zip("abcdefghijkl", "bcdefghijklm", strict=True))])
 BAD = {  # text, line, what is said

@@ -9,7 +9,7 @@ from conftest import SAMPLE_RATE, make_controls, make_model, melody, tone
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.controls import Controls
 from tonetransfer.errors import AudioError, ControlsError, InstrumentError
-from tonetransfer.models import gru as recurrence
+from tonetransfer.models import decoder as recurrence
 from tonetransfer.models.encoder import TimbreEncoder
 from tonetransfer.models.timbre_model import EXCERPT_SECONDS, TimbreModel
 from tonetransfer.synthesis.render import SynthParams

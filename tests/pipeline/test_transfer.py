@@ -15,8 +15,7 @@ import tonetransfer as tt
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.controls.controls import Controls
-from tonetransfer.controls.dynamics import loudness_quantiles
-from tonetransfer.controls.effort import swell_range_db
+from tonetransfer.controls.dynamics import loudness_quantiles, swell_range_db
 from tonetransfer.errors import AudioError, ControlsError, InstrumentError, SettingsError, ToneTransferWarning
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.target import find_target, nearest_timbres

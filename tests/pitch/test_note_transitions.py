@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tonetransfer.audio.frames import FrameGrid
-from tonetransfer.pitch.note_transitions import step_at_leaps
+from tonetransfer.pitch.f0_refinement import step_at_leaps
 from tonetransfer.pitch.tracking import track_f0
 
 GRID = FrameGrid()

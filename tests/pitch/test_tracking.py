@@ -12,9 +12,8 @@ import torch
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.errors import AudioError, InstrumentError
 from tonetransfer.pitch import tracking as f0
-from tonetransfer.pitch.autocorrelation import Autocorrelation
+from tonetransfer.pitch.autocorrelation import Autocorrelation, salience, split_spectra
 from tonetransfer.pitch.estimators import DEFAULT_TRACKER, TRACKERS
-from tonetransfer.pitch.salience import salience, split_spectra
 from tonetransfer.pitch.tracking import fill_unvoiced, hysteresis, place_f0, settle_edges, track_f0, voiced_frames
 
 GRID = FrameGrid()

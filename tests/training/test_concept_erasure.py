@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tonetransfer.benchmarks.probes import within_instrument_r2
+from tonetransfer.benchmarks.disentanglement import within_instrument_r2
 from tonetransfer.models.encoder import N_MELS, TimbreEncoder
 from tonetransfer.training.concept_erasure import erase_played, erasure
 from tonetransfer.training.encoder_batches import GROUP

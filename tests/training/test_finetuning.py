@@ -29,8 +29,8 @@ from tonetransfer.models.weights import load_model, read_notes, save_model
 from tonetransfer.training import finetuning as module
 from tonetransfer.training.finetuning import Finetuning, beginning, finetune
 from tonetransfer.training.finetuning_data import FinetuningBatches, Material
-from tonetransfer.training.finetuning_settings import FinetuningSettings, as_finetuning_settings, read_settings
 from tonetransfer.training.reconstruction import Batch
+from tonetransfer.training.settings import FinetuningSettings, as_finetuning_settings, read_settings
 
 TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 

@@ -1,4 +1,4 @@
-"""Spectra on the frame grid and the scales that are laid over them."""
+"""Spectra on the frame grid, the scales that are laid over them, and log-spectral distances."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .frames import FrameGrid
 from .units import erb_to_hz, hz_to_erb
 
 CACHED_SAMPLES = 2**19  # of frames that are gone through at a time: two megabytes
+N_FFT, HOP_LENGTH, FLOOR = 2048, 512, 1e-3  # of log-spectral distances
 
 
 @lru_cache(maxsize=32)
@@ -174,3 +175,34 @@ def band_interpolation(n_bands: int, n_fft: int, sample_rate: int) -> torch.Tens
     centres = band_centres_hz(n_bands, sample_rate)
     bins = np.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1)
     return torch.from_numpy(np.stack([np.interp(bins, centres, row) for row in np.eye(n_bands)])).float()
+
+
+def same_length(reference: torch.Tensor, estimate: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two recordings, the longer one cut."""
+    n_samples = min(reference.shape[-1], estimate.shape[-1])
+    return reference[..., :n_samples], estimate[..., :n_samples]
+
+
+def log_spectral_distance_db(reference: torch.Tensor, estimate: torch.Tensor) -> float:
+    """Log-spectral distance of two recordings of the same performance [dB]; the longer one is cut.
+
+    Parameters
+    ----------
+    reference, estimate : Tensor [shape=(n_samples,)]
+    """
+    x, y = (20.0 * torch.log10(magnitudes(a, N_FFT, HOP_LENGTH) + FLOOR) for a in same_length(reference, estimate))
+    return float((x - y).square().mean(dim=-2).sqrt().mean())
+
+
+def audible_log_spectral_distance_db(reference: torch.Tensor, estimate: torch.Tensor) -> float:
+    """LSD-60 [dB]: the longer one is cut, and 0 is given where nothing is audible.
+
+    Parameters
+    ----------
+    reference, estimate : Tensor [shape=(n_samples,)]
+    """
+    x, y = (magnitudes(a, N_FFT, HOP_LENGTH) for a in same_length(reference, estimate))
+    largest = x.max().clamp(min=1e-9)
+    audible = torch.maximum(x, y) >= largest * 1e-3
+    x, y = (20.0 * torch.log10(magnitude.clamp(min=largest * 1e-4)) for magnitude in (x, y))
+    return float((x - y)[audible].square().mean().sqrt()) if bool(audible.any()) else 0.0

@@ -37,9 +37,9 @@ from ..realtime.stream import Stream
 from ..synthesis.render import render_batch
 from ..threads import one_thread
 from ..training.finetuning import WORTH_STEPS, processes_for
-from ..training.finetuning_settings import as_finetuning_settings
 from ..training.losses import heard_difference
 from ..training.pretraining import half_precision
+from ..training.settings import as_finetuning_settings
 from .baselines import PEERS, Peer
 
 PROGRAM = "tonetransfer"

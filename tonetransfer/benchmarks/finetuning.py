@@ -34,7 +34,7 @@ from ..pipeline.target import find_target
 from ..pipeline.transfer import Arrangement, arrange, play
 from ..training.finetuning import finetune
 from ..training.finetuning_data import TRAIN, VALIDATION, Material
-from ..training.finetuning_settings import FinetuningSettings
+from ..training.settings import FinetuningSettings
 
 LEARNED, TESTED = "learned", "tested"
 SEEDS = {LEARNED: 2001, TESTED: 0}  # no performance of one is in the other

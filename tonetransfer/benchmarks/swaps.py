@@ -4,6 +4,9 @@ Swap: an excerpt is played with the timbre of a recording of another instrument.
 its posterior move (Hung, Chen and Yang, 2018, "timbre crossover"; Luo, Agres and Herremans, ISMIR 2019)? Are f0 and loudness as asked?
 
 Blend: one excerpt on ``a:1-t,b:t``. Do timbre descriptors and the classifier's probabilities move one way, and do loudness and pitch stay?
+
+The reference classifier is a random forest on the mean and deviation of MFCC, level left out, fitted on recordings of known instruments.
+Anything with `names` and `probabilities` can take its place.
 """
 
 from __future__ import annotations
@@ -11,10 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Protocol
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import GroupKFold
 
 from ..analysis.descriptors import describe_controls
 from ..audio.loudness import loudness_db
@@ -26,8 +32,7 @@ from ..evaluation.metrics import raw_pitch_accuracy
 from ..models.timbre_model import TimbreModel
 from ..pipeline.target import find_target
 from ..pipeline.transfer import Arrangement, analyze, arrange, play
-from .excerpts import EXCERPT_S, Excerpt, Excerpts, read_recording
-from .reference_classifier import ReferenceClassifier
+from .excerpts import EXCERPT_S, N_MFCC, Excerpt, Excerpts, mfcc_statistics, read_recording
 
 SWAPS_PER_TARGET = 4
 PAIRS = (
@@ -48,8 +53,9 @@ DESCRIPTORS = {  # what a blend is followed by, and how large a step back is sti
     "harmonic_to_noise_ratio_db": 1.0,
 }
 PROBABILITY_STEP = 0.03
-
 Progress = Callable[[int, int], None]
+N_TREES = 300
+SHAPE = [column for column in range(2 * N_MFCC) if column % N_MFCC]  # all but the level and its deviation
 
 
 @dataclass(frozen=True)
@@ -234,3 +240,49 @@ def monotone_share(path: np.ndarray, tolerance: float) -> float:
     """Share of the steps of a path (n,) that do not go against its direction, from end to end, by more than `tolerance`."""
     direction = np.sign(path[-1] - path[0])
     return float((np.diff(path) * direction >= -tolerance).mean()) if direction else float((np.abs(np.diff(path)) <= tolerance).mean())
+
+
+class ReferenceClassifier(Protocol):
+    """Says which instrument is heard."""
+
+    @property
+    def names(self) -> list[str]:
+        """Instruments that are known."""
+
+    def probabilities(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Probability of each of them, (n_names,), for audio (n_samples,)."""
+
+
+class ForestClassifier:
+    """A classifier fitted on MFCC statistics.
+
+    Parameters
+    ----------
+    mfcc : ndarray [shape=(n, 40)]
+        From :func:`~tonetransfer.benchmarks.excerpts.mfcc_statistics`.
+    instruments : ndarray [shape=(n,)]
+    """
+
+    def __init__(self, mfcc: np.ndarray, instruments: np.ndarray) -> None:
+        self.forest = _forest().fit(mfcc[:, SHAPE], instruments)
+
+    @property
+    def names(self) -> list[str]:
+        """Instruments that are known."""
+        return list(self.forest.classes_)
+
+    def probabilities(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
+        """Probability of each of them, (n_names,), for audio (n_samples,)."""
+        return self.forest.predict_proba(mfcc_statistics(audio, sample_rate)[None, SHAPE])[0]
+
+
+def reference_classifier_accuracy(mfcc: np.ndarray, instruments: np.ndarray, groups: np.ndarray) -> float:
+    """Accuracy of such a classifier on performances that it was not fitted on; arguments as for :class:`ForestClassifier`."""
+    right = np.zeros(len(instruments), dtype=bool)
+    for train, test in GroupKFold(3).split(mfcc, groups=groups):
+        right[test] = _forest().fit(mfcc[train][:, SHAPE], instruments[train]).predict(mfcc[test][:, SHAPE]) == instruments[test]
+    return float(right.mean())
+
+
+def _forest() -> RandomForestClassifier:
+    return RandomForestClassifier(N_TREES, min_samples_leaf=2, class_weight="balanced", random_state=0)

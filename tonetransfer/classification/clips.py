@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..audio.files import sound_files
-from ..errors import MissingDependencyError, SettingsError
-from ..suggest import did_you_mean
+from ..errors import MissingDependencyError, SettingsError, did_you_mean
 from .settings import ClipSettings
 
 LABELS_OF = {  # mirdata datasets: the attribute of a track that holds its label, or the label itself

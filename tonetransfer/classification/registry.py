@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import SettingsError
-from ..suggest import did_you_mean
+from ..errors import SettingsError, did_you_mean
 from .embeddings import AstEmbedding, ClapEmbedding, MertEmbedding, PannsCnn14, TimbreZ
 from .estimators import Forest, SupportVectors, VectorHead
 from .frontends import Descriptors, Frontend, LogMel, Spectrum, Waveform

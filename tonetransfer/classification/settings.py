@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..models.settings import Section
-from ..models.settings_files import read_mapping, validate_as
+from ..models.settings import Section, read_mapping, validate_as
 from ..training.settings import FEATURED
 
 # What a class is made of besides the timbre of its name, its second microphone (@R) and its recorded notes (NAME_SOURCE).

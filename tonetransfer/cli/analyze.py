@@ -8,8 +8,7 @@ from typing import Any
 
 from ..errors import AudioError
 from . import options
-from .options import Report
-from .tables import table
+from .options import Report, table
 
 
 def add_instruments(verbs: Any) -> None:
@@ -58,8 +57,8 @@ def analyze(arguments: Namespace) -> Report:
     from ..controls.controls import extract
     from ..pipeline.transfer import warn_about
     from ..threads import one_thread, trim_malloc
+    from .options import analysis_lines
     from .steps import check_files, summarize_controls, tracker_of
-    from .tables import analysis_lines
 
     check_files(arguments, reads=[arguments.file])
     grid = FrameGrid()

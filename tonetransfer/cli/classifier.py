@@ -10,8 +10,7 @@ from typing import Any
 from ..atomic import check_new
 from ..errors import SettingsError
 from . import options
-from .options import CORPUS_CONFIG, Report
-from .tables import show, table
+from .options import CORPUS_CONFIG, Report, show, table
 
 CLASSIFIER_CONFIGS = Path("configs/classify")
 PHRASES, UNSEEN_PHRASES = Path("corpus/classify_test"), Path("corpus/classify_unseen")
@@ -68,7 +67,7 @@ def evaluate_classifier(arguments: Namespace) -> Report:
     """``classifier evaluate DATA...``."""
     from ..classification.classifier import load_classifier
     from ..classification.evaluation import evaluate_classifier as measure
-    from ..classification.table import known_clips
+    from ..classification.evaluation import known_clips
     from .steps import progress_bar
 
     classifier = load_classifier(arguments.weights)
@@ -100,8 +99,8 @@ def _add_table(classifiers: Any) -> None:
 
 def classifier_table(arguments: Namespace) -> Report:
     """``classifier table [CONFIG...]``."""
-    from ..classification.table import classifier_table as measure
-    from ..classification.table import in_order, render_phrases
+    from ..classification.evaluation import classifier_table as measure
+    from ..classification.evaluation import in_order, render_phrases
     from ..data.soundfont import find_soundfont
     from .steps import progress_bar, tell
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError, SettingsError, ToneTransferWarning
 from . import options
-from .options import CORPUS_CONFIG, Report
-from .tables import show, table
+from .options import CORPUS_CONFIG, Report, show, table
 
 if TYPE_CHECKING:
     from ..models.timbre_model import TimbreModel
@@ -225,7 +224,7 @@ def evaluate_finetune(arguments: Namespace) -> Report:
     """``evaluate finetune``."""
     from ..benchmarks.finetuning import evaluate_finetune as measure
     from ..benchmarks.finetuning import render_material
-    from ..training.finetuning_settings import FinetuningSettings, read_settings
+    from ..training.settings import FinetuningSettings, read_settings
     from .steps import progress_bar, tell
 
     settings = read_settings(arguments.config, arguments.overrides)
@@ -262,8 +261,8 @@ def _add_techniques(evaluate: Any) -> None:
 
 def evaluate_techniques(arguments: Namespace) -> Report:
     """``evaluate techniques``."""
+    from ..benchmarks.technique_detection import SOUNDFONT
     from ..benchmarks.technique_detection import evaluate_techniques as measure
-    from ..benchmarks.technique_etudes import SOUNDFONT
     from ..data.soundfont import find_soundfont
     from .steps import progress_bar, tracker_of
 
@@ -298,7 +297,7 @@ def _add_timbre(evaluate: Any) -> None:
 def evaluate_timbre(arguments: Namespace) -> Report:
     """``evaluate timbre``."""
     from ..benchmarks import disentanglement as disentangle
-    from ..evaluation.resynthesis import evaluate_resynthesis, refined
+    from ..evaluation.transfer_quality import evaluate_resynthesis, refined
     from ..models.weights import load_model
     from .steps import check_files, progress_bar
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError, SettingsError, ToneTransferWarning
 from . import options
-from .options import Report
-from .tables import table
+from .options import Report, table
 
 if TYPE_CHECKING:
     from ..controls.profile import Target
@@ -53,7 +52,7 @@ def add_live(verbs: Any) -> None:
 
 def live(arguments: Namespace) -> Report:
     """``live``."""
-    from ..controls.effort import check_dynamic
+    from ..controls.dynamics import check_dynamic
     from ..realtime import devices as playing
     from .steps import check_files, open_target, tell
 

@@ -44,7 +44,7 @@ def transfer(arguments: Namespace) -> Report:
     """``transfer SOURCE OUTPUT``."""
     from ..audio.files import LongAudio, open_audio
     from ..controls.controls import extract
-    from ..controls.effort import check_dynamic
+    from ..controls.dynamics import check_dynamic
     from ..controls.recording_checks import warn_if_same
     from ..pipeline.effort_estimation import estimate_dynamic
     from ..pipeline.transfer import warn_about
@@ -95,7 +95,7 @@ def add_synthesize(verbs: Any) -> None:
 def synthesize(arguments: Namespace) -> Report:
     """``synthesize CONTROLS.npz OUTPUT``."""
     from ..controls.controls import Controls
-    from ..controls.effort import check_dynamic
+    from ..controls.dynamics import check_dynamic
     from ..threads import one_thread
     from .steps import arrange_as_asked, check_files, open_target, report_sound, write_sound
 

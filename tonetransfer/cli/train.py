@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import options
-from .options import Report
-from .tables import show, table
+from .options import Report, show, table
 
 
 def add_train(verbs: Any) -> None:
@@ -29,7 +28,7 @@ def add_train(verbs: Any) -> None:
 
 def train(arguments: Namespace) -> Report:
     """``train CONFIG``."""
-    from ..training.finetuning_settings import FinetuningSettings, read_settings
+    from ..training.settings import FinetuningSettings, read_settings
 
     changes = [] if arguments.start is None else [f"train.start={'null' if arguments.start == 'none' else arguments.start}"]
     changes += [] if arguments.room else ["room.learn=false"]

@@ -13,8 +13,7 @@ from ..audio.loudness import FLOOR_DB
 from ..audio.units import hz_to_midi
 from ..pitch.tracking import VOICED_OFF
 from .controls import Controls
-from .dynamics import loudness_quantiles
-from .effort import loud_end_db, swell_range_db
+from .dynamics import loud_end_db, loudness_quantiles, swell_range_db
 
 STRAY_SHARE = 0.05  # of the melody may lie outside the instrument's range before it is moved by octaves
 GRACE_FRAMES = 3  # beyond a note, its level may be held so long: consonants, and flicker of the voicing decision
@@ -36,7 +35,7 @@ def fit(
     """Fit a performance to an instrument.
 
     Only note frames count. "auto" leaves the melody where it is, or moves it by octaves if the instrument cannot reach it; loudness is
-    moved as a whole to where the instrument plays as hard as the player did (:mod:`~tonetransfer.controls.effort`); what is not a note
+    moved as a whole to where the instrument plays as hard as the player did (:mod:`~tonetransfer.controls.dynamics`); what is not a note
     (hiss, breath, a room) fades out. Fitting twice is fitting once.
 
     Parameters

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import SettingsError
-from ..suggest import nearest
+from ..errors import SettingsError, nearest
 
 CHROMATIC = "chromatic"
 TONICS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}

@@ -24,8 +24,7 @@ from ..audio.units import hz_to_midi
 from ..pitch.tracking import VOICED_OFF, VOICED_ON
 from .adaptation import GRACE_FRAMES, STRAY_SHARE, smallest_octave_shift
 from .causal_extraction import ControlFrame
-from .dynamics import QUANTILES
-from .effort import REST_DB, SWELL_S, loud_end_db
+from .dynamics import QUANTILES, REST_DB, STRETCH_S, loud_end_db
 from .profile import Target
 from .release import FASTEST_DB_PER_S, SLOWEST_DB_PER_S
 
@@ -66,7 +65,7 @@ class Adapter:
     loudest_db : float or None
         How loud the player's loud notes are; None: learned as they come.
     dynamic : str, float or None
-        How hard the usual note is played, as :func:`~tonetransfer.controls.effort.parse_dynamic` reads it; None: as the notes suggest.
+        How hard the usual note is played, as :func:`~tonetransfer.controls.dynamics.parse_dynamic` reads it; None: as the notes suggest.
     fit : bool
         False: octave, dynamics and sounds between notes stay the player's.
     """
@@ -96,7 +95,7 @@ class Adapter:
         if self.target.quantiles is not None:
             usual = (self.target.quantiles - self.target.quantiles[-1]).numpy() + loudest
             self._counts += np.histogram(np.clip(usual, -119.0, -1.0), self._edges)[0] * (PRIOR_S * self.frame_rate / len(usual))
-        self._swells: deque[float] = deque(maxlen=round(MEMORY_S / SWELL_S))
+        self._swells: deque[float] = deque(maxlen=round(MEMORY_S / STRETCH_S))
         self._swell_db, self._swell_frames = -math.inf, 0
         self._shift_db: float | None = None
         self._effort_db = 0.0
@@ -164,7 +163,7 @@ class Adapter:
             self._counts *= kept
             self._counts[int(min(max((heard.loudness_db + 120.0) / BIN_DB, 0.0), len(self._counts) - 1))] += 1.0
         self._swell_db, self._swell_frames = max(self._swell_db, heard.loudness_db), self._swell_frames + 1
-        if self._swell_frames >= SWELL_S * self.frame_rate:
+        if self._swell_frames >= STRETCH_S * self.frame_rate:
             self._swells.append(self._swell_db)
             self._swell_db, self._swell_frames = -math.inf, 0
         self._midi_counts *= kept

@@ -12,8 +12,7 @@ from typing import Any
 
 from ..audio.files import SOUND_ENDINGS
 from ..errors import InstrumentError, SettingsError
-from ..models.settings import Section
-from ..models.settings_files import read_mapping, validate_as
+from ..models.settings import Section, read_mapping, validate_as
 from .composition import Performance, compose
 
 SPLITS = {"train": 1, "test": 2, "parallel": 3, "reference": 4}  # keeps their seeds apart

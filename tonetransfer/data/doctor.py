@@ -1,7 +1,7 @@
 """Are these recordings good material to train an instrument on, and why not: every file is heard, the folder is judged.
 
 What is measured, and how, is in :mod:`tonetransfer.data.defects`; what it means in :mod:`tonetransfer.data.advice`. Which files are taken
-is decided by the same rules as in ``prepare`` (:mod:`tonetransfer.data.screening`).
+is decided by the same rules as in ``prepare`` (:mod:`tonetransfer.data.scan`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from ..threads import one_thread
 from .advice import AGREEING, advise
 from .defects import RawMeter, decay_times_s, find_hum, noise_floor_db, pause_seconds, reverberation_s
 from .jobs import run_jobs
-from .scan import Skipped, SourceFile, check_found, find_sources, short_reason
-from .screening import Stretch, Suitability, listen
+from .scan import Skipped, SourceFile, Stretch, Suitability, check_found, find_sources, listen, short_reason
 
 NOTES = 128  # MIDI numbers of the register histogram
 LOUDNESS_BINS_DB = (-90.0, 0.0, 2.0)  # first, last, width

@@ -12,9 +12,12 @@ mir_eval. Nothing is aligned, and no level is adjusted: a delay or a gain counts
 * Mel-cepstral distortion (Kubichek 1993) of 13 coefficients, without that of the level; spectra as for LSD-60, each floored 80 dB below
   its own largest magnitude; means over 80 mel bands (Slaney) up to Nyquist. It is the RMS difference of two smooth spectra in dB,
   averaged over the frames in which either is within 60 dB of its largest.
-* Pitch and voicing: :mod:`tonetransfer.evaluation.pitch_metrics`. Added and lost high frequencies and attacks:
-  :mod:`tonetransfer.evaluation.artifact_metrics`. Embeddings: :mod:`tonetransfer.evaluation.embedding_metrics`. All can be imported from
-  here.
+* Pitch and voicing (melody extraction: Poliner et al. 2007; Salamon et al. 2014), as mir_eval computes them. f0 [Hz] is positive in every
+  frame; whether a frame is voiced is said apart from it. Frames of both describe the same instants; where one has more of them, the rest
+  is left out. An estimate is right within `tolerance_cents`, the tolerance itself excluded; chroma folds octaves together. Shares of
+  nothing (a reference without a voiced frame) are 0.
+* Added and lost high frequencies and attacks: :mod:`tonetransfer.evaluation.artifact_metrics`. Embeddings:
+  :mod:`tonetransfer.evaluation.embedding_metrics`. All can be imported from here.
 """
 
 from __future__ import annotations
@@ -23,8 +26,7 @@ import numpy as np
 import scipy.fft
 import torch
 
-from ..audio.distances import HOP_LENGTH, N_FFT, audible_log_spectral_distance_db, log_spectral_distance_db, same_length
-from ..audio.stft import magnitudes, mel_filters
+from ..audio.stft import HOP_LENGTH, N_FFT, audible_log_spectral_distance_db, log_spectral_distance_db, magnitudes, mel_filters, same_length
 from ..training.losses import spectral_loss
 from .artifact_metrics import (
     added_high_frequency_hz,
@@ -35,7 +37,6 @@ from .artifact_metrics import (
     transient_failures_db,
 )
 from .embedding_metrics import embedding_distance, frechet_distance
-from .pitch_metrics import pitch_error_cents, raw_chroma_accuracy, raw_pitch_accuracy, voicing_false_alarm, voicing_recall
 
 __all__ = [
     "added_high_frequency_hz",
@@ -58,8 +59,8 @@ __all__ = [
     "voicing_false_alarm",
     "voicing_recall",
 ]
-
 N_MELS, N_CEPSTRA, LOWEST_MEL_HZ = 80, 13, 40.0
+TOLERANCE_CENTS = 50.0
 
 
 def multi_scale_spectral_distance(reference: torch.Tensor, estimate: torch.Tensor) -> float:
@@ -111,3 +112,56 @@ def loudness_contour_error_db(reference_db: torch.Tensor, estimate_db: torch.Ten
     """:func:`loudness_error_db` after the mean difference is taken out: are the swells kept, whatever the level? Arguments as there."""
     difference = estimate_db.double() - reference_db.double()
     return float((difference - difference.mean()).abs().mean()) if difference.numel() else 0.0
+
+
+def raw_pitch_accuracy(reference_hz: torch.Tensor, estimate_hz: torch.Tensor, *, tolerance_cents: float = TOLERANCE_CENTS) -> float:
+    """Share of frames whose f0 is within `tolerance_cents` of the reference, octave errors counted as errors (Poliner et al. 2007).
+
+    Parameters
+    ----------
+    reference_hz, estimate_hz : Tensor [shape=(n_frames,)], > 0
+        Voiced frames of the reference, and the estimate in the same frames.
+    """
+    if not reference_hz.numel():
+        return 0.0
+    return float((_cents(reference_hz, estimate_hz).abs() < tolerance_cents).double().mean())
+
+
+def raw_chroma_accuracy(reference_hz: torch.Tensor, estimate_hz: torch.Tensor, *, tolerance_cents: float = TOLERANCE_CENTS) -> float:
+    """:func:`raw_pitch_accuracy` with octave errors forgiven; arguments as there."""
+    if not reference_hz.numel():
+        return 0.0
+    cents = _cents(reference_hz, estimate_hz)
+    folded = cents - 1200.0 * torch.floor(cents / 1200.0 + 0.5)
+    return float((folded.abs() < tolerance_cents).double().mean())
+
+
+def pitch_error_cents(reference_hz: torch.Tensor, estimate_hz: torch.Tensor) -> float:
+    """Median distance of the estimate from the reference [cents], >= 0; frames as for :func:`raw_pitch_accuracy`."""
+    return float(_cents(reference_hz, estimate_hz).abs().median()) if reference_hz.numel() else 0.0
+
+
+def voicing_recall(reference_voiced: torch.Tensor, estimate_voiced: torch.Tensor) -> float:
+    """Share of the reference's voiced frames that are voiced in the estimate.
+
+    Parameters
+    ----------
+    reference_voiced, estimate_voiced : Tensor [shape=(n_frames,)], bool
+    """
+    return _share(estimate_voiced, reference_voiced)
+
+
+def voicing_false_alarm(reference_voiced: torch.Tensor, estimate_voiced: torch.Tensor) -> float:
+    """Share of the reference's unvoiced frames that are voiced in the estimate: a note where there is none. Arguments as above."""
+    return _share(estimate_voiced, ~reference_voiced)
+
+
+def _cents(reference_hz: torch.Tensor, estimate_hz: torch.Tensor) -> torch.Tensor:
+    n_frames = min(len(reference_hz), len(estimate_hz))
+    return 1200.0 * torch.log2(estimate_hz[:n_frames].double() / reference_hz[:n_frames].double())
+
+
+def _share(said: torch.Tensor, where: torch.Tensor) -> float:
+    n_frames = min(len(said), len(where))
+    said, where = said[:n_frames], where[:n_frames]
+    return float(said[where].double().mean()) if bool(where.any()) else 0.0

@@ -16,18 +16,17 @@ from typing import Any
 
 import torch
 
-from ..audio.distances import audible_log_spectral_distance_db, same_length
 from ..audio.files import AudioLike, load_audio, resample, sound_files
 from ..audio.frames import FrameGrid
 from ..audio.loudness import loudness_db
+from ..audio.stft import audible_log_spectral_distance_db, same_length
 from ..audio.units import db_to_amplitude
-from ..errors import AudioError, InstrumentError, SettingsError, ToneTransferWarning
+from ..errors import AudioError, InstrumentError, SettingsError, ToneTransferWarning, did_you_mean
 from ..models.instrument_names import find_name
 from ..models.timbre_model import TimbreModel
 from ..pipeline.transfer import transfer
 from ..pitch.estimators import SAMPLE_RATE as PITCH_RATE
 from ..pitch.estimators import TRACKERS
-from ..suggest import did_you_mean
 from .compare import SILENT_DB
 from .metrics import loudness_contour_error_db, mel_cepstral_distortion_db, raw_pitch_accuracy
 from .performance_metrics import (

@@ -2,11 +2,14 @@
 
 `evaluate_parallel` plays each performance of a test set from every instrument's recording on every other instrument, the way a user would
 (default tracker, fit, no transposition because the octave is known), and compares with that instrument's own rendering.
+
+`evaluate_resynthesis` plays real recordings again from their own timbre and controls: how much of them do z and decoder hold?
 """
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import fmean
@@ -20,17 +23,20 @@ from ..audio.loudness import loudness_db
 from ..audio.units import midi_to_hz
 from ..controls.controls import Controls
 from ..controls.profile import Target
+from ..controls.recording_checks import POLYPHONIC_SHARE, sounds_spoken, voices_share
 from ..data.brightness import measure_slope
+from ..errors import ToneTransferWarning
 from ..models.timbre_model import TimbreModel
+from ..pipeline.refine import refine
 from ..pipeline.target import find_target
-from ..pipeline.transfer import analyze, arrange, play
-from .metrics import log_spectral_distance_db, raw_pitch_accuracy
+from ..pipeline.transfer import analyze, arrange, play, synthesize
+from .metrics import audible_log_spectral_distance_db, log_spectral_distance_db, raw_pitch_accuracy
 
 PEAK = 0.7
 LOUD_DB, SOFT_DB = -14.0, -38.0  # the swell with which brightness is measured: ff to p
 BRIGHTNESS = ("alto_sax", "cello", "trumpet")  # what is recorded of them stands in configs/corpus.yaml
-
 Progress = Callable[[int, int], None]
+Adapt = Callable[[TimbreModel, torch.Tensor], tuple[TimbreModel, torch.Tensor]]
 
 
 def evaluate_parallel(
@@ -216,3 +222,58 @@ def evaluate_recordings(
         return {"recordings": per_file}
     accuracy_all, error_all = (fmean(one[key] for one in per_file.values()) for key in ("raw_pitch_accuracy", "loudness_error_db"))
     return {"raw_pitch_accuracy": round(accuracy_all, 4), "recordings_loudness_error_db": round(error_all, 4), "recordings": per_file}
+
+
+def one_shot(model: TimbreModel, reference: torch.Tensor) -> tuple[TimbreModel, torch.Tensor]:
+    """The model as it is, and the z (z_dim,) of a reference (n_samples,) at its sample rate."""
+    return model, model.encode(reference)
+
+
+def refined(model: TimbreModel, reference: torch.Tensor) -> tuple[TimbreModel, torch.Tensor]:
+    """The model fitted to a reference (n_samples,) at its sample rate, and the z (z_dim,) that came of it."""
+    fitted = refine(reference, model.sample_rate, model)
+    return fitted, fitted.timbre(fitted.names[0])
+
+
+def evaluate_resynthesis(
+    model: TimbreModel,
+    folder: Path,
+    *,
+    adapt: Adapt = one_shot,
+    name: str = "resynthesis",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """LSD-60 of recordings played from their own z and controls, nothing fitted.
+
+    Recordings of several notes at once, and of speech, are listed but do not count: no solo instrument plays them.
+
+    Parameters
+    ----------
+    model : TimbreModel
+    folder : Path
+    adapt : callable
+        (model, reference) -> (model, z): how a timbre is had from a recording; :func:`one_shot` or :func:`refined`.
+    name : str
+        What the figures' keys begin with.
+    progress : callable or None
+
+    Returns
+    -------
+    dict
+        ``resynthesis_lsd60_db``: mean over what counts; ``resynthesis``: for each file ``lsd60_db`` and whether it ``counts``.
+    """
+    files = sound_files(folder)
+    found: dict[str, dict[str, Any]] = {}
+    for done, path in enumerate(files):
+        audio, _ = load_audio(path, model.sample_rate)
+        heard = analyze(audio, model.sample_rate, model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ToneTransferWarning)
+            adapted, z = adapt(model, audio)
+            sound = synthesize(heard, adapted, z)
+        solo = voices_share(audio, heard) <= POLYPHONIC_SHARE and not sounds_spoken(heard)
+        found[path.name] = {"lsd60_db": round(audible_log_spectral_distance_db(audio, sound), 3), "counts": solo}
+        if progress:
+            progress(done + 1, len(files))
+    counted = [one["lsd60_db"] for one in found.values() if one["counts"]]
+    return ({f"{name}_lsd60_db": round(fmean(counted), 3)} if counted else {}) | {name: found}

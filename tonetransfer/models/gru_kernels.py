@@ -1,4 +1,4 @@
-"""Frames of a GRU and their gradients, compiled by Numba; :mod:`tonetransfer.models.gru` calls them."""
+"""Frames of a GRU and their gradients, compiled by Numba; :mod:`tonetransfer.models.decoder` calls them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..synthesis.kernels import ONE, exponential, row
 
 @compiled
 def forward(given: Any, recurrent: Any, before: Any, gates: Any, new: Any, after: Any) -> None:
-    """One frame of a GRU for the rows of a batch, behind its matrix product; see :mod:`tonetransfer.models.gru`.
+    """One frame of a GRU for the rows of a batch, behind its matrix product; see :mod:`tonetransfer.models.decoder`.
 
     Parameters
     ----------

@@ -14,8 +14,7 @@ from typing import Any
 
 from ..atomic import check_new, replacing
 from ..errors import MissingDependencyError, WeightsError
-from .model_card import model_card
-from .weights import load_model, read_notes
+from .weights import load_model, model_card, read_notes
 
 SCHEME = "hf://"
 ENDING = ".safetensors"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import InstrumentError
-from ..suggest import nearest
+from ..errors import InstrumentError, nearest
 
 SYNONYMS = {
     "sax": "alto_sax",

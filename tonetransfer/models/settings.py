@@ -1,8 +1,23 @@
-"""Shape of the networks."""
+"""Settings: the shape of the networks, and how settings are read from YAML files and from ``--set``. Whatever does not parse, or parses to
+something else, is told in one line with its place.
+"""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import SettingsError, did_you_mean
+
+Kind = TypeVar("Kind", bound=BaseModel)
+LARGEST_BYTES = 1_000_000  # of a file of settings; what is longer is something else
+DEEPEST = 20  # brackets or indents within each other
+MOST_ALIASES = 100  # and none within what another stands for: a few lines would stand for gigabytes
+SHOWN = 60  # characters of a value in a message
 
 
 class Section(BaseModel):
@@ -21,3 +36,177 @@ class ModelSettings(Section):
     decoder_width: int = Field(384, gt=0, multiple_of=2)
     n_harmonics: int = Field(100, gt=0)
     n_bands: int = Field(96, gt=1)  # half ERB, half linear: the roll-off of a recording lies in the top octave
+
+
+class Mapping(dict[str, Any]):
+    """A mapping that was read from YAML.
+
+    Attributes
+    ----------
+    places : dict
+        Of keys, as tuples from the outermost on: in which line of the file, or in which option, they stand.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: dict[tuple[str, ...], str] = {}
+
+
+def read_mapping(path: str | Path, overrides: Sequence[str] = (), *, see: str = "configs/") -> Mapping:
+    """Read a YAML file that holds a mapping, and `section.key=value` overrides; values are not checked yet.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of UTF-8, or UTF-16 with its mark.
+    overrides : sequence of str
+    see : str
+        Where there are examples.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, is no YAML, or holds no mapping; an override is not understood.
+    """
+    path, found = Path(path), Mapping()
+    try:
+        content = path.read_bytes() if path.is_file() and path.stat().st_size <= LARGEST_BYTES else None
+        problem = "it is larger than a megabyte" if path.is_file() else "it is no file" if path.exists() else "it does not exist"
+    except OSError as error:
+        content, problem = None, error.strerror or str(error)
+    if content is None:
+        raise SettingsError(f"{path}: cannot be read ({problem}); the path of a YAML file of settings is wanted, see {see} for examples")
+    read, places = parse_yaml(content, where=str(path), see=see)
+    if read is not None and not isinstance(read, dict):
+        raise SettingsError(f"{path}: holds a {type(read).__name__}; a mapping of settings was wanted, see {see} for examples")
+    found.update(read or {})
+    found.places.update(places)
+    for override in overrides:
+        _apply(found, override)
+    return found
+
+
+def parse_yaml(content: bytes | str, *, where: str, see: str = "configs/") -> tuple[Any, dict[tuple[str, ...], str]]:
+    """Parse YAML, and find the lines of its keys; raises SettingsError with the place of what is no YAML."""
+    try:
+        _check_size(content)
+        loader = yaml.SafeLoader(content)
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        return loader.construct_document(node), dict(_places(node))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{where}{line}: is not YAML ({error.problem or error.context}); see {see} for examples") from None
+    except (yaml.reader.ReaderError, UnicodeError) as error:
+        what = " ".join(str(getattr(error, "reason", error)).split())
+        raise SettingsError(f"{where}{_line_of(content, error)}: is not text of UTF-8 ({what}); save it in this encoding") from None
+    except (ValueError, OverflowError, RecursionError, AttributeError, yaml.YAMLError) as error:  # 0x_, a 31st of February, !!int x
+        raise SettingsError(f"{where}{_unread_line(content)}: holds a value that is none ({_short(error)}); put text in quotes") from None
+
+
+def validate_as(kind: type[Kind], content: dict[str, Any], *, where: str = "settings") -> Kind:
+    """A plain mapping to settings of a kind; raises SettingsError with every problem at once, and the nearest name for unknown ones."""
+    places = content.places if isinstance(content, Mapping) else {}
+    try:
+        return kind.model_validate(dict(content))
+    except ValidationError as error:
+        raise SettingsError(f"{where}: " + "; ".join(_explain(problem, kind, places) for problem in error.errors())) from None
+
+
+def _apply(content: Mapping, override: str) -> None:
+    name, equals, value = override.partition("=")
+    if not equals or not name:
+        raise SettingsError(f"--set {override}: wanted section.key=value, for example train.steps=2000")
+    *sections, key = name.split(".")
+    inner: dict[str, Any] = content
+    for section in sections:
+        inner = inner.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise SettingsError(f"--set {override}: {section} is a single value, not a section")
+    inner[key], _ = parse_yaml(value, where=f"--set {override}")
+    content.places[(*sections, key)] = "--set"
+
+
+def _check_size(content: bytes | str) -> None:
+    """Refuse what is nested so deeply, or stands for so much, that no settings can be meant."""
+    depth = aliases = 0
+    anchored: list[int] = []  # depths at which something begins that others stand for
+    for event in yaml.parse(content, Loader=yaml.SafeLoader):
+        problem = None
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            anchored += [depth] if event.anchor else []
+            problem = f"more than {DEEPEST} levels within each other" if depth > DEEPEST else None
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchored = [one for one in anchored if one < depth]
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            aliases += 1
+            problem = f"*{event.anchor} stands within what another name stands for" if anchored else None
+            problem = f"more than {MOST_ALIASES} aliases" if aliases > MOST_ALIASES else problem
+        if problem:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type]  # pure Python's
+
+
+def _places(node: yaml.Node, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            place = (*above, str(key.value))
+            yield place, f"line {key.start_mark.line + 1}"
+            yield from _places(value, place)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield (*above, str(number)), f"line {value.start_mark.line + 1}"
+            yield from _places(value, (*above, str(number)))
+
+
+def _line_of(content: bytes | str, error: Exception) -> str:
+    """Name the line in which bytes are no text."""
+    at = getattr(error, "position", getattr(error, "start", None))
+    if not isinstance(at, int):
+        return ""
+    return f", line {content[:at].count(chr(10)) + 1 if isinstance(content, str) else content[:at].count(bytes((10,))) + 1}"
+
+
+def _unread_line(content: bytes | str) -> str:
+    """Name the line of a value that YAML takes for a number or a date, and that is none."""
+    try:
+        for event in yaml.parse(content, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+                try:
+                    yaml.safe_load(event.value)
+                except (ValueError, OverflowError, AttributeError):
+                    return f", line {event.start_mark.line + 1}" if event.start_mark else ""
+                except yaml.YAMLError:
+                    continue
+    except yaml.YAMLError:
+        pass
+    return ""
+
+
+def _explain(problem: Any, kind: type[BaseModel], places: dict[tuple[str, ...], str]) -> str:
+    loc = tuple(str(part) for part in problem["loc"])
+    name = ".".join(loc)
+    line = next((places[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in places), "")
+    name = f"{line}: {name}" if line.startswith("line") else name
+    if problem["type"] != "extra_forbidden":
+        quotes = ", put it in quotes if text is meant" if problem["type"] == "string_type" else ""
+        return f"{name}: {problem['msg'].lower()} (came: {_short(problem['input'])}{quotes})"
+    known = _names(kind, list(loc[:-1]))
+    hint = did_you_mean(loc[-1], known).rstrip()
+    return f"{name}: no such setting" + (f", {hint}" if hint else f"; there are {', '.join(known)}")
+
+
+def _names(kind: Any, place: list[str]) -> list[str]:
+    """Names of the settings of a section."""
+    for part in place:
+        fields = getattr(kind, "model_fields", {})
+        kind = fields[part].annotation if part in fields else (getattr(kind, "__args__", None) or [None])[-1]
+    return list(getattr(kind, "model_fields", {}))
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split()) if isinstance(value, Exception) else repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

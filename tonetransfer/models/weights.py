@@ -2,12 +2,13 @@
 
 A file holds the tensors of a :class:`~tonetransfer.models.timbre_model.TimbreModel` (networks, named timbres, loudness quantiles) and text
 metadata: format number, settings, what each named timbre is, feature definitions with their versions, package version, steps and validation
-figures.
+figures. The model card beside it says the same to people.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,22 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from ..atomic import check_new, replacing
+from ..atomic import check_new, replacing, write_text
 from ..audio.loudness import LOUDNESS_VERSION
 from ..errors import WeightsError
 from ..synthesis.colour import TONE_POINTS_HZ
 from .note_age_table import N_AGES, N_LEVELS, N_PITCHES
 from .settings import ModelSettings
-from .tensor_files import no_larger_than, read_tensors
+from .tensor_files import FORMAT, Header, find_weights, no_larger_than, read_header, read_tensors
 from .timbre_model import Instrument, TimbreModel
-from .weights_header import FORMAT, Header, find_weights, read_header
 
 HALVED = ("note_tables",)  # stored in 16 bits: they add to raw outputs of some units, where 0.001 is not heard
+FIGURES = {
+    "lsd_db": "log-spectral distance [dB]",
+    "lsd60_db": "the same within 60 dB of the loudest [dB]",
+    "loudness_error_db": "loudness, played against recorded [dB]",
+    "raw_pitch_accuracy": "notes in tune within 50 cents",
+}
 
 
 def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | None = None, overwrite: bool = False) -> None:
@@ -165,3 +171,70 @@ def _header(path: Path) -> Header:
             "train it again"
         )
     return header
+
+
+def model_card(instruments: list[dict[str, Any]], notes: dict[str, Any]) -> str:
+    """A model card as Markdown, with the header that model hubs read.
+
+    Parameters
+    ----------
+    instruments : list of dict
+        As :meth:`tonetransfer.models.timbre_model.Instrument.to_dict` gives them.
+    notes : dict
+        What a weights file says of its training; what it does not say is left out.
+    """
+    name = str(notes.get("name") or (instruments[0]["name"] if instruments else "timbres"))
+    licences = " and ".join(sorted({str(one["licence"]) for one in instruments})) or "not stated"
+    lines = ["---", "library_name: tonetransfer", "tags: [audio, tone-transfer, timbre, ddsp]", "license: other"]
+    lines += [f"license_name: {_slug(licences)}", "---", "", f"# {name}", "", "For tonetransfer:", ""]
+    lines += ["```sh", f"tonetransfer transfer voice.wav out.wav --to {name}.safetensors", "```", ""]
+    lines += [f"- `{one['name']}`: MIDI notes {one['lowest_midi']:g} to {one['highest_midi']:g}; {one['source']}" for one in instruments]
+    if notes.get("room"):
+        lines += ["", "It has learned the room of its recordings; `--no-room` leaves it out."]
+    if "data" in notes:
+        data = notes["data"]
+        held_out = f", {data['validation_recordings']} of them held out" if data["validation_recordings"] else ""
+        lines += ["", "## What it heard", "", f"{data['recordings']} recordings, {data['minutes']:.1f} minutes{held_out}."]
+    lines += _measured(notes) + _licence(licences, notes)
+    if "settings" in notes:
+        lines += ["", "## Settings", "", *(f"    {key}: {value}" for key, value in leaves(notes["settings"]).items())]
+    return "\n".join([*lines, ""])
+
+
+def _slug(text: str) -> str:
+    """Text as hubs want a licence's name: small letters, digits, points and hyphens."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "not-stated"
+
+
+def _measured(notes: dict[str, Any]) -> list[str]:
+    before, after = notes.get("before", {}), notes.get("after", {})
+    rows = [f"| {words} | {before[key]:.3g} | {after[key]:.3g} |" for key, words in FIGURES.items() if key in before and key in after]
+    if not rows:
+        return []
+    told = f"What was held out ({after['seconds']:g} s), played from its own pitch and loudness."
+    told += " Before: at first hearing." if notes.get("started_from") else " Before: untrained."
+    alarms = [f"- Alarm in training: {text}" for text in notes.get("alarms", {}).values()]
+    return ["", "## How well it plays", "", told, "", "| | before | after |", "|---|---|---|", *rows, *([""] if alarms else []), *alarms]
+
+
+def _licence(licences: str, notes: dict[str, Any]) -> list[str]:
+    lines = ["", "## Licence", "", f"Recordings: {licences}."]
+    if notes.get("started_from"):
+        lines += ["", f"The training went out from {notes['started_from']}, which had heard:", ""]
+    lines += [f"- {one['source']}: {one['licence']}{', ' + one['credit'] if one.get('credit') else ''}" for one in notes.get("sources", [])]
+    return lines
+
+
+def leaves(settings: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """Settings in sections as one mapping of ``section.key`` to value."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= leaves(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
+    return found
+
+
+def write_card(path: Path, instruments: list[dict[str, Any]], notes: dict[str, Any]) -> Path:
+    """Write the card of a weights file beside it, whole or not at all; returns its path."""
+    card = path.with_suffix(".md")
+    write_text(card, model_card(instruments, notes))
+    return card

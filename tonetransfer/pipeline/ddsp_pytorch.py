@@ -22,7 +22,7 @@ from ..audio.hum import without_hum
 from ..audio.loudness import loudness_db
 from ..audio.stft import a_weighting, magnitudes
 from ..errors import AudioError, SettingsError, WeightsError
-from ..models.settings_files import read_mapping
+from ..models.settings import read_mapping
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..pitch.tracking import track_f0
 from .target import at_rate

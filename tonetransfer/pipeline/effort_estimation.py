@@ -2,7 +2,7 @@
 
 Analysis by synthesis: the decoder plays what the source plays, on the named instrument most like the source, at several efforts; the
 effort whose spectrum is nearest to the source's is the one that is heard. What the levels of the notes suggest
-(:mod:`tonetransfer.controls.effort`) is the prior, since players and microphones differ in brightness as well.
+(:mod:`tonetransfer.controls.dynamics`) is the prior, since players and microphones differ in brightness as well.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from ..audio.frames import FrameGrid
 from ..audio.stft import band_centres_hz, frame_magnitudes, hann
 from ..audio.units import hz_to_midi
 from ..controls.controls import Controls
-from ..controls.dynamics import loudness_quantiles
-from ..controls.effort import SOFTEST_DB, loud_end_db, swell_range_db
+from ..controls.dynamics import SOFTEST_DB, loud_end_db, loudness_quantiles, swell_range_db
 from ..models.note_age_table import looked_up, note_age
 from ..models.timbre_model import TimbreModel
 from ..synthesis.render import SynthParams

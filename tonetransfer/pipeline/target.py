@@ -107,7 +107,7 @@ def find_target(
 def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str = DEFAULT_TRACKER) -> Target:
     """The instrument heard in a reference (n_samples,) at the model's rate.
 
-    Its level is first put to where the average instrument plays as hard as it is played (:mod:`~tonetransfer.controls.effort`). Below the
+    Its level is first put to where the average instrument plays as hard as it is played (:mod:`~tonetransfer.controls.dynamics`). Below the
     loudest notes its dynamics are its own where they are wider than an average instrument's: a few seconds need not show how soft it can
     play. What the timbre vector cannot say of its body, microphone and room is measured (:mod:`~tonetransfer.pipeline.colour_matching`).
     """

@@ -16,11 +16,9 @@ from ..controls.adaptation import fit as fit_controls
 from ..controls.adaptation import octave_shift
 from ..controls.autotune import CHROMATIC
 from ..controls.controls import Controls, extract
-from ..controls.dynamics import scale_dynamics
-from ..controls.effort import check_dynamic, loud_end_db, swell_range_db
-from ..controls.polyphony import POLYPHONIC_SHARE, voices_share
+from ..controls.dynamics import check_dynamic, loud_end_db, scale_dynamics, swell_range_db
 from ..controls.profile import Target
-from ..controls.recording_checks import warn_if_same
+from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_same
 from ..controls.release import find_releases, is_dry, with_release
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel

@@ -17,9 +17,8 @@ import scipy.fft
 import scipy.signal
 
 from ..audio.frames import FrameGrid
-from .autocorrelation import FLOOR, LAG_PRIOR
+from .autocorrelation import FLOOR, LAG_PRIOR, PARTIALS, WEIGHTS
 from .causal_kernels import autocorrelation, cohere, follow, normalise, peaks, price, through_sections, weigh
-from .salience import PARTIALS, WEIGHTS
 from .tracking import LEAP_COST, LEAP_HIGHEST, NOTHING_PLAYED_HZ, OCTAVE_PRIOR, RANGE_DB, SILENCE_DB
 
 INNER_RATE = 24000  # Hz, about: what autocorrelation is computed at

@@ -147,7 +147,7 @@ def cohere(values: Any, longest: float, slack: float, rate: float, lags: Any, he
 
 @compiled
 def weigh(spectrum: Any, bins: float, length: int, partials: Any, weights: Any, highest_hz: float, f0_hz: Any, salience: Any) -> None:
-    """Contrast between prime partials and the gaps between them; see :mod:`tonetransfer.pitch.salience`.
+    """Contrast between prime partials and the gaps between them; see :mod:`tonetransfer.pitch.autocorrelation`.
 
     Parameters
     ----------

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..errors import InstrumentError
-from ..suggest import did_you_mean
+from ..errors import InstrumentError, did_you_mean
 from .autocorrelation import FRAME_RATE, HOP_LENGTH, LOWEST_HZ, SAMPLE_RATE
 
 Estimate = tuple[np.ndarray, np.ndarray]  # f0 [Hz] and confidence [0, 1], each (n_frames,)

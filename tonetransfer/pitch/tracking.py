@@ -4,7 +4,7 @@ Three witnesses: a tracker names what it hears; the autocorrelation says how wel
 octaves and elsewhere; the spectrum says which partials are there. A shortest path through the candidates decides. A network
 confuses octaves with great confidence on real reeds and strings, autocorrelation takes notes that ring together for
 their common subharmonic, and a spectrum knows little of bass notes; they seldom err together. Where a note gives way to another,
-:mod:`tonetransfer.pitch.note_transitions` looks once more, closely.
+:mod:`tonetransfer.pitch.f0_refinement` looks once more, closely.
 """
 
 from __future__ import annotations
@@ -22,10 +22,21 @@ from scipy.ndimage import maximum_filter1d
 from ..audio.files import AudioLike, LongAudio, check_audio, peak_of, resample
 from ..audio.frames import FrameGrid
 from ..audio.stft import fast_length
-from .autocorrelation import FRAME_RATE, HIGHEST_HZ, HOP_LENGTH, LOWEST_HZ, N_PEAKS, SAMPLE_RATE, Autocorrelation
+from .autocorrelation import (
+    FRAME_RATE,
+    HIGHEST_HZ,
+    HOP_LENGTH,
+    LOWEST_HZ,
+    N_PEAKS,
+    SAMPLE_RATE,
+    Autocorrelation,
+    SplitSpectra,
+    salience,
+    split_spectra,
+    upper_odd_partials,
+)
 from .estimators import DEFAULT_TRACKER, Tracker, find_tracker
-from .note_transitions import step_at_leaps
-from .salience import SplitSpectra, salience, split_spectra, upper_odd_partials
+from .f0_refinement import step_at_leaps
 
 F0_VERSION = 3
 """Changes whenever the numbers change; stored in prepared datasets and compared on loading."""

@@ -14,8 +14,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from ..errors import AudioError, MissingDependencyError, SettingsError
-from ..suggest import did_you_mean
+from ..errors import AudioError, MissingDependencyError, SettingsError, did_you_mean
 from ..threads import one_thread
 from .stream import Stream
 

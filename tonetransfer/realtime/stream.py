@@ -25,7 +25,7 @@ from ..audio.stft import hann
 from ..audio.units import db_to_amplitude
 from ..controls.causal_adaptation import Adapter
 from ..controls.causal_extraction import ControlFrame, Listener, listen_to_all
-from ..controls.effort import check_dynamic
+from ..controls.dynamics import check_dynamic
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
 from ..models.timbre_model import TimbreModel

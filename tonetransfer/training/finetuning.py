@@ -27,24 +27,22 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..audio.distances import log_spectral_distance_db
 from ..audio.frames import FrameGrid
 from ..audio.loudness import loudness_db
+from ..audio.stft import log_spectral_distance_db
 from ..errors import MissingDependencyError, SettingsError, WeightsError
 from ..models.decoder import Decoder
-from ..models.model_card import leaves, write_card
 from ..models.timbre_model import TimbreModel
-from ..models.weights import load_model, read_notes, save_model
+from ..models.weights import leaves, load_model, read_notes, save_model, write_card
 from ..synthesis.render import SynthParams, render_batch
 from ..synthesis.reverb import Room, reverberate
-from .callbacks import LAST, Bar, Diagnostics, Keep, Listening, ValidateAndStop, check_state
-from .diagnostics import Check, find_problems
+from .callbacks import LAST, Bar, Check, Diagnostics, Keep, Listening, ValidateAndStop, check_state, find_problems
 from .finetuning_data import FinetuningBatches, Material, PreparedFolder, instrument_heard
-from .finetuning_settings import BUNDLED, FinetuningSettings
 from .losses import FFT_SIZES, two_sizes
 from .pretraining import half_precision
 from .reconstruction import Batch, coupling_lost, decoded, drawn_shift_db, reconstruction_loss
 from .schedules import warm_cosine
+from .settings import BUNDLED, FinetuningSettings
 
 REGISTER = "register.table"
 LAST_LAYERS = ("head.weight", "head.bias", "film_before.bias", "film_after.bias", REGISTER)

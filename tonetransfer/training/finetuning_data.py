@@ -29,8 +29,8 @@ from ..models.encoder import REFERENCE_PEAK
 from ..models.note_age_table import note_age
 from ..models.timbre_model import Instrument, TimbreModel
 from ..synthesis.render import highest_around
-from .finetuning_settings import FinetuningSettings
 from .reconstruction import NOTE_SHARE, Batch, seconds_held_out, single_instrument, white_for
+from .settings import FinetuningSettings
 
 TRAIN, VALIDATION = "train", "validation"
 SHORTEST_S = 5.0  # of notes: with less there is nothing to learn from, --like --refine does as well

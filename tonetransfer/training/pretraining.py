@@ -27,10 +27,9 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..audio.distances import log_spectral_distance_db
 from ..audio.frames import FrameGrid
 from ..audio.loudness import N_FFT
-from ..audio.stft import magnitudes
+from ..audio.stft import log_spectral_distance_db, magnitudes
 from ..audio.units import db_to_amplitude, hz_to_midi
 from ..controls.dynamics import map_loudness
 from ..controls.release import with_release
