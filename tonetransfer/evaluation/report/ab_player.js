@@ -614,7 +614,12 @@ export class ABPlayer extends HTMLElement {
   #showAxis() {
     const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120].find((one) => this.duration / one <= 6) || 300, marks = [];
     for (let time = 0; time < 0.96 * this.duration; time += step) marks.push(time);
-    this.#part("axis").innerHTML = marks.map((time) => `<span style="left:${100 * time / this.duration}%">${+time.toFixed(1)} s</span>`).join("");
+    this.#part("axis").replaceChildren(...marks.map((time) => {
+      const mark = document.createElement("span");
+      mark.textContent = `${+time.toFixed(1)} s`;
+      mark.style.left = `${100 * time / this.duration}%`; // not in the markup: a page may forbid styles there
+      return mark;
+    }));
   }
 
   #palette() {

@@ -1,0 +1,78 @@
+// What a player does to what an instrument is asked for, while it comes in: `adaptation.js` without knowledge of what comes later.
+// Octave and level are learned from the notes of the last half minute; a note ends when the sound stops being periodic.
+
+import { FLOOR_DB, FRAME_RATE, loudEndDb, octaveShift, toMidi } from "./adaptation.js";
+
+const VOICED_ON = 0.75, VOICED_OFF = 0.55; // periodicity
+const USUAL_LOUDEST_DB = -16; // of a player at a microphone that is set well
+const USUAL_RANGE_DB = 4; // from the loudest to the usual half second
+const MEMORY_S = 30, LEARNING_FRAMES = 150; // of the player's level; notes after which the assumption about it counts no more
+const FAINTEST_NOTE_DB = -75; // a live input hums and hisses more than the rests of a recording do
+const START_BELOW_DB = 40, STAY_BELOW_DB = 50;
+const GRACE_FRAMES = 3, RENEW_FRAMES = 10, UNSURE_FRAMES = 5, SHIFT_MOVES = 0.2, LEAP_SEMITONES = 1, STRAY_SHARE = 0.05;
+const KEPT = 1 - 1 / (MEMORY_S * FRAME_RATE);
+
+export class LiveAdapter {
+  /** instrument: as for `arrange`; transpose: semitones or "auto"; dynamic: a marking, decibels or null. */
+  constructor(instrument, { transpose = "auto", dynamic = null } = {}) {
+    Object.assign(this, { instrument, transpose });
+    this.effortDb = loudEndDb(USUAL_RANGE_DB, dynamic);
+    this.levels = new Float64Array(120); // a histogram of loudness, 1 dB wide
+    this.midis = new Float64Array(128);
+    this.semitones = transpose === "auto" ? 0 : transpose;
+    Object.assign(this, { playing: false, sinceNote: GRACE_FRAMES + 1, noteFrames: 0, frames: 0, f0Hz: 0, heardHz: 0, levelDb: FLOOR_DB });
+    this.renew();
+    this.shiftDb = this.wantedShiftDb;
+  }
+
+  binOf = (db) => Math.min(Math.max(Math.floor(db + 120), 0), 119);
+
+  renew() {
+    const total = this.levels.reduce((sum, weight) => sum + weight, 0);
+    let bin = 0;
+    for (let sum = this.levels[0]; sum < 0.98 * total && bin < 119; sum += this.levels[++bin]);
+    const known = Math.min(this.frames / LEARNING_FRAMES, 1);
+    this.loudDb = USUAL_LOUDEST_DB + known * (bin - 119.5 - USUAL_LOUDEST_DB);
+    this.wantedShiftDb = this.instrument.loudness_quantiles_db.at(-1) + this.effortDb - this.loudDb;
+  }
+
+  learn({ f0Hz, loudnessDb }) {
+    for (let i = 0; i < 120; i++) this.levels[i] *= KEPT;
+    for (let i = 0; i < 128; i++) this.midis[i] *= KEPT;
+    this.levels[this.binOf(loudnessDb)] += 1;
+    this.midis[Math.min(Math.max(Math.round(toMidi(f0Hz)), 0), 127)] += 1;
+    if (++this.frames % RENEW_FRAMES === 0) this.renew();
+  }
+
+  chooseOctave() {
+    if (this.transpose !== "auto") return;
+    const [lowest, highest] = this.instrument.range_midi, weights = Array.from(this.midis), midis = weights.map((_, midi) => midi);
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const outside = weights.reduce((sum, weight, midi) => sum + (midi + this.semitones < lowest - 0.5 || midi + this.semitones > highest + 0.5 ? weight : 0), 0);
+    if (outside > STRAY_SHARE * total) this.semitones = octaveShift(midis, this.instrument.range_midi, weights);
+  }
+
+  /** One frame { f0Hz, periodicity, loudnessDb } to { f0Hz, loudnessDb, isNote, gainDb }. */
+  frame(heard) {
+    const leap = this.heardHz > 0 && Math.abs(12 * Math.log2(heard.f0Hz / this.heardHz)) > LEAP_SEMITONES, wasPlaying = this.playing;
+    const goesOn = wasPlaying && !leap, loudEnough = Math.max(FAINTEST_NOTE_DB, this.loudDb - (goesOn ? STAY_BELOW_DB : START_BELOW_DB));
+    this.playing = heard.periodicity >= (goesOn ? VOICED_OFF : VOICED_ON) && heard.loudnessDb > loudEnough;
+    this.heardHz = heard.f0Hz;
+    this.noteFrames = goesOn ? this.noteFrames + 1 : 0;
+    this.sinceNote = this.playing ? 0 : this.sinceNote + 1;
+    if (this.playing) {
+      this.learn(heard);
+      if (this.noteFrames <= UNSURE_FRAMES) this.chooseOctave(); // never within a note
+    }
+    if (this.playing || !this.f0Hz) this.f0Hz = heard.f0Hz * 2 ** (this.semitones / 12);
+    const sinking = this.levelDb - Math.min(Math.max(this.instrument.release_db_per_s, 100), 2000) / FRAME_RATE;
+    let moved = FLOOR_DB;
+    if (this.sinceNote <= GRACE_FRAMES && heard.loudnessDb > FLOOR_DB) {
+      this.shiftDb += SHIFT_MOVES * (this.wantedShiftDb - this.shiftDb);
+      moved = heard.loudnessDb + this.shiftDb;
+      if (!this.playing) moved = Math.min(moved, this.levelDb);
+    }
+    this.levelDb = Math.max(moved, sinking, FLOOR_DB);
+    return { f0Hz: this.f0Hz, loudnessDb: this.levelDb, isNote: this.playing, gainDb: -this.effortDb };
+  }
+}
