@@ -214,7 +214,7 @@ def _player(to: Any, like: Any, mix: Any) -> studio.Player:
 def _edits(edits: Any) -> list[dict[str, Any]]:
     try:
         changes = json.loads(edits) if isinstance(edits, str) and edits else edits or []
-    except ValueError:
+    except (ValueError, RecursionError):
         changes = None
     if not isinstance(changes, list) or len(changes) > 500 or not all(isinstance(one, dict) for one in changes):
         raise studio.Refusal("the edits cannot be understood; a list of up to 500 edits, as JSON, is wanted")
@@ -225,7 +225,7 @@ def number(what: str, value: Any, lowest: float, highest: float) -> float:
     """A number that came from outside, or a refusal."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not lowest <= found <= highest:
         raise studio.Refusal(f"{what} is {value}; a number from {lowest:g} to {highest:g} is wanted")

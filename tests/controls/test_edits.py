@@ -66,6 +66,8 @@ def test_from_json() -> None:
         {"start_s": 0.0, "end_s": 1.0, "db": math.nan},
         {"start_s": 0.0, "end_s": 1.0, "colour": 3},
         {"start_s": "now", "end_s": 1.0},
+        {"start_s": 0.0, "end_s": 10**400},
+        {"start_s": 0.0, "end_s": 1.0, "a\nb": 1},
         {"start_s": 0.0, "end_s": 1.0, "pitch": [[0.0, 500.0]]},
         {"start_s": 0.0, "end_s": 1.0, "pitch": [[0.0]]},
         {"start_s": 0.0, "end_s": 1.0, "pitch": 7},
@@ -74,5 +76,6 @@ def test_from_json() -> None:
     ],
 )
 def test_what_is_no_edit(values: dict) -> None:
-    with pytest.raises(ControlsError):
+    with pytest.raises(ControlsError) as refusal:
         Edit.from_dict(values)
+    assert "\n" not in str(refusal.value)

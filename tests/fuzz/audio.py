@@ -37,6 +37,9 @@ KINDS = {  # ending: libsndfile's format, and codings
 }
 SIZES = (b"data", b"SSND", b"COMM", b"RIFF", b"FORM", b"Xing", b"fmt ", b"OggS", b"ds64", b"mdat", b"moov", b"stsz", b"desc")
 
+ID3 = b"ID3\x03\x00\x00\x00\x00\x00\x2eTIT2\x00\x00\x00\x24\x00\x00\x00\x1b]0;owned\x07\xff\xfb\x90\x64" + bytes(24)
+BETWEEN = (b"", b"", ID3, b"TAG" + bytes(125), b"APETAGEX" + bytes(24), bytes(4000), b"LIST\x04\x00\x00\x00INFO", b"\xff" * 500)
+
 
 @lru_cache(maxsize=64)
 def sound(ending: str, coding: str, channels: int, seconds: float) -> bytes:
@@ -68,8 +71,8 @@ def mutate(chance: random.Random) -> bytes:
     """A sound file, most often damaged; or several, or none."""
     ending = chance.choice(tuple(KINDS))
     content = sound(ending, chance.choice(KINDS[ending][1]), chance.choice((1, 2)), chance.choice((0.1, 0.6, 1.5)))
-    if chance.random() < 0.2:
-        content += sound(ending, chance.choice(KINDS[ending][1]), 1, 0.6)
+    while chance.random() < 0.25:
+        content += chance.choice(BETWEEN) + sound(ending, chance.choice(KINDS[ending][1]), 1, 0.6)
     if chance.random() < 0.4:
         content = _lie(content, chance)
     if chance.random() < 0.3:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))  # what all tests share, for a fuzzer that is run by hand
+sys.path += map(str, Path(__file__).parents[1:3])  # what all tests share, and the page, for a fuzzer that is run by hand
 CPU_S, WALL_S = 20.0, 120.0
 LARGEST_BYTES = 2 << 30
 ROOM_BYTES = 6 << 30  # of addresses, beyond which memory is refused: a fault must not take the whole computer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 import audio
+import edits
 import harness
 import names
 import npz
@@ -12,7 +13,7 @@ import pytest
 import settings
 import weights
 
-COUNTS = {audio: 300, npz: 60, weights: 60, settings: 300, names: 30}
+COUNTS = {audio: 300, npz: 60, weights: 60, settings: 300, names: 30, edits: 150}
 
 
 @pytest.mark.slow

@@ -90,8 +90,9 @@ class Edit:
             points = {name: tuple((float(time), float(value)) for time, value in values.get(name) or ()) for name in ("pitch", "loudness")}
             numbers = {key: float(value) for key, value in values.items() if key not in (*points, "fix_octave")}
             return cls(**numbers, **points, fix_octave=bool(values.get("fix_octave", False)))  # type: ignore[arg-type]  # all floats
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ControlsError(f"an edit cannot be understood ({error}); start_s, end_s, semitones, db, ... are wanted") from error
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            problem = " ".join(str(error).split())[:80]
+            raise ControlsError(f"an edit cannot be understood ({problem}); start_s, end_s, semitones, db, ... are wanted") from error
 
 
 def apply_edits(controls: Controls, edits: Sequence[Edit]) -> Controls:
