@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Numba's files in a folder of their own, with nobody's turn."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     turn: Any = caching.IndexDataCacheFile.turn
-    before = turn.writes, turn.lock
-    turn.writes, turn.lock = None, -1
+    before = turn.writes, turn.lock, turn.healed_ns
+    turn.writes, turn.lock, turn.healed_ns, turn.lacking = None, -1, 0, {}
 
     def make() -> Any:
         return caching.IndexDataCacheFile(str(tmp_path), "f-1.py311", ("stamp", 1))
 
     yield make
     turn.end()
-    turn.writes, turn.lock = before
+    turn.writes, turn.lock, turn.healed_ns = before
 
 
 def kept(folder: Path) -> list[Path]:
@@ -86,9 +87,43 @@ file.save("double", b"code for doubles")
 """
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert other.stdout.split() == ["b'code", "for", "floats'", "None", "None"]  # once it lacks a file, it does without any
-    assert len(kept(tmp_path)) == 1 and files().load("double") is None
-    caching.IndexDataCacheFile.turn.end()  # type: ignore[attr-defined]  # our turn is over
+    assert len(kept(tmp_path)) == 1
+    caching.IndexDataCacheFile.turn.pause()  # type: ignore[attr-defined]  # our turn is over: nothing is being compiled
     assert subprocess.run([sys.executable, "-c", program], check=True).returncode == 0 and len(kept(tmp_path)) == 2
+    assert files().load("double") == b"code for doubles" and files().load("integer") is None
+    files().save("integer", b"code for integers")  # and the turn is taken again
+    assert len(kept(tmp_path)) == 3
+
+
+def test_a_turn_lasts_as_long_as_something_is_compiled(files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tonetransfer.compiled.TURN_S", 0.05)
+    turn: Any = caching.IndexDataCacheFile.turn
+    assert files().load("float") is None  # it takes longer than a turn, on a computer with much else to do
+    time.sleep(0.3)
+    assert turn.writes is True
+    files().save("float", b"code for floats")
+    time.sleep(0.3)
+    assert turn.writes is None and files().load("float") == b"code for floats"
+    monkeypatch.setattr("tonetransfer.compiled.LONGEST_S", 0.1)
+    assert files().load("double") is None  # and is not compiled at all
+    time.sleep(0.5)
+    assert turn.writes is False and files().load("float") is None
+
+
+def test_who_has_read_what_another_removes_does_without_files(files: Any, tmp_path: Path) -> None:
+    files().save("float", b"code for floats")
+    caching.IndexDataCacheFile.turn.pause()  # type: ignore[attr-defined]
+    kept(tmp_path)[0].write_bytes(b"damaged")
+    program = f"""
+import os; os.environ["NUMBA_CACHE_DIR"] = {str(tmp_path)!r}
+import tonetransfer
+from numba.core import caching
+file = caching.IndexDataCacheFile({str(tmp_path)!r}, "f-1.py311", ("stamp", 1))
+print(file.load("float"))
+file.save("float", b"other code for floats")
+"""
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert other.stdout.split() == ["None"] and len(kept(tmp_path)) == 1
     assert files().load("float") is None
 
 

@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.abc import MetaPathFinder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 TURN_S = 120.0  # without anything being compiled, until another process may write
+LONGEST_S = 3600.0  # that one function is waited for, on a computer that has much else to do
 FAST = {"reassoc", "contract", "arcp", "nsz"}  # not "nnan": a sound that is not a number must stay one
 
 
@@ -103,43 +105,93 @@ class _Turn:
 
     Machine code of one file calls that of another by names that hold a number of the process: files of two processes do not fit each
     other. So a process that lacks a file writes all that it compiles from then on, if nobody else does, or does without files altogether.
+    While nothing is being compiled others may have the turn: a server may run for months. It can be taken again, because what this process
+    has compiled lies in files by then.
     """
 
     def __init__(self) -> None:
-        self.writes: bool | None = None  # None: nothing has been lacking yet
+        self.writes: bool | None = None  # None: nothing is being compiled; False: others' files do not fit any more
         self.process, self.lock, self.timer = os.getpid(), -1, threading.Timer(0.0, lambda: None)
+        self.lacking: dict[str, float] = {}  # files that are being made, and since when
+        self.guard, self.healed_ns = threading.RLock(), 0
 
-    def closed(self) -> bool:
+    def closed(self, folder: Path) -> bool:
         """Whether this process does without files."""
+        healed_ns = 0
+        with suppress(OSError):
+            healed_ns = (folder / "lock").stat().st_mtime_ns
+        if self.healed_ns and self.healed_ns != healed_ns:
+            self.end()
+        self.healed_ns = healed_ns
         return self.writes is False or self.process != os.getpid()  # a fork's numbers go on from its parent's
 
-    def take(self, folder: Path) -> bool:
-        """Begin to write, if nobody else does."""
-        if self.writes is None:
-            try:
-                import fcntl
-
-                folder.mkdir(parents=True, exist_ok=True)
-                self.lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self.writes = True
+    def take(self, folder: Path, lacks: str) -> bool:
+        """Begin to write, if nobody else does, for want of a file."""
+        with self.guard:
+            if self.writes is None:
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    self.lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+                    _lock(self.lock)
+                    self.writes, self.healed_ns = True, os.fstat(self.lock).st_mtime_ns
+                except OSError:
+                    self.end()
+            if self.writes:
+                self.lacking.setdefault(lacks, time.monotonic())
                 self.wait()
-            except (OSError, ImportError):
-                self.end()
-        return self.writes is True
+            return self.writes is True
+
+    def heal(self, folder: Path) -> None:
+        """Remove all files; whoever has read some of them does without others from now on."""
+        for path in folder.rglob("*.nbc"):
+            path.unlink(missing_ok=True)
+        os.utime(folder / "lock")
+        self.healed_ns = (folder / "lock").stat().st_mtime_ns
+
+    def made(self, name: str) -> None:
+        """A file is there that was lacking."""
+        with self.guard:
+            self.lacking.pop(name, None)
+            self.wait()
 
     def wait(self) -> None:
-        """Give the turn away when nothing has been compiled for a while: a server may run for months."""
+        """Give the turn away when nothing has been compiled for a while."""
         self.timer.cancel()
-        self.timer = threading.Timer(TURN_S, self.end)
+        self.timer = threading.Timer(TURN_S, self.pause)
         self.timer.daemon = True
         self.timer.start()
 
+    def pause(self) -> None:
+        """Let others write, but not while something is being compiled."""
+        with self.guard:
+            now = time.monotonic()
+            if any(now - since < LONGEST_S for since in self.lacking.values()):
+                self.wait()
+            else:  # what is still lacking was not to be compiled
+                self.release(None if not self.lacking else False)
+
     def end(self) -> None:
         """Do without files from now on."""
-        self.writes = False
-        with suppress(OSError):
-            os.close(self.lock)
+        self.release(False)
+
+    def release(self, writes: bool | None) -> None:
+        """Let others write."""
+        with self.guard:
+            self.writes, lock, self.lock = writes, self.lock, -1
+            with suppress(OSError):
+                os.close(lock)
+
+
+def _lock(file: int) -> None:
+    """Lock an open file, or raise OSError because another process has."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _guard(caching: Any) -> None:
@@ -158,12 +210,12 @@ def _guard(caching: Any) -> None:
         return str(self._data_path(f"{self._index_name.removesuffix('.nbi')}.{name}.nbc"))
 
     def save(self: Any, key: Any, data: Any) -> None:
-        if turn.closed() or not turn.take(folder_of(self)):
+        if turn.closed(folder_of(self)) or not turn.take(folder_of(self), place(self, key)):
             return
         content = self._dump(data)
         with self._open_for_write(place(self, key)) as file:
             file.write(hashlib.sha256(content).digest() + content)
-        turn.wait()
+        turn.made(place(self, key))
 
     def read(self: Any, key: Any) -> Any:
         """What was compiled; None: nothing was. Raises what a damaged pickle raises."""
@@ -177,17 +229,18 @@ def _guard(caching: Any) -> None:
         return caching.pickle.loads(content)
 
     def load(self: Any, key: Any) -> Any:
-        if turn.closed():
+        if turn.closed(folder_of(self)):
             return None
         try:
             found = read(self, key)
-            if found is None and turn.writes is None and turn.take(folder_of(self)):
+            if found is None and turn.take(folder_of(self), place(self, key)):
                 found = read(self, key)  # somebody may have been done just now
+                if found is not None:
+                    turn.made(place(self, key))
             return found
         except Exception:  # it is compiled again, with all that calls it by its old names
-            if turn.take(folder_of(self)):
-                for path in folder_of(self).rglob("*.nbc"):
-                    path.unlink(missing_ok=True)
+            if turn.take(folder_of(self), place(self, key)):
+                turn.heal(folder_of(self))
             return None
 
     def flush(self: Any) -> None:
