@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest import melody
 
+from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.adaptation import level_shift_db
 from tonetransfer.controls.causal_adaptation import Adapter, Asked
-from tonetransfer.controls.causal_extraction import ControlFrame
+from tonetransfer.controls.causal_extraction import ControlFrame, Listener
 from tonetransfer.controls.profile import Target
 
 QUANTILES = torch.linspace(-40.0, -12.0, 13)
@@ -133,3 +135,29 @@ def test_reset_forgets_the_player() -> None:
     first = play(adapter, frames)
     adapter.reset()
     assert play(adapter, frames) == first
+
+
+@pytest.mark.parametrize("midi", [45.0, 76.0])  # of the instrument
+@pytest.mark.parametrize("lines", [(1.0, 0.3, 0.8, 0.0, 0.4), (0.0, 1.0, 0.0, 0.5)])
+@pytest.mark.parametrize("base_hz", [50.0, 60.03])
+def test_mains_hum_is_no_note_and_moves_no_octave(base_hz: float, lines: tuple[float, ...], midi: float) -> None:
+    notes = torch.cat([torch.zeros(24000), melody([69, 72, 74, 64, 57], rest=0.4)]).numpy()
+    time = np.arange(len(notes)) / 48000
+    hum = sum(level * np.sin(2.0 * np.pi * base_hz * k * time + k) for k, level in enumerate(lines, 1)) / np.linalg.norm(lines)
+    hum *= 0.1 * np.sqrt(np.square(notes[notes != 0.0]).mean() / np.square(hum).mean())
+    listener, found = Listener(FrameGrid(), 480), []
+    for audio in (notes, notes + hum):
+        listener.reset()
+        adapter = Adapter(target(midi), 100.0)
+        found.append((np.array([one.is_note for one in play(adapter, listener.push(audio))]), adapter.semitones))
+    (clean, octave), (humming, same_octave) = found
+    assert octave == same_octave and clean.sum() > 200
+    assert (humming & ~clean).sum() <= 5 and (clean & ~humming).sum() <= 15  # frames
+
+
+@pytest.mark.parametrize("level", [-45.0, -14.0])
+def test_notes_on_a_line_of_the_mains_are_played(level: float) -> None:
+    attack = [ControlFrame(100.0, 0.98, level - 3.0 * k) for k in range(6, 0, -1)]
+    frames = (REST + attack + [ControlFrame(100.0 * 2.0 ** (0.1 * np.sin(k) / 12.0), 0.98, level) for k in range(50)]) * 3
+    asked = play(Adapter(target(45.0), 100.0), note(57.0, 100, -14.0) + frames)
+    assert sum(one.is_note for one in asked[100:]) > 3 * 50

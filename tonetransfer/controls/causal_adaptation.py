@@ -6,6 +6,7 @@ Nothing of what comes later is known, so octave and dynamics are estimated as th
   a note, but for its first 50 ms, in which a tracker may still hear the attack.
 * Loudness is moved as a whole, as for recordings, but by a running histogram of note loudness with a memory of half a minute. It starts
   out as the instrument's own distribution, put where `loudest_db` says, and the player's notes take its place within some seconds.
+* What is soft and keeps to a multiple of the mains' frequency, without having swelled, is hum and no note.
 * A note ends when the sound stops being periodic; from there, and wherever the player's sound falls faster, it sinks as the instrument's
   own notes do and keeps its pitch.
 """
@@ -19,6 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
+from ..audio.hum import BASES_HZ
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import hz_to_midi
 from ..pitch.tracking import VOICED_OFF, VOICED_ON
@@ -35,6 +37,9 @@ FAINTEST_NOTE_DB = -75.0  # a live input hums and hisses more than a recording's
 START_BELOW_DB, STAY_BELOW_DB = 40.0, 50.0  # re the loud notes, as for recordings
 USUAL_RANGE_DB = 4.0  # from the loudest to the usual stretch of half a second, before enough of them were heard
 FEWEST_SWELLS = 6
+N_HUM_LINES, HUM_OFF, HUM_NEAR = 6, 0.004, 0.02  # multiples of the mains' frequency; how far from one, and from one that is known to hum
+HUM_BELOW_DB = 12.0  # re the loud notes
+HUM_FRAMES, STEADY_DB = 10, 4.0  # by less does the level of hum move in so many frames; a note's rises by more when it begins
 LEAP_SEMITONES = 1.0
 FALLING_DB = 2.0  # per frame: a sound that dies away; its last periods are often taken for a subharmonic
 UNSURE_FRAMES = 5  # at the beginning of a note
@@ -108,6 +113,7 @@ class Adapter:
         self._playing, self._frames_since = False, GRACE_FRAMES + 1
         self._f0_hz, self._heard_hz, self._heard_db = 0.0, 0.0, FLOOR_DB
         self._level_db = FLOOR_DB
+        self._hum = _Hum()
 
     def frame(self, heard: ControlFrame, quantiles: torch.Tensor | None = None, release_db_per_s: float | None = None) -> Asked:
         """Adapt the next frame to the instrument.
@@ -121,6 +127,8 @@ class Adapter:
         """
         was_playing, leap = self._playing, self._leaps(heard.f0_hz)
         self._playing = self._is_note(heard, leap)
+        if self._hum.stands and was_playing and not self._playing:
+            self._forget_pitch(heard.f0_hz)
         self._heard_hz, self._heard_db = heard.f0_hz, heard.loudness_db
         if self._playing:
             self._learn(heard)
@@ -152,7 +160,8 @@ class Adapter:
     def _is_note(self, heard: ControlFrame, leap: bool) -> bool:
         """Test whether a note goes on; or, after a rest or a leap, begins: no note does while the sound dies away."""
         goes_on = self._playing and not leap
-        if not goes_on and heard.loudness_db < self._heard_db - FALLING_DB:
+        self._hum.hear(heard, self._loud_db - HUM_BELOW_DB)
+        if self._hum.stands or (not goes_on and (self._hum.near or heard.loudness_db < self._heard_db - FALLING_DB)):
             return False
         periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if goes_on else (VOICED_ON, START_BELOW_DB)
         return heard.periodicity >= periodicity and heard.loudness_db > max(FAINTEST_NOTE_DB, self._loud_db - below)
@@ -168,6 +177,12 @@ class Adapter:
             self._swell_db, self._swell_frames = -math.inf, 0
         self._midi_counts *= kept
         self._midi_counts[int(min(max(hz_to_midi(heard.f0_hz) + 0.5, 0.0), 127.0))] += 1.0
+
+    def _forget_pitch(self, f0_hz: float) -> None:
+        """What was taken for a note was none: no octave is chosen for its sake."""
+        self._midi_counts[int(hz_to_midi(f0_hz) + 0.5)] = 0.0
+        if not self._midi_counts.any() and self.transpose == "auto":
+            self.semitones, self._octave_known = 0.0, False
 
     def _choose_octave(self) -> None:
         if self.transpose != "auto":
@@ -202,3 +217,32 @@ class Adapter:
         self._shift_db += SHIFT_MOVES * (self._wanted_shift_db - self._shift_db)
         self._effort_db += SHIFT_MOVES * (self._wanted_effort_db - self._effort_db)
         return loudness_db + self._shift_db
+
+
+class _Hum:
+    """Whether what is heard is mains hum, which is soft and stands still on one of its first lines."""
+
+    def __init__(self) -> None:
+        self._levels_db = deque([0.0] * HUM_FRAMES, maxlen=HUM_FRAMES)
+        self._frames, self._frames_on_line, self._known_hz = 0, 0, 0.0
+        self.near = self.stands = False  # no note begins here; and none goes on
+
+    def hear(self, heard: ControlFrame, below_db: float) -> None:
+        """Judge the next frame; hum lies below a level."""
+        soft, line_hz = heard.loudness_db < below_db, _nearest_line_hz(heard.f0_hz)
+        begun = self._frames >= HUM_FRAMES  # what is there from the beginning has not swelled, and half a window tells little of it
+        rises = begun and heard.loudness_db > min(self._levels_db) + STEADY_DB
+        self._levels_db.append(heard.loudness_db)
+        self._frames += 1
+        on_line = soft and abs(heard.f0_hz - line_hz) < (HUM_OFF if begun else HUM_NEAR) * line_hz
+        self._frames_on_line = self._frames_on_line + 1 if on_line else 0
+        self.stands = self._frames_on_line >= HUM_FRAMES and max(self._levels_db) - min(self._levels_db) < STEADY_DB
+        self._known_hz = line_hz if self.stands else self._known_hz
+        known = soft and abs(heard.f0_hz - self._known_hz) < HUM_NEAR * self._known_hz
+        self.near = (on_line or known) and not rises
+
+
+def _nearest_line_hz(f0_hz: float) -> float:
+    """Line of mains hum that is nearest to a pitch."""
+    lines = (base_hz * min(max(round(f0_hz / base_hz), 1), N_HUM_LINES) for base_hz in BASES_HZ)
+    return min(lines, key=lambda hz: abs(hz - f0_hz))
