@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 try:
-    from . import studio
+    from . import cards, studio
 except ImportError:  # run as a script, as a hosted Space does
+    import cards  # type: ignore[no-redef]
     import studio  # type: ignore[no-redef]
 
 CHOICES: dict[str, Any] = {  # None, for each: as `studio.Settings` has it
@@ -57,17 +58,25 @@ def connect(gr: Any, page: Any, courteous: Callable[..., Any], **work: Any) -> N
         yield wav, wav, flac, controls, made.command, summary(made)
 
     def compare(source: Any, which: Any, *given: Any) -> Iterator[Any]:
-        for players, archive in page.compare(path_of(source), which, *understood(given), progress=gr.Progress()):
-            yield players, file_data(archive)
+        player, settings, edits = understood(given)
+        progress, cells = gr.Progress(), []
+        for step in page.compare(page.studio.analyze(path_of(source), settings.tracker), which, player, settings, edits):
+            progress(step.get("progress", 0.0), desc=step.get("doing"))
+            cells += [step["cell"]] if "cell" in step else []
+            if len(cells) % 8 == 4 or "archive" in step:
+                yield cards.players(cells), file_data(step.get("archive"))
 
     def batch(sources: Any, *given: Any) -> Iterator[Any]:
         if not isinstance(sources, list):
             raise studio.Refusal("a list of recordings is wanted")
-        for done in page.batch([path_of(one) for one in sources], *understood(given)[:2], progress=gr.Progress()):
-            yield (done[0], file_data(done[1])) if isinstance(done, tuple) else (None, None)
+        progress, rows = gr.Progress(), []
+        for step in page.batch([path_of(one) for one in sources], *understood(given)[:2]):
+            progress(step.get("progress", 0.0), desc=step.get("doing"))
+            rows += [step["row"]] if "row" in step else []
+            yield cards.table(rows), file_data(step.get("archive"))
 
     def analyze(source: Any, tracker: Any) -> Any:
-        return page.analyze(path_of(source), tracker or studio.Settings.tracker)
+        return page.analyze(page.studio.analyze(path_of(source), tracker or studio.Settings.tracker))
 
     def offer(function: Callable[..., Any], returns: Any, text: str, **parameters: Any) -> None:
         gr.api(courteous(with_signature(function, parameters, returns)), api_name=function.__name__, api_description=text, **work)

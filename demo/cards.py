@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ FAMILIES: dict[str, str] = _TOLD["families"]
 DRAWINGS: dict[str, str] = _TOLD["drawings"]  # each in a box of 48 by 48, drawn with one pen
 BY_NAME: dict[str, str] = _TOLD["by_name"]  # the longest beginning of a name that is in this table decides, then the family
 BY_FAMILY: dict[str, str] = _TOLD["by_family"]
+SAMPLED = "fluid"  # how names end of players that come from a soundfont of that name
 
 
 def drawing(name: str, family: str) -> str:
@@ -25,43 +26,69 @@ def drawing(name: str, family: str) -> str:
     )
 
 
-def by_family(instruments: Iterable[Any]) -> dict[str, list[Any]]:
-    """Instruments under the name of their family, in the order of :data:`FAMILIES`."""
-    groups: dict[str, list[Any]] = {key: [] for key in FAMILIES}
-    for one in instruments:
-        groups.setdefault(one.family.replace(" ", "_"), []).append(one)
-    return {key: members for key, members in groups.items() if members}
-
-
 def label(name: str) -> str:
     """`alto_sax_mtg` to `Alto sax mtg`."""
     return name.replace("_", " ").capitalize()
 
 
-def picker(instruments: Sequence[Any], chosen: str, ranges: dict[str, str]) -> str:
+def players_of(instruments: Sequence[Any]) -> dict[str, list[Any]]:
+    """Instruments by the name they are asked for: `cello` holds `cello`, `cello_2` ... and `cello_fluid`."""
+    names, groups = {one.name for one in instruments}, {}
+    for one in instruments:
+        start, _, end = one.name.rpartition("_")
+        key = start if start in names and (end.isdigit() or end == SAMPLED) else one.name
+        groups.setdefault(key, []).append(one)
+    return groups
+
+
+def title(one: Any, number: int) -> str:
+    """The name on the card of a group's n-th player: `Cello`, `Cello 2`, `Cello, sampled`."""
+    start, _, end = one.name.rpartition("_")
+    if number == 1:
+        return label(one.name)
+    return f"{label(start)}, sampled" if end == SAMPLED else f"{label(start)} {end}"
+
+
+def facts(instruments: Sequence[Any]) -> dict[str, dict[str, Any]]:
+    """What the page has to know of each instrument."""
+    found = {}
+    for members in players_of(instruments).values():
+        for number, one in enumerate(members, 1):
+            found[one.name] = {"label": title(one, number), "family": one.family, "lowest": one.lowest_midi, "highest": one.highest_midi}
+    return found
+
+
+def picker(instruments: Sequence[Any], chosen: str, note_name: Callable[[float], str]) -> str:
     """Cards of all instruments, as radio buttons grouped by family: arrow keys walk through them, a screen reader reads them out."""
-    chips, groups = [], []
-    for key, members in by_family(instruments).items():
-        title = escape(FAMILIES.get(key, label(key)))
-        chips.append(f'<a class="tt-chip" href="#tt-family-{escape(key)}" data-family="{escape(key)}">{title}</a>')
-        cards = "".join(_card(one, chosen, ranges[one.name]) for one in members)
-        groups.append(
-            f'<fieldset class="tt-family" id="tt-family-{escape(key)}"><legend>{title}</legend>'
-            f'<div class="tt-cards">{cards}</div></fieldset>'
-        )
+    families: dict[str, str] = {}
+    for members in players_of(instruments).values():
+        made = (_card(one, number, len(members), chosen, note_name) for number, one in enumerate(members, 1))
+        key = members[0].family.replace(" ", "_")
+        families[key] = families.get(key, "") + "".join(made)
+    order = [key for key in FAMILIES if key in families] + [key for key in families if key not in FAMILIES]
+    names = {key: escape(FAMILIES.get(key, label(key))) for key in order}
+    groups = (
+        f'<fieldset class="tt-family" data-family="{escape(key)}"><legend>{names[key]}</legend>'
+        f'<div class="tt-cards">{families[key]}</div></fieldset>'
+        for key in order
+    )
+    chips = (f'<button type="button" class="tt-chip" data-family="{escape(key)}">{names[key]}</button>' for key in order)
     return (
-        f'<nav class="tt-chips" aria-label="Families of instruments">{"".join(chips)}</nav>'
-        f'<div class="tt-picker" role="group" aria-label="Instruments" tabindex="-1">{"".join(groups)}</div>'
+        f'<div class="tt-chips" role="group" aria-label="Go to a family">{"".join(chips)}</div>'
+        f'<div class="tt-picker" role="radiogroup" aria-label="Instruments">{"".join(groups)}</div>'
     )
 
 
-def _card(one: Any, chosen: str, played: str) -> str:
-    checked = " checked" if one.name == chosen else ""
-    name = escape(one.name)
+def _card(one: Any, number: int, of: int, chosen: str, note_name: Callable[[float], str]) -> str:
+    name, checked = escape(one.name), " checked" if one.name == chosen else ""
+    more = f'<span class="tt-more">{of} players</span>' if of > 1 and number == 1 else ""
+    further = f' data-of="{escape(one.name.rpartition("_")[0])}" hidden' if number > 1 else ""
     return (
-        f'<label class="tt-card"><input type="radio" name="tt-instrument" value="{name}"{checked}>'
-        f'{drawing(one.name, one.family)}<span class="tt-name">{escape(label(one.name))}</span>'
-        f'<span class="tt-range">{escape(played)}</span></label>'
+        f'<label class="tt-card"{further} title="{escape(one.source)} ({escape(one.licence)})">'
+        f'<input type="radio" name="tt-instrument" value="{name}"{checked}>{drawing(one.name, one.family)}'
+        f'<span class="tt-name">{escape(title(one, number))}</span>'
+        f'<span class="tt-range">{note_name(one.lowest_midi)} – {note_name(one.highest_midi)}</span>'
+        f'<span class="tt-fit"></span>{more}</label>'
     )
 
 
@@ -80,3 +107,10 @@ def players(cells: Sequence[dict[str, str]]) -> str:
             f'<li class="{kind}">{drawing(cell["name"], cell["family"])}<div><h4>{name}</h4><p>{escape(cell["note"])}</p></div>{sound}</li>'
         )
     return f'<ul class="tt-players">{"".join(items)}</ul>'
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows of a batch."""
+    cells = "".join(f"<tr><th scope='row'>{escape(a)}</th><td>{escape(b)}</td><td><code>{escape(c)}</code></td></tr>" for a, b, c in rows)
+    head = "<tr><th scope='col'>Recording</th><th scope='col'>Result</th><th scope='col'>The same on the command line</th></tr>"
+    return f'<div class="tt-scroll"><table class="tt-table"><thead>{head}</thead><tbody>{cells}</tbody></table></div>'

@@ -1,377 +1,861 @@
-// Draws the pictures, and keeps two hidden fields of the form: which card is chosen, and what was edited.
-() => {
-  if (window.ttReady) return;
-  window.ttReady = true;
-  const colour = (name) => getComputedStyle(document.querySelector(".gradio-container") || document.body).getPropertyValue(name).trim();
-  const NAMES = ["C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B"];
-  const noteName = (midi) => NAMES[((midi % 12) + 12) % 12] + (Math.floor(midi / 12) - 1);
-  const LEFT = 44, RIGHT = 8, GAP = 10;
+// The page: what was recorded, who plays it and how, and the takes that were made of it. Parts of it are components of their own
+// (ab_player.js, recorder.js, roll.js); the server is asked through Gradio's queue.
+import "./ab_player.js";
+import { decoded, wav } from "./recorder.js";
+import { inks } from "./roll.js";
 
-  const setField = (id, value) => {
-    const field = document.querySelector(`#${id} textarea, #${id} input`);
-    if (!field || field.value === value) return;
-    const set = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set;
-    set.call(field, value);
-    field.dispatchEvent(new Event("input", { bubbles: true }));
-  };
+const $ = (id) => document.getElementById(id);
+const FIRST = { instrument: "violin", second: "flute" };
+const STANDARD = { octave: "auto", semitones: 0, loudness_db: 0, dynamic: null, autotune: 0, scale: "chromatic", dynamics: 1, noise_db: 0, hall: 0, fit: true, tracker: "joint" };
+const EFFORTS = [null, "pp", "p", "mp", "mf", "f", "ff"];
+const TONICS = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
+const SCALES = ["chromatic", "major", "minor", "harmonic minor", "dorian", "phrygian", "lydian", "mixolydian", "major pentatonic", "minor pentatonic", "blues", "whole tone"];
+const PRESETS = [
+  { name: "As I play", instrument: null, settings: {} },
+  { name: "Intimate cello", instrument: "cello", settings: { dynamic: "p", dynamics: 0.8, noise_db: 4, hall: 0.15 } },
+  { name: "Marching trumpet", instrument: "trumpet", settings: { dynamic: "ff", dynamics: 0.5, autotune: 0.7, hall: 0.1 } },
+  { name: "Old radio", instrument: "clarinet", settings: { dynamic: "mf", dynamics: 0.3, noise_db: 12, autotune: 0.4 } },
+  { name: "Church organ", instrument: "organ", settings: { dynamics: 0, autotune: 1, hall: 0.8 } },
+  { name: "Whispered flute", instrument: "flute", settings: { dynamic: "pp", noise_db: 14, hall: 0.3 } },
+];
+const FOREIGN = /\.(m4a|m4b|mp4|aac|3gp|webm|mka|mkv|mov|amr|wma|caf)$/i; // what the server may not read is decoded here
+const LARGEST = 50e6;
+const MOST_TAKES = 12;
+const HOVER_MS = 500;
 
-  // ---- cards of instruments
-  document.addEventListener("change", (event) => {
-    if (event.target.name === "tt-instrument") setField("tt-instrument", event.target.value);
-  });
-  document.addEventListener("click", (event) => {
-    const chip = event.target.closest(".tt-chip");
-    if (chip) {
-      event.preventDefault();
-      const family = document.getElementById(`tt-family-${chip.dataset.family}`);
-      const box = family.closest(".tt-picker");
-      box.scrollTo({ top: family.offsetTop - box.offsetTop, behavior: "smooth" });
-      (family.querySelector("input:checked") || family.querySelector("input")).focus({ preventScroll: true });
-    }
-  });
+// ---- the server
 
-  // ---- edits of the contours, as the server makes them
-  const median = (values) => { const sorted = [...values].sort((a, b) => a - b); return sorted[Math.floor(sorted.length / 2)]; };
-  const line = (points, t) => {
-    if (t <= points[0][0]) return points[0][1];
-    for (let i = 1; i < points.length; i++) {
-      const [t0, v0] = points[i - 1], [t1, v1] = points[i];
-      if (t <= t1) return v0 + (v1 - v0) * (t - t0) / Math.max(t1 - t0, 1e-9);
-    }
-    return points[points.length - 1][1];
-  };
-  const edited = (data, edits) => {
-    const midi = [...data.source.midi], held = [...data.source.held], db = [...data.source.db];
-    for (const edit of edits) {
-      const inside = (i) => i * data.step_s >= edit.start_s && i * data.step_s < edit.end_s;
-      let shift = edit.semitones || 0;
-      if (edit.fix_octave) {
-        const near = midi.filter((m, i) => m !== null && !inside(i) && i * data.step_s >= edit.start_s - 2 && i * data.step_s < edit.end_s + 2);
-        const own = held.filter((_, i) => inside(i));
-        if (near.length && own.length) shift += 12 * Math.round((median(near) - median(own)) / 12);
-      }
-      for (let i = 0; i < midi.length; i++) {
-        if (!inside(i)) continue;
-        if (edit.pitch) midi[i] = held[i] = line(edit.pitch, i * data.step_s);
-        if (edit.loudness) db[i] = line(edit.loudness, i * data.step_s);
-        held[i] += shift;
-        if (midi[i] !== null) midi[i] += shift;
-        if (db[i] > -120) db[i] = Math.max(db[i] + (edit.db || 0), -120);
-      }
-    }
-    return { midi, held, db };
-  };
+class Stopped extends Error {}
 
-  // ---- the roll
-  const layout = (data, width) => {
-    const phone = width < 520, roll = phone ? 200 : 250, loud = phone ? 56 : 70, spectrum = phone ? 80 : 100;
-    const panels = { roll: [22, roll], loud: [22 + roll + GAP, loud] };
-    let y = 22 + roll + loud + 2 * GAP;
-    for (const name of ["source_picture", "result_picture"]) if (data[name]) { panels[name] = [y, spectrum]; y += spectrum + GAP; }
-    return { panels, height: y + 14 };
-  };
-  const rollOf = (section) => {
-    const data = JSON.parse(section.querySelector(".tt-data").dataset.json);
-    const canvas = section.querySelector("canvas"), pen = canvas.getContext("2d");
-    const state = { edits: [], tool: "select", from: 0, to: data.seconds, selected: false, stroke: null, playhead: null };
-    const pictures = {};
-    for (const name of ["source_picture", "result_picture"]) if (data[name]) {
-      pictures[name] = new Image();
-      pictures[name].onload = () => draw();
-      pictures[name].src = data[name];
-    }
-    const pitched = [...data.source.midi, ...(data.result ? data.result.midi : [])].filter((m) => m !== null);
-    const middle = pitched.length ? pitched.reduce((a, b) => a + b, 0) / pitched.length : 66;
-    const lowest = Math.floor(Math.min(...(pitched.length ? pitched : [middle]), middle - 7)) - 2;
-    const highest = Math.ceil(Math.max(...(pitched.length ? pitched : [middle]), middle + 7)) + 2;
-    let place = null;
-    const x = (t) => LEFT + (place.width - LEFT - RIGHT) * t / data.seconds;
-    const time = (px) => Math.min(Math.max((px - LEFT) / (place.width - LEFT - RIGHT), 0), 1) * data.seconds;
-    const yMidi = (m) => place.panels.roll[0] + place.panels.roll[1] * (highest + 0.5 - m) / (highest - lowest + 1);
-    const midiAt = (py) => highest + 0.5 - (py - place.panels.roll[0]) / place.panels.roll[1] * (highest - lowest + 1);
-    const yDb = (db) => place.panels.loud[0] + place.panels.loud[1] * Math.min(Math.max(-db / 60, 0), 1);
-    const dbAt = (py) => -60 * Math.min(Math.max((py - place.panels.loud[0]) / place.panels.loud[1], 0), 1);
-    const path = (values, y, thickness, ink, alpha = 1) => {
-      pen.save(); pen.beginPath(); pen.lineWidth = thickness; pen.strokeStyle = ink; pen.globalAlpha = alpha; pen.lineJoin = pen.lineCap = "round";
-      let open = false;
-      values.forEach((value, i) => {
-        const jump = open && value !== null && i && values[i - 1] !== null && y === yMidi && Math.abs(value - values[i - 1]) > 3;
-        if (value === null) { open = false; return; }
-        if (open && !jump) pen.lineTo(x(i * data.step_s), y(value)); else pen.moveTo(x(i * data.step_s), y(value));
-        open = true;
-      });
-      pen.stroke(); pen.restore();
-    };
-    const draw = () => {
-      const width = canvas.parentElement.clientWidth;
-      if (!width) return;
-      const { panels, height } = layout(data, width), ratio = window.devicePixelRatio || 1;
-      place = { width, panels };
-      canvas.style.height = `${height}px`;
-      canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio);
-      pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-      const ink = colour("--tt-ink"), faint = colour("--tt-faint"), rule = colour("--tt-rule"), black = colour("--tt-black-row");
-      const sourceInk = colour("--tt-source"), resultInk = colour("--tt-result"), font = getComputedStyle(document.body).fontFamily;
-      pen.clearRect(0, 0, width, height);
-      pen.font = `11px ${font}`; pen.textBaseline = "middle";
-      const inner = width - LEFT - RIGHT, [rollTop, rollHeight] = panels.roll;
-      const rowHeight = rollHeight / (highest - lowest + 1);
-      for (let m = lowest; m <= highest; m++) {
-        const top = yMidi(m + 0.5);
-        if ([1, 3, 6, 8, 10].includes(((m % 12) + 12) % 12)) { pen.fillStyle = black; pen.fillRect(LEFT, top, inner, rowHeight); }
-        pen.fillStyle = [1, 3, 6, 8, 10].includes(((m % 12) + 12) % 12) ? colour("--tt-key-black") : colour("--tt-key-white");
-        pen.fillRect(LEFT - 12, top + 0.5, 10, Math.max(rowHeight - 1, 1));
-        if (((m % 12) + 12) % 12 === 0) {
-          pen.strokeStyle = rule; pen.lineWidth = 1; pen.beginPath(); pen.moveTo(LEFT, top + rowHeight); pen.lineTo(width - RIGHT, top + rowHeight); pen.stroke();
-          pen.fillStyle = faint; pen.textAlign = "right"; pen.fillText(noteName(m), LEFT - 16, top + rowHeight / 2);
-        }
-      }
-      const rough = data.seconds / Math.max(inner / 90, 1);
-      const every = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60].find((s) => s >= rough) || 60;
-      pen.textAlign = "center"; pen.fillStyle = faint; pen.strokeStyle = rule; pen.lineWidth = 1;
-      for (let t = 0; t <= data.seconds; t += every) {
-        pen.beginPath(); pen.moveTo(x(t), rollTop); pen.lineTo(x(t), height - 18); pen.stroke();
-        if (x(t) < width - 16) pen.fillText(`${+t.toFixed(1)} s`, Math.max(x(t), LEFT + 8), height - 8);
-      }
-      const [loudTop, loudHeight] = panels.loud;
-      pen.strokeStyle = rule; pen.strokeRect(LEFT + 0.5, loudTop + 0.5, inner - 1, loudHeight - 1);
-      pen.fillStyle = faint; pen.textAlign = "right"; pen.fillText("0", LEFT - 6, loudTop + 6); pen.fillText("−60 dB", LEFT - 4, loudTop + loudHeight - 6);
-      for (const name of ["source_picture", "result_picture"]) if (panels[name]) {
-        const [top, tall] = panels[name];
-        if (pictures[name].complete) pen.drawImage(pictures[name], LEFT, top, inner, tall);
-        pen.fillStyle = faint; pen.textAlign = "right";
-        for (const [hz, text] of [[100, "100"], [1000, "1k"], [10000, "10k"]]) {
-          pen.fillText(text, LEFT - 6, top + tall * (1 - Math.log(hz / data.lowest_hz) / Math.log(data.highest_hz / data.lowest_hz)));
-        }
-        pen.fillStyle = name === "source_picture" ? sourceInk : resultInk;
-        pen.fillRect(LEFT, top, 3, tall);
-      }
-      const changed = edited(data, state.edits);
-      if (state.edits.length) path(data.source.midi, yMidi, 2, sourceInk, 0.3);
-      path(changed.midi, yMidi, data.result ? 5 : 2.5, sourceInk, data.result ? 0.45 : 1);
-      path(changed.db, yDb, 1.5, sourceInk, data.result ? 0.7 : 1);
-      if (data.result) {
-        path(data.result.midi, yMidi, 2.2, resultInk);
-        path(data.result.db, yDb, 1.5, resultInk);
-      }
-      pen.textAlign = "left"; pen.font = `600 11px ${font}`; pen.fillStyle = ink;
-      let right = -1e9;
-      for (const note of data.notes) {
-        const px = x(note.start_s) + 2;
-        if (px < right + 4) continue;
-        const around = (data.result || data.source).midi.slice(Math.round(note.start_s / data.step_s), Math.round(note.end_s / data.step_s));
-        const peak = Math.max(note.midi, ...around.filter((m) => m !== null));
-        pen.fillText(note.name, px, Math.max(yMidi(peak) - 9, rollTop - 8));
-        right = px + pen.measureText(note.name).width;
-      }
-      if (state.selected) {
-        pen.fillStyle = colour("--tt-selection");
-        pen.fillRect(x(state.from), rollTop, x(state.to) - x(state.from), loudTop + loudHeight - rollTop);
-      }
-      if (state.stroke) {
-        pen.beginPath(); pen.strokeStyle = ink; pen.lineWidth = 2; pen.setLineDash([4, 3]);
-        state.stroke.points.forEach(([t, v], i) => { const y = state.stroke.kind === "pitch" ? yMidi(v) : yDb(v); i ? pen.lineTo(x(t), y) : pen.moveTo(x(t), y); });
-        pen.stroke(); pen.setLineDash([]);
-      }
-      if (state.playhead !== null) {
-        pen.fillStyle = ink; pen.fillRect(x(Math.min(state.playhead, data.seconds)), rollTop, 1.5, height - 18 - rollTop);
-      }
-    };
-    const from = section.querySelector(".tt-from"), to = section.querySelector(".tt-to"), told = section.querySelector(".tt-edited");
-    const select = (a, b) => {
-      state.from = Math.min(a, b); state.to = Math.max(a, b); state.selected = state.to - state.from > 0.02;
-      if (!state.selected) { state.from = 0; state.to = data.seconds; }
-      from.value = state.from.toFixed(2); to.value = state.to.toFixed(2);
-      draw();
-    };
-    const publish = () => {
-      setField("tt-edits", state.edits.length ? JSON.stringify(state.edits) : "");
-      told.textContent = state.edits.length ? `${state.edits.length} edit${state.edits.length > 1 ? "s" : ""}: play again to hear` : "";
-      draw();
-    };
-    const add = (change) => {
-      const span = { start_s: +state.from.toFixed(3), end_s: +state.to.toFixed(3) };
-      if (span.end_s > span.start_s) { state.edits.push({ ...span, ...change }); publish(); }
-    };
-    const changes = {
-      octave_up: { semitones: 12 }, octave_down: { semitones: -12 }, semitone_up: { semitones: 1 }, semitone_down: { semitones: -1 },
-      fix_octave: { fix_octave: true }, louder: { db: 3 }, softer: { db: -3 },
-    };
-    section.addEventListener("click", (event) => {
-      const button = event.target.closest("button");
-      if (!button) return;
-      if (button.dataset.tool) {
-        state.tool = button.dataset.tool;
-        section.querySelectorAll("[data-tool]").forEach((one) => one.setAttribute("aria-pressed", String(one === button)));
-        canvas.style.touchAction = state.tool === "select" ? "pan-y" : "none";
-        canvas.style.cursor = state.tool === "select" ? "col-resize" : "crosshair";
-      } else if (button.dataset.edit === "undo") { state.edits.pop(); publish(); }
-      else if (button.dataset.edit === "clear") { state.edits = []; publish(); }
-      else if (changes[button.dataset.edit]) add(changes[button.dataset.edit]);
-    });
-    for (const field of [from, to]) field.addEventListener("change", () => select(+from.value, Math.min(+to.value, data.seconds)));
-    const at = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
-    let start = null;
-    canvas.style.touchAction = "pan-y";
-    canvas.addEventListener("pointerdown", (event) => {
-      const [px, py] = at(event);
-      if (px < LEFT) return;
-      canvas.setPointerCapture(event.pointerId);
-      if (state.tool === "select") start = time(px);
-      else state.stroke = { kind: state.tool, points: [[time(px), state.tool === "pitch" ? midiAt(py) : dbAt(py)]] };
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      const [px, py] = at(event);
-      if (start !== null) select(start, time(px));
-      if (state.stroke) { state.stroke.points.push([time(px), state.stroke.kind === "pitch" ? midiAt(py) : dbAt(py)]); draw(); }
-    });
-    const finish = () => {
-      start = null;
-      if (!state.stroke) return;
-      const { kind } = state.stroke;
-      const points = state.stroke.points.sort((a, b) => a[0] - b[0]).map(([t, v]) => [+t.toFixed(3), +v.toFixed(2)]);
-      state.stroke = null;
-      if (points.length > 1 && points[points.length - 1][0] > points[0][0]) {
-        select(points[0][0], points[points.length - 1][0]);
-        state.from = points[0][0]; state.to = points[points.length - 1][0];
-        add({ [kind]: points });
-      } else draw();
-    };
-    canvas.addEventListener("pointerup", finish);
-    canvas.addEventListener("pointercancel", finish);
-    new ResizeObserver(() => draw()).observe(canvas.parentElement);
-    section.ttDraw = draw;
-    section.ttPlayhead = (t, seconds) => { if (Math.abs(seconds - data.seconds) < 0.1) { state.playhead = t; draw(); } };
-    const kept = document.querySelector("#tt-edits textarea, #tt-edits input");
-    if (kept && kept.value) { try { state.edits = JSON.parse(kept.value); } catch { state.edits = []; } }
-    if (state.edits.length) told.textContent = `${state.edits.length} edit${state.edits.length > 1 ? "s" : ""}`;
-    if (state.edits.length) section.querySelector(".tt-tools").open = true;
-    draw();
-  };
-
-  // ---- the map of timbres
-  const FAMILY = { strings: 0, flute: 1, reed: 2, sax: 3, brass: 4, "free reed": 5, free_reed: 5, organ: 5, voice: 6, plucked: 7 };
-  const mapOf = (section) => {
-    const data = JSON.parse(section.querySelector(".tt-data").dataset.json), canvas = section.querySelector("canvas"), pen = canvas.getContext("2d");
-    const all = [...data.named, ...Object.values(data.points)];
-    const [x0, x1, y0, y1] = ["x", "y"].flatMap((k) => [Math.min(...all.map((p) => p[k])), Math.max(...all.map((p) => p[k]))]);
-    let hover = null;
-    const draw = () => {
-      const width = section.clientWidth, height = Math.min(380, Math.max(260, width * 0.6)), ratio = window.devicePixelRatio || 1;
-      if (!width) return;
-      canvas.style.height = `${height}px`; canvas.width = width * ratio; canvas.height = height * ratio; pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-      const x = (p) => 26 + (width - 52) * (p.x - x0) / (x1 - x0 || 1), y = (p) => 20 + (height - 40) * (1 - (p.y - y0) / (y1 - y0 || 1));
-      pen.clearRect(0, 0, width, height);
-      const font = getComputedStyle(document.body).fontFamily, ink = colour("--tt-ink"), taken = [], named = new Set();
-      const write = (p, text, weight, always) => {
-        pen.font = `${weight} 11px ${font}`;
-        if (named.has(text)) return;
-        const wide = pen.measureText(text).width, px = x(p), py = y(p);
-        const free = ([left, top]) => left > 2 && left + wide < width - 2 && top > 6 && top < height - 6
-          && !taken.some(([l, t, w]) => Math.abs(t - top) < 12 && left < l + w + 4 && l < left + wide + 4)
-          && !data.named.some((o) => o !== p && Math.abs(y(o) - top) < 9 && x(o) > left - 4 && x(o) < left + wide + 4);
-        const places = [[px + 7, py], [px - 7 - wide, py], [px - wide / 2, py - 12], [px - wide / 2, py + 12]];
-        const place = places.find(free) || (always && places.find(([left]) => left > 2 && left + wide < width - 2));
-        if (!place) return;
-        taken.push([...place, wide]); named.add(text);
-        pen.textBaseline = "middle"; pen.lineWidth = 3; pen.lineJoin = "round"; pen.strokeStyle = colour("--tt-paper"); pen.strokeText(text, ...place);
-        pen.fillStyle = ink; pen.fillText(text, ...place);
-      };
-      for (const p of data.named) {
-        pen.beginPath(); pen.arc(x(p), y(p), 4, 0, 7); pen.fillStyle = colour(`--tt-c${FAMILY[p.family] ?? 7}`); pen.globalAlpha = 0.85; pen.fill(); pen.globalAlpha = 1;
-      }
-      for (const [key, p] of Object.entries(data.points)) {
-        const mine = colour(key === "Your recording" ? "--tt-source" : "--tt-result");
-        pen.beginPath(); pen.arc(x(p), y(p), 9, 0, 7); pen.strokeStyle = mine; pen.lineWidth = 3; pen.stroke();
-        taken.push([x(p) - 9, y(p), 18]);
-        write({ ...p, x: p.x + (x(p) < width / 2 ? 8 : -8) * (x1 - x0) / (width - 52), y: p.y + 13 * (y1 - y0) / (height - 40) }, key, "700", true);
-      }
-      if (hover) write(hover, hover.name, "700", true);
-      for (const p of data.named) if (data.nearest.includes(p.name)) write(p, p.name, "600");
-      if (width > 420) for (const p of data.named) if (!/ .* /.test(p.name)) write(p, p.name, "400");
-      section.ttNear = (px, py) => data.named.map((p) => [Math.hypot(x(p) - px, y(p) - py), p]).sort((a, b) => a[0] - b[0])[0];
-    };
-    canvas.addEventListener("pointermove", (event) => {
-      const box = canvas.getBoundingClientRect(), [far, p] = section.ttNear(event.clientX - box.left, event.clientY - box.top);
-      const next = far < 16 ? p : null;
-      if (next !== hover) { hover = next; draw(); }
-    });
-    new ResizeObserver(() => draw()).observe(section);
-    section.ttDraw = draw;
-    draw();
-  };
-
-  const begin = () => {
-    document.querySelectorAll(".tt-roll:not([data-drawn])").forEach((one) => { one.dataset.drawn = "yes"; rollOf(one); });
-    document.querySelectorAll(".tt-map:not([data-drawn])").forEach((one) => { one.dataset.drawn = "yes"; mapOf(one); });
-  };
-  new MutationObserver(begin).observe(document.body, { childList: true, subtree: true });
-  new MutationObserver(() => document.querySelectorAll(".tt-roll, .tt-map").forEach((one) => one.ttDraw && one.ttDraw()))
-    .observe(document.body, { attributes: true, attributeFilter: ["class"] });
-  // Gradio's players are outside the document, where no event is heard: they are watched from the moment they are made
-  const sounds = (window.ttSounds = []);
-  const watch = (sound) => {
-    sounds.push(sound);
-    sound.addEventListener("play", () => {  // one sound at a time
-      [...sounds, ...document.querySelectorAll("audio")].forEach((one) => { if (one !== sound && !one.paused) one.pause(); });
-    });
-    sound.addEventListener("timeupdate", () => {
-      document.querySelectorAll("#tt-roll .tt-roll").forEach((one) => one.ttPlayhead && one.ttPlayhead(sound.currentTime, sound.duration));
-    });
-  };
-  const make = document.createElement.bind(document);
-  document.createElement = (name, ...more) => {
-    const made = make(name, ...more);
-    if (String(name).toLowerCase() === "audio") watch(made);
-    return made;
-  };
-  document.addEventListener("play", (event) => {
-    [...sounds, ...document.querySelectorAll("audio")].forEach((one) => { if (one !== event.target && !one.paused) one.pause(); });
-  }, true);
-
-  // ---- what a phone or a browser records is decoded here: the server need not know its format
-  const FOREIGN = /\.(m4a|m4b|mp4|aac|3gp|webm|mka|mkv|mov|amr|wma)$/i;
-  const LARGEST = 50e6;
-  const zoneOf = (target) => target.closest && target.closest("#tt-source, #tt-reference, #tt-files");
-  const asWav = async (file) => {
-    if (!FOREIGN.test(file.name) || file.size > LARGEST) return file;
-    const context = new AudioContext();
-    try {
-      const sound = await context.decodeAudioData(await file.arrayBuffer());
-      const view = new DataView(new ArrayBuffer(44 + 2 * sound.length)), rate = sound.sampleRate;
-      const word = (at, text) => [...text].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
-      word(0, "RIFF"); view.setUint32(4, 36 + 2 * sound.length, true); word(8, "WAVEfmt "); view.setUint32(16, 16, true);
-      view.setUint16(20, 1, true); view.setUint16(22, 1, true); view.setUint32(24, rate, true); view.setUint32(28, 2 * rate, true);
-      view.setUint16(32, 2, true); view.setUint16(34, 16, true); word(36, "data"); view.setUint32(40, 2 * sound.length, true);
-      const channels = Array.from({ length: sound.numberOfChannels }, (_, i) => sound.getChannelData(i));
-      for (let i = 0; i < sound.length; i++) {
-        const mean = channels.reduce((sum, one) => sum + one[i], 0) / channels.length;
-        view.setInt16(44 + 2 * i, Math.round(32767 * Math.max(-1, Math.min(1, mean))), true);
-      }
-      return new File([view.buffer], file.name.replace(/\.[^.]*$/, "") + ".wav", { type: "audio/wav" });
-    } catch {
-      return file;  // the server says what is wrong with it
-    } finally {
-      context.close();
-    }
-  };
-  const decodeFirst = async (event, files, input) => {
-    if (event.ttDecoded || !input || ![...files].some((file) => FOREIGN.test(file.name))) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    const given = new DataTransfer();
-    for (const file of [...files]) given.items.add(await asWav(file));
-    input.files = given.files;
-    const again = new Event("change", { bubbles: true });
-    again.ttDecoded = true;
-    input.dispatchEvent(again);
-  };
-  window.addEventListener("change", (event) => {
-    if (event.target.type === "file" && zoneOf(event.target)) decodeFirst(event, event.target.files, event.target);
-  }, true);
-  window.addEventListener("drop", (event) => {
-    const zone = zoneOf(event.target);
-    if (zone && event.dataTransfer) decodeFirst(event, event.dataTransfer.files, zone.querySelector("input[type=file]"));
-  }, true);
-  begin();
+/** Call a function of the server; `told` hears what it yields, and what it yielded last is given back. */
+async function ask(name, given, told = () => {}, signal = undefined) {
+  const failed = (text) => { throw new Error(text || "The server did not answer. Is it still running?"); };
+  let answer;
+  try {
+    answer = await fetch(`gradio_api/call/page_${name}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ data: given === undefined ? [] : [given] }), signal });
+    if (!answer.ok) failed((await answer.json().catch(() => ({}))).detail || (answer.status === 503 ? "Too many visitors are waiting; try again in a minute." : ""));
+    const { event_id: event } = await answer.json();
+    answer = await fetch(`gradio_api/call/page_${name}/${event}`, { signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw new Stopped();
+    if (error instanceof TypeError) failed("");
+    throw error;
+  }
+  return readStream(answer.body.getReader(), told, failed);
 }
+
+async function readStream(reader, told, failed) {
+  const text = new TextDecoder();
+  let rest = "", last = null;
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return last;
+      rest += text.decode(value, { stream: true });
+      const messages = rest.split("\n\n");
+      rest = messages.pop();
+      for (const message of messages) {
+        const [, kind, data] = /^event: (\w+)\ndata: (.*)$/s.exec(message) || [];
+        if (kind === "error") { const error = JSON.parse(data); failed(plain(error && (error.error || error)) || "Something went wrong here, and not with you. Try again."); }
+        if ((kind === "generating" || kind === "complete") && data !== "null") {
+          const step = (JSON.parse(data) || [])[0];
+          if (step && JSON.stringify(step) !== JSON.stringify(last)) { last = step; told(step); }
+        }
+      }
+    }
+  } catch (error) {
+    if (error.name === "AbortError") throw new Stopped();
+    if (error instanceof TypeError) failed("The connection broke off. Is the server still running?");
+    throw error;
+  }
+}
+
+/** Words of the server, which come as HTML. */
+function plain(text) { return typeof text === "string" ? new DOMParser().parseFromString(text, "text/html").body.textContent : ""; }
+
+async function upload(file) {
+  if (file.size > LARGEST) throw new Error(`${file.name} is larger than 50 MB; cut out the part that matters, or save it as FLAC.`);
+  const form = new FormData();
+  form.append("files", file, file.name);
+  let answer;
+  try { answer = await fetch("gradio_api/upload", { method: "POST", body: form }); } catch { throw new Error("The server did not answer. Is it still running?"); }
+  if (!answer.ok) throw new Error(answer.status === 413 ? `${file.name} is larger than 50 MB.` : `${file.name} was not taken by the server.`);
+  return (await answer.json())[0];
+}
+
+/** A recording of a phone or a browser as WAV: the server need not know its format. */
+async function readable(file) {
+  if (!FOREIGN.test(file.name) || file.size > LARGEST) return file;
+  try { return wav(await decoded(file), 48000, `${file.name.replace(/\.[^.]*$/, "")}.wav`); } catch { return file; } // the server says what is wrong with it
+}
+
+// ---- what the browser keeps
+
+const kept = new Promise((resolve) => {
+  const opening = indexedDB.open("tonetransfer", 1);
+  opening.onupgradeneeded = () => { opening.result.createObjectStore("session"); opening.result.createObjectStore("takes", { keyPath: "id" }); };
+  opening.onsuccess = () => resolve(opening.result);
+  opening.onerror = () => resolve(null); // a private window: nothing is kept
+});
+
+async function keep(store, act) {
+  const base = await kept;
+  if (!base) return null;
+  return new Promise((resolve) => {
+    const change = base.transaction(store, "readwrite"), asked = act(change.objectStore(store));
+    change.oncomplete = () => resolve(asked && asked.result);
+    change.onerror = change.onabort = () => resolve(null); // full: the page works without
+  });
+}
+
+// ---- state
+
+const state = {
+  source: null, // { id, name, blob | example, path, look }
+  how: "named", slots: [FIRST.instrument, FIRST.second], slot: 0, share: 0.5, instrument: FIRST.instrument, reference: null,
+  settings: { ...STANDARD }, ab: 0, others: [null, null], edits: [], takes: [], shown: null, settingTakes: [null, null],
+};
+let facts = {}; // of instruments
+let job = null, saving = 0;
+
+const label = (name) => (facts[name] ? facts[name].label : (name || "").replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase()));
+const small = (text) => text.replace(/^./, (letter) => letter.toLowerCase());
+const chosen = () => (state.how === "blend" ? state.slots : [state.instrument]);
+
+function playerName() {
+  if (state.how === "like") return state.reference ? `the sound of ${state.reference.name}` : "a recording";
+  return chosen().map((name) => small(label(name))).join(" and ");
+}
+
+/** What is wanted, in the words of the server; what is as it always is is left out. */
+function wish() {
+  const given = Object.fromEntries(Object.entries(state.settings).filter(([key, value]) => value !== STANDARD[key]));
+  if (!state.settings.fit) delete given.dynamic;
+  if (!state.settings.autotune) delete given.scale;
+  if (state.how === "blend" && state.slots[0] !== state.slots[1]) given.mix = { [state.slots[0]]: 1 - state.share, [state.slots[1]]: state.share };
+  else if (state.how === "like") given.like = state.reference ? { path: state.reference.path } : null;
+  else given.to = chosen()[0];
+  if (state.edits.length) given.edits = state.edits;
+  return given;
+}
+
+const keyOf = (given) => JSON.stringify([state.source && state.source.id, { ...given, like: given.like && state.reference.id }]);
+
+function save() {
+  clearTimeout(saving);
+  saving = setTimeout(() => {
+    const { source, how, slots, slot, share, instrument, reference, settings, ab, others, edits, shown } = state;
+    const session = { source, how, slots, slot, share, instrument, reference, settings, ab, others, edits, shown: shown && shown.id, auto: $("tt-auto").checked };
+    keep("session", (store) => store.put(session, "now"));
+  }, 300);
+}
+
+// ---- messages
+
+function show(element, text) { $(element).textContent = text; $(element).hidden = !text; }
+
+function fail(element, error) {
+  if (error instanceof Stopped) return;
+  show(element, error.message || String(error));
+}
+
+/** A progress line that hears what a function of the server yields. */
+function worker(element) {
+  const line = $(element), bar = line.querySelector("progress"), told = line.querySelector("span");
+  return {
+    begin(text) { line.hidden = false; bar.removeAttribute("value"); told.textContent = text; },
+    told(step) {
+      if (step.progress !== undefined) bar.value = step.progress;
+      const left = step.left_s > 1.5 ? `, ${Math.round(step.left_s)} s left` : "";
+      if (step.doing) told.textContent = `${step.doing}${left}`;
+    },
+    end() { line.hidden = true; },
+  };
+}
+
+/** One job of a kind at a time: a new one ends the one before, and Stop ends it, too. */
+function stoppable(button, work, error) {
+  let control = null;
+  $(button).addEventListener("click", () => control && control.abort());
+  return async (doing, run) => {
+    control?.abort();
+    const own = (control = new AbortController()), line = worker(work);
+    show(error, "");
+    $(button).disabled = false;
+    line.begin(doing);
+    try { return await run((step) => { if (!own.signal.aborted) line.told(step); }, own.signal); } catch (problem) {
+      if (!own.signal.aborted) fail(error, problem);
+      return null;
+    } finally {
+      if (control === own) { control = null; $(button).disabled = true; line.end(); }
+    }
+  };
+}
+
+const playing = stoppable("tt-stop", "tt-work", "tt-error");
+const comparing = stoppable("tt-compare-stop", "tt-compare-work", "tt-compare-error");
+const measuring = stoppable("tt-analyze-stop", "tt-analyze-work", "tt-analyze-error");
+const batching = stoppable("tt-batch-stop", "tt-batch-work", "tt-batch-error");
+
+// ---- the recording
+
+async function setSource(file, { example = null } = {}) {
+  show("tt-source-error", "");
+  const blob = file && (await readable(file)), id = example ? `example ${example}` : crypto.randomUUID();
+  if (blob && blob.size > LARGEST) { fail("tt-source-error", new Error(`${file.name} is larger than 50 MB; cut out the part that matters, or save it as FLAC.`)); return; }
+  const name = blob ? blob.name : `${example}.mp3`;
+  state.source = { id, name, blob, example, path: null, look: null };
+  state.edits = [];
+  state.settingTakes = [null, null];
+  showSource();
+  clearTake();
+  $("tt-recorder").offer(blob || (await (await fetch(partUrl(`${example}.mp3`))).blob()), name);
+  save();
+  await transfer();
+}
+
+const partUrl = (name) => new URL(name, import.meta.url).href;
+
+/** What the server has to be given of the recording: where it lies, or that it is an example. */
+async function sourceGiven() {
+  if (state.source.blob && !state.source.path) state.source.path = await upload(state.source.blob);
+  const { path, name, example, look } = state.source;
+  return { path, name, example: path ? null : example, seconds: look ? look.scene.seconds : undefined };
+}
+
+/** Ask with the recording; if the server has removed it meanwhile, it is given once more. */
+async function askWithSource(name, given, told, signal) {
+  const again = async () => ask(name, { ...(await sourceGiven()), ...given }, told, signal);
+  try { return await again(); } catch (error) {
+    if (!/not here \(any more\)/.test(error.message)) throw error;
+    state.source.path = null;
+    if (state.reference && given.wish && given.wish.like) { state.reference.path = await upload(state.reference.blob); given.wish.like.path = state.reference.path; }
+    return again();
+  }
+}
+
+function showSource() {
+  const { source } = state;
+  $("tt-source-name").textContent = source.name;
+  $("tt-source-told").textContent = source.look ? `· ${source.look.scene.seconds.toFixed(1)} s` : "";
+  showNotes("tt-source-notes", source.look ? source.look.warnings : []);
+  document.querySelectorAll("[data-example]").forEach((one) => one.setAttribute("aria-pressed", String(source.example === one.dataset.example)));
+  $("tt-roll").scene = source.look ? source.look.scene : null;
+  $("tt-roll").edits = state.edits;
+  showFits();
+}
+
+function showNotes(element, texts) {
+  $(element).replaceChildren(...texts.map((text) => Object.assign(document.createElement("p"), { className: "tt-note", textContent: text.replace(/^./, (letter) => letter.toUpperCase()) })));
+}
+
+async function look(told, signal) {
+  if (state.source.look) return;
+  const source = state.source, found = await askWithSource("look", { tracker: state.settings.tracker }, told, signal);
+  source.look = found.look;
+  source.path = found.look.path;
+  if (source === state.source) { showSource(); showTakes(); save(); }
+}
+
+// ---- takes
+
+function clearTake() {
+  state.shown = null;
+  $("tt-told").textContent = ""; $("tt-downloads").replaceChildren(); $("tt-command").textContent = ""; $("tt-map").replaceChildren(); showNotes("tt-notes", []);
+  $("tt-roll").reach = reachOf(state.instrument);
+  showPlayer();
+}
+
+const reachOf = (name) => (state.how === "named" && facts[name] ? [facts[name].lowest, facts[name].highest] : null);
+const sourceTake = () => ({ name: "Your recording", role: "source", note: state.source.name, blob: state.source.blob || undefined, src: sourceAddress() });
+const sourceAddress = () => (state.source.blob ? undefined : partUrl(`${state.source.example}.mp3`));
+
+function resultTake(take, role = "result") {
+  return { name: take.who.replace(/^./, (letter) => letter.toUpperCase()), role, note: movedWords(take.moved), blob: take.blob, src: take.blob ? undefined : take.sound };
+}
+
+function movedWords(moved) {
+  if (!moved) return "at your pitch";
+  return moved % 12 ? `${moved > 0 ? "+" : "−"}${Math.abs(moved)} semitones` : `${Math.abs(moved / 12)} octave${Math.abs(moved) > 12 ? "s" : ""} ${moved > 0 ? "up" : "down"}`;
+}
+
+/** Recording and result in the one player; with two settings, both results. */
+function showPlayer(more = []) {
+  const player = $("tt-player"), takes = state.source ? [sourceTake()] : [], [a, b] = state.settingTakes;
+  const both = a && b && a !== b && [a, b].includes(state.shown);
+  if (both) takes.push({ ...resultTake(a), name: `A: ${a.who}` }, { ...resultTake(b, "reference"), name: `B: ${b.who}` });
+  else if (state.shown) takes.push(resultTake(state.shown));
+  takes.push(...more);
+  player.takes = takes;
+  player.select(both && state.shown === b ? 2 : Math.min(1, takes.length - 1));
+}
+
+async function play() {
+  try { await $("tt-player").play(); } catch { /* the player says what is wrong */ }
+}
+
+/** Show a take, and play it if it was asked for. */
+async function showTake(take, aloud) {
+  state.shown = take;
+  state.settingTakes[state.ab] = take;
+  $("tt-roll").scene = take.scene;
+  $("tt-roll").edits = state.edits;
+  $("tt-told").textContent = `${take.who.replace(/^./, (letter) => letter.toUpperCase())} · ${take.scene.seconds.toFixed(1)} s · ${movedWords(take.moved)}`;
+  $("tt-command").textContent = take.command;
+  $("tt-map").innerHTML = take.map || "";
+  document.querySelectorAll("#tt-map .tt-map").forEach(drawMap);
+  showNotes("tt-notes", take.warnings.filter((text) => !state.source.look || !state.source.look.warnings.includes(text)));
+  showDownloads(take);
+  showPlayer();
+  showTakes();
+  showGo();
+  $("tt-live").textContent = `${take.who.replace(/^./, (letter) => letter.toUpperCase())} is ready.`;
+  save();
+  if (aloud) await play();
+}
+
+function showDownloads(take) {
+  $("tt-downloads").replaceChildren(...["WAV", "FLAC", "Controls"].map((kind) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: kind, id: `tt-${kind.toLowerCase()}` });
+    button.addEventListener("click", () => download(take, kind));
+    return button;
+  }));
+}
+
+/** Save a file of a take; one that the server has removed is made again. */
+async function download(take, kind) {
+  const there = take.files && (await fetch(take.files[kind], { method: "HEAD" }).catch(() => null));
+  if (!there || !there.ok) {
+    const made = await playing(`Making the files of ${take.who} again`, (told, signal) => askWithSource("play", { wish: { ...take.wish } }, told, signal));
+    if (!made || !made.take) return;
+    take.files = made.take.files;
+    keepTake(take);
+  }
+  saveAs(take.files[kind]);
+}
+
+function saveAs(address, name = "") {
+  const link = Object.assign(document.createElement("a"), { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+function keepTake(take) {
+  keep("takes", (store) => store.put(take));
+  while (state.takes.length > MOST_TAKES) { const gone = state.takes.shift(); keep("takes", (store) => store.delete(gone.id)); }
+}
+
+function showTakes() {
+  const list = state.takes.filter((take) => state.source && take.source === state.source.id);
+  $("tt-takes").hidden = list.length < 2;
+  $("tt-take-list").replaceChildren(...[...list].reverse().map((take) => {
+    const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button" });
+    button.setAttribute("aria-pressed", String(take === state.shown));
+    button.append(Object.assign(document.createElement("b"), { textContent: take.who.replace(/^./, (letter) => letter.toUpperCase()) }), ` ${take.told || "as you play"}`);
+    button.addEventListener("click", () => { restore(take); showTake(take, true); });
+    item.append(button);
+    return item;
+  }));
+}
+
+/** Put the fields to what a take was made with. */
+function restore(take) {
+  const { to, mix, like, edits, ...settings } = take.wish;
+  Object.assign(state.settings, STANDARD, settings);
+  state.edits = edits || [];
+  if (mix) { state.how = "blend"; state.slots = Object.keys(mix); state.share = mix[state.slots[1]]; } else if (to) { state.how = "named"; state.instrument = to; }
+  showForm();
+}
+
+function words(given) {
+  const told = { octave: (v) => `octave ${v > 0 ? "+" : ""}${v}`, semitones: (v) => `${v > 0 ? "+" : ""}${v} semitones`, loudness_db: (v) => `${v} dB`, dynamic: (v) => v, autotune: (v) => `autotune ${v}`,
+    scale: (v) => v, dynamics: (v) => `dynamics ${v}`, noise_db: (v) => `breath ${v} dB`, hall: (v) => `room ${v}`, fit: () => "not adapted", tracker: (v) => v, edits: (v) => `${v.length} corrections` };
+  return Object.entries(given).filter(([key]) => told[key]).map(([key, value]) => told[key](value)).join(", ");
+}
+
+/** Play the recording as it is wished: at once if that was done before; else its beginning as soon as it is there, then the whole. */
+async function transfer({ aloud = true, forced = false } = {}) {
+  if (!state.source) { fail("tt-error", new Error("There is no recording yet; record or upload one, or take an example.")); return; }
+  if (state.how === "like" && !state.reference) { if (forced) fail("tt-error", new Error("There is no reference yet; choose a few seconds of the instrument, or record it.")); clearTake(); return; }
+  const given = wish(), key = keyOf(given), known = state.takes.find((take) => take.key === key);
+  show("tt-error", "");
+  if (known) { job = null; $("tt-stop").click(); await showTake(known, aloud); return; }
+  const automatic = forced || $("tt-auto").checked, own = (job = { key });
+  if (state.shown) clearTake();
+  if (!automatic) $("tt-roll").scene = state.source.look ? state.source.look.scene : null;
+  const done = await playing(automatic ? `Transferring to ${playerName()}` : "Listening", async (told, signal) => {
+    const atSource = show.bind(null, "tt-source-error");
+    try { await look(told, signal); } catch (error) { if (error instanceof Stopped) throw error; atSource(error.message); return null; }
+    if (!automatic) return null;
+    return askWithSource("play", { wish: given }, (step) => { told(step); if (step.beginning) showBeginning(step, own, aloud); }, signal);
+  });
+  if (job !== own) return;
+  job = null;
+  if (done && done.take) await finishTake(done.take, given, key, own, aloud);
+}
+
+/** The first seconds of a result, until the whole is there. */
+function showBeginning(step, own, aloud) {
+  if (job !== own) return;
+  own.begun = true;
+  showPlayer([{ name: `${playerName()} …`.replace(/^./, (letter) => letter.toUpperCase()), role: "result", note: "the rest follows", src: step.beginning }]);
+  if (aloud) play();
+}
+
+async function finishTake(found, given, key, own, aloud) {
+  const take = { id: crypto.randomUUID(), key, wish: given, source: state.source.id, told: words(given), ...found, sound: found.files.FLAC, made: Date.now() };
+  try { take.blob = await (await fetch(take.sound)).blob(); } catch { take.blob = undefined; }
+  state.takes.push(take);
+  keepTake(take);
+  const player = $("tt-player"), at = player.currentTime, went = own.begun && !player.paused, ended = own.begun && player.paused;
+  await showTake(take, aloud && !own.begun);
+  if (went || ended) { await player.load(); player.currentTime = ended && at === 0 ? found.scene.seconds && 0 : at; if (went) await play(); }
+}
+
+// ---- cards
+
+function buildCards(html) {
+  $("tt-picker").innerHTML = html;
+  $("tt-picker").addEventListener("change", (event) => { if (event.target.name === "tt-instrument") choose(event.target.value); });
+  $("tt-picker").addEventListener("click", (event) => {
+    const chip = event.target.closest(".tt-chip");
+    if (!chip) return;
+    const family = $("tt-picker").querySelector(`fieldset[data-family="${chip.dataset.family}"]`), box = family.closest(".tt-picker");
+    box.scrollTo({ top: family.offsetTop - box.offsetTop, left: family.offsetLeft - box.offsetLeft, behavior: "smooth" });
+    (family.querySelector("input:checked") || family.querySelector("input")).focus({ preventScroll: true });
+  });
+  connectPreviews($("tt-picker"));
+}
+
+function choose(name) {
+  if (state.how === "blend") state.slots[state.slot] = name; else state.instrument = name;
+  showForm();
+  transfer();
+}
+
+/** Which players of a group are seen, and what is checked. */
+function showCards() {
+  const now = state.how === "blend" ? state.slots[state.slot] : state.instrument, card = document.querySelector(`.tt-card input[value="${CSS.escape(now)}"]`);
+  if (!card) return;
+  card.checked = true;
+  const group = card.closest(".tt-card").dataset.of || now, seeking = $("tt-search").value.trim() !== "";
+  document.querySelectorAll(".tt-card[data-of]").forEach((one) => { one.hidden = one.dataset.of !== group && !(seeking && one.dataset.found); });
+  const box = card.closest(".tt-picker"), seen = box.getBoundingClientRect(), own = card.getBoundingClientRect();
+  if (own.top < seen.top || own.bottom > seen.bottom) box.scrollTop += own.top - seen.top - seen.height / 3;
+  if (own.left < seen.left || own.right > seen.right) box.scrollLeft += own.left - seen.left - seen.width / 3;
+}
+
+function search() {
+  const words = $("tt-search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  document.querySelectorAll(".tt-card").forEach((card) => {
+    const text = `${card.innerText || card.textContent} ${card.querySelector("input").value.replaceAll("_", " ")} ${card.closest("fieldset").querySelector("legend").textContent}`.toLowerCase();
+    const hit = words.every((word) => text.includes(word));
+    card.classList.toggle("tt-away", words.length > 0 && !hit);
+    card.dataset.found = words.length && hit ? "yes" : "";
+  });
+  document.querySelectorAll(".tt-family").forEach((family) => family.classList.toggle("tt-away", ![...family.querySelectorAll(".tt-card:not(.tt-away)")].length));
+  let none = document.querySelector(".tt-none");
+  if (!none && document.querySelector("#tt-picker .tt-picker")) { none = Object.assign(document.createElement("p"), { className: "tt-none tt-hint", textContent: "No instrument of that name." }); $("tt-picker").querySelector(".tt-picker").append(none); }
+  if (none) none.hidden = Boolean(document.querySelector(".tt-family:not(.tt-away)"));
+  showCards();
+}
+
+/** How many of the song's notes each instrument has at the octave that the server would choose. */
+function showFits() {
+  const notes = state.source && state.source.look ? state.source.look.scene.notes.map((note) => note.midi) : [];
+  document.querySelectorAll(".tt-card").forEach((card) => {
+    const one = facts[card.querySelector("input").value], told = card.querySelector(".tt-fit");
+    if (!one || !notes.length) { told.textContent = ""; return; }
+    const held = (shift) => notes.filter((midi) => midi + shift >= one.lowest - 0.6 && midi + shift <= one.highest + 0.6).length;
+    const at = held(0), best = Math.max(...[-36, -24, -12, 0, 12, 24, 36].map(held));
+    told.textContent = at === notes.length ? "all notes" : best === notes.length ? "all, moved" : `${best} of ${notes.length} notes`;
+    card.classList.toggle("tt-unfit", best < 0.8 * notes.length);
+  });
+}
+
+/** Two seconds of the recording on the instrument that is pointed at, or pressed and held. */
+function connectPreviews(picker) {
+  const sound = new Audio(), known = new Map();
+  let timer = 0, held = false, control = null;
+  const quiet = () => { clearTimeout(timer); control?.abort(); sound.pause(); document.querySelector(".tt-card.tt-heard")?.classList.remove("tt-heard"); };
+  const hear = async (card) => {
+    const name = card.querySelector("input").value, key = `${state.source && state.source.id} ${name}`;
+    if (!state.source || !$("tt-player").paused || !navigator.userActivation?.hasBeenActive) return;
+    control = new AbortController();
+    try {
+      if (!known.has(key)) known.set(key, (await askWithSource("preview", { wish: { to: name } }, undefined, control.signal)).sound);
+      sound.src = known.get(key);
+      card.classList.add("tt-heard");
+      await sound.play();
+    } catch { /* a preview that does not come is none */ }
+  };
+  sound.addEventListener("ended", quiet);
+  picker.addEventListener("pointerover", (event) => {
+    const card = event.target.closest(".tt-card");
+    if (!card || event.pointerType !== "mouse" || card.contains(event.relatedTarget)) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => hear(card), HOVER_MS);
+  });
+  picker.addEventListener("pointerout", (event) => { const card = event.target.closest(".tt-card"); if (card && !card.contains(event.relatedTarget)) quiet(); });
+  picker.addEventListener("pointerdown", (event) => {
+    const card = event.target.closest(".tt-card");
+    held = false;
+    quiet();
+    if (card && event.pointerType !== "mouse") timer = setTimeout(() => { held = true; hear(card); }, HOVER_MS);
+  });
+  for (const kind of ["pointerup", "pointercancel", "scroll"]) picker.addEventListener(kind, () => { if (held || kind !== "pointerup") quiet(); else clearTimeout(timer); }, true);
+  picker.addEventListener("click", (event) => { if (held) { event.preventDefault(); held = false; } }, true);
+  picker.addEventListener("contextmenu", (event) => { if (event.target.closest(".tt-card") && held) event.preventDefault(); });
+}
+
+// ---- the form
+
+function showForm() {
+  const { settings } = state;
+  document.querySelector(`[name=tt-how][value=${state.how}]`).checked = true;
+  $("tt-blend").hidden = state.how !== "blend"; $("tt-like").hidden = state.how !== "like"; $("tt-cards").hidden = state.how === "like";
+  $("tt-reference-name").textContent = state.reference ? state.reference.name : "";
+  document.querySelectorAll("[name=tt-slot]").forEach((one) => { one.checked = +one.value === state.slot; });
+  state.slots.forEach((name, slot) => { document.querySelector(`[data-slot="${slot}"]`).replaceChildren(pictureOf(name), label(name)); });
+  $("tt-share").value = state.share;
+  const share = Math.round(100 * state.share);
+  $("tt-share-told").textContent = share === 50 ? "half and half" : `${100 - share} % ${small(label(state.slots[0]))}, ${share} % ${small(label(state.slots[1]))}`;
+  $("tt-share").setAttribute("aria-valuetext", $("tt-share-told").textContent);
+  const near = ["auto", "-1", "0", "1"].includes(String(settings.octave));
+  document.querySelectorAll("[name=octave]").forEach((one) => { one.checked = near && one.value === String(settings.octave); });
+  $("tt-far").value = near ? "" : String(settings.octave);
+  $("tt-dynamic").value = Math.max(EFFORTS.indexOf(settings.dynamic), 0);
+  $("tt-dynamic-told").textContent = settings.dynamic || "as you play";
+  $("tt-dynamic").disabled = !settings.fit;
+  $("tt-dynamic").setAttribute("aria-valuetext", settings.dynamic || "as you play");
+  document.querySelectorAll("[data-setting]").forEach(showSetting);
+  const [tonic, ...scale] = settings.scale.split(" ");
+  $("tt-scale").value = settings.scale === "chromatic" ? "chromatic" : scale.join(" ");
+  if (settings.scale !== "chromatic") $("tt-tonic").value = tonic;
+  $("tt-scale").disabled = !settings.autotune; $("tt-tonic").disabled = !settings.autotune || settings.scale === "chromatic";
+  document.querySelectorAll("[name=tt-ab]").forEach((one) => { one.checked = +one.value === state.ab; });
+  showCards();
+  showGo();
+  save();
+}
+
+function showSetting(field) {
+  const value = state.settings[field.dataset.setting], unit = field.dataset.setting.endsWith("_db") ? " dB" : "";
+  if (field.type === "checkbox") { field.checked = value; return; }
+  field.value = value;
+  const told = field.closest("label").querySelector("output");
+  const shownValue = field.dataset.setting === "noise_db" && Math.abs(value) > 24 ? `${value} dB` : `${value > 0 && field.min < 0 ? "+" : ""}${value}${unit}`;
+  if (told) told.textContent = shownValue.replace("-", "−");
+}
+
+function pictureOf(name) {
+  const drawing = document.querySelector(`.tt-card input[value="${CSS.escape(name)}"]`)?.parentElement.querySelector("svg");
+  return drawing ? drawing.cloneNode(true) : document.createElement("span");
+}
+
+function showGo() {
+  const name = playerName(), done = state.shown && state.source && state.shown.key === keyOf(wish());
+  $("tt-go").textContent = done ? `Play ${name}` : `Transfer to ${name}`;
+  $("tt-bar-who").replaceChildren(state.how === "like" ? document.createElement("span") : pictureOf(chosen()[0]), Object.assign(document.createElement("span"), { textContent: name }));
+  $("tt-bar-who").setAttribute("aria-label", `Choose the instrument, now ${name}`);
+}
+
+let settling = 0;
+function changed() {
+  showForm();
+  clearTimeout(settling);
+  settling = setTimeout(() => transfer(), 250);
+}
+
+function set(key, value) { state.settings[key] = value; changed(); }
+
+function connectForm() {
+  for (const one of document.querySelectorAll("[name=tt-how]")) one.addEventListener("change", () => { state.how = one.value; if (one.value === "blend") state.slots[0] = state.instrument; showForm(); transfer(); });
+  for (const one of document.querySelectorAll("[name=tt-slot]")) one.addEventListener("change", () => { state.slot = +one.value; showForm(); });
+  $("tt-share").addEventListener("input", () => { state.share = +$("tt-share").value; changed(); });
+  for (const one of document.querySelectorAll("[name=octave]")) one.addEventListener("change", () => set("octave", one.value === "auto" ? "auto" : +one.value));
+  $("tt-far").addEventListener("change", () => set("octave", $("tt-far").value === "" ? "auto" : +$("tt-far").value));
+  $("tt-dynamic").addEventListener("input", () => set("dynamic", EFFORTS[+$("tt-dynamic").value]));
+  for (const field of document.querySelectorAll("[data-setting]")) {
+    field.addEventListener(field.type === "range" ? "input" : "change", () => {
+      if (field.dataset.setting === "tracker") state.source.look = null;
+      set(field.dataset.setting, field.type === "checkbox" ? field.checked : field.type === "range" ? +field.value : field.value);
+    });
+  }
+  $("tt-tonic").append(...TONICS.map((one) => new Option(one))); $("tt-scale").append(...SCALES.map((one) => new Option(one)));
+  for (const one of ["tt-tonic", "tt-scale"]) $(one).addEventListener("change", () => set("scale", $("tt-scale").value === "chromatic" ? "chromatic" : `${$("tt-tonic").value} ${$("tt-scale").value}`));
+  $("tt-presets").append(...PRESETS.map((preset) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: preset.name });
+    button.addEventListener("click", () => {
+      state.settings = { ...STANDARD, tracker: state.settings.tracker, ...preset.settings };
+      if (preset.instrument && facts[preset.instrument]) { state.how = "named"; state.instrument = preset.instrument; }
+      changed();
+    });
+    return button;
+  }));
+  for (const one of document.querySelectorAll("[name=tt-ab]")) one.addEventListener("change", () => swapSettings(+one.value));
+  $("tt-reset").addEventListener("click", () => { state.settings = { ...STANDARD }; state.edits = []; state.others = [null, null]; state.settingTakes = [null, null]; changed(); });
+}
+
+/** Go to the other of two settings; one that was never set begins as a copy. */
+function swapSettings(to) {
+  state.others[state.ab] = { settings: { ...state.settings }, instrument: state.instrument };
+  if (!state.settingTakes[state.ab]) state.settingTakes[state.ab] = state.shown;
+  state.ab = to;
+  const other = state.others[to];
+  if (other) { state.settings = { ...other.settings }; state.instrument = other.instrument; }
+  changed();
+}
+
+// ---- the other tabs
+
+function connectTabs() {
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  const open = (tab) => {
+    for (const one of tabs) {
+      one.setAttribute("aria-selected", String(one === tab));
+      one.tabIndex = one === tab ? 0 : -1;
+      $(one.getAttribute("aria-controls")).hidden = one !== tab;
+    }
+    document.body.dataset.tab = tab.id;
+  };
+  tabs.forEach((tab, index) => {
+    tab.addEventListener("click", () => open(tab));
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const next = tabs[(index + step + tabs.length) % tabs.length];
+      open(next);
+      next.focus();
+    });
+  });
+  open(tabs[0]);
+}
+
+function fileButton(element, address, text) {
+  $(element).replaceChildren();
+  if (!address) return;
+  const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: text, id: `${element}-get` });
+  button.addEventListener("click", () => saveAs(address));
+  $(element).append(button);
+}
+
+function connectCompare() {
+  const player = $("tt-compare-player"), cells = $("tt-cells");
+  const hear = async (cell, item) => {
+    cells.querySelectorAll("button").forEach((one) => one.setAttribute("aria-pressed", String(one === item)));
+    await player.replace(1, { name: cell.title, role: "result", note: cell.note, src: cell.sound });
+    player.select(1);
+    await player.play();
+  };
+  const add = (cell, index) => {
+    if (cell.name === "source") { player.hidden = false; player.takes = [{ name: cell.title, role: "source", note: cell.note, src: cell.sound }]; return; }
+    const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", className: "tt-cell" });
+    button.innerHTML = `${cell.drawing}<span><b></b><small></small></span>`;
+    button.querySelector("b").textContent = cell.title; button.querySelector("small").textContent = cell.note;
+    button.addEventListener("click", () => hear(cell, button));
+    item.append(button);
+    cells.append(item);
+    if (index === 1) player.takes = [...player.takes.length ? [{ name: "Your recording", role: "source", note: state.source.name, src: player.dataset.source }] : [], { name: cell.title, role: "result", note: cell.note, src: cell.sound }];
+  };
+  $("tt-compare-go").addEventListener("click", async () => {
+    cells.replaceChildren(); fileButton("tt-compare-files", null); player.hidden = true;
+    let count = 0;
+    const done = await comparing("Comparing", (told, signal) => askWithSource("compare", { wish: wish(), which: $("tt-which").value }, (step) => {
+      told(step);
+      if (step.cell) { if (step.cell.name === "source") player.dataset.source = step.cell.sound; add(step.cell, count++); }
+    }, signal));
+    if (done && done.archive) fileButton("tt-compare-files", done.archive, "All of them, as MP3");
+  });
+}
+
+function connectAnalyze() {
+  $("tt-analyze-go").addEventListener("click", async () => {
+    $("tt-analysis").replaceChildren(); fileButton("tt-analyze-files", null);
+    const done = await measuring("Listening", (told, signal) => askWithSource("analyze", { tracker: state.settings.tracker }, told, signal));
+    if (!done || !done.html) return;
+    $("tt-analysis").innerHTML = done.html;
+    document.querySelectorAll("#tt-analysis .tt-map").forEach(drawMap);
+    fileButton("tt-analyze-files", done.file, "Descriptors, as JSON");
+  });
+}
+
+function connectBatch() {
+  let files = [];
+  $("tt-files").addEventListener("change", () => {
+    files = [...$("tt-files").files];
+    $("tt-files-told").textContent = files.length ? `${files.length} recording${files.length > 1 ? "s" : ""}` : "none yet";
+  });
+  $("tt-batch-go").addEventListener("click", async () => {
+    const body = $("tt-rows").querySelector("tbody");
+    body.replaceChildren(); fileButton("tt-batch-files", null); $("tt-rows").hidden = true;
+    const done = await batching("Uploading", async (told, signal) => {
+      if (!files.length) throw new Error("There are no recordings yet; add some.");
+      const ready = await Promise.all(files.map(readable)), paths = [];
+      for (const [index, file] of ready.entries()) { told({ doing: `Uploading ${file.name}`, progress: 0.1 * index / ready.length }); paths.push(await upload(file)); }
+      return ask("batch", { paths, names: ready.map((file) => file.name), wish: wish() }, (step) => { told(step); if (step.row) { $("tt-rows").hidden = false; body.append(row(step.row)); } }, signal);
+    });
+    if (done && done.archive) fileButton("tt-batch-files", done.archive, "All results, as WAV");
+  });
+}
+
+function row([name, result, command]) {
+  const made = document.createElement("tr");
+  made.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }), Object.assign(document.createElement("td"), { textContent: result }), document.createElement("td"));
+  made.lastChild.append(Object.assign(document.createElement("code"), { textContent: command }));
+  return made;
+}
+
+// ---- the map of timbres
+
+const FAMILY = { strings: 0, flute: 1, reed: 2, sax: 3, brass: 4, "free reed": 5, free_reed: 5, organ: 5, voice: 6, plucked: 7 };
+
+function drawMap(section) {
+  const data = JSON.parse(section.querySelector(".tt-data").dataset.json), canvas = section.querySelector("canvas"), pen = canvas.getContext("2d");
+  const all = [...data.named, ...Object.values(data.points)];
+  const [x0, x1, y0, y1] = ["x", "y"].flatMap((k) => [Math.min(...all.map((p) => p[k])), Math.max(...all.map((p) => p[k]))]);
+  let colours = {}, hover = null, near = () => [Infinity, null];
+  const draw = () => {
+    const width = section.clientWidth - 28, height = Math.min(380, Math.max(260, width * 0.6)), ratio = window.devicePixelRatio || 1;
+    if (width < 50) return;
+    canvas.style.height = `${height}px`; canvas.width = width * ratio; canvas.height = height * ratio; pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const x = (p) => 26 + (width - 52) * (p.x - x0) / (x1 - x0 || 1), y = (p) => 20 + (height - 40) * (1 - (p.y - y0) / (y1 - y0 || 1));
+    pen.clearRect(0, 0, width, height);
+    colours = inks(section, ["ink", "paper", "source", "result", ...Array.from({ length: 8 }, (_, k) => `c${k}`)]);
+    const font = getComputedStyle(document.body).fontFamily, taken = [], named = new Set();
+    const write = (p, text, weight, always) => {
+      pen.font = `${weight} 11px ${font}`;
+      if (named.has(text)) return;
+      const wide = pen.measureText(text).width, px = x(p), py = y(p);
+      const free = ([left, top]) => left > 2 && left + wide < width - 2 && top > 6 && top < height - 6
+        && !taken.some(([l, t, w]) => Math.abs(t - top) < 12 && left < l + w + 4 && l < left + wide + 4)
+        && !data.named.some((o) => o !== p && Math.abs(y(o) - top) < 9 && x(o) > left - 4 && x(o) < left + wide + 4);
+      const places = [[px + 7, py], [px - 7 - wide, py], [px - wide / 2, py - 12], [px - wide / 2, py + 12]];
+      const place = places.find(free) || (always && places.find(([left]) => left > 2 && left + wide < width - 2));
+      if (!place) return;
+      taken.push([...place, wide]); named.add(text);
+      pen.textBaseline = "middle"; pen.lineWidth = 3; pen.lineJoin = "round"; pen.strokeStyle = colours.paper; pen.strokeText(text, ...place);
+      pen.fillStyle = colours.ink; pen.fillText(text, ...place);
+    };
+    for (const p of data.named) { pen.beginPath(); pen.arc(x(p), y(p), 4, 0, 7); pen.fillStyle = colours[`c${FAMILY[p.family] ?? 7}`]; pen.globalAlpha = 0.85; pen.fill(); pen.globalAlpha = 1; }
+    for (const [key, p] of Object.entries(data.points)) {
+      pen.beginPath(); pen.arc(x(p), y(p), 9, 0, 7); pen.strokeStyle = key === "Your recording" ? colours.source : colours.result; pen.lineWidth = 3; pen.stroke();
+      taken.push([x(p) - 9, y(p), 18]);
+      write({ ...p, x: p.x + (x(p) < width / 2 ? 8 : -8) * (x1 - x0) / (width - 52), y: p.y + 13 * (y1 - y0) / (height - 40) }, key, "700", true);
+    }
+    if (hover) write(hover, hover.name, "700", true);
+    for (const p of data.named) if (data.nearest.includes(p.name)) write(p, p.name, "600");
+    if (width > 420) for (const p of data.named) if (!/ .* /.test(p.name)) write(p, p.name, "400");
+    near = (px, py) => data.named.map((p) => [Math.hypot(x(p) - px, y(p) - py), p]).sort((a, b) => a[0] - b[0])[0];
+  };
+  canvas.addEventListener("pointermove", (event) => {
+    const box = canvas.getBoundingClientRect(), [far, p] = near(event.clientX - box.left, event.clientY - box.top), next = far < 16 ? p : null;
+    if (next !== hover) { hover = next; draw(); }
+  });
+  new ResizeObserver(() => draw()).observe(section);
+  section.addEventListener("tt-draw", draw);
+}
+
+// ---- light and dark
+
+function connectTheme() {
+  const root = document.documentElement, system = matchMedia("(prefers-color-scheme: dark)");
+  const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+  const apply = () => { $("tt-theme").textContent = dark() ? "Light" : "Dark"; document.querySelectorAll(".tt-map").forEach((one) => one.dispatchEvent(new Event("tt-draw"))); };
+  if (localStorage.ttTheme) root.dataset.theme = localStorage.ttTheme;
+  $("tt-theme").addEventListener("click", () => { root.dataset.theme = localStorage.ttTheme = dark() ? "light" : "dark"; apply(); });
+  system.addEventListener("change", apply);
+  apply();
+}
+
+// ---- beginning
+
+function connectPlayer() {
+  const player = $("tt-player"), mini = $("tt-mini");
+  const told = () => { mini.textContent = player.paused ? "▶" : "❚❚"; mini.setAttribute("aria-label", player.paused ? "Play" : "Pause"); };
+  for (const kind of ["ab-play", "ab-pause"]) player.addEventListener(kind, told);
+  player.addEventListener("ab-time", (event) => { $("tt-roll").time = event.detail.time; });
+  mini.addEventListener("click", () => player.toggle());
+  $("tt-go").addEventListener("click", () => { const ready = state.shown && state.shown.key === keyOf(wish()); if (ready) play(); else transfer({ forced: true }); });
+  $("tt-roll").addEventListener("tt-edits", (event) => { state.edits = event.detail; if (state.shown) { state.shown = null; showPlayer(); $("tt-roll").scene = state.source.look.scene; $("tt-roll").edits = state.edits; } changed(); });
+  $("tt-auto").addEventListener("change", () => { save(); if ($("tt-auto").checked) transfer({ aloud: false }); });
+  $("tt-bar-who").addEventListener("click", () => { $("tt-who").scrollIntoView({ behavior: "smooth" }); $("tt-search").focus({ preventScroll: true }); });
+  $("tt-copy").addEventListener("click", async () => { await navigator.clipboard?.writeText($("tt-command").textContent); $("tt-copy").textContent = "Copied"; setTimeout(() => { $("tt-copy").textContent = "Copy"; }, 1500); });
+  $("tt-forget").addEventListener("click", () => { state.takes = []; state.settingTakes = [null, null]; keep("takes", (store) => store.clear()); clearTake(); $("tt-roll").scene = state.source.look?.scene || null; showTakes(); showGo(); save(); });
+}
+
+function connectSource() {
+  $("tt-upload").addEventListener("change", () => { const [file] = $("tt-upload").files; if (file) setSource(file); $("tt-upload").value = ""; });
+  for (const one of document.querySelectorAll("[data-example]")) one.addEventListener("click", () => setSource(null, { example: one.dataset.example }));
+  let forReference = false;
+  $("tt-recorder").addEventListener("tt-recorded", (event) => { if (forReference) setReference(event.detail.file); else setSource(event.detail.file); forReference = false; });
+  $("tt-reference-record").addEventListener("click", () => { forReference = true; $("tt-recorder").scrollIntoView({ behavior: "smooth", block: "center" }); $("tt-recorder").toggle(); });
+  $("tt-reference").addEventListener("change", () => { const [file] = $("tt-reference").files; if (file) setReference(file); });
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
+    if (![...(event.dataTransfer?.types || [])].includes("Files")) return;
+    event.preventDefault();
+    document.body.classList.toggle("tt-dragged", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files[0]) setSource(event.dataTransfer.files[0]);
+  });
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("tt-dragged"); });
+}
+
+async function setReference(file) {
+  const blob = await readable(file);
+  show("tt-error", "");
+  try { state.reference = { id: crypto.randomUUID(), name: blob.name, blob, path: await upload(blob) }; } catch (error) { fail("tt-error", error); return; }
+  showForm();
+  transfer();
+}
+
+/** What was here before; else the finished take that comes with the page. */
+async function open() {
+  const [session, takes] = await Promise.all([keep("session", (store) => store.get("now")), keep("takes", (store) => store.getAll())]);
+  state.takes = (takes || []).sort((a, b) => a.made - b.made);
+  if (session && session.source) {
+    const { shown, auto, ...rest } = session;
+    Object.assign(state, rest);
+    $("tt-auto").checked = auto;
+    showSource();
+    showForm();
+    const take = state.takes.find((one) => one.id === shown);
+    if (take) await showTake(take, false); else clearTake();
+    if (state.source.blob || state.source.example) $("tt-recorder").offer(state.source.blob || (await (await fetch(sourceAddress())).blob()), state.source.name);
+    return;
+  }
+  const found = await (await fetch(partUrl("hum_violin.json"))).json();
+  state.source = { id: "example hum", name: "hum.mp3", example: "hum", path: null, look: { ...found.look, path: null } };
+  showSource();
+  showForm();
+  const given = wish(), take = { id: "first", key: keyOf(given), wish: given, source: state.source.id, told: "", ...found.take, sound: partUrl("hum_violin.mp3"), made: 0 };
+  state.takes.push(take);
+  await showTake(take, false);
+  $("tt-recorder").offer(await (await fetch(sourceAddress())).blob(), state.source.name);
+}
+
+async function start() {
+  try {
+    const found = await ask("start");
+    facts = found.instruments;
+    if (!facts[state.instrument]) state.instrument = found.first;
+    state.slots = state.slots.map((name) => (facts[name] ? name : found.first));
+    buildCards(found.picker);
+    showForm();
+    showFits();
+    if (state.source) $("tt-roll").reach = reachOf(state.instrument);
+  } catch (error) {
+    $("tt-picker").replaceChildren(Object.assign(document.createElement("p"), { className: "tt-error", textContent: error.message }));
+  }
+}
+
+connectTheme();
+connectTabs();
+connectForm();
+connectSource();
+connectPlayer();
+connectCompare();
+connectAnalyze();
+connectBatch();
+$("tt-search").addEventListener("input", search);
+open().finally(start);

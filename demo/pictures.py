@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,11 +11,8 @@ from typing import Any
 import numpy as np
 
 MOST_POINTS = 1600  # points of a contour
-COLUMNS, ROWS = 900, 150  # size of a spectrogram
-LOWEST_HZ, HIGHEST_HZ = 50.0, 16000.0
-RANGE_DB = 75.0
-N_FFT = 4096
-NIGHT = ((12, 14, 26), (44, 32, 84), (128, 46, 98), (212, 84, 74), (249, 156, 88), (255, 238, 190))  # soft to loud
+SURE = 0.5  # likelihood from which the classifier's first answer stands alone
+MOVEMENTS = {"vibrato": "vibrato_rate_hz", "tremolo": "tremolo_rate_hz"}  # where the rate is 0 there is none
 TERMS = {  # descriptors that are shown: (title, unit, digits), in groups
     "Playing": {
         "note_count": ("Notes", "", 0),
@@ -45,27 +40,6 @@ TERMS = {  # descriptors that are shown: (title, unit, digits), in groups
         "tremolo_depth_db": ("Tremolo, depth", "dB", 1),
     },
 }
-
-
-def spectrogram(audio: Any, sample_rate: int) -> str:
-    """Audio (n_samples,) as a picture with a logarithmic scale of frequency, as a data URI."""
-    import torch
-    from PIL import Image
-
-    hop = max(math.ceil(len(audio) / COLUMNS), 256)
-    spectrum = torch.stft(audio, N_FFT, hop, window=torch.hann_window(N_FFT), pad_mode="constant", return_complex=True).abs()
-    centres = np.geomspace(LOWEST_HZ, HIGHEST_HZ, ROWS) * N_FFT / sample_rate
-    below = np.minimum(centres.astype(int), spectrum.shape[0] - 2)
-    share = torch.from_numpy(centres - below).float()[:, None]
-    level = 20.0 * torch.log10(((1.0 - share) * spectrum[below] + share * spectrum[below + 1]).clamp(min=1e-6))
-    shade = ((level - level.max() + RANGE_DB) / RANGE_DB).clamp(0.0, 1.0)
-    picture = Image.fromarray((63.0 * shade.flip(0)).byte().numpy(), mode="P")
-    stops = np.linspace(0.0, 1.0, len(NIGHT))
-    palette = [np.interp(np.linspace(0.0, 1.0, 64), stops, [colour[k] for colour in NIGHT]) for k in range(3)]
-    picture.putpalette(np.stack(palette, 1).round().astype(np.uint8).tobytes())
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", bits=6, optimize=False)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def contours(controls: Any, notes: Any, every: int) -> dict[str, list[float | None]]:
@@ -101,11 +75,8 @@ def scene(source: Any, performance: Any, note_name: Any) -> dict[str, Any]:
     data: dict[str, Any] = {
         "seconds": heard.n_frames / heard.grid.frame_rate,
         "step_s": every / heard.grid.frame_rate,
-        "lowest_hz": LOWEST_HZ,
-        "highest_hz": HIGHEST_HZ,
         "source": contours(heard, heard.note_frames(), every),
         "source_name": source.name,
-        "source_picture": spectrogram(source.audio, heard.grid.sample_rate),
         "notes": named_notes(heard, heard.note_frames(), note_name),
     }
     if performance is not None:
@@ -113,55 +84,11 @@ def scene(source: Any, performance: Any, note_name: Any) -> dict[str, Any]:
         data |= {
             "result": contours(asked, notes, every),
             "result_name": performance.player.name,
-            "result_picture": spectrogram(performance.audio, heard.grid.sample_rate),
             "notes": named_notes(asked, notes, note_name),
+            "lowest_midi": performance.target.lowest_midi,
+            "highest_midi": performance.target.highest_midi,
         }
     return data
-
-
-def roll(data: Mapping[str, Any]) -> str:
-    """The roll as HTML, with the tools to edit it; the notes as a list for those who do not see it."""
-    names = [note["name"] for note in data["notes"]]
-    melody = ", ".join(names[:60]) + (" ..." if len(names) > 60 else "") or "no note"
-    tools = (
-        _tool("select", "Select", "Drag over the picture to select a span of time", pressed=True)
-        + _tool("pitch", "Draw pitch", "Draw a new pitch into the roll")
-        + _tool("loudness", "Draw loudness", "Draw a new loudness into the panel below the roll")
-    )
-    actions = "".join(
-        f'<button type="button" data-edit="{key}" title="{title}" aria-label="{title}">{text}</button>'
-        for key, text, title in (
-            ("octave_up", "8va ↑", "Selection up by an octave"),
-            ("octave_down", "8va ↓", "Selection down by an octave"),
-            ("semitone_up", "½ ↑", "Selection up by a semitone"),
-            ("semitone_down", "½ ↓", "Selection down by a semitone"),
-            ("fix_octave", "Fix octave", "Put the selection into the octave of the notes around it"),
-            ("louder", "Louder", "Selection 3 dB louder"),
-            ("softer", "Softer", "Selection 3 dB softer"),
-            ("undo", "Undo", "Take the last edit back"),
-            ("clear", "Reset", "Take all edits back"),
-        )
-    )
-    legend = f'<span class="tt-key tt-source">{escape(data["source_name"])}</span>'
-    if "result" in data:
-        legend += f'<span class="tt-key tt-result">{escape(data["result_name"])}</span>'
-    return (
-        f'<section class="tt-roll" aria-label="Pitch, loudness and spectrum">{_data(data)}'
-        f'<div class="tt-legend">{legend}<span class="tt-edited" role="status"></span></div>'
-        f'<canvas role="img" tabindex="0" aria-label="Piano roll. Notes: {escape(melody)}"></canvas>'
-        f'<details class="tt-tools"><summary>Edit before hearing</summary>'
-        f"<p>Select a span of what was heard, by dragging or by its times; correct it; and play again.</p>"
-        f'<div class="tt-row" role="toolbar" aria-label="Tools">{tools}</div>'
-        f'<div class="tt-row"><label>From <input type="number" min="0" step="0.01" class="tt-from" value="0"> s</label>'
-        f'<label>to <input type="number" min="0" step="0.01" class="tt-to" value="{data["seconds"]:.2f}"> s</label></div>'
-        f'<div class="tt-row" role="toolbar" aria-label="Changes">{actions}</div></details>'
-        f'<details class="tt-notes"><summary>{len(names)} notes</summary><p>{escape(melody)}</p></details></section>'
-    )
-
-
-def _tool(key: str, text: str, title: str, *, pressed: bool = False) -> str:
-    state = "true" if pressed else "false"
-    return f'<button type="button" data-tool="{key}" aria-pressed="{state}" title="{title}">{text}</button>'
 
 
 def _data(data: Mapping[str, Any]) -> str:
@@ -207,22 +134,34 @@ def descriptors(described: Mapping[str, float]) -> str:
     """Descriptors as small tables."""
     groups = []
     for title, terms in TERMS.items():
-        rows = "".join(
-            f"<tr><th scope='row'>{escape(name)}</th><td>{described[key]:.{digits}f} <span>{escape(unit)}</span></td></tr>"
-            for key, (name, unit, digits) in terms.items()
-            if key in described
-        )
-        groups.append(f"<section><h4>{title}</h4><table>{rows}</table></section>")
+        rows = "".join(_row(described, key) for key in terms if key in described)
+        groups.append(f"<section><h3>{title}</h3><table>{rows}</table></section>")
     return f'<div class="tt-descriptors">{"".join(groups)}</div>'
 
 
+def _row(described: Mapping[str, float], key: str) -> str:
+    """A descriptor with its unit; a movement that there is not is said to be none, and has no extent."""
+    name, unit, digits = next(terms[key] for terms in TERMS.values() if key in terms)
+    rate = next((one for one in MOVEMENTS if key.startswith(one)), None)
+    if rate and not described.get(MOVEMENTS[rate], 0.0) > 0.0:
+        return f"<tr><th scope='row'>{rate.capitalize()}</th><td>no {rate}</td></tr>" if key == MOVEMENTS[rate] else ""
+    if not math.isfinite(described[key]):
+        return f"<tr><th scope='row'>{escape(name)}</th><td>not to be told</td></tr>"
+    return f"<tr><th scope='row'>{escape(name)}</th><td>{described[key]:.{digits}f} <span>{escape(unit)}</span></td></tr>"
+
+
 def classified(prediction: Any) -> str:
-    """Answers of the classifier as HTML: of the whole, and of each second."""
+    """Answers of the classifier as HTML: of the whole, and of each second. Under half certainty the two likeliest are named."""
     best = [(name, share) for name, share in prediction.ranked().items()][:5]
+    names_of_best = [escape(name.replace("_", " ")) for name, _ in best]
+    sure = not best or best[0][1] >= SURE
+    verdict = (
+        (f"It sounds like: {names_of_best[0]}" if sure else f"Unsure: {' or '.join(names_of_best[:2])}") if best else "Nothing is heard"
+    )
     bars = "".join(
-        f'<li><span>{escape(name.replace("_", " "))}</span><meter min="0" max="1" value="{share:.3f}" aria-label="{escape(name)}"></meter>'
+        f'<li><span>{told}</span><meter min="0" max="1" value="{share:.3f}" aria-label="{told}"></meter>'
         f"<span>{100 * share:.0f} %</span></li>"
-        for name, share in best
+        for told, (_, share) in zip(names_of_best, best, strict=True)
     )
     steps = prediction.per_step()
     told = ", ".join(str(step["instrument"] or "silence") for step in steps[:60])
@@ -232,7 +171,7 @@ def classified(prediction: Any) -> str:
         f'<span class="tt-key"><i class="tt-c{number % 8}"></i>{escape(name.replace("_", " "))}</span>' for number, name in enumerate(names)
     )
     return (
-        f'<div class="tt-classified"><h4>It sounds like</h4><ol>{bars}</ol><h4>Second by second</h4>'
+        f'<div class="tt-classified"><h3>{verdict}</h3><ol>{bars}</ol><h3>Second by second</h3>'
         f'<div class="tt-steps" role="img" aria-label="{escape(told)}">{cells}</div>'
         f'<div class="tt-legend">{key}</div></div>'
     )

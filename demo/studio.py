@@ -25,11 +25,13 @@ from typing import Any
 LONGEST_S = 300.0  # longest recording
 LARGEST_BYTES = 50_000_000  # largest upload
 MOST_FILES = 20  # most files of a batch
+BEGINNING_S = 3.0  # that is played before the whole is ready
+SHORT_S = 12.0  # recordings that are played whole at once
 COMPARED_S = 12.0  # length of a recording that is played on every instrument
 KEPT_S = 1800.0  # files of the work folder
 MOST_BYTES = 2_000_000_000  # of the work folder; beyond it the oldest go first
 SWEEP_S = 20.0
-REMEMBERED = 8  # analyses
+REMEMBERED_S = 1500.0  # length of all recordings together whose analyses are remembered
 FORMATS = ("wav", "flac")
 TRACKERS = ("joint", "swift", "crepe", "pyin", "yin")
 NOTES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
@@ -103,6 +105,7 @@ class Source:
     """A recording that was read and analysed."""
 
     name: str
+    path: str
     audio: Any  # Tensor (n_samples,), at the model's rate
     heard: Any  # Controls
     z: Any  # Tensor (z_dim,), or None for silence
@@ -158,9 +161,14 @@ class Studio:
         self._held = contextlib.ExitStack()
         self._closing = threading.Event()
 
-    def open(self) -> None:
-        """Load the model and keep the work folder clean, both in the background."""
-        threading.Thread(target=self._warm_up, daemon=True).start()
+    def open(self, warm_up: Callable[[], Any]) -> None:
+        """Call a function that does what a first visitor would wait for, and keep the work folder clean; both in the background."""
+
+        def warm() -> None:
+            with contextlib.suppress(Exception):  # of no consequence: the visitor waits a little longer, and is told what is wrong
+                warm_up()
+
+        threading.Thread(target=warm, daemon=True).start()
         threading.Thread(target=self._sweep_for_ever, daemon=True).start()
 
     def close(self) -> None:
@@ -199,8 +207,22 @@ class Studio:
             raise Refusal(f"{place.name} is larger than {LARGEST_BYTES // 1_000_000} MB; cut out the part that matters, or save it as FLAC")
         return place
 
-    def analyze(self, path: str | None, tracker: str = "joint") -> Source:
+    def is_analysed(self, path: str | None, tracker: str) -> bool:
+        """Whether :meth:`analyze` answers at once."""
+        with contextlib.suppress(Refusal, OSError), self._lock:
+            place = self.place(path or "")
+            return (place, place.stat().st_mtime_ns, tracker) in self._analyses
+        return False
+
+    def analyze(self, path: str | None, tracker: str = "joint", name: str | None = None) -> Source:
         """Read a recording and find what is played; the last few are remembered.
+
+        Parameters
+        ----------
+        path : str or None
+        tracker : str
+        name : str or None
+            What the visitor calls it; None: as the file is called here.
 
         Raises
         ------
@@ -218,7 +240,7 @@ class Studio:
         with self._lock:
             if key in self._analyses:
                 self._analyses.move_to_end(key)
-                return self._analyses[key]
+                return replace(self._analyses[key], name=name or place.name)
         with self.plain_words():
             audio, _ = tt.load_audio(place, self.model.sample_rate, longest_s=LONGEST_S)
             heard = tt.analyze(audio, self.model.sample_rate, self.model, tracker=tracker)
@@ -227,10 +249,10 @@ class Studio:
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
                 z = self.model.encode(audio)
             dynamic = tt.estimate_dynamic(audio, heard, self.model)
-        source = Source(place.name, audio, heard, z, dynamic, said)
+        source = Source(name or place.name, str(place), audio, heard, z, dynamic, said)
         with self._lock:
             self._analyses[key] = source
-            while len(self._analyses) > REMEMBERED:
+            while sum(len(one.audio) for one in self._analyses.values()) > REMEMBERED_S * self.model.sample_rate:
                 self._analyses.popitem(last=False)
         return source
 
@@ -261,12 +283,36 @@ class Studio:
         *,
         progress: Callable[[float], None] = lambda share: None,
     ) -> Iterator[Performance | None]:
-        """Play a recording; yields None after each piece, so that one can stop in between, and the performance in the end."""
+        """:meth:`perform_source` of a recording that may not have been analysed yet."""
+        yield from self.perform_source(self.analyze(path, settings.tracker), player, settings, edits, progress=progress)
+
+    def perform_source(
+        self,
+        source: Source,
+        player: Player,
+        settings: Settings,
+        edits: Sequence[dict[str, Any]] = (),
+        *,
+        progress: Callable[[float], None] = lambda share: None,
+        begun: Callable[[Any], None] = lambda audio: None,
+    ) -> Iterator[Performance | None]:
+        """Play a recording; yields None after each piece, so that one can stop in between, and the performance in the end.
+
+        Parameters
+        ----------
+        source : Source
+        player : Player
+        settings : Settings
+        edits : sequence of dict
+        progress : callable
+            Told the share that is done.
+        begun : callable
+            Given the beginning (n_samples,), once it is `BEGINNING_S` long, unless the whole is not much longer.
+        """
         import torch
 
         import tonetransfer as tt
 
-        source = self.analyze(path, settings.tracker)
         estimated = with_effort(settings, source)
         yield None
         target, said = self.target(player, settings.tracker)
@@ -275,16 +321,29 @@ class Studio:
             controls = self._corrected(source, edits)
             arrangement = self._arrange(controls, target, estimated)
             n_samples = controls.n_samples if edits else len(source.audio)
-            pieces, done = [], 0
+            pieces, done, rate = [], 0, self.model.sample_rate
+            waited_for = n_samples > SHORT_S * rate
             for piece in tt.play(arrangement, self.model, target.z, n_samples=n_samples, noise_db=settings.noise_db, hall=settings.room):
                 pieces.append(piece)
                 done += len(piece)
                 progress(done / n_samples)
+                if waited_for and done >= BEGINNING_S * rate:
+                    waited_for = False
+                    begun(torch.cat(pieces))
                 yield None
         command = command_line(source.name, player, estimated if edits else settings, arrangement.transposed, edited=bool(edits))
         yield Performance(source, player, torch.cat(pieces), arrangement, target, command, (*source.warnings, *said))
 
-    def beginning(self, source: Source, player: Player, settings: Settings, edits: Sequence[dict[str, Any]] = ()) -> Performance:
+    def beginning(
+        self,
+        source: Source,
+        player: Player,
+        settings: Settings,
+        edits: Sequence[dict[str, Any]] = (),
+        *,
+        seconds: float = COMPARED_S,
+        from_first_note: bool = False,
+    ) -> Performance:
         """The first seconds of a recording, played."""
         import torch
 
@@ -293,7 +352,9 @@ class Studio:
         target, said = self.target(player, settings.tracker)
         with self.plain_words():
             controls = self._corrected(source, edits)
-            controls = controls.slice(0.0, min(COMPARED_S, controls.n_frames / controls.grid.frame_rate))
+            notes = controls.note_frames().nonzero() if from_first_note else ()
+            first_s = float(notes[0]) / controls.grid.frame_rate if len(notes) else 0.0
+            controls = controls.slice(first_s, min(first_s + seconds, controls.n_frames / controls.grid.frame_rate))
             arrangement = self._arrange(controls, target, with_effort(settings, source))
             audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, hall=settings.room)))
         return Performance(source, player, audio, arrangement, target, "", said)
@@ -304,6 +365,14 @@ class Studio:
 
         path = str(self.new_folder() / "source.mp3")
         audio = source.audio[: round(COMPARED_S * self.model.sample_rate)]
+        self.listen(lambda: tt.save_audio(path, audio, self.model.sample_rate))
+        return path
+
+    def save_sound(self, audio: Any, stem: str) -> str:
+        """A FLAC file of audio (n_samples,)."""
+        import tonetransfer as tt
+
+        path = str(self.new_folder() / f"{stem}.flac")
         self.listen(lambda: tt.save_audio(path, audio, self.model.sample_rate))
         return path
 
@@ -415,21 +484,6 @@ class Studio:
     def _sweep_for_ever(self) -> None:
         while not self._closing.wait(min(SWEEP_S, self.kept_s)):
             self.sweep()
-
-    def _warm_up(self) -> None:
-        """Whatever the first visitor would otherwise wait for."""
-        import torch
-
-        import tonetransfer as tt
-
-        with contextlib.suppress(Exception):  # of no consequence: the visitor waits a little longer, and is told what is wrong
-            model = self.model
-            time_s = torch.arange(model.sample_rate) / model.sample_rate
-            audio = 0.3 * torch.sin(2.0 * torch.pi * 330.0 * time_s) + 0.1 * torch.sin(2.0 * torch.pi * 660.0 * time_s)
-            tt.transfer(audio, model.sample_rate, model, to=model.names[0], hall=0.1)
-            model.encode(audio)
-            tt.classify(audio, model.sample_rate)
-            tt.describe_controls(audio, tt.analyze(audio, model.sample_rate, model))
 
 
 def for_visitors(text: str) -> str:
