@@ -362,8 +362,7 @@ def courteous(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def explain(error: Exception) -> gr.Error:
         if isinstance(error, studio.Refusal):
-            text = str(error)
-            return gr.Error(html.escape(text[:1].upper() + text[1:]) + ".", title="That did not work", print_exception=False)
+            return gr.Error(html.escape(error.sentence), title="That did not work", print_exception=False)
         _log_error()
         return gr.Error("Something went wrong here, and not with you. Try again.", title="That did not work", print_exception=False)
 

@@ -264,6 +264,7 @@ function clearTake() {
   $("tt-told").textContent = ""; $("tt-downloads").replaceChildren(); $("tt-command").textContent = ""; $("tt-map").replaceChildren(); showNotes("tt-notes", []);
   $("tt-roll").reach = reachOf(state.instrument);
   showPlayer();
+  showGo();
 }
 
 const reachOf = (name) => (state.how === "named" && facts[name] ? [facts[name].lowest, facts[name].highest] : null);
@@ -290,7 +291,13 @@ function showPlayer(more = []) {
   player.select(both && state.shown === b ? 2 : Math.min(1, takes.length - 1));
 }
 
+let touched = false; // whether the last thing used was a pointer
+for (const kind of ["pointerdown", "keydown"]) document.addEventListener(kind, () => { touched = kind === "pointerdown"; }, true);
+
+/** Play; after a click the space bar then swaps, where it would press the same button again. */
 async function play() {
+  const button = document.activeElement?.closest("button");
+  if (touched && button && button.getAttribute("role") !== "tab") $("tt-player").focus();
   try { await $("tt-player").play(); } catch { /* the player says what is wrong */ }
 }
 

@@ -38,7 +38,24 @@ NOTES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "
 
 
 class Refusal(Exception):
-    """A visitor's wish that cannot be fulfilled; the message says why, in plain words and without a path of this computer."""
+    """A visitor's wish that cannot be fulfilled; the message says why, in plain words and without a path of this computer.
+
+    Parameters
+    ----------
+    text : str
+    begins_with_name : bool
+        Whether the first word is the name of a file, which is written as it is.
+    """
+
+    def __init__(self, text: str, *, begins_with_name: bool = False) -> None:
+        super().__init__(text)
+        self.begins_with_name = begins_with_name
+
+    @property
+    def sentence(self) -> str:
+        """The message as a sentence."""
+        text = str(self)
+        return (text if self.begins_with_name else text[:1].upper() + text[1:]).rstrip(".") + "."
 
 
 @dataclass(frozen=True)
@@ -204,7 +221,8 @@ class Studio:
         if not place.is_relative_to(self.folder) or not place.is_file():
             raise Refusal(f"{what} is not here (any more); upload it again")
         if place.stat().st_size > LARGEST_BYTES:
-            raise Refusal(f"{place.name} is larger than {LARGEST_BYTES // 1_000_000} MB; cut out the part that matters, or save it as FLAC")
+            text = f"{place.name} is larger than {LARGEST_BYTES // 1_000_000} MB; cut out the part that matters, or save it as FLAC"
+            raise Refusal(text, begins_with_name=True)
         return place
 
     def is_analysed(self, path: str | None, tracker: str) -> bool:
@@ -241,7 +259,7 @@ class Studio:
             if key in self._analyses:
                 self._analyses.move_to_end(key)
                 return replace(self._analyses[key], name=name or place.name)
-        with self.plain_words():
+        with self.plain_words(place, name):
             audio, _ = tt.load_audio(place, self.model.sample_rate, longest_s=LONGEST_S)
             heard = tt.analyze(audio, self.model.sample_rate, self.model, tracker=tracker)
             said = self.listen(lambda: tt.warn_about(audio, heard))[1]
@@ -436,14 +454,16 @@ class Studio:
         return str(path)
 
     @contextlib.contextmanager
-    def plain_words(self) -> Iterator[None]:
-        """Errors of the package become refusals without paths."""
+    def plain_words(self, path: Path | None = None, name: str | None = None) -> Iterator[None]:
+        """Errors of the package become refusals without paths; the file at `path` is called by its name."""
         import tonetransfer as tt
 
         try:
             yield
         except tt.ToneTransferError as error:
-            raise Refusal(for_visitors(self.without_paths(str(error)))) from None
+            named = str(error).startswith(str(self.folder))
+            text = str(error).replace(str(path), name) if path and name else str(error)
+            raise Refusal(for_visitors(self.without_paths(text)), begins_with_name=named) from None
         except MemoryError:
             raise Refusal("memory ran out; use a shorter recording") from None
 

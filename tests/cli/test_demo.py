@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import base64
 import filecmp
 import importlib.util
 import json
@@ -32,11 +31,6 @@ from tonetransfer.cli.main import build_parser, main
 from tonetransfer.errors import MissingDependencyError
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = Path("/usr/bin/chromium")
-SWITCHES = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 studio: Any = demo.find_part("studio")
 cards: Any = demo.find_part("cards")
 SETTINGS = studio.Settings(
@@ -198,10 +192,56 @@ def test_too_much_is_swept_oldest_first(work: Any, monkeypatch: pytest.MonkeyPat
 
 def test_every_instrument_has_a_card_and_a_drawing() -> None:
     instruments = tt.load_model().instruments
-    html = cards.picker(instruments, "violin", {one.name: "C2 – C3" for one in instruments})
+    html = cards.picker(instruments, "violin", studio.note_name)
     assert html.count('type="radio"') == len(instruments) == html.count("<svg") and html.count(" checked") == 1
     assert html.count("<fieldset") == len({one.family for one in instruments})
     assert len({cards.drawing(one.name, one.family) for one in instruments}) > 20
+
+
+def test_players_of_one_instrument_stand_behind_one_card_with_a_name_for_people() -> None:
+    instruments = tt.load_model().instruments
+    groups, facts = cards.players_of(instruments), cards.facts(instruments)
+    assert [one.name for one in groups["cello"]][:2] == ["cello", "cello_2"] and "cello_fluid" not in groups
+    assert (
+        facts["cello"]["label"] == "Cello" and facts["cello_2"]["label"] == "Cello 2" and facts["cello_fluid"]["label"] == "Cello, sampled"
+    )
+    assert facts["baritone_sax_subtone"]["label"] == "Baritone sax subtone" and len(facts) == len(instruments)
+    assert f">{len(groups['cello'])} players<" in cards.picker(instruments, "violin", studio.note_name)
+
+
+def test_the_finished_take_of_the_page_is_what_the_model_plays(tmp_path: Path) -> None:
+    """Where this fails, the model has changed: make the take again with python demo/first.py."""
+    stored = json.loads((ROOT / "demo" / "examples" / "hum_violin.json").read_text(encoding="utf-8"))
+    work = studio.Studio(tmp_path / "work")
+    page = demo.find_part("app").Page(work)
+    source = work.analyze(page.example("hum"))
+    *_, performance = work.perform_source(source, studio.Player("violin"), studio.Settings())
+    now, then = page.taken(performance, [])["scene"], stored["take"]["scene"]
+    assert [note["name"] for note in now["notes"]] == [note["name"] for note in then["notes"]] and stored["take"]["files"] == {}
+    assert performance.command == stored["take"]["command"] and stored["take"]["moved"] == performance.arrangement.transposed
+    sound, rate = tt.load_audio(ROOT / "demo" / "examples" / "hum_violin.mp3")
+    assert len(sound) / rate == pytest.approx(len(performance.audio) / work.model.sample_rate, abs=0.1)
+    work.close()
+
+
+def test_a_movement_that_there_is_not_is_said_to_be_none_and_a_doubtful_instrument_to_be_doubtful() -> None:
+    pictures = demo.find_part("pictures")
+    still = pictures.descriptors({"vibrato_rate_hz": 0.0, "vibrato_extent_cents": 0.0, "attack_s": float("nan"), "note_count": 3.0})
+    assert "no vibrato" in still and "0.00" not in still and "nan" not in still and "extent" not in still
+    assert "5.50 <span>Hz" in pictures.descriptors({"vibrato_rate_hz": 5.5, "vibrato_extent_cents": 20.0})
+
+    class Prediction:
+        def __init__(self, shares: dict[str, float]) -> None:
+            self.shares = shares
+
+        def ranked(self) -> dict[str, float]:
+            return self.shares
+
+        def per_step(self) -> list[dict[str, Any]]:
+            return []
+
+    assert "Unsure: cello or alto sax" in pictures.classified(Prediction({"cello": 0.4, "alto_sax": 0.35, "tuba": 0.25}))
+    assert "It sounds like: cello" in pictures.classified(Prediction({"cello": 0.6, "alto_sax": 0.4}))
 
 
 def test_what_came_from_outside_is_escaped() -> None:
@@ -402,7 +442,8 @@ def test_hostile_visitors_are_refused_and_leave_nothing(served: Served, bench: A
 )
 def test_what_the_form_cannot_hold_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(studio.Refusal):
-        demo.find_page().read_choices(*(dict(zip(FIELDS, DEFAULTS, strict=True)) | change).values())
+        api = demo.find_part("api")
+        api.read(**api.from_form(*(dict(zip(FIELDS, DEFAULTS, strict=True)) | change).values()))
 
 
 @pytest.mark.parametrize(
@@ -416,192 +457,3 @@ def test_what_the_form_cannot_hold_is_refused(change: dict[str, Any]) -> None:
 def test_parameters_of_the_api_that_cannot_be(named: dict[str, Any], said: str) -> None:
     with pytest.raises(studio.Refusal, match=said):
         demo.find_part("api").read(**named)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    if not CHROMIUM.is_file():
-        pytest.skip(f"{CHROMIUM} is not installed")  # .ci/run installs it
-    with sync_playwright() as running:
-        opened = running.chromium.launch(timeout=180_000, executable_path=str(CHROMIUM), args=list(SWITCHES))
-        yield opened
-        opened.close()
-
-
-def open_page(browser: Any, served: Served, width: int = 1280) -> tuple[Any, list[str]]:
-    page = browser.new_page(viewport={"width": width, "height": 900}, accept_downloads=True)
-    page.set_default_timeout(180_000)  # on a busy computer
-    strange: list[str] = []
-    page.on(
-        "request", lambda request: strange.append(request.url) if not request.url.startswith((served.address, "data:", "blob:")) else None
-    )
-    page.on("pageerror", lambda error: strange.append(str(error)))
-    page.goto(served.address, timeout=180_000)
-    page.wait_for_selector(".tt-card")
-    return page, strange
-
-
-def play(page: Any, source: str) -> None:
-    page.set_input_files("#tt-source input[type=file]", source)
-    page.wait_for_selector("#tt-roll canvas")
-    page.click("#tt-go")
-    page.wait_for_function("document.querySelector('#tt-command textarea').value.length > 5")
-
-
-@pytest.mark.slow
-def test_in_the_browser_upload_choose_run_hear_download(served: Served, browser: Any, tmp_path: Path) -> None:
-    page, strange = open_page(browser, served)
-    source = write_tone(tmp_path, "hum.wav", 330.0)
-    page.set_input_files("#tt-source input[type=file]", source)
-    page.wait_for_selector("#tt-roll canvas")
-    page.locator(".tt-card input[value=violin]").focus()
-    page.keyboard.press("ArrowRight")  # the keyboard is enough
-    chosen = page.evaluate("document.querySelector('.tt-card input:checked').value")
-    assert chosen != "violin"
-    page.click("#tt-go")
-    page.wait_for_function("document.querySelector('#tt-command textarea').value.length > 5")
-    assert f"--to {chosen}" in page.input_value("#tt-command textarea")
-    page.wait_for_selector("#tt-map canvas")
-    page.wait_for_function("window.ttSounds.filter((one) => one.duration > 0).length > 1")  # the source's, and the result's
-    heard = page.evaluate(
-        """async () => {
-            const player = window.ttSounds.filter((one) => one.duration > 0 && one.src).pop();
-            const sound = await new AudioContext().decodeAudioData(await (await fetch(player.src)).arrayBuffer());
-            const samples = sound.getChannelData(0);
-            return { seconds: player.duration, decoded: sound.duration, peak: Math.max(...samples.subarray(20000, 60000).map(Math.abs)) };
-        }"""
-    )
-    assert abs(heard["seconds"] - 1.5) < 0.05 and abs(heard["decoded"] - 1.5) < 0.05 and heard["peak"] > 0.001
-    with page.expect_download() as download:
-        page.click("#tt-flac")
-    download.value.save_as(tmp_path / "got.flac")
-    assert soundfile.info(str(tmp_path / "got.flac")).duration == pytest.approx(1.5)
-    text = page.inner_text("body")
-    assert str(served.work.folder) not in text and "hum.wav" in text
-    page.click(".tt-tools summary")
-    page.click("[data-edit=octave_up]")
-    page.click("#tt-go")
-    page.wait_for_function("document.querySelector('#tt-command textarea').value.includes('synthesize')")
-    unnamed = page.evaluate(
-        """() => [...document.querySelectorAll('button, input, select, textarea, audio, canvas')].filter((one) =>
-            one.offsetParent && !one.labels?.length && !one.getAttribute('aria-label') && !one.getAttribute('aria-labelledby')
-            && !one.title && !one.innerText?.trim() && !one.closest('label')).map((one) => one.outerHTML.slice(0, 120))"""
-    )
-    assert [one for one in unnamed if "tt-" in one] == []
-    for tab in ("Compare", "Analyze", "Batch", "Play"):  # as wide in each
-        page.get_by_role("tab", name=tab).click()
-        assert page.evaluate("document.querySelector('.tt-main').offsetWidth") >= 1200
-    assert strange == []
-    page.close()
-
-
-@pytest.mark.slow
-def test_in_the_browser_an_error_is_told_in_plain_words(served: Served, browser: Any, tmp_path: Path) -> None:
-    page, _ = open_page(browser, served)
-    page.click("#tt-go")
-    page.wait_for_selector("text=There is no recording yet")
-    bad = tmp_path / "shopping list.wav"
-    bad.write_text("milk, eggs\n" * 40)
-    page.set_input_files("#tt-source input[type=file]", str(bad))
-    page.wait_for_selector("text=is not a sound file that can be read")
-    text = page.inner_text("body")
-    assert "Traceback" not in text and str(served.work.folder) not in text
-    page.close()
-
-
-@pytest.mark.slow
-def test_in_the_browser_at_the_width_of_a_phone(served: Served, browser: Any, tmp_path: Path) -> None:
-    page, strange = open_page(browser, served, width=390)
-    play(page, write_tone(tmp_path, "hum.wav", 330.0))
-    page.wait_for_selector("#tt-map canvas")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
-    small = page.evaluate("[...document.querySelectorAll('#tt-go, #tt-stop, .tt-card')].filter((one) => one.offsetHeight < 40).length")
-    assert small == 0 and strange == []
-    page.close()
-
-
-@pytest.mark.slow
-def test_in_the_browser_every_tab_gives_its_download(served: Served, browser: Any, tmp_path: Path) -> None:
-    page, strange = open_page(browser, served)
-    source = write_tone(tmp_path, "hum.wav", 330.0)
-    for button in ("#tt-wav", "#tt-compare-zip", "#tt-batch-zip"):
-        assert not page.is_visible(button)  # nothing to be had yet
-    play(page, source)
-    got = {}
-    for button in ("#tt-wav", "#tt-flac", "#tt-controls"):
-        with page.expect_download() as download:
-            page.click(button)
-        download.value.save_as(got.setdefault(button, tmp_path / download.value.suggested_filename))
-    assert soundfile.info(str(got["#tt-wav"])).duration == soundfile.info(str(got["#tt-flac"])).duration == pytest.approx(1.5)
-    assert tt.Controls.load(got["#tt-controls"]).n_frames == 150
-    page.get_by_role("tab", name="Batch").click()
-    page.set_input_files("#tt-files input[type=file]", [source])
-    page.click("#tt-batch-go")
-    page.wait_for_selector("#tt-batch-zip", state="visible")
-    page.get_by_role("tab", name="Compare").click()
-    page.get_by_label("All of them").click()
-    page.click("#tt-compare-go")
-    page.wait_for_selector("#tt-compare-zip", state="visible")
-    for tab, button, names in (
-        ("Batch", "#tt-batch-zip", ["hum_violin.wav"]),
-        ("Compare", "#tt-compare-zip", ["hum_violin.mp3", "hum_alto_sax.mp3", "hum_tuba.mp3"]),
-    ):
-        page.get_by_role("tab", name=tab).click()
-        page.wait_for_function(f"document.querySelector('{button}').closest('a, button')?.matches('[disabled]') !== true")
-        with page.expect_download() as download:
-            page.click(button)
-        download.value.save_as(tmp_path / f"{tab}.zip")
-        assert zipfile.ZipFile(tmp_path / f"{tab}.zip").namelist() == names
-    assert strange == []
-    page.close()
-
-
-def phone_memo(path: Path) -> Path:
-    """1.5 s of 330 Hz as a phone keeps it."""
-    import av
-
-    samples = tone(330.0, 1.5).numpy()
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        for first in range(0, len(samples), 960):
-            frame = av.AudioFrame.from_ndarray(samples[None, first : first + 960], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = SAMPLE_RATE, first
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dropped", [False, True])
-def test_in_the_browser_a_phones_recording_is_decoded_there(
-    served: Served, browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: bool
-) -> None:
-    monkeypatch.setattr("tonetransfer.audio.readers.find_decoder", lambda: None)  # the server knows no such format
-    memo = phone_memo(tmp_path / "memo.m4a")
-    with pytest.raises(tt.ToneTransferError):
-        tt.load_audio(memo)
-    page, strange = open_page(browser, served)
-    if dropped:
-        page.evaluate(
-            """(content) => {
-                const given = new DataTransfer(), bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-                given.items.add(new File([bytes], "memo.m4a", { type: "audio/mp4" }));
-                const zone = document.querySelector("#tt-source input[type=file]").parentElement;
-                zone.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: given }));
-            }""",
-            base64.b64encode(memo.read_bytes()).decode(),
-        )
-    else:
-        page.set_input_files("#tt-source input[type=file]", str(memo))
-    page.wait_for_selector("#tt-roll canvas")
-    page.click("#tt-go")
-    page.wait_for_function("document.querySelector('#tt-command textarea').value.length > 5")
-    assert "memo.wav" in page.input_value("#tt-command textarea") and strange == []
-    (uploaded,) = served.work.folder.rglob("memo.wav")
-    audio, rate = tt.load_audio(uploaded)
-    controls = tt.analyze(audio, rate, served.work.model)
-    assert len(audio) / rate == pytest.approx(1.5, abs=0.06) and float(controls.f0_hz[40:110].median()) == pytest.approx(330.0, abs=2.0)
-    uploaded.unlink()
-    page.close()

@@ -381,6 +381,9 @@ export class ABPlayer extends HTMLElement {
     this.#emit("ab-pause", { ended: false });
   }
 
+  /** Bring the keys to the pictures, where the space bar swaps. */
+  focus(options) { this.#part("stage").focus({ preventScroll: true, ...options }); }
+
   toggle() { return this.#playing ? this.pause() : this.play(); }
 
   /** Let another take be heard, at the instant where one is. */
