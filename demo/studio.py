@@ -126,7 +126,6 @@ class Source:
     audio: Any  # Tensor (n_samples,), at the model's rate
     heard: Any  # Controls
     z: Any  # Tensor (z_dim,), or None for silence
-    dynamic: float | None  # how hard it is played, as far as one hears
     warnings: tuple[str, ...]
 
 
@@ -266,8 +265,7 @@ class Studio:
             z = None
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
                 z = self.model.encode(audio)
-            dynamic = tt.estimate_dynamic(audio, heard, self.model)
-        source = Source(name or place.name, str(place), audio, heard, z, dynamic, said)
+        source = Source(name or place.name, str(place), audio, heard, z, said)
         with self._lock:
             self._analyses[key] = source
             while sum(len(one.audio) for one in self._analyses.values()) > REMEMBERED_S * self.model.sample_rate:
@@ -331,9 +329,9 @@ class Studio:
 
         import tonetransfer as tt
 
-        estimated = with_effort(settings, source)
         yield None
         target, said = self.target(player, settings.tracker)
+        estimated = self._with_effort(settings, source, target)
         yield None
         with self.plain_words():
             controls = self._corrected(source, edits)
@@ -373,7 +371,7 @@ class Studio:
             notes = controls.note_frames().nonzero() if from_first_note else ()
             first_s = float(notes[0]) / controls.grid.frame_rate if len(notes) else 0.0
             controls = controls.slice(first_s, min(first_s + seconds, controls.n_frames / controls.grid.frame_rate))
-            arrangement = self._arrange(controls, target, with_effort(settings, source))
+            arrangement = self._arrange(controls, target, self._with_effort(settings, source, target))
             audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, hall=settings.room)))
         return Performance(source, player, audio, arrangement, target, "", said)
 
@@ -398,6 +396,14 @@ class Studio:
         import tonetransfer as tt
 
         return tt.apply_edits(source.heard, [tt.Edit.from_dict(edit) for edit in edits]) if edits else source.heard
+
+    def _with_effort(self, settings: Settings, source: Source, target: Any) -> Settings:
+        """Settings that say how hard is played, as far as one hears it in the source."""
+        import tonetransfer as tt
+
+        if not settings.fit or settings.dynamic is not None:
+            return settings
+        return replace(settings, dynamic=tt.estimate_dynamic(source.audio, source.heard, self.model, target))
 
     def _arrange(self, controls: Any, target: Any, settings: Settings) -> Any:
         import tonetransfer as tt
@@ -518,11 +524,6 @@ def safe(name: str) -> str:
 
 def controls_name(source_name: str) -> str:
     return f"{safe(Path(source_name).stem)}_controls.npz"
-
-
-def with_effort(settings: Settings, source: Source) -> Settings:
-    """Settings that say how hard is played, as far as one hears it in the source."""
-    return replace(settings, dynamic=source.dynamic) if settings.fit and settings.dynamic is None else settings
 
 
 def command_line(source_name: str, player: Player, settings: Settings, transposed: float, *, edited: bool) -> str:

@@ -34,6 +34,23 @@ def test_what_is_played_harder_is_heard_so() -> None:
     assert found[0] is not None and found[1] is not None and found[1] > found[0] + 3.0
 
 
+def test_the_target_s_own_brightness_is_no_effort() -> None:
+    """A dark player heard as a reference, and played again: as hard as the reference is, not softer."""
+    model = tt.load_model()
+    strongest_db = float(model.quantiles[model.find("trumpet"), -1])
+    asked = make_controls([60, 62, 64, 65, 67], [strongest_db - 11.0] * 5)
+    sound = tt.synthesize(asked, model, model.timbre("trumpet"))
+    spectrum = torch.fft.rfft(sound)
+    hertz = torch.fft.rfftfreq(len(sound), 1.0 / SAMPLE_RATE)
+    dark = torch.fft.irfft(spectrum / (1.0 + (hertz / 900.0) ** 2), n=len(sound))
+    dark = 0.3 * dark / dark.abs().max()
+    target = tt.find_target(model, SAMPLE_RATE, like=dark)
+    heard = tt.analyze(dark, SAMPLE_RATE, model)
+    alone, beside = (estimate_dynamic(dark, heard, model, one) for one in (None, target))
+    assert alone is not None and beside is not None
+    assert abs(beside + 11.0) < 4.0 and abs(beside + 11.0) < abs(alone + 11.0)
+
+
 def test_without_notes_or_instruments_there_is_no_estimate(tiny_model: TimbreModel) -> None:
     noise = 0.1 * torch.randn(SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
     assert estimated(noise, tiny_model) is None and estimated(torch.zeros(SAMPLE_RATE), tiny_model) is None

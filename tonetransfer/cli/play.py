@@ -66,7 +66,7 @@ def transfer(arguments: Namespace) -> Report:
         if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):
             warn_if_same()
         if arguments.fit and arguments.dynamic is None:
-            arguments.dynamic = estimate_dynamic(audio, heard, model)
+            arguments.dynamic = estimate_dynamic(audio, heard, model, target)
         arrangement = arrange_as_asked(arguments, heard, target)
         peak, beginning = write_sound(arguments, arrangement, model, target, len(audio))
     elapsed = time.perf_counter() - begin

@@ -1,8 +1,9 @@
 """Effort heard in a recording's spectrum: how bright it is for its pitch and for the kind of instrument that plays.
 
-Analysis by synthesis: the decoder plays what the source plays, on the named instrument most like the source, at several efforts; the
-effort whose spectrum is nearest to the source's is the one that is heard. What the levels of the notes suggest
-(:mod:`tonetransfer.controls.dynamics`) is the prior, since players and microphones differ in brightness as well.
+Analysis by synthesis: the decoder plays what the source plays, at several efforts, on the named instrument most like the source and on
+the one that is to play; the efforts whose spectra are nearest to the source's are the ones that are heard. Where the source is of the
+same kind as the target, the target itself explains it best, and its own brightness does not count as effort. What the levels of the notes
+suggest (:mod:`tonetransfer.controls.dynamics`) is the prior, since players and microphones differ in brightness as well.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from ..audio.stft import band_centres_hz, frame_magnitudes, hann
 from ..audio.units import hz_to_midi
 from ..controls.controls import Controls
 from ..controls.dynamics import SOFTEST_DB, loud_end_db, loudness_quantiles, swell_range_db
+from ..controls.profile import Target
 from ..models.note_age_table import looked_up, note_age
 from ..models.timbre_model import TimbreModel
+from ..synthesis.colour import coloured
 from ..synthesis.render import SynthParams
-from .target import nearest_timbres
+from .target import find_target, nearest_timbres
 
 STRETCH_S, MOST_STRETCHES = 1.0, 3  # of the source that are listened to: those with the loudest notes
 CANDIDATES_DB = (-24.0, -16.0, -8.0, 0.0)
@@ -30,7 +33,7 @@ PRIOR_DB = 7.0  # spread of the effort around what the levels suggest
 N_FFT = 2048
 
 
-def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel) -> float | None:
+def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel, target: Target | None = None) -> float | None:
     """Estimate how hard the usual note of a recording is played.
 
     Parameters
@@ -41,6 +44,8 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
         What is played in it.
     model : TimbreModel
         Its named instruments are compared with.
+    target : Target or None
+        Who is to play, and is compared with as well.
 
     Returns
     -------
@@ -63,13 +68,18 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
     hop = grid.hop_length
     sound = torch.stack([_samples(audio, first * hop, length * hop) for first in firsts])
     frames = torch.tensor(firsts)[:, None] + torch.arange(length)
-    row = model.find(nearest_timbres(model, model.encode(sound.flatten()), 1)[0][0])
-    f0_hz, playing = heard.f0_hz[frames], notes[frames]
-    to_instrument_db = float(model.quantiles[row, -1]) - float(loudness_quantiles(heard.loudness_db, notes)[-1])
-    level_db, bands_db = heard.loudness_db[frames] + to_instrument_db, _bands_of_sound(sound, playing, grid) + to_instrument_db
+    nearest = nearest_timbres(model, model.encode(sound.flatten()), 1)[0][0]
+    f0_hz, level_db, playing = heard.f0_hz[frames], heard.loudness_db[frames], notes[frames]
+    bands_db = _bands_of_sound(sound, playing, grid)
+    loudest_db = float(loudness_quantiles(heard.loudness_db, notes)[-1])
     range_db = swell_range_db(heard.loudness_db, notes, grid.frame_rate)
-    efforts = np.array(CANDIDATES_DB)
-    misfits = [_misfit(bands_db + effort, _bands_played(model, row, f0_hz, level_db + effort, playing)) for effort in efforts]
+    efforts, misfits = np.array(CANDIDATES_DB), []
+    for player in (find_target(model, model.sample_rate, to=nearest), target):
+        if player is None or player.quantiles is None:
+            continue
+        for effort in efforts + float(player.quantiles[-1]) - loudest_db:
+            misfits.append(_misfit(bands_db + effort, _bands_played(model, player, f0_hz, level_db + effort, playing)))
+    efforts = np.tile(efforts, len(misfits) // len(efforts))
     cost = np.array(misfits) / (2.0 * MISFIT_DB**2) + (efforts - loud_end_db(range_db)) ** 2 / (2.0 * PRIOR_DB**2)
     weight = np.exp(cost.min() - cost)
     return round(float(np.clip(weight @ efforts / weight.sum() - range_db, SOFTEST_DB, 0.0)), 1)
@@ -95,14 +105,16 @@ def _bands_of_sound(sound: torch.Tensor, playing: torch.Tensor, grid: FrameGrid)
 
 
 @torch.no_grad()
-def _bands_played(model: TimbreModel, row: int, f0_hz: torch.Tensor, level_db: torch.Tensor, playing: torch.Tensor) -> np.ndarray:
-    """The same of what a named instrument plays, from its parameters; f0 and level are (n, n_frames)."""
-    table = model.note_table(model.instruments[row].name)
+def _bands_played(model: TimbreModel, player: Target, f0_hz: torch.Tensor, level_db: torch.Tensor, playing: torch.Tensor) -> np.ndarray:
+    """The same of what an instrument plays, from its parameters; f0 and level are (n, n_frames)."""
     addition = None
-    if table is not None:
-        addition = looked_up(table.expand(len(f0_hz), -1, -1, -1), hz_to_midi(f0_hz), level_db, note_age(f0_hz, level_db))
-    params: SynthParams = model.decoder(f0_hz, level_db, model.timbres[row].expand(len(f0_hz), -1), addition=addition)[0]
+    if player.note_table is not None:
+        addition = looked_up(player.note_table.expand(len(f0_hz), -1, -1, -1), hz_to_midi(f0_hz), level_db, note_age(f0_hz, level_db))
+    z = player.z.reshape(-1, player.z.shape[-1]).mean(0)
+    params: SynthParams = model.decoder(f0_hz, level_db, z.expand(len(f0_hz), -1), addition=addition)[0]
     params = params.map(lambda x: x[playing])
+    if player.colour_db is not None:
+        params = next(coloured([params], player.colour_db, model.sample_rate))
     partials_hz = params.f0_hz[:, None] * torch.arange(1, params.harmonic_distribution.shape[-1] + 1)
     tone = (params.amplitude[:, None] * params.harmonic_distribution).square() / len(params.f0_hz)
     centres = torch.from_numpy(band_centres_hz(params.noise_magnitudes.shape[-1], model.sample_rate)).float()
@@ -118,6 +130,7 @@ def _in_bands(power: torch.Tensor, frequency_hz: torch.Tensor) -> np.ndarray:
 
 
 def _misfit(bands_db: np.ndarray, played_db: np.ndarray) -> float:
-    """Sum of squared differences over bands, whatever is faint in both left out."""
+    """Sum of squared differences of shape over bands, whatever is faint in both left out."""
     floor = max(bands_db.max(), played_db.max()) + FLOOR_DB
-    return float(np.square(np.maximum(bands_db, floor) - np.maximum(played_db, floor)).sum())
+    difference = np.maximum(bands_db, floor) - np.maximum(played_db, floor)
+    return float(np.square(difference - difference.mean()).sum())

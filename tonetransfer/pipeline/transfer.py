@@ -201,7 +201,7 @@ def transfer(
     heard = extract(samples, model.grid, tracker=tracker)
     warn_about(samples, heard)
     if fit and dynamic is None:
-        dynamic = estimate_dynamic(samples, heard, model)
+        dynamic = estimate_dynamic(samples, heard, model, target)
     arrangement = arrange(
         heard,
         target,
