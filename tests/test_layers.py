@@ -56,6 +56,7 @@ HOMES = {  # third-party packages that one module alone may import
     "pyworld": {"benchmarks.baselines"},
     "pesto": {"benchmarks.baselines"},
     "torchfcpe": {"benchmarks.baselines"},
+    "jinja2": {"evaluation.report.page"},
     "mido": {"realtime.midi_playback"},
 }
 

@@ -55,7 +55,7 @@ def test_arrays_have_shapes(name: str) -> None:
     annotations = {key: str(one.annotation) for key, one in inspect.signature(getattr(tt, name)).parameters.items()} if parameters else {}
     for names, kind, words in parameters:
         for one in names.split(", "):
-            if any(array in annotations[one] for array in ("Tensor", "ndarray", "AudioLike")):
+            if any(array in annotations[one.lstrip("*")] for array in ("Tensor", "ndarray", "AudioLike")):
                 assert "shape=" in f"{kind} {words}", f"{one} has no shape"
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .evaluation.compare import compare
     from .evaluation.metrics import frechet_distance
     from .evaluation.report.build import write_report
+    from .evaluation.report.take import write_take
     from .evaluation.transfer_quality import evaluate_parallel as evaluate
     from .models.timbre_model import Instrument, TimbreModel
     from .models.weights import load_model, save_model
@@ -87,6 +88,7 @@ _HOMES = {
     "StreamSettings": "realtime.stream",
     "write_midi": "realtime.midi_writer",
     "write_report": "evaluation.report.build",
+    "write_take": "evaluation.report.take",
     "SynthParams": "synthesis.render",
     "Technique": "analysis.techniques",
     "Target": "controls.profile",
@@ -152,6 +154,7 @@ __all__ = [
     "warn_about",
     "write_midi",
     "write_report",
+    "write_take",
 ]
 
 

@@ -99,7 +99,13 @@ def _add_report(evaluate: Any) -> None:
         evaluate_report,
         kept=MATERIAL_KEPT,
     )
-    verb.add_argument("folders", metavar="REFERENCE ESTIMATE", type=Path, nargs="*", help="files of the same name are compared")
+    verb.add_argument(
+        "folders",
+        metavar="REFERENCE ESTIMATE",
+        type=Path,
+        nargs="*",
+        help="files of the same name are compared; results of further systems may follow, and stand beside each other on the page",
+    )
     verb.add_argument("--source", metavar="FOLDER", type=Path, help="what the estimates were made from, by the same names")
     verb.add_argument("--match-level", action="store_true", help="bring each estimate to the loudness of its reference first")
     verb.add_argument("--recordings", metavar="FOLDER", type=Path, help="play these instead; no right answer is known")
@@ -149,14 +155,30 @@ def evaluate_report(arguments: Namespace) -> Report:
     if left_out := findings["left_out"]:
         named = "; ".join(left_out[:3])
         warnings.warn(f"{len(left_out)} files left out or incomplete, named in {files.figures}: {named}", ToneTransferWarning, stacklevel=2)
-    result = {key: findings[key] for key in ("examples", "metrics", "frechet", "left_out")}
+    result, rows = _of_one(findings) if "systems" not in findings else _of_several(findings)
     result |= {"page": str(files.page), "figures": str(files.figures), "shown": files.n_shown, "page_megabytes": files.megabytes}
-    rows = [("metric", "mean", "95 % interval", "n")]
-    rows += [(key, show(x["mean"]), f"{show(x['low'])} to {show(x['high'])}", str(x["count"])) for key, x in findings["metrics"].items()]
     told = (
         f"{files.page}: {findings['examples']} examples, {files.n_shown} to be heard, {files.megabytes:.1f} MB; figures in {files.figures}"
     )
     return result | {"elapsed_seconds": time.perf_counter() - begin}, [*table(rows), told]
+
+
+def _of_one(findings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, ...]]]:
+    """JSON and rows of a report of one system."""
+    rows: list[tuple[str, ...]] = [("metric", "mean", "95 % interval", "n")]
+    for key, x in findings["metrics"].items():
+        rows.append((key, show(x["mean"]), f"{show(x['low'])} to {show(x['high'])}", str(x["count"])))
+    return {key: findings[key] for key in ("examples", "metrics", "frechet", "left_out")}, rows
+
+
+def _of_several(findings: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, ...]]]:
+    """JSON and rows of a report of several systems: one column each."""
+    metrics = {name: found["metrics"] for name, found in findings["systems"].items()}
+    rows: list[tuple[str, ...]] = [("mean of", *metrics)]
+    for key in dict.fromkeys(key for found in metrics.values() for key in found):
+        rows.append((key, *(show(found[key]["mean"]) if key in found else "-" for found in metrics.values())))
+    systems = {name: {key: found[key] for key in ("metrics", "frechet")} for name, found in findings["systems"].items()}
+    return {"examples": findings["examples"], "systems": systems, "left_out": findings["left_out"]}, rows
 
 
 def _add_recordings(evaluate: Any) -> None:
@@ -348,8 +370,8 @@ def _report_examples(arguments: Namespace, model: TimbreModel) -> Any:
     from ..evaluation.report import examples as report_sets
 
     folders = arguments.folders
-    if len(folders) not in (0, 2):
-        raise SettingsError(f"{len(folders)} folders came; REFERENCE and ESTIMATE are wanted, or none, for transfers that are made now")
+    if len(folders) == 1:
+        raise SettingsError("1 folder came; REFERENCE and ESTIMATE are wanted (and more of them), or none, for transfers that are made now")
     if bool(folders) + bool(arguments.recordings) + bool(arguments.corpus) > 1:
         raise SettingsError("two folders to compare, --recordings and --corpus ask for different reports; give one of them")
     if (arguments.source or arguments.match_level) and not folders:
@@ -357,8 +379,9 @@ def _report_examples(arguments: Namespace, model: TimbreModel) -> Any:
     if arguments.on and not arguments.recordings:
         raise SettingsError("--on says what recordings are played on; name their folder with --recordings")
     if folders:
-        reference, estimate = folders
-        return report_sets.pairs_of_folders(reference, estimate, arguments.source, model.grid, match_level=arguments.match_level)
+        reference, *estimates = folders
+        sets = report_sets.pairs_of_systems(reference, estimates, arguments.source, model.grid, match_level=arguments.match_level)
+        return sets if len(sets) > 1 else sets[0]
     if arguments.recordings:
         instruments = arguments.on.split(",") if arguments.on else RECORDINGS_ON
         return report_sets.transfers_of_recordings(model, arguments.recordings, instruments, play_seed=arguments.seed)

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     heard = _as_program() if argv is None else []
     arguments = build_parser().parse_args(argv)
-    arguments.is_program = argv is None
+    arguments.is_program, arguments.words = argv is None, list(sys.argv[1:] if argv is None else argv)
     said: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what other packages say while they are loaded

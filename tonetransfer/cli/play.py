@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import filecmp
+import os
 import re
+import shlex
 import time
 import warnings
 from argparse import Namespace
@@ -19,6 +21,7 @@ from .options import Report
 if TYPE_CHECKING:
     from ..controls.profile import Target
 
+SHARED_S = 300.0  # part of a result that stands in the page of --share
 SCRIPT_ENDING = ".ts"  # ending of models of other programs
 TRACK, AUTO = re.compile(r"\d{1,5}="), "auto"  # values of --to: for one track; by General MIDI
 
@@ -37,6 +40,7 @@ def add_transfer(verbs: Any) -> None:
         "--trust", action="store_true", help="run the TorchScript of --to MODEL.ts (a ddsp_pytorch export): it can hold any code"
     )
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw source and result")
+    verb.add_argument("--share", metavar="FILE.html", type=Path, help="one page to send on: source and result to swap, notes, settings")
     options.add_overwrite(verb)
 
 
@@ -49,7 +53,7 @@ def transfer(arguments: Namespace) -> Report:
     from ..pipeline.effort_estimation import estimate_dynamic
     from ..pipeline.transfer import warn_about
     from ..threads import one_thread, trim_malloc
-    from .steps import arrange_as_asked, check_files, open_target, report_sound, tracker_of, write_sound
+    from .steps import KEPT_S, arrange_as_asked, check_files, open_target, report_sound, tracker_of, write_sound
 
     if (arguments.to or "").endswith(SCRIPT_ENDING):
         return _transfer_foreign(arguments)
@@ -68,7 +72,8 @@ def transfer(arguments: Namespace) -> Report:
         if arguments.fit and arguments.dynamic is None:
             arguments.dynamic = estimate_dynamic(audio, heard, model, target)
         arrangement = arrange_as_asked(arguments, heard, target)
-        peak, beginning = write_sound(arguments, arrangement, model, target, len(audio))
+        kept_s = SHARED_S if arguments.share else KEPT_S
+        peak, beginning = write_sound(arguments, arrangement, model, target, len(audio), kept_s)
     elapsed = time.perf_counter() - begin
     if arguments.plot:
         from ..analysis.plots import plot_transfer
@@ -76,7 +81,27 @@ def transfer(arguments: Namespace) -> Report:
         again = extract(beginning, model.grid, tracker=tracker_of(arguments))
         title = f"{arguments.source.name} on {name}"
         plot_transfer(arguments.plot, audio, heard, beginning, again, title=title, overwrite=arguments.overwrite)
-    return report_sound(arguments, arrangement, name, len(audio), peak, elapsed)
+    if arguments.share:
+        _share(arguments, audio, heard, beginning, arrangement, target, name)
+    result, lines = report_sound(arguments, arrangement, name, len(audio), peak, elapsed)
+    return result | ({"share": str(arguments.share)} if arguments.share else {}), lines
+
+
+def _share(arguments: Namespace, audio: Any, heard: Any, result: Any, arrangement: Any, target: Target, name: str) -> None:
+    """Write the page of ``--share``; on it files are called by their names alone."""
+    from ..evaluation.report.take import write_take
+
+    words = [os.path.basename(word) if os.sep in word and "://" not in word else word for word in arguments.words]
+    settings = {
+        "Instrument": name,
+        "Pitch": f"moved by {arrangement.transposed:+g} semitones" if arrangement.transposed else "as in the recording",
+        "Command line": shlex.join(["tonetransfer", *words]),
+    }
+    reach = (target.lowest_midi, target.highest_midi)
+    names = (arguments.source.stem, name.replace("_", " "))
+    write_take(
+        arguments.share, audio, heard, result, arrangement, names=names, settings=settings, reach=reach, overwrite=arguments.overwrite
+    )
 
 
 def add_synthesize(verbs: Any) -> None:
@@ -176,8 +201,8 @@ def _transfer_foreign(arguments: Namespace) -> Report:
     from .steps import check_files, tracker_of
 
     check_files(arguments, reads=[arguments.source])
-    if arguments.autotune or arguments.loudness or arguments.dynamic or arguments.plot or arguments.refine:
-        options_of_ours = "--autotune, --loudness, --dynamic, --plot and --refine"
+    if arguments.autotune or arguments.loudness or arguments.dynamic or arguments.plot or arguments.share or arguments.refine:
+        options_of_ours = "--autotune, --loudness, --dynamic, --plot, --share and --refine"
         raise SettingsError(f"{options_of_ours} do not apply to a model of another program; leave them out")
     model = load_foreign(arguments.to, trust=arguments.trust)
     begin = time.perf_counter()

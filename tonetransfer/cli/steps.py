@@ -32,8 +32,9 @@ KEPT_S = 60  # part of a result that is kept to be drawn
 def check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
     """Refuse at once what could not be written in the end."""
     output, plot, saved, kept, midi = (getattr(arguments, name, None) for name in ("output", "plot", "save", "keep", "to_midi"))
+    share = getattr(arguments, "share", None)
     sources = [path for path in (*reads, getattr(arguments, "weights", None)) if path and path.exists()]
-    results = [path for path in (output, plot, saved, kept, midi) if path]
+    results = [path for path in (output, plot, saved, kept, midi, share) if path]
     for path in (path for path in results if path.exists()):
         if any(path.samefile(source) for source in sources):
             raise AudioError(f"{path} is a source itself; another file is wanted for the result: choose another name")
@@ -51,6 +52,10 @@ def check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
         from ..realtime.midi_writer import check_midi
 
         check_midi(midi, overwrite=arguments.overwrite)
+    if share:
+        from ..evaluation.report.take import check_take
+
+        check_take(share, overwrite=arguments.overwrite)
     if len({path.absolute() for path in results}) < len(results):
         raise AudioError("two results are to go into one file; give each a name of its own")
 
@@ -120,9 +125,9 @@ def arrange_as_asked(arguments: Namespace, heard: Controls, target: Target) -> A
 
 
 def write_sound(
-    arguments: Namespace, arrangement: Arrangement, model: TimbreModel, target: Target, n_samples: int
+    arguments: Namespace, arrangement: Arrangement, model: TimbreModel, target: Target, n_samples: int, kept_s: float = KEPT_S
 ) -> tuple[float, torch.Tensor]:
-    """Play into the output file; the peak before anything was turned down, and the first minute as it was written."""
+    """Play into the output file; the peak before anything was turned down, and the first seconds as they were written."""
     beginning: list[torch.Tensor] = []
     with (
         AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer,
@@ -130,7 +135,7 @@ def write_sound(
     ):
         options = {"seed": arguments.seed, "noise_db": arguments.noise, "hall": arguments.hall}
         for piece in play(arrangement, model, target.z, n_samples=n_samples, **options):
-            if writer.n_samples < KEPT_S * model.sample_rate:
+            if writer.n_samples < kept_s * model.sample_rate:
                 beginning.append(piece)
             writer.write(piece)
             bar.update(len(piece) / model.sample_rate)

@@ -73,7 +73,7 @@ def write_midi(
     target = check_midi(path, overwrite=overwrite)
     if controls.f0_hz.dim() != 1:
         raise ControlsError(f"controls have the shape {tuple(controls.f0_hz.shape)}; those of one performance, (n_frames,), are wanted")
-    found = notes if notes is not None and not isinstance(notes, torch.Tensor) else _found(controls, notes)
+    found = notes if notes is not None and not isinstance(notes, torch.Tensor) else performed_notes(controls, notes)
     with replacing(target, error=ControlsError) as part:
         part.write_bytes(midi_bytes(controls, found, name))
     return len(found)
@@ -92,7 +92,8 @@ def check_midi(path: str | os.PathLike[str], *, overwrite: bool = False) -> os.P
     return target
 
 
-def _found(controls: Controls, frames: torch.Tensor | None) -> list[Note]:
+def performed_notes(controls: Controls, frames: torch.Tensor | None = None) -> list[Note]:
+    """Find the notes of a performance (n_frames,), in frames that are known to belong to notes or that the controls give."""
     rate = controls.grid.frame_rate
     sounding = close_gaps((controls.note_frames() if frames is None else frames).numpy(), rate)
     return find_notes(controls.f0_hz.double().numpy(), controls.loudness_db.double().numpy(), sounding, rate)

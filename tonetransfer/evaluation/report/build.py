@@ -8,32 +8,30 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
-import torch
 
 from ...atomic import check_new, replacing_all
-from ...audio.units import PRINTED, hz_to_midi, note_name
 from ...classification.classifier import Classifier
 from ...errors import SettingsError
 from ...models.timbre_model import TimbreModel
 from ..compare import HeardRecording
 from .examples import LONGEST_S, ExampleSet, Sounds
 from .measure import Progress, measure
-from .media import audio_uri, contour_path, frequency_marks, spectrogram_uri, top_level_db
-from .page import Contours, PlayerView, Shown, example_section, kind_heading, page
+from .media import Drawn, audio_uri, contours
+from .page import PLACES, PlayerView, Shown, ShownResult, example_section, page
 
 SHOWN_S = 15.0  # length of each example that is heard
 RANKINGS = (("lsd60_db", "lower"), ("loudness_error_db", "lower"))  # the first that is known
 KINDS = ("all", "random", "best", "worst")
 FEW = 3  # examples: no best and no worst among them
-DEEPEST_DB = 60.0  # softer loudness is not drawn
 JUST_UNDER_ONE = 0.98
+PAGE_BYTES = 100_000  # styles, scripts and sentences
 
 
 @dataclass(frozen=True)
@@ -71,55 +69,69 @@ def check_report(path: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
     return files
 
 
+class ReportOptions(TypedDict, total=False):
+    """What a report can be told; :func:`write_report` says what each means."""
+
+    title: str | None
+    n_shown: int
+    megabytes: float
+    seed: int
+    weights: str
+    classifier_weights: str
+    settings: dict[str, Any] | None
+
+
+DEFAULTS: ReportOptions = {
+    "title": None,
+    "n_shown": 12,
+    "megabytes": 20.0,
+    "seed": 0,
+    "weights": "bundled",
+    "classifier_weights": "bundled",
+    "settings": None,
+}
+
+
 def write_report(
     path: str | os.PathLike[str],
-    examples: ExampleSet,
+    examples: ExampleSet | Sequence[ExampleSet],
     model: TimbreModel,
     classifier: Classifier,
     *,
-    title: str | None = None,
-    n_shown: int = 12,
-    megabytes: float = 20.0,
-    seed: int = 0,
-    weights: str = "bundled",
-    classifier_weights: str = "bundled",
-    settings: dict[str, Any] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    **options: Unpack[ReportOptions],
 ) -> tuple[dict[str, Any], ReportFiles]:
-    """Measure a set of examples, and write what was found.
+    """Measure a set of examples, or the same examples of several systems, and write what was found.
 
     Parameters
     ----------
     path : str or Path
         Of the page, ending in .html; the figures go into a .json beside it.
-    examples : ExampleSet
-        From :mod:`tonetransfer.evaluation.report.examples`.
+    examples : ExampleSet or sequence of ExampleSet
+        From :mod:`tonetransfer.evaluation.report.examples`; several stand side by side on the page, under their `system`.
     model : TimbreModel
         Its encoder gives embeddings.
     classifier : Classifier
         Says which instrument is heard.
-    title : str or None
-        None: what the set says of itself.
-    n_shown : int, >= 0
-        How many examples can be heard at most: a third drawn at random, a third the best, a third the worst.
-    megabytes : float, > 0 [MB]
-        Of the page at most; examples are left away until it fits.
-    seed : int, >= 0
-        Of the examples that are drawn, and of the intervals.
-    weights, classifier_weights : str
-        What they are called on the page.
-    settings : dict or None
-        More that is to be known of how it was made.
     overwrite : bool
         Whether existing files may be replaced.
     progress : callable (done, total) or None
         Told how many of how many steps are done.
+    **options
+        Any of
+
+        - `title`, str or None: None, as is standard, is what the set says of itself;
+        - `n_shown`, int >= 0 (12): how many examples can be heard at most: a third drawn at random, a third the best, a third the worst;
+        - `megabytes`, float > 0 (20) [MB]: of the page at most; examples are left away until it fits;
+        - `seed`, int >= 0 (0): of the examples that are drawn, and of the intervals;
+        - `weights`, `classifier_weights`, str ("bundled"): what they are called on the page;
+        - `settings`, dict or None: more that is to be known of how it was made.
 
     Returns
     -------
     findings : dict
-        What stands in the JSON.
+        What stands in the JSON. Of several systems, what was measured of each lies under its name in `systems`.
     files : ReportFiles
 
     Raises
@@ -142,38 +154,89 @@ def write_report(
     (True, True)
     """
     files = check_report(Path(path), overwrite=overwrite)
-    measured = measure(examples, model, classifier, seed=seed, progress=progress)
-    if not measured["examples"]:
-        reason = measured["left_out"][0] if measured["left_out"] else "there are none"
-        raise SettingsError(f"none of the {len(examples.examples)} examples could be used: {reason}")
-    ranking, chosen = choose(measured["per_example"], n_shown, seed)
+    chosen = DEFAULTS | options
+    sets = [examples] if isinstance(examples, ExampleSet) else list(examples)
+    measured = _measure_all(sets, model, classifier, chosen["seed"], progress)
+    rows = _common_rows(measured)
+    if not rows:
+        raise SettingsError("no example could be used of every system; see what is wrong by a report of each of them")
+    ranking, order = choose(rows, chosen["n_shown"], chosen["seed"])
     findings: dict[str, Any] = {
-        "title": title or examples.title,
-        "kind": examples.kind,
-        "versions": {"tonetransfer": version("tonetransfer"), "weights": weights, "classifier": classifier_weights},
+        "title": chosen["title"] or _title(sets),
+        "kind": sets[0].kind,
+        "versions": {"tonetransfer": version("tonetransfer"), "weights": chosen["weights"], "classifier": chosen["classifier_weights"]},
         "settings": {
-            "seed": seed,
+            "seed": chosen["seed"],
             "sample_rate_hz": model.sample_rate,
             "longest_s": LONGEST_S,
             "shown_s": SHOWN_S,
             "ranked_by": ranking,
-            "megabytes": megabytes,
-            **(settings or {}),
+            "megabytes": chosen["megabytes"],
+            **(chosen["settings"] or {}),
         },
-        **measured,
+        **(measured[0] if len(sets) == 1 else _of_several(sets, measured, rows)),
     }
-    sections = _sections(examples, findings, chosen, megabytes * 1e6, model.sample_rate)
-    findings["shown"] = [{"name": findings["per_example"][row]["name"], "why": why} for row, why, _ in sections]
-    parts, before = [], None
-    for _, why, section in sections:
-        parts += ([kind_heading(why, ranking)] if why != before else []) + [section]
-        before = why
-    text = page(findings, parts, ranking=ranking)
+    sections = _sections(sets, measured, rows, order, chosen["megabytes"] * 1e6, model.sample_rate)
+    findings["shown"] = [{"name": rows[row]["name"], "why": why} for why, row, _ in sections]
+    systems = [{"name": one.system, **found} for one, found in zip(sets, measured, strict=True)]
+    text = page(findings, systems, sections, ranking=ranking)
     figures = json.dumps(findings, indent=1, allow_nan=False) + "\n"
     with replacing_all(files, error=SettingsError) as temporary:
         for part, content in zip(temporary, (text, figures), strict=True):
             part.write_text(content, encoding="utf-8")
     return findings, ReportFiles(*files, len(sections), len(text.encode()) / 1e6)
+
+
+def _title(sets: Sequence[ExampleSet]) -> str:
+    """Title of a report of one set, or of several systems against one reference."""
+    return (
+        sets[0].title if len(sets) == 1 else f"{', '.join(one.system for one in sets)} against {sets[0].title.rpartition(' against ')[2]}"
+    )
+
+
+def _measure_all(
+    sets: Sequence[ExampleSet], model: TimbreModel, classifier: Classifier, seed: int, progress: Progress | None
+) -> list[dict[str, Any]]:
+    """What is measured of each system.
+
+    Raises
+    ------
+    SettingsError
+        Of one of them, nothing could be used.
+    """
+    total, measured = sum(len(one.examples) for one in sets), []
+    for number, one in enumerate(sets):
+        before = sum(len(earlier.examples) for earlier in sets[:number])
+        told = (lambda done, _n, before=before: progress(before + done, total)) if progress else None
+        found = measure(one, model, classifier, seed=seed, progress=told)
+        if not found["examples"]:
+            reason = found["left_out"][0] if found["left_out"] else "there are none"
+            raise SettingsError(f"none of the {len(one.examples)} examples could be used: {reason}")
+        measured.append(found)
+    return measured
+
+
+def _common_rows(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows by which examples are chosen: names that every system has, with the means of the systems' metrics."""
+    if len(measured) == 1:
+        return measured[0]["per_example"]
+    by_name = [{row["name"]: row for row in found["per_example"]} for found in measured]
+    common = []
+    for name in by_name[0]:
+        if all(name in rows for rows in by_name):
+            each = [rows[name]["metrics"] for rows in by_name]
+            keys = [key for key in each[0] if all(key in one for one in each)]
+            common.append({"name": name, "metrics": {key: float(np.mean([one[key] for one in each])) for key in keys}})
+    return common
+
+
+def _of_several(sets: Sequence[ExampleSet], measured: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    left_out = dict.fromkeys(told for found in measured for told in found["left_out"])
+    return {
+        "examples": len(rows),
+        "systems": {one.system: found for one, found in zip(sets, measured, strict=True)},
+        "left_out": list(left_out),
+    }
 
 
 def choose(rows: list[dict[str, Any]], count: int, seed: int) -> tuple[str, list[tuple[int, str]]]:
@@ -198,78 +261,53 @@ def choose(rows: list[dict[str, Any]], count: int, seed: int) -> tuple[str, list
 
 
 def _sections(
-    examples: ExampleSet, findings: dict[str, Any], chosen: list[tuple[int, str]], most_bytes: float, sample_rate: int
-) -> list[tuple[int, str, str]]:
-    """Row, reason and HTML of as many of the chosen examples as fit; the random ones first, then the best, then the worst."""
-    by_name = {example.name: example for example in examples.examples}
-    rows, room = findings["per_example"], most_bytes - 60_000 - 1500 * len(findings["per_example"])  # beside the tables
-    sections: list[tuple[int, str, str]] = []
-    for row, why in chosen:
-        section = _section(row, rows[row], why, by_name[rows[row]["name"]].load(), sample_rate)
+    sets: Sequence[ExampleSet],
+    measured: Sequence[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
+    order: Sequence[tuple[int, str]],
+    most_bytes: float,
+    sample_rate: int,
+) -> list[tuple[str, int, str]]:
+    """Reason, row and HTML of as many of the chosen examples as fit; the random ones first, then the best, then the worst."""
+    examples = [{example.name: example for example in one.examples} for one in sets]
+    own = [{row["name"]: row for row in found["per_example"]} for found in measured]
+    room = most_bytes - PAGE_BYTES - 1500 * len(rows) * len(sets)  # beside the tables
+    sections: list[tuple[str, int, str]] = []
+    for row, why in order:
+        name = rows[row]["name"]
+        sounds = [by_name[name].load() for by_name in examples]
+        section = _section(row, [one.system for one in sets], [by_name[name] for by_name in own], sounds, sample_rate)
         if (room := room - len(section.encode())) < 0 and sections:
             break
-        sections.append((row, why, section))
-    return sorted(sections, key=lambda one: KINDS.index(one[1]))
+        sections.append((why, row, section))
+    return sorted(sections, key=lambda one: KINDS.index(one[0]))
 
 
-def _section(number: int, row: dict[str, Any], why: str, sounds: Sounds, sample_rate: int) -> str:
-    there = {"source": sounds.source, "estimate": sounds.estimate, "reference": sounds.reference}
-    heard = {role: one for role, one in there.items() if one is not None}
-    n_samples = min(max(len(one.audio) for one in heard.values()), round(SHOWN_S * sample_rate))
-    seconds = n_samples / sample_rate
-    peak = max(float(one.audio[:n_samples].abs().max()) for one in heard.values())
+def _section(number: int, systems: Sequence[str], rows: Sequence[dict[str, Any]], sounds: Sequence[Sounds], sample_rate: int) -> str:
+    """One example of all systems."""
+    takes = _takes(systems, rows[0], sounds)
+    n_samples = min(max(len(one.audio) for *_, one in takes), round(SHOWN_S * sample_rate))
+    peak = max(float(one.audio[:n_samples].abs().max()) for *_, one in takes)
     gain = JUST_UNDER_ONE / peak if peak > JUST_UNDER_ONE else 1.0  # the same for all, so that their levels can be compared
-    top_db = max(top_level_db(one.audio[:n_samples] * gain, sample_rate) for one in heard.values())
-    target = row["wanted"] if row["wanted_known_by"] == "name" else None
-    names = {"source": row["source_name"], "estimate": target, "reference": target}
-    players = [
-        PlayerView(
-            role,
-            names[role] or "",
-            audio_uri(one.audio[:n_samples] * gain, sample_rate),
-            spectrogram_uri(one.audio[:n_samples] * gain, sample_rate, seconds, top_db),
-        )
-        for role, one in heard.items()
+    players = [PlayerView(role, name, note, audio_uri(one.audio[:n_samples] * gain, sample_rate)) for role, _, name, note, one in takes]
+    drawn = [Drawn(colour, name, one.controls, one.notes) for _, colour, name, _, one in takes]
+    results = [
+        ShownResult(system, row["metrics"], row["heard_as"].get("estimate"), row["wanted"])
+        for system, row in zip(systems, rows, strict=True)
     ]
-    return example_section(
-        Shown(
-            number=number,
-            name=row["name"],
-            why=why,
-            seconds=seconds,
-            whole_seconds=row["seconds"],
-            metrics=row["metrics"],
-            heard_as=row["heard_as"].get("estimate"),
-            wanted=row["wanted"],
-            players=players,
-            contours=list(_contours(heard, seconds)),
-            marks=frequency_marks(sample_rate),
-        )
-    )
+    seconds = n_samples / sample_rate
+    return example_section(Shown(number, rows[0]["name"], seconds, rows[0]["seconds"], players, list(contours(drawn, seconds)), results))
 
 
-def _contours(heard: dict[str, HeardRecording], seconds: float) -> Iterator[Contours]:
-    """f0 in note frames, and loudness, over each other."""
-    n_frames = {role: round(seconds * one.controls.grid.frame_rate) for role, one in heard.items()}
-    pitch = {
-        role: torch.where(one.notes, hz_to_midi(one.controls.f0_hz.double()), torch.nan)[: n_frames[role]].numpy()
-        for role, one in heard.items()
-    }
-    known = np.concatenate([values[np.isfinite(values)] for values in pitch.values()])
-    if len(known):
-        lowest, highest = np.floor(np.quantile(known, 0.005)) - 1.0, np.ceil(np.quantile(known, 0.995)) + 1.0
-        named = _round_marks(lowest, highest, (1, 2, 3, 4, 6, 12, 24), lambda midi: note_name(midi, PRINTED))
-        yield Contours("Pitch", {role: contour_path(one, lowest, highest, n_frames[role]) for role, one in pitch.items()}, named)
-    loudness = {role: one.controls.loudness_db[: n_frames[role]].double().numpy() for role, one in heard.items()}
-    top = max(float(one.max()) for one in loudness.values())
-    top = max(5.0 * np.ceil(top / 5.0), -115.0)
-    bottom = max(top - DEEPEST_DB, -120.0)
-    named = _round_marks(bottom, top, (5, 10, 20), lambda level: f"{level:.0f} dB".replace("-", "−"))
-    yield Contours("Loudness", {role: contour_path(one, bottom, top, n_frames[role]) for role, one in loudness.items()}, named)
-
-
-def _round_marks(lowest: float, highest: float, steps: tuple[int, ...], name: Callable[[float], str]) -> list[tuple[str, float]]:
-    """Names and heights of the round values in a range: as many as can be read."""
-    step = next((step for step in steps if (highest - lowest) / step <= 5), steps[-1])
-    values = np.arange(np.ceil(lowest / step) * step, highest + 0.01, step)
-    return [(name(float(value)), float((value - lowest) / (highest - lowest))) for value in values]
+def _takes(systems: Sequence[str], row: dict[str, Any], sounds: Sequence[Sounds]) -> list[tuple[str, str, str, str, HeardRecording]]:
+    """Role for the player, colour, name, note and sound of each take: source, results, reference."""
+    target = (row["wanted"] if row["wanted_known_by"] == "name" else None) or ""
+    found = []
+    if sounds[0].source is not None:
+        found.append(("source", "source", PLACES["source"], row["source_name"] or "", sounds[0].source))
+    for number, (system, one) in enumerate(zip(systems, sounds, strict=True)):
+        name = PLACES["estimate"] if len(systems) == 1 else system
+        found.append(("other" if number else "result", f"system-{number + 1}", name, target, one.estimate))
+    if sounds[0].reference is not None:
+        found.append(("reference", "reference", PLACES["reference"], target, sounds[0].reference))
+    return found

@@ -7,8 +7,8 @@ instruments, where it is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -92,12 +92,15 @@ class ExampleSet:
     examples : list of Example
     left_out : list of str
         What was there and is not among them, with the reason.
+    system : str
+        What made the results.
     """
 
     kind: str
     title: str
     examples: list[Example]
     left_out: list[str]
+    system: str = "tonetransfer"
 
 
 def pairs_of_folders(reference: Path, estimate: Path, source: Path | None, grid: FrameGrid, *, match_level: bool = False) -> ExampleSet:
@@ -138,7 +141,34 @@ def pairs_of_folders(reference: Path, estimate: Path, source: Path | None, grid:
         return lambda: _load_pair(files["reference"][name], files["estimate"][name], sources.get(name), grid, match_level)
 
     examples = [Example(name, name, None, Path(name).parent.name or None, name, loader(name)) for name in names]
-    return ExampleSet("pairs", f"{estimate.name} against {reference.name}", examples, left_out)
+    return ExampleSet("pairs", f"{estimate.name} against {reference.name}", examples, left_out, estimate.name)
+
+
+def pairs_of_systems(
+    reference: Path, estimates: Sequence[Path], source: Path | None, grid: FrameGrid, *, match_level: bool = False
+) -> list[ExampleSet]:
+    """:func:`pairs_of_folders` for several systems, each under its folder's name: only files that all of them have are compared.
+
+    Raises
+    ------
+    SettingsError
+        As there; two folders have the same name, or no file is in all of them.
+    """
+    names = [folder.resolve().name for folder in estimates]
+    if len(set(names)) < len(names):
+        names = [folder.as_posix() for folder in estimates]
+    if len(set(names)) < len(names):
+        raise SettingsError(f"a folder of results came twice: {', '.join(names)}; name each system once")
+    sets = [pairs_of_folders(reference, one, source, grid, match_level=match_level) for one in estimates]
+    common = set.intersection(*({example.name for example in one.examples} for one in sets))
+    if not common:
+        raise SettingsError(f"no file has the same name in all of {', '.join(names)}; name results of all systems like their references")
+    found = []
+    for name, one in zip(names, sets, strict=True):
+        left_out = [f"{name}, {example.name}: not every system has it" for example in one.examples if example.name not in common]
+        kept = [example for example in one.examples if example.name in common]
+        found.append(replace(one, examples=kept, left_out=one.left_out + left_out, system=name))
+    return found
 
 
 def transfers_of_corpus(model: TimbreModel, folder: Path, *, count: int, seed: int = 0, play_seed: int = 0) -> ExampleSet:

@@ -1,67 +1,123 @@
-"""Pictures and sound of a report, as text that stands in the page: sound as MP3, spectrograms as PNG, contours as SVG paths.
-
-Pictures are written directly, a palette and a byte a pixel: a plotting library would need a second for each.
-"""
+"""Sound and contours of a page, as text that stands in it: sound as MP3, contours as SVG paths."""
 
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ...analysis.plot_panels import RANGE_DB, log_spectrogram
+from ...analysis.notes import Note
 from ...audio.files import encode_mp3
+from ...audio.units import PRINTED, hz_to_midi, note_name
+from ...controls.controls import Controls
 
-LOWEST_HZ = 60.0
-N_COLUMNS = 460
-N_SHADES = 48  # more cannot be told apart, and compress worse
-INFERNAL = (  # dark to bright with even steps of lightness
-    (8, 6, 18),
-    (38, 18, 78),
-    (88, 26, 110),
-    (136, 40, 107),
-    (186, 58, 88),
-    (226, 92, 58),
-    (248, 146, 42),
-    (250, 204, 92),
-    (254, 250, 214),
-)
+DEEPEST_DB = 60.0  # softer loudness is not drawn
+NOTE_SEMITONES = 0.8  # height of a note's bar
+
+
+@dataclass(frozen=True)
+class ContourLine:
+    """One line of a contour: class of its colour, what it is called, SVG path data."""
+
+    colour: str
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class NoteBar:
+    """A note behind a contour, in a box of 1000 x 100; `outside`: the instrument cannot play it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    name: str
+    outside: bool
+
+
+@dataclass(frozen=True)
+class Contours:
+    """Lines over each other, names and heights (0 at the bottom, 1 at the top) at the side, and bars of notes behind them."""
+
+    title: str
+    lines: Sequence[ContourLine]
+    marks: Sequence[tuple[str, float]]
+    notes: Sequence[NoteBar] = ()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Controls whose contours are drawn, with their note frames [shape=(n_frames,)], a colour and a name."""
+
+    colour: str
+    name: str
+    controls: Controls
+    notes: torch.Tensor
+
+
+def contours(
+    drawn: Sequence[Drawn], seconds: float, bars: Sequence[Note] = (), reach: tuple[float, float] | None = None
+) -> Iterator[Contours]:
+    """f0 in note frames, and loudness, over each other.
+
+    Parameters
+    ----------
+    drawn : sequence of Drawn
+        The last lies on top.
+    seconds : float
+        That the picture spans.
+    bars : sequence of Note
+        Notes of the last.
+    reach : (float, float) or None
+        MIDI numbers between which it can play.
+    """
+    n_frames = [round(seconds * one.controls.grid.frame_rate) for one in drawn]
+
+    def lines(values: Sequence[np.ndarray], lowest: float, highest: float) -> list[ContourLine]:
+        paths = (contour_path(own, lowest, highest, n) for own, n in zip(values, n_frames, strict=True))
+        return [ContourLine(one.colour, one.name, path) for one, path in zip(drawn, paths, strict=True)]
+
+    pitch = [
+        torch.where(one.notes, hz_to_midi(one.controls.f0_hz.double()), torch.nan)[:n].numpy()
+        for one, n in zip(drawn, n_frames, strict=True)
+    ]
+    known = np.concatenate([values[np.isfinite(values)] for values in pitch])
+    if len(known):
+        lowest, highest = np.floor(np.quantile(known, 0.005)) - 1.0, np.ceil(np.quantile(known, 0.995)) + 1.0
+        named = _round_marks(lowest, highest, (1, 2, 3, 4, 6, 12, 24), lambda midi: note_name(midi, PRINTED))
+        shown = [_bar(note, pitch[-1], (lowest, highest), n_frames[-1], reach) for note in bars if note.start < n_frames[-1]]
+        yield Contours("Pitch", lines(pitch, lowest, highest), named, shown)
+    loudness = [one.controls.loudness_db[:n].double().numpy() for one, n in zip(drawn, n_frames, strict=True)]
+    top = max(float(one.max()) for one in loudness)
+    top = max(5.0 * np.ceil(top / 5.0), -115.0)
+    bottom = max(top - DEEPEST_DB, -120.0)
+    named = _round_marks(bottom, top, (5, 10, 20), lambda level: f"{level:.0f} dB".replace("-", "−"))
+    yield Contours("Loudness", lines(loudness, bottom, top), named)
+
+
+def _bar(note: Note, midi: np.ndarray, ends: tuple[float, float], n_frames: int, reach: tuple[float, float] | None) -> NoteBar:
+    level = float(np.nanmedian(midi[note.frames])) if np.isfinite(midi[note.frames]).any() else ends[0]
+    nearest, semitone = round(level), 100.0 / (ends[1] - ends[0])
+    x, width = 1000.0 * note.start / n_frames, 1000.0 * (note.stop - note.start) / n_frames
+    outside = reach is not None and not reach[0] - 0.5 <= nearest <= reach[1] + 0.5
+    y = (ends[1] - nearest - NOTE_SEMITONES / 2.0) * semitone
+    return NoteBar(x, y, width, NOTE_SEMITONES * semitone, note_name(nearest, PRINTED), outside)
+
+
+def _round_marks(lowest: float, highest: float, steps: tuple[int, ...], name: Callable[[float], str]) -> list[tuple[str, float]]:
+    """Names and heights of the round values in a range: as many as can be read."""
+    step = next((step for step in steps if (highest - lowest) / step <= 5), steps[-1])
+    values = np.arange(np.ceil(lowest / step) * step, highest + 0.01, step)
+    return [(name(float(value)), float((value - lowest) / (highest - lowest))) for value in values]
 
 
 def audio_uri(audio: torch.Tensor, sample_rate: int) -> str:
     """Sound (n_samples,) as a data URI."""
-    return _uri("audio/mpeg", encode_mp3(audio, sample_rate))
-
-
-def spectrogram_uri(audio: torch.Tensor, sample_rate: int, seconds: float, top_db: float) -> str:
-    """Spectrogram as a data URI, octaves equally high from 60 Hz to Nyquist.
-
-    Parameters
-    ----------
-    audio : Tensor [shape=(n_samples,)]
-    sample_rate : int [Hz]
-    seconds : float
-        That the picture spans; beyond the sound it is dark.
-    top_db : float [dB re a full-scale sine]
-        Brightest colour; 80 dB below it is darkest.
-    """
-    return _uri("image/png", _png(_shades(_levels(audio, sample_rate, seconds), top_db)))
-
-
-def top_level_db(audio: torch.Tensor, sample_rate: int) -> float:
-    """The highest level in a spectrogram [dB re a full-scale sine], at least -60."""
-    return max(float(_levels(audio, sample_rate, len(audio) / sample_rate).max()), -60.0)
-
-
-def frequency_marks(sample_rate: int) -> list[tuple[str, float]]:
-    """Names of round frequencies and their height in a spectrogram, 0 at the bottom and 1 at the top."""
-    octaves = np.log2(sample_rate / 2.0 / LOWEST_HZ)
-    marks = ((100, "100 Hz"), (1000, "1 kHz"), (10000, "10 kHz"))
-    return [(name, float(np.log2(hertz / LOWEST_HZ) / octaves)) for hertz, name in marks if hertz < sample_rate / 2.0]
+    return data_uri("audio/mpeg", encode_mp3(audio, sample_rate))
 
 
 def contour_path(values: np.ndarray, lowest: float, highest: float, n_frames: int) -> str:
@@ -86,39 +142,6 @@ def _bends(y: np.ndarray, known: np.ndarray) -> np.ndarray:
     return keep
 
 
-def _levels(audio: torch.Tensor, sample_rate: int, seconds: float) -> np.ndarray:
-    """(n_rows, n_columns) [dB], low frequencies first; of two neighbouring rows the stronger."""
-    hop_length = max(1, round(seconds * sample_rate / N_COLUMNS))
-    _, level_db = log_spectrogram(audio.numpy(), sample_rate, hop_length, LOWEST_HZ)
-    level_db = level_db[: len(level_db) // 2 * 2].reshape(-1, 2, level_db.shape[1]).max(axis=1)[:, :N_COLUMNS]
-    return np.pad(level_db, ((0, 0), (0, N_COLUMNS - level_db.shape[1])), constant_values=-140.0)
-
-
-def _shades(level_db: np.ndarray, top_db: float) -> np.ndarray:
-    share = np.clip((level_db - top_db + RANGE_DB) / RANGE_DB, 0.0, 1.0)
-    return np.round(share * (N_SHADES - 1)).astype(np.uint8)[::-1]
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """Pixels (height, width), numbers of colours, as a PNG file."""
-    height, width = pixels.shape
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), pixels], axis=1)  # filter 0 in front of each
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        (b"PLTE", _palette()),
-        (b"IDAT", zlib.compress(lines.tobytes(), 9)),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
-
-
-def _palette() -> bytes:
-    stops, place = np.array(INFERNAL, np.float64), np.linspace(0.0, len(INFERNAL) - 1.0, N_SHADES)
-    columns: Sequence[np.ndarray] = [np.interp(place, np.arange(len(stops)), stops[:, k]) for k in range(3)]
-    return np.round(np.stack(columns, axis=1)).astype(np.uint8).tobytes()
-
-
-def _uri(kind: str, data: bytes) -> str:
+def data_uri(kind: str, data: bytes) -> str:
+    """Bytes as an address that holds them."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"

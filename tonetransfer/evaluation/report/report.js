@@ -1,33 +1,18 @@
 "use strict";
-// One sound at a time; within an example the next one goes on where the last one was.
-const sounds = [...document.querySelectorAll("audio")];
-let last = null;
-for (const sound of sounds) {
-  const example = sound.closest(".example"), seconds = Number(example.dataset.seconds);
-  const own = sound.closest("figure").querySelector(".head"), common = [...example.querySelectorAll(".plot .head")];
-  const show = () => {
-    const place = `${100 * Math.min(sound.currentTime / seconds, 1)}%`;
-    for (const head of [own, ...common]) head.style.left = place;
-    if (!sound.paused) requestAnimationFrame(show);
-  };
-  sound.addEventListener("play", () => {
-    const from = last && last !== sound && last.closest(".example") === example && !last.ended ? last.currentTime : null;
-    for (const other of sounds) if (other !== sound) other.pause();
-    for (const figure of document.querySelectorAll(".playing")) figure.classList.remove("playing");
-    sound.closest("figure").classList.add("playing");
-    example.querySelector(".contours").classList.add("playing");
-    if (from !== null && from < (sound.duration || seconds) - 0.05) sound.currentTime = from;
-    last = sound;
-    show();
+// The contours of an example go along with its player, and a click into them goes to that place.
+for (const example of document.querySelectorAll(".example")) {
+  const player = example.querySelector("ab-player"), seconds = Number(example.dataset.seconds), plots = example.querySelectorAll(".plot");
+  player.addEventListener("ab-time", ({ detail }) => {
+    example.classList.toggle("begun", detail.time > 0);
+    for (const plot of plots) plot.querySelector(".head").style.left = `${100 * Math.min(detail.time / seconds, 1)}%`;
   });
-  sound.addEventListener("seeked", show);
-  sound.closest("figure").querySelector(".picture").addEventListener("click", (event) => {
-    const box = event.currentTarget.getBoundingClientRect(), place = (event.clientX - box.left) / box.width * seconds;
-    if (last !== sound && last) last.pause();
-    last = sound;
-    sound.currentTime = Math.min(place, sound.duration || seconds);
-    sound.play();
-  });
+  for (const plot of plots) {
+    plot.addEventListener("click", async (event) => {
+      const box = plot.getBoundingClientRect();
+      await player.load();
+      player.currentTime = (event.clientX - box.left) / box.width * seconds;
+    });
+  }
 }
 // Tables are sorted by a click on a heading: numbers by their value, words by the alphabet.
 for (const button of document.querySelectorAll(".sortable thead button")) {
