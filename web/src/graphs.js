@@ -2,6 +2,7 @@
 
 import * as ort from "onnxruntime-web/wasm";
 
+const FORMAT = 1; // of the manifest
 const KEPT_INSTRUMENTS = 4; // in memory
 const SILENCE_PEAK = 1e-3; // of 16 ms, below which the pitch network is not believed
 
@@ -135,6 +136,7 @@ export class Site {
   static async open(base, threads) {
     configure(base, threads);
     const manifest = JSON.parse(new TextDecoder().decode(await fetched(new URL("tonetransfer.json", base))));
+    if (manifest.format !== FORMAT) throw new Error("the page and its instruments are of different versions: export them again, together");
     const graphs = await Promise.all(["pitch", "loudness"].map(async (name) => [name, await open(new URL(manifest[name].file, base))]));
     return new Site(base, manifest, Object.fromEntries(graphs));
   }

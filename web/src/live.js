@@ -1,23 +1,27 @@
 // Live playing, in the worker: blocks of 20 ms from the audio worklet, and as many back to it.
 //
-// A frame is told 50 ms after its instant: the pitch network looks ahead, and with 50 ms of the 176 ms that it would like to hear its f0 is
-// within 2 cents of what it says of a recording.
+// The last frame of a block lies 50 ms before the block's end: the pitch network looks ahead, and with 50 of the 176 ms that it would like to
+// hear its f0 is within 2 cents of what it says of a recording.
 
+import { FLOOR_DB } from "./adaptation.js";
 import { LiveAdapter } from "./live_adaptation.js";
 import { periodicityOf, readAt } from "./pitch.js";
+import { TRACKER_PEAK } from "./transfer.js";
 import { turn } from "./turn.js";
+import { peakOf } from "./wav.js";
 
-export const BLOCK = 960, FRAMES = 2; // 20 ms at 48 kHz; frames of 10 ms in it
-const LOOK_AHEAD_FRAMES = 5, LOUDNESS_FRAMES = 4; // heard after a frame's instant, and before it
-const LOW_RATE_STEP = 160, PITCH_HOPS = 11; // 16 kHz samples in a frame; 16 ms each
-const MOST_WAITING = 2; // blocks; older ones are heard, and not answered any more
+export const BLOCK = 960; // 20 ms at 48 kHz
+const FRAME = 480, FRAMES = BLOCK / FRAME, LOW_FRAME = 160; // 10 ms, at 48 and at 16 kHz
+const LOOK_AHEAD = 4, LOUDNESS_PAST = 4, PITCH_PAST_HOPS = 6; // heard after the last frame of a block, and before its first
+const MOST_AT_ONCE = 3; // blocks: where they wait, several together cost little more than one; older ones get no answer
+const WARM_UP_RUNS = 30; // the first runs of WebAssembly are slow
 const QUIETEST_PEAK = 0.02, PEAK_KEPT = 0.999; // of the level that the network is given, a block
 
 export class Live {
   constructor(site, port) {
     Object.assign(this, { site, port, waiting: [], working: false, adapter: null, player: null, gain: 0, peak: QUIETEST_PEAK });
-    this.sound = new Float32Array((LOUDNESS_FRAMES + FRAMES + LOOK_AHEAD_FRAMES - 1) * (BLOCK / FRAMES));
-    this.low = new Float32Array(PITCH_HOPS * site.pitch.hopLength);
+    this.sound = new Float32Array((LOUDNESS_PAST + MOST_AT_ONCE * FRAMES + LOOK_AHEAD) * FRAME);
+    this.low = new Float32Array((MOST_AT_ONCE * FRAMES + LOOK_AHEAD) * LOW_FRAME + PITCH_PAST_HOPS * site.pitch.hopLength);
     port.onmessage = ({ data }) => {
       this.waiting.push(data);
       if (!this.working) this.work().catch((error) => this.fail(error));
@@ -28,8 +32,10 @@ export class Live {
   async choose(choices) {
     this.site.held = choices.instrument;
     const player = await this.site.player(choices.instrument, { live: true });
-    await player.play(new Array(FRAMES).fill(440), new Array(FRAMES).fill(-120)); // the first run of a graph is slow
-    await this.hear();
+    for (let run = 0; run < WARM_UP_RUNS; run++) {
+      await player.play(new Array(FRAMES).fill(440), new Array(FRAMES).fill(FLOOR_DB));
+      if (!this.player) await this.hear(FRAMES); // else it is being done all the time
+    }
     Object.assign(this, { player, adapter: new LiveAdapter(player.spec, choices) });
   }
 
@@ -47,32 +53,37 @@ export class Live {
   async work() {
     this.working = true;
     while (this.waiting.length) {
-      const { sound, low, index } = this.waiting.shift();
-      shift(this.sound, sound);
-      shift(this.low, low);
-      if (this.player && this.waiting.length < MOST_WAITING) await this.answer(index);
+      const blocks = this.waiting.splice(0);
+      for (const { sound, low } of blocks) {
+        shift(this.sound, sound);
+        shift(this.low, low);
+      }
+      if (this.player) await this.answer(blocks.slice(-MOST_AT_ONCE).map(({ index }) => index));
       await turn(); // lets what has come in meanwhile in
     }
     this.working = false;
   }
 
-  async answer(index) {
-    const asked = (await this.hear()).map((frame) => this.adapter.frame(frame));
-    const audio = Float32Array.from(await this.player.play(asked.map((one) => one.f0Hz), asked.map((one) => one.loudnessDb)));
+  /** The answers to the last blocks, by their numbers. */
+  async answer(indices) {
+    const asked = (await this.hear(indices.length * FRAMES)).map((frame) => this.adapter.frame(frame));
+    const audio = await this.player.play(asked.map((one) => one.f0Hz), asked.map((one) => one.loudnessDb));
     const gain = 10 ** (asked.at(-1).gainDb / 20), step = (gain - (this.gain ||= gain)) / audio.length;
-    for (let i = 0; i < audio.length; i++) audio[i] *= this.gain + step * i;
+    indices.forEach((index, k) => {
+      const part = audio.slice(k * BLOCK, (k + 1) * BLOCK).map((value, i) => value * (this.gain + step * (k * BLOCK + i)));
+      this.port.postMessage({ audio: part, index }, [part.buffer]);
+    });
     this.gain = gain;
-    this.port.postMessage({ audio, index }, [audio.buffer]);
   }
 
-  /** The frames that this block completes. */
-  async hear() {
-    const loudness = (await this.site.loudness.measure(this.sound)).subarray(LOUDNESS_FRAMES, LOUDNESS_FRAMES + FRAMES);
-    this.peak = Math.max(this.peak * PEAK_KEPT, QUIETEST_PEAK, ...this.low.subarray(-(BLOCK / 3)).map(Math.abs));
-    const level = 0.5 / this.peak, hop = this.site.pitch.hopLength;
-    const values = await this.site.pitch.detect(this.low.map((value) => value * level));
-    const first = this.low.length - (FRAMES + LOOK_AHEAD_FRAMES - 1) * LOW_RATE_STEP;
-    const { f0Hz, confidence } = readAt(values, Array.from({ length: FRAMES }, (_, k) => (first + k * LOW_RATE_STEP) / hop));
+  /** The frames that the last blocks complete. */
+  async hear(n) {
+    const heard = this.sound.subarray(-(LOUDNESS_PAST + n + LOOK_AHEAD) * FRAME), hop = this.site.pitch.hopLength;
+    const loudness = (await this.site.loudness.measure(heard)).subarray(LOUDNESS_PAST, LOUDNESS_PAST + n);
+    const recent = (n + LOOK_AHEAD) * LOW_FRAME, low = this.low.subarray(-recent - PITCH_PAST_HOPS * hop);
+    this.peak = Math.max(this.peak * PEAK_KEPT, QUIETEST_PEAK, peakOf(low.subarray(-n * LOW_FRAME)));
+    const values = await this.site.pitch.detect(low.map((value) => (value * TRACKER_PEAK) / this.peak));
+    const { f0Hz, confidence } = readAt(values, Array.from({ length: n }, (_, k) => PITCH_PAST_HOPS + (k * LOW_FRAME) / hop));
     return Array.from(f0Hz, (f0, k) => ({ f0Hz: f0, periodicity: periodicityOf(confidence[k], this.site.manifest.pitch), loudnessDb: loudness[k] }));
   }
 }

@@ -13,12 +13,12 @@ import { peakOf, wavOf } from "./wav.js";
 const EXAMPLES = { Hum: hum, Whistle: whistle, Flute: flute };
 const OCTAVES = [["Auto", "auto"], ["−1", "-12"], ["As played", "0"], ["+1", "12"]];
 const EFFORTS = [["Auto", ""], ...Object.keys(DYNAMICS_DB).map((marking) => [marking, marking])];
-const LONGEST_S = 1200, SHORTEST_S = 0.2;
+const LONGEST_S = 1200, SHORTEST_S = 0.2, AT_ONCE_S = 60; // recordings up to the last are played as soon as anything is chosen
 const MOST_THREADS = 4;
 const SIMD = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]; // a module that uses it
 
 const $ = (id) => document.getElementById(id);
-const state = { backend: null, manifest: null, recorder: null, source: null, working: false, live: null, downloads: null };
+const state = { backend: null, manifest: null, recorder: null, source: null, shown: null, working: false, turn: 0, live: null, downloads: null };
 
 const say = (text) => { $("status").textContent = text; };
 function trouble(error) {
@@ -45,6 +45,7 @@ function refresh() {
   $("go").disabled = !state.manifest || !state.source || state.working || Boolean(state.recorder);
   $("live").disabled = !state.manifest;
   $("stop").hidden = $("working").hidden = !state.working;
+  if (state.manifest) $("go").textContent = `Transfer to ${chosen("instrument").replaceAll("_", " ")}`;
 }
 
 // ---- the recording
@@ -62,12 +63,15 @@ async function take(audio, name, blob) {
   say(`${name} is ready to be played.`);
 }
 
+const isShort = () => state.source && state.source.seconds <= AT_ONCE_S;
+
 /** Takes a recording; whatever is wrong with it is told in words. */
 async function receive(reading) {
   trouble(null);
   try {
     await backendReady;
     await take(...(await reading()));
+    if (isShort()) play();
   } catch (error) {
     trouble(error);
   }
@@ -101,9 +105,10 @@ async function record() {
 
 // ---- playing
 
+/** Plays the recording with what is chosen; whatever was being played before is given up. */
 async function play() {
   trouble(null);
-  const wanted = choices(), { source } = state, label = instrumentOf(wanted.instrument).label;
+  const turn = ++state.turn, wanted = choices(), { source } = state, label = instrumentOf(wanted.instrument).label;
   state.working = true;
   $("progress").value = 0;
   $("left").textContent = "";
@@ -114,26 +119,32 @@ async function play() {
       $("progress").value = share;
       if (share > 0.05) $("left").textContent = `${spoken(left)} left`;
     });
-    show(done, source, label, wanted);
+    if (turn === state.turn) await show(done, source, label, wanted);
   } catch (error) {
-    trouble(error);
-    say(error instanceof Stopped ? "Stopped" : "");
+    if (turn === state.turn) trouble(error);
+    if (turn === state.turn) say(error instanceof Stopped ? "Stopped" : "");
   }
+  if (turn !== state.turn) return;
   state.working = false;
   refresh();
 }
 
-function show({ wav, semitones, seconds }, source, label, wanted) {
+async function show({ wav, semitones, seconds }, source, label, wanted) {
   const octaves = Math.round(semitones / 12), moved = octaves ? `${Math.abs(octaves)} octave${Math.abs(octaves) > 1 ? "s" : ""} ${octaves > 0 ? "up" : "down"}` : "at its pitch";
+  const player = $("player"), result = { name: label, role: "result", blob: wav, note: octaves ? moved : "" }, again = state.shown === source;
   $("empty").hidden = true;
   $("result").hidden = false;
-  $("player").takes = [{ name: source.name, role: "source", blob: source.blob }, { name: label, role: "result", blob: wav, note: octaves ? moved : "" }];
-  $("player").select(1);
   $("facts").textContent = `${label}, ${moved}${wanted.dynamic ? `, played ${wanted.dynamic}` : ""}; made in ${seconds.toFixed(1)} s on this computer.`;
   if (state.downloads) URL.revokeObjectURL(state.downloads);
   state.downloads = URL.createObjectURL(wav);
   Object.assign($("download"), { href: state.downloads, download: `${source.name.replace(/\.[^.]*$/, "").replaceAll(" ", "_")}_${wanted.instrument}.wav` });
   say(`Done: ${label}, ${moved}.`);
+  state.shown = source;
+  if (again) await player.replace(1, result); // at the same place, playing on
+  else player.takes = [{ name: source.name, role: "source", blob: source.blob }, result];
+  player.select(1);
+  if (!again) $("result").scrollIntoView({ block: "nearest" });
+  if (player.paused && isShort()) player.play().catch(() => {}); // a browser may want another click first
 }
 
 // ---- live
@@ -191,7 +202,9 @@ function connect() {
   $("live").addEventListener("click", toggleLive);
   $("main").addEventListener("change", ({ target }) => {
     if (!["instrument", "octave", "effort"].includes(target.name)) return;
+    refresh();
     if (state.live) state.backend.ask("choose", { choices: choices() }).catch(trouble);
+    else if (isShort()) play();
     else if (target.name === "instrument") state.backend.ask("instrument", { name: target.value }).catch(trouble);
   });
   connectTabs();

@@ -6,7 +6,7 @@ import { peakOf } from "./wav.js";
 
 const ANALYSED_FRAMES = 400, PLAYED_FRAMES = 100, FINISHED_FRAMES = 400; // at a time
 const SILENT_DB = -90; // loudness: a recording that never exceeds it holds nothing
-const TRACKER_PEAK = 0.5; // networks were trained at one level, and soft recordings are music as well
+export const TRACKER_PEAK = 0.5; // networks were trained at one level, and soft recordings are music as well
 const LOUDNESS_SHARE = 0.4, FINISH_SHARE = 0.1; // of the time of analysis, and of playing
 
 export class Stopped extends Error {}
