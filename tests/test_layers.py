@@ -33,7 +33,7 @@ LAYERS = """
 """
 ORDER = {name: place for place, line in enumerate(LAYERS.strip().splitlines()) for name in line.split()}
 DATA_FOLDERS = {"classifiers", "instruments"}
-CLI = ("main", "options", "steps", "play", "live", "analyze", "data", "train", "export", "classifier", "evaluate", "demo")
+CLI = ("main", "options", "steps", "play", "live", "analyze", "data", "export", "classifier", "evaluate", "demo")
 HOMES = {  # third-party packages that one module alone may import
     "lightning": {"training.pretraining", "training.finetuning", "training.callbacks"},
     "huggingface_hub": {"models.hub"},

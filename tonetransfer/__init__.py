@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from .models.timbre_model import Instrument, TimbreModel
     from .models.weights import load_model, save_model
     from .pipeline.effort_estimation import estimate_dynamic
-    from .pipeline.refine import refine
-    from .pipeline.target import find_target, nearest_timbres
+    from .pipeline.target import find_target, nearest_timbres, refine
     from .pipeline.transfer import (
         Arrangement,
         analyze,
@@ -83,7 +82,7 @@ _HOMES = {
     "TimbreModel": "models.timbre_model",
     "find_notes": "analysis.notes",
     "estimate_dynamic": "pipeline.effort_estimation",
-    "refine": "pipeline.refine",
+    "refine": "pipeline.target",
     "Stream": "realtime.stream",
     "StreamSettings": "realtime.stream",
     "write_midi": "realtime.midi_writer",

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from conftest import make_controls
 
-from tonetransfer.audio.units import hz_to_midi
-from tonetransfer.controls.autotune import find_scale, nearest_in_scale
+from tonetransfer.audio.units import find_scale, hz_to_midi, nearest_in_scale
 from tonetransfer.errors import SettingsError
 
 

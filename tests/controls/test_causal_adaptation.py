@@ -9,8 +9,7 @@ from conftest import melody
 
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.adaptation import level_shift_db
-from tonetransfer.controls.causal_adaptation import Adapter, Asked
-from tonetransfer.controls.causal_extraction import ControlFrame, Listener
+from tonetransfer.controls.causal import Adapter, Asked, ControlFrame, Listener
 from tonetransfer.controls.profile import Target
 
 QUANTILES = torch.linspace(-40.0, -12.0, 13)

@@ -9,7 +9,7 @@ from conftest import melody
 
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
-from tonetransfer.controls.causal_extraction import Listener, listen_to_all
+from tonetransfer.controls.causal import Listener, listen_to_all
 
 GRID = FrameGrid()
 

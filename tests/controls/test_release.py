@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tonetransfer.controls.release import find_releases, is_dry, release_rate, with_release
+from tonetransfer.controls.profile import find_releases, is_dry, release_rate, with_release
 
 RATE = 100.0
 

@@ -8,8 +8,7 @@ import scipy.linalg
 import torch
 
 from tonetransfer.errors import SettingsError
-from tonetransfer.evaluation.embedding_metrics import extrapolate_frechet
-from tonetransfer.evaluation.metrics import embedding_distance, frechet_distance
+from tonetransfer.evaluation.metrics import embedding_distance, extrapolate_frechet, frechet_distance
 
 
 def cloud(seed: int, n: int = 200, n_dimensions: int = 12) -> np.ndarray:

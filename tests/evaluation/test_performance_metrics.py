@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import SAMPLE_RATE, tone
 
-from tonetransfer.evaluation.artifact_metrics import attack_times_s
 from tonetransfer.evaluation.performance_metrics import (
     articulation_recall,
     articulations_s,
+    attack_times_s,
     band_differences_db,
     between_partials_db,
     centroid_difference_octaves,

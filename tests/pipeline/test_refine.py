@@ -19,14 +19,12 @@ from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.errors import AudioError, SettingsError, ToneTransferWarning
 from tonetransfer.evaluation.metrics import log_spectral_distance_db
 from tonetransfer.models.timbre_model import TimbreModel
-from tonetransfer.pipeline.refine import RATES
-from tonetransfer.pipeline.target import at_peak, find_target
-from tonetransfer.training import few_shot
-from tonetransfer.training.few_shot import Reference
-from tonetransfer.training.reconstruction import HELD_OUT, coupling_lost, decoded
+from tonetransfer.pipeline.target import RATES, at_peak, find_target
+from tonetransfer.training import reconstruction as few_shot
+from tonetransfer.training.reconstruction import HELD_OUT, Reference, coupling_lost, decoded
 
 STEPS = 40
-MODULE = sys.modules["tonetransfer.pipeline.refine"]  # the package shows the function of this name
+MODULE = sys.modules["tonetransfer.pipeline.target"]  # the package shows the function of this name
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tonetransfer.pitch.autocorrelation import BANDS, FLOOR, HOP_LENGTH, SAMPLE_RATE, Autocorrelation
-from tonetransfer.pitch.causal_kernels import autocorrelation, normalise
+from tonetransfer.pitch.causal import autocorrelation, normalise
 
 
 def periodic(hz: float, noise: float = 0.0) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from tonetransfer.pitch.causal_kernels import autocorrelation, cohere, follow, normalise, peaks, through_sections, weigh
+from tonetransfer.pitch.causal import autocorrelation, cohere, follow, normalise, peaks, through_sections, weigh
 from tonetransfer.realtime.kernels import between_rows, legal
 from tonetransfer.synthesis.kernels import harmonics
 

@@ -392,7 +392,7 @@ def test_general_midi_names_the_instruments(tmp_path: Path, capsys: pytest.Captu
 
 def test_every_program_has_a_player_that_exists() -> None:
     from tonetransfer import load_model
-    from tonetransfer.realtime.general_midi import PLAYERS, player
+    from tonetransfer.models.instrument_names import PLAYERS, player
 
     assert len(PLAYERS) == 128 and {player(n) for n in range(128)} - {None} <= set(load_model().names)
     assert [player(n) for n in (40, 56, 73, 118)] == ["violin", "trumpet", "flute", None]

@@ -11,7 +11,7 @@ import torch
 
 from tonetransfer.analysis.envelope import Adsr
 from tonetransfer.audio.loudness import FLOOR_DB
-from tonetransfer.controls.causal_adaptation import Asked
+from tonetransfer.controls.causal import Asked
 from tonetransfer.controls.profile import Target
 from tonetransfer.errors import SettingsError
 from tonetransfer.realtime.midi_controller import Keys, KeySettings

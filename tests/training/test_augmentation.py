@@ -7,7 +7,7 @@ import torch
 from conftest import tone
 
 from tonetransfer.audio.stft import magnitudes
-from tonetransfer.training.augmentation import captured
+from tonetransfer.training.batches import captured
 
 
 def test_level_and_length_stay_and_the_input_is_unchanged() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tonetransfer.training.schedules import warm_cosine
+from tonetransfer.training.settings import warm_cosine
 
 
 def test_it_rises_to_one_falls_by_half_and_ends_low() -> None:

@@ -28,10 +28,9 @@ from .clips import Clip
 from .estimators import Estimator, VectorHead
 from .fitting import batches_from, fit_network
 from .frontends import as_float, features_of
-from .prediction import Prediction, pool
 from .registry import build, find_kind
 from .settings import ClassifierSettings, classifier_settings
-from .windows import AT_ONCE, Progress, StepWindows, Windows, prepare, sounding
+from .windows import AT_ONCE, Prediction, Progress, StepWindows, Windows, pool, prepare, sounding
 
 FORMAT = 1
 SHORTEST_S = 0.1  # of a recording; below it is no sound to be named

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import SettingsError
-from ..training.schedules import warm_cosine
+from ..training.settings import warm_cosine
 from .frontends import Frontend, as_float
 from .settings import FitSettings
 

@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import ToneTransferError, printable
-from . import analyze, classifier, data, demo, evaluate, export, live, play, train
+from . import analyze, classifier, data, demo, evaluate, export, live, play
 
 PROGRAM = "tonetransfer"
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch words it, in a RuntimeError
@@ -156,7 +156,7 @@ VERBS = (  # as help lists them
     data.add_corpus,
     data.add_doctor,
     data.add_prepare,
-    train.add_train,
+    data.add_train,
     export.add_push,
     export.add_pull,
     classifier.add_classifier,

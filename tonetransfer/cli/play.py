@@ -247,7 +247,7 @@ def _performers(arguments: Namespace, parts: Sequence[Any]) -> tuple[Sequence[An
 
 def _cast(arguments: Namespace, parts: Sequence[Any]) -> tuple[Sequence[Any], list[str | None]]:
     """The parts that somebody plays, and what ``--to`` says of each; None for ``--like`` and ``--mix``."""
-    from ..realtime.general_midi import player
+    from ..models.instrument_names import player
 
     plain = [to for to in arguments.to or () if not TRACK.match(to)]
     given = {int(number): to for number, _, to in (to.partition("=") for to in arguments.to or () if TRACK.match(to))}

@@ -18,8 +18,7 @@ from ..errors import AudioError, ControlsError, InstrumentError, SettingsError
 from ..models.hub import fetch, is_address, parse_address
 from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model, save_model
-from ..pipeline.refine import refine
-from ..pipeline.target import find_target
+from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import Arrangement, arrange, play
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..threads import one_thread

@@ -21,11 +21,10 @@ from ..audio.files import LongAudio, check_audio, check_sample_rate
 from ..audio.frames import FrameGrid
 from ..audio.hum import without_hum
 from ..audio.loudness import LOUDNESS_VERSION, loudness_db
-from ..audio.units import hz_to_midi, midi_to_hz
+from ..audio.units import CHROMATIC, find_scale, hz_to_midi, midi_to_hz, nearest_in_scale
 from ..errors import AudioError, ControlsError, SettingsError
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..pitch.tracking import VOICED_OFF, VOICED_ON, hysteresis, place_f0, track_f0
-from .autotune import CHROMATIC, find_scale, nearest_in_scale
 
 FORMAT = "tonetransfer-controls"
 FORMAT_VERSION = 1
@@ -151,7 +150,7 @@ class Controls:
         ----------
         strength : float, in [0, 1]
         scale : str
-            As :func:`tonetransfer.controls.autotune.find_scale` reads it: "chromatic" (every semitone), "C major", "A blues" ... A note
+            As :func:`tonetransfer.audio.units.find_scale` reads it: "chromatic" (every semitone), "C major", "A blues" ... A note
             that the scale lacks goes to the nearest that it has, of two equally near to the lower.
 
         Raises

@@ -17,7 +17,6 @@ from ..controls.controls import Controls, extract
 from ..pitch.estimators import DEFAULT_TRACKER
 from .metrics import (
     audible_log_spectral_distance_db,
-    high_frequency_failures_hz,
     log_spectral_distance_db,
     loudness_contour_error_db,
     loudness_error_db,
@@ -26,10 +25,10 @@ from .metrics import (
     pitch_error_cents,
     raw_chroma_accuracy,
     raw_pitch_accuracy,
-    transient_failures_db,
     voicing_false_alarm,
     voicing_recall,
 )
+from .performance_metrics import high_frequency_failures_hz, transient_failures_db
 
 SILENT_DB = -90.0  # loudness: nothing that could be compared
 

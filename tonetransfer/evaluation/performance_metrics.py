@@ -1,9 +1,18 @@
-"""Metrics of liveliness: how a resynthesis differs from the recording it was made from.
+"""Metrics of failures and of liveliness: how a result differs from the recording it is compared with.
 
 A distance says how far apart two sounds are; these say in which direction. All are differences *estimate minus reference* unless a
 function says otherwise, so that 0 is right, hiss is positive and dullness negative. Nothing is aligned or brought to one level here;
 :func:`tonetransfer.evaluation.recordings.compare_resynthesis` does both first.
 
+* Failures: what was added, and what was lost. A distance that is symmetric cannot tell a result that hisses from one that is dull. Schaffer
+  et al. ("Music separation enhancement with generative modeling", ISMIR 2022) found that some systems add high-frequency noise while others
+  lose high frequencies and transients, and told them apart by the spectral roll-off. Here as there, the two signs of the difference are
+  averaged by themselves, over all audible frames, so that one kind of frame cannot make up for another.
+* Roll-off: the frequency below which 95 % of a frame's magnitudes lie (librosa's definition; Hann 2048, hop 512); magnitudes 80 dB
+  below the reference's largest count as nothing. Frames in which both can be heard, within 60 dB of it.
+* Attack strength: the mean rise in dB from one frame to the next over 40 mel bands above 500 Hz (Hann 1024, hop 480, floored 60 dB
+  below the reference's loudest band), as in librosa's onset strength. Attacks are its peaks, found by librosa; an attack is looked for
+  30 ms around.
 * Lag: the shift within 40 ms at which the changes of 40 mel bands correlate best (Hann 1024, steps of 2.5 ms).
 * Bands and centroid: power spectra (Hann 2048, hop 512) over the frames whose strongest bin is within 40 dB of the reference's largest.
 * Movement: how far partials 2 to 8 move against the whole sound, about 3 to 25 Hz (at 16 kHz, Hann 1024, hop 160: an average over
@@ -11,7 +20,7 @@ function says otherwise, so that 0 is right, hiss is positive and dullness negat
   3 dB; a synthesizer's steady tone: 0.
 * Between the partials: mean power more than a quarter of f0 away from any partial re that within 28 Hz of one (at 16 kHz, Hann 2048), in
   frames with 60 ms of steady f0 on either side. Not defined below some 60 Hz, where the window cannot tell partials apart.
-* Articulation: attacks as in :mod:`~tonetransfer.evaluation.artifact_metrics`, and the rises after dips of loudness of 6 dB that are not
+* Articulation: attacks as above, and the rises after dips of loudness of 6 dB that are not
   tremolo, as in :mod:`tonetransfer.analysis.notes`; two within 80 ms are one, and the first onset does not count.
 
 f0 [Hz] and `sounding`, the frames in which a note can be heard, are those of the reference, 100 a second. What has no meaning (movement,
@@ -22,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import librosa
 import numpy as np
 import torch
 from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter1d
@@ -31,24 +41,126 @@ from ..audio.files import resample
 from ..audio.frames import FrameGrid
 from ..audio.loudness import loudness_db
 from ..audio.stft import magnitudes, mel_filters
-from .artifact_metrics import attack_times_s
 
+ROLLOFF_SHARE = 0.95
+ATTACK_FFT, ATTACK_HOP, ATTACK_MELS, ATTACK_LOWEST_HZ = 1024, 480, 40, 500.0
+ATTACK_REACH_S = 0.03
+LEAST_ATTACK_DB = 3.0  # mean rise over all bands: less is a swell
 FRAME_RATE = 100
 N_FFT, HOP_LENGTH = 2048, 512
 BANDS_HZ = ((2000.0, 5000.0), (5000.0, 8000.0), (8000.0, 12000.0), (12000.0, 16000.0))
 LOUD_DB, FAINTEST_DB = -40.0, -120.0  # re the largest magnitude; re the energy of all bands
-
 LAG_FFT, LAG_MELS, LAG_RATE, LONGEST_LAG_S = 1024, 40, 400, 0.04
-
 PARTIAL_RATE = 16000
 MOVEMENT_FFT, BETWEEN_FFT = 1024, 2048
 PARTIALS, HIGHEST_PARTIAL_HZ = range(2, 9), 7000.0
 STEP_CENTS, EDGE_FRAMES, SHORTEST_NOTE_FRAMES, SWELL_FRAMES = 60.0, 8, 40, 25
 STEADY_FRAMES, STEADY_CENTS, FEWEST_STEADY = 13, 80.0, 6
 NEAR_HZ, FAR_SHARE, LOWEST_BETWEEN_HZ = 28.0, 0.25, 60.0
-
 SILENT_DB, GHOST_FLOOR_DB, FEWEST_SILENT = -45.0, -80.0, 11  # re the loudest frame
 DEEPEST_DIP_DB, RISE_S, FIRST_ONSET_S, ARTICULATION_REACH_S = -50.0, 0.25, 0.1, 0.05
+
+
+def high_frequency_failures_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> tuple[float, float]:
+    """Excess of the estimate's roll-off over the reference's [Hz], hiss, and its shortfall, dullness.
+
+    Parameters
+    ----------
+    reference, estimate : Tensor [shape=(n_samples,)]
+        The longer one is cut.
+    sample_rate : int [Hz]
+
+    Returns
+    -------
+    added, lost : float, >= 0
+        Means over audible frames of the positive and of the negative differences, 0 for those of the other sign; 0 where none is audible.
+    """
+    difference_hz = _rolloff_difference_hz(reference, estimate, sample_rate)
+    return _mean(np.maximum(difference_hz, 0.0)), _mean(np.maximum(-difference_hz, 0.0))
+
+
+def transient_failures_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> tuple[float, float]:
+    """Weakening of the estimate's attacks in the reference [dB], clicks, and of the reference's in the estimate, smeared beginnings.
+
+    Parameters
+    ----------
+    reference, estimate : Tensor [shape=(n_samples,)]
+        The longer one is cut.
+    sample_rate : int [Hz]
+
+    Returns
+    -------
+    added, lost : float, >= 0
+        Means over attacks; those that are stronger count 0. 0 where there is no attack.
+    """
+    x, y = _attack_strengths(reference, estimate, sample_rate)
+    return _missing_db(y, x, sample_rate), _missing_db(x, y, sample_rate)
+
+
+def attack_times_s(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
+    """Instants of a recording's attacks [s], rising.
+
+    Parameters
+    ----------
+    audio : Tensor [shape=(n_samples,)]
+    sample_rate : int [Hz]
+
+    Returns
+    -------
+    ndarray [shape=(n_attacks,)]
+    """
+    return _attack_frames(_attack_strengths(audio, audio, sample_rate)[0], sample_rate) * ATTACK_HOP / sample_rate
+
+
+def _rolloff_difference_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> np.ndarray:
+    """Estimate minus reference, in the frames that can be heard in both."""
+    n_samples = min(len(reference), len(estimate))
+    x, y = (magnitudes(a[:n_samples], N_FFT, HOP_LENGTH) for a in (reference, estimate))
+    largest = float(x.max())
+    if largest <= 0.0:
+        return np.zeros(0)
+    heard = torch.minimum(x.amax(dim=0), y.amax(dim=0)) >= largest * 1e-3
+    if not bool(heard.any()):
+        return np.zeros(0)
+    rolloffs = [
+        librosa.feature.spectral_rolloff(
+            S=torch.where(spectrum >= largest * 1e-4, spectrum, 0.0)[:, heard].numpy(), sr=sample_rate, roll_percent=ROLLOFF_SHARE
+        )[0]
+        for spectrum in (x, y)
+    ]
+    return rolloffs[1] - rolloffs[0]
+
+
+def _attack_strengths(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Attack strength [dB] of both, each (n_frames,)."""
+    n_samples = min(len(reference), len(estimate))
+    filters = mel_filters(sample_rate, ATTACK_FFT, ATTACK_MELS, ATTACK_LOWEST_HZ, sample_rate / 2.0)
+    bands = [filters.T @ magnitudes(a[:n_samples], ATTACK_FFT, ATTACK_HOP) for a in (reference, estimate)]
+    floor = float(bands[0].max().clamp(min=1e-9)) * 1e-3
+    levels = [20.0 * torch.log10(band.clamp(min=floor)) for band in bands]
+    rises = [torch.nn.functional.pad(level.diff(dim=1).clamp(min=0.0).mean(dim=0), (1, 0)).double().numpy() for level in levels]
+    return rises[0], rises[1]
+
+
+def _attack_frames(strength: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Frames at the peaks of an attack strength (n_frames,), rising."""
+    if len(strength) < 3:
+        return np.zeros(0, int)
+    found = librosa.onset.onset_detect(
+        onset_envelope=strength, sr=sample_rate, hop_length=ATTACK_HOP, normalize=False, delta=LEAST_ATTACK_DB
+    )
+    return found.astype(int)
+
+
+def _missing_db(strength: np.ndarray, other: np.ndarray, sample_rate: int) -> float:
+    """Part of the attacks of one that is missing in the other [dB]."""
+    reach = round(ATTACK_REACH_S * sample_rate / ATTACK_HOP)
+    around = [slice(max(peak - reach, 0), peak + reach + 1) for peak in _attack_frames(strength, sample_rate)]
+    return _mean(np.array([max(float(strength[near].max() - other[near].max()), 0.0) for near in around]))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else 0.0
 
 
 def find_lag_s(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:

@@ -27,8 +27,7 @@ from ..controls.recording_checks import POLYPHONIC_SHARE, sounds_spoken, voices_
 from ..data.brightness import measure_slope
 from ..errors import ToneTransferWarning
 from ..models.timbre_model import TimbreModel
-from ..pipeline.refine import refine
-from ..pipeline.target import find_target
+from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import analyze, arrange, play, synthesize
 from .metrics import audible_log_spectral_distance_db, log_spectral_distance_db, raw_pitch_accuracy
 

@@ -1,4 +1,4 @@
-"""Names of instruments as people write them."""
+"""Names of instruments as people write them, and as General MIDI numbers them."""
 
 from __future__ import annotations
 
@@ -46,6 +46,27 @@ SYNONYMS = {
     "tuba_war": "tuba_2",
     "shenai": "shehnai",
 }
+# For every program, in General MIDI's order and in its groups of eight, the bundled instrument that is nearest to it;
+# "-" for percussion without pitch and for sound effects, which nobody plays.
+TABLE = """
+    harp harp harp harp vibraphone vibraphone harp harp
+    vibraphone vibraphone vibraphone vibraphone marimba marimba vibraphone harp
+    organ organ organ organ reed_organ accordion harmonica bandoneon
+    acoustic_guitar acoustic_guitar archtop_guitar archtop_guitar archtop_guitar archtop_guitar archtop_guitar archtop_guitar
+    contrabass contrabass contrabass contrabass contrabass contrabass contrabass contrabass
+    violin viola cello contrabass string_tremolo pizzicato_strings harp marimba
+    string_ensemble string_ensemble string_ensemble string_ensemble voice_aah voice_ooh voice_aah brass_section
+    trumpet trombone tuba muted_trumpet horn brass_section brass_section brass_section
+    soprano_sax alto_sax tenor_sax baritone_sax oboe english_horn bassoon clarinet
+    piccolo flute recorder pan_flute bottle shakuhachi whistle ocarina
+    clarinet trumpet pan_flute pan_flute acoustic_guitar voice_solo brass_section contrabass
+    string_ensemble string_ensemble brass_section voice_aah string_ensemble vibraphone voice_ooh string_ensemble
+    vibraphone string_ensemble vibraphone acoustic_guitar string_ensemble voice_ooh string_ensemble string_ensemble
+    acoustic_guitar acoustic_guitar acoustic_guitar harp marimba bagpipe fiddle shehnai
+    vibraphone - vibraphone - - - - -
+    - - - - - - - -
+"""
+PLAYERS = TABLE.split()
 
 
 def find_name(name: str, names: Sequence[str]) -> str:
@@ -64,3 +85,8 @@ def find_name(name: str, names: Sequence[str]) -> str:
     near = nearest(wanted, known, cutoff=0.5) or ""
     hint = f"did you mean {SYNONYMS.get(near, near)}? " if near else ""
     raise InstrumentError(f"no instrument is called {name!r}; {hint}`tonetransfer instruments` lists all {len(names)}")
+
+
+def player(program: int) -> str | None:
+    """Name of the bundled instrument for a program, counted from 0; None for what has no pitch."""
+    return None if PLAYERS[program] == "-" else PLAYERS[program]

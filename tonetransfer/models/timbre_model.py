@@ -14,7 +14,7 @@ from ..audio.frames import FrameGrid
 from ..audio.units import db_to_amplitude
 from ..controls.controls import Controls
 from ..controls.dynamics import QUANTILES
-from ..controls.release import USUAL_DB_PER_S
+from ..controls.profile import USUAL_DB_PER_S
 from ..errors import AudioError, ControlsError, InstrumentError
 from ..synthesis import render as synth
 from ..synthesis.colour import coloured

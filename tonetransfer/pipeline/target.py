@@ -1,8 +1,14 @@
-"""The target of a transfer: a named instrument, a recording, a blend or a timbre vector, and what is known of how it is played."""
+"""The target of a transfer: a named instrument, a recording, a blend or a timbre vector, and what is known of how it is played.
+
+The encoder hears a recording for the first time and guesses. :func:`refine` checks the guess: the decoder plays the recording's own f0 and
+loudness, what comes out is compared with the recording, and z and the last layers are moved until both are alike. What turns loudness
+and pitch into a spectrum stays as it was learned from many instruments; a part of the recording is held out and says when to stop.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -13,22 +19,22 @@ from ..audio.units import db_to_amplitude, hz_to_midi
 from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import loudness_quantiles
-from ..controls.profile import Target
+from ..controls.profile import USUAL_DB_PER_S, Target, release_rate
 from ..controls.recording_checks import SHORTEST_S, warn_about_reference, warn_if_clipped
-from ..controls.release import USUAL_DB_PER_S, release_rate
 from ..errors import AudioError, InstrumentError
 from ..models.encoder import REFERENCE_PEAK
-from ..models.timbre_model import TimbreModel
+from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import measure_room_tone
 from ..synthesis.fluctuation import fluctuation_depths
-from ..training.few_shot import Reference, fit_few_shot
+from ..training.reconstruction import Progress, Reference, fit_few_shot, single_instrument
 from .colour_matching import match_colour
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 Z_RATE, Z_STEPS = 4e-2, 40
-
 Recording = tuple[AudioLike, int]
+STEPS = 200  # with two excerpts each: about half a minute on two slow cores
+RATES = {"z": 2e-2, "head.bias": 1e-2, "head.weight": 5e-4, "film_before.bias": 5e-3, "film_after.bias": 5e-3}  # what is moved, how fast
 
 
 def find_target(
@@ -239,3 +245,82 @@ def _like_nearest(model: TimbreModel, z: torch.Tensor) -> Target:
     near = nearest_timbres(model, z.reshape(-1, z.shape[-1]).mean(0))[0][0]
     named = _blend(model, {near: 1.0})
     return replace(named, z=z)
+
+
+def refine(
+    reference: AudioLike,
+    sample_rate: int,
+    model: TimbreModel,
+    *,
+    name: str = "refined",
+    steps: int = STEPS,
+    tracker: str = DEFAULT_TRACKER,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TimbreModel:
+    """Fit a model to a recording of one instrument.
+
+    Takes half a minute on two cores, whatever the length of the recording. The number of steps is fixed, so that the same recording and
+    seed give the same instrument.
+
+    Parameters
+    ----------
+    reference : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
+        3 s or more of one instrument, one note at a time.
+    sample_rate : int, > 0 [Hz]
+        Of the reference.
+    model : TimbreModel
+        Not changed.
+    name : str
+        Of the instrument; other signs than letters and digits become ``_``.
+    steps : int, > 0
+        Of the optimizer.
+    tracker : str
+        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
+    seed : int, >= 0
+        Of the batches.
+    progress : callable or None
+        Told how many of how many steps are done.
+
+    Returns
+    -------
+    TimbreModel
+        With one instrument, whose range and dynamics are those of the recording. :func:`~tonetransfer.models.weights.save_model`
+        makes a file of it.
+
+    Raises
+    ------
+    AudioError
+        The recording holds less than 1 s of notes.
+
+    Warns
+    -----
+    ToneTransferWarning
+        As for a reference that is not refined.
+
+    Examples
+    --------
+    >>> audio, sample_rate = tt.load_audio("examples/flute.flac")
+    >>> refined = tt.refine(audio[: 2 * sample_rate], sample_rate, tt.load_model(), name="my flute", steps=1)
+    >>> refined.names
+    ['my_flute']
+    """
+    target = find_target(model, sample_rate, like=reference, tracker=tracker)
+    sound = at_peak(at_rate(reference, sample_rate, model.sample_rate))
+    heard = extract(sound, model.grid, tracker=tracker)
+    seconds = float(heard.note_frames().sum()) / model.grid.frame_rate
+    if seconds < SHORTEST_S:
+        raise AudioError(f"the reference holds {seconds:.1f} s of notes; refining takes {SHORTEST_S:.0f} s or more, better 5")
+    sound, heard = at_its_effort(model, sound, heard)
+    refined = _instrument_of(model, target, re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "refined")
+    with torch.enable_grad():
+        z = fit_few_shot(refined, refined.timbres[0], Reference(sound, heard), RATES, steps, seed=seed, progress=progress)
+    refined.timbres.copy_(z[None])
+    return refined.eval().requires_grad_(False)
+
+
+def _instrument_of(model: TimbreModel, target: Target, name: str) -> TimbreModel:
+    """A copy of a model with the instrument of a recording alone."""
+    ends = target.lowest_midi, target.highest_midi, target.mean_midi
+    facts = Instrument(name, "refined", *ends, "a recording", "that of the recording", target.release_db_per_s)
+    return single_instrument(model, facts, target.z, target.quantiles)

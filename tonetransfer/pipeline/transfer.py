@@ -11,15 +11,13 @@ import torch
 
 from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.loudness import FLOOR_DB
-from ..audio.units import db_to_amplitude
+from ..audio.units import CHROMATIC, db_to_amplitude
 from ..controls.adaptation import fit as fit_controls
 from ..controls.adaptation import octave_shift
-from ..controls.autotune import CHROMATIC
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import check_dynamic, loud_end_db, scale_dynamics, swell_range_db
-from ..controls.profile import Target
+from ..controls.profile import Target, find_releases, is_dry, with_release
 from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_same
-from ..controls.release import find_releases, is_dry, with_release
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
@@ -27,8 +25,8 @@ from ..synthesis.colour import with_room_tone
 from ..synthesis.loudness_correction import follow_stream
 from ..synthesis.reverb import with_hall
 from .effort_estimation import estimate_dynamic
-from .refine import refine as refine_model
 from .target import Recording, at_rate, find_target
+from .target import refine as refine_model
 
 SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
 UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
@@ -150,7 +148,7 @@ def transfer(
     seed : int, >= 0
         Of the noise in the sound, and of the refinement.
     refine : bool
-        Fit the model to `like` first, which takes half a minute; see :func:`~tonetransfer.pipeline.refine.refine`, which also lets the
+        Fit the model to `like` first, which takes half a minute; see :func:`~tonetransfer.pipeline.target.refine`, which also lets the
         result be kept for several transfers.
 
     Returns

@@ -15,9 +15,8 @@ from typing import Any
 from ..analysis.envelope import Adsr
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import amplitude_to_db, midi_to_hz
-from ..controls.causal_adaptation import Asked
-from ..controls.profile import Target
-from ..controls.release import FASTEST_DB_PER_S, SLOWEST_DB_PER_S
+from ..controls.causal import Asked
+from ..controls.profile import FASTEST_DB_PER_S, SLOWEST_DB_PER_S, Target
 from ..data.composition import velocity_db
 from ..errors import SettingsError
 from ..models.decoder import SILENT_DB

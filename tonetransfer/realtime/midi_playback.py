@@ -17,7 +17,7 @@ import torch
 
 from ..audio.frames import FrameGrid
 from ..controls.adaptation import smallest_octave_shift
-from ..controls.causal_adaptation import Asked
+from ..controls.causal import Asked
 from ..controls.controls import Controls
 from ..controls.profile import Target
 from ..errors import MissingDependencyError, SettingsError

@@ -23,8 +23,7 @@ from ..audio.files import AudioLike
 from ..audio.frames import FrameGrid
 from ..audio.stft import hann
 from ..audio.units import db_to_amplitude
-from ..controls.causal_adaptation import Adapter
-from ..controls.causal_extraction import ControlFrame, Listener, listen_to_all
+from ..controls.causal import Adapter, ControlFrame, Listener, listen_to_all
 from ..controls.dynamics import check_dynamic
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError

@@ -7,7 +7,8 @@ that are mapped, not loaded; a batch is then a handful of slices. What a batch i
 * in a *parallel* item loudness comes from another instrument's rendering of the same performance, put onto the target's loudness as the
   fit does it for users: the task is transfer, not resynthesis;
 * equalisation and rescaling change reference and target alike: they make timbres that no corpus holds;
-* a room, a microphone and hiss change the reference alone: they are the recording, and z has to leave them out.
+* a room, a microphone and hiss change the reference alone: they are the recording, and z has to leave them out. Soundfonts and sample
+  libraries are dry and clean, recordings that people give as a reference are not.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
@@ -31,10 +34,9 @@ from ..audio.loudness import LOUDNESS_VERSION, loudness_db
 from ..audio.stft import a_weighting
 from ..audio.units import hz_to_midi
 from ..controls.dynamics import loudness_quantiles, map_loudness
-from ..controls.release import USUAL_DB_PER_S, release_rate, with_release
+from ..controls.profile import USUAL_DB_PER_S, release_rate, with_release
 from ..errors import AudioError, SettingsError
 from ..models.note_age_table import note_age
-from .augmentation import captured
 from .settings import DataSettings
 
 QUIET_DB = -60.0  # an excerpt whose loudest frame is below this teaches nothing
@@ -42,6 +44,14 @@ RATE_STEPS = 20  # rescaling goes in steps of 5 %: lengths stay whole frames wit
 MARGIN_FRAMES = 10  # beyond both ends of an excerpt, so that its loudness is not measured against zeros
 PACK_VERSION = 1
 LONG_FRAMES = 3000  # a recording so long is target and reference by turns
+DECAY_S = (0.15, 1.2)  # reverberation time (60 dB): a furnished room to a church
+DIRECT_DB = (-2.0, 18.0)  # direct sound over the room's
+NOISE_DB = (-65.0, -25.0)  # RMS of hiss re that of the sound
+MICROPHONE_DB = 2.5  # deviation of each point of the microphone's curve
+BAND_LIMITED_SHARE = 0.3
+CUTOFF_HZ = (3500.0, 17000.0)  # a telephone to a good MP3; half of all collections were sampled at 16 to 32 kHz
+N_ROOMS, N_HISSES = 64, 24  # made once: the Fourier transforms are most of the work
+KNOTS_HZ = (40.0, 90.0, 200.0, 450.0, 1000.0, 2200.0, 5000.0, 11000.0, 24000.0)
 
 
 @dataclass(frozen=True)
@@ -318,3 +328,78 @@ def equalise(spectrum: torch.Tensor, curve_db: np.ndarray, sample_rate: int) -> 
     changed = spectrum * torch.from_numpy(10.0 ** (curve / 20.0)).float()
     power, power_changed = ((x.abs().square() * heard).sum().clamp(min=1e-12) for x in (spectrum, changed))
     return changed * (power / power_changed).sqrt()
+
+
+def captured(sound: torch.Tensor, rng: np.random.Generator, sample_rate: int) -> torch.Tensor:
+    """A sound as some microphone in some room hears it, each of the three left out in every third case; some lose their treble.
+
+    Parameters
+    ----------
+    sound : Tensor [shape=(n_samples,)]
+    rng : numpy Generator
+    sample_rate : int [Hz]
+
+    Returns
+    -------
+    Tensor [shape=(n_samples,)], with the same RMS
+    """
+    level = sound.square().mean().sqrt()
+    n_fft = next_fast_len(len(sound) + int(DECAY_S[1] * sample_rate), real=True)
+    spectrum = torch.fft.rfft(sound, n=n_fft)
+    if rng.random() > 1 / 3:
+        spectrum = spectrum * _room(int(rng.integers(N_ROOMS)), n_fft, sample_rate)
+    if rng.random() > 1 / 3:
+        position = np.log(np.maximum(np.linspace(0.0, sample_rate / 2.0, 4096), 1.0))
+        curve_db = np.interp(position, np.log(KNOTS_HZ), rng.normal(0.0, MICROPHONE_DB, len(KNOTS_HZ)))
+        spectrum = spectrum * _on_bins(10.0 ** (curve_db / 20.0), len(spectrum))
+    heard = torch.fft.irfft(spectrum, n=n_fft)[: len(sound)]
+    if rng.random() > 1 / 3:
+        hiss = torch.roll(_hiss(int(rng.integers(N_HISSES)), n_fft, sample_rate), int(rng.integers(n_fft)))[: len(sound)]
+        heard = heard + hiss * (level * 10.0 ** (rng.uniform(*NOISE_DB) / 20.0))
+    if rng.random() < BAND_LIMITED_SHARE:
+        heard = _without_treble(heard, cutoff_hz(rng), sample_rate)
+    return heard * (level / heard.square().mean().sqrt().clamp(min=1e-9))
+
+
+def cutoff_hz(rng: np.random.Generator) -> float:
+    """Upper end of a recording's band."""
+    return float(np.exp(rng.uniform(*np.log(CUTOFF_HZ))))
+
+
+def _without_treble(sound: torch.Tensor, cutoff: float, sample_rate: int) -> torch.Tensor:
+    n_fft = next_fast_len(len(sound), real=True)
+    spectrum = torch.fft.rfft(sound, n=n_fft)
+    spectrum[round(cutoff / sample_rate * n_fft) :] = 0.0
+    return torch.fft.irfft(spectrum, n=n_fft)[: len(sound)]
+
+
+@lru_cache(maxsize=N_ROOMS)
+def _room(index: int, n_fft: int, sample_rate: int) -> torch.Tensor:
+    """Spectrum of an impulse response: the direct sound, then noise that dies away, the treble faster than the bass (Moorer 1979)."""
+    rng = np.random.default_rng([index, 1])
+    decay_s = float(np.exp(rng.uniform(*np.log(DECAY_S))))
+    seconds = np.arange(int(decay_s * sample_rate), dtype=np.float32) / sample_rate
+    tail = np.asarray(rng.standard_normal(len(seconds)) * np.exp(-6.9 * seconds / decay_s))
+    dull = np.convolve(tail, np.full(6, 1 / 6), mode="same")
+    share = np.minimum(2.0 * seconds / decay_s, 1.0)
+    tail = tail * (1.0 - share) + dull * share
+    tail[: int(0.002 * sample_rate)] = 0.0
+    tail *= 10.0 ** (-rng.uniform(*DIRECT_DB) / 20.0) / float(np.sqrt((tail**2).sum()))
+    tail[0] = 1.0
+    return torch.fft.rfft(torch.from_numpy(tail.astype(np.float32)), n=n_fft)
+
+
+@lru_cache(maxsize=N_HISSES)
+def _hiss(index: int, n_samples: int, sample_rate: int) -> torch.Tensor:
+    """Noise of RMS 1, from white (a preamplifier) to brown (traffic)."""
+    rng = np.random.default_rng([index, 2])
+    spectrum = torch.fft.rfft(torch.from_numpy(rng.standard_normal(n_samples, dtype=np.float32)))
+    colour = np.maximum(np.linspace(0.0, sample_rate / 2000.0, 4096), 0.02) ** rng.uniform(-1.0, 0.2)
+    noise = torch.fft.irfft(spectrum * _on_bins(colour, len(spectrum)), n=n_samples)
+    return noise / noise.square().mean().sqrt()
+
+
+def _on_bins(curve: np.ndarray, n_bins: int) -> torch.Tensor:
+    """A coarse curve, spread over all bins."""
+    coarse = torch.from_numpy(curve).float()[None, None]
+    return torch.nn.functional.interpolate(coarse, n_bins, mode="linear", align_corners=True)[0, 0]

@@ -20,8 +20,20 @@ from tqdm import tqdm
 
 from ..atomic import replacing
 from ..models.encoder import N_MELS, TimbreEncoder, level_free, mel_centres_hz
-from .augmentation import BAND_LIMITED_SHARE, DECAY_S, MICROPHONE_DB, NOISE_DB, cutoff_hz
-from .batches import QUIET_DB, Corpus, Recording, kind_of, played_in, random_curve_db, timbre_shares
+from .batches import (
+    BAND_LIMITED_SHARE,
+    DECAY_S,
+    MICROPHONE_DB,
+    NOISE_DB,
+    QUIET_DB,
+    Corpus,
+    Recording,
+    cutoff_hz,
+    kind_of,
+    played_in,
+    random_curve_db,
+    timbre_shares,
+)
 from .settings import DataSettings
 
 MEL_VERSION = 1
@@ -147,7 +159,7 @@ class EncoderBatches(IterableDataset):
         return pieces
 
     def _capture(self, rng: np.random.Generator, piece: np.ndarray) -> np.ndarray:
-        """A room, a microphone, hiss, and a band that ends early, as in augmentation.py; (n_frames, n_mels) in dB."""
+        """A room, a microphone, hiss, and a band that ends early, as in batches.py; (n_frames, n_mels) in dB."""
         power = 10.0 ** (piece / 10.0)
         mean = power.mean()
         octaves = np.log2(self.centres_hz / 1000.0)

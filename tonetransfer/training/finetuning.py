@@ -1,8 +1,8 @@
 """One instrument learned from a prepared folder: from the bundled weights, or from scratch.
 
-The big sister of :mod:`tonetransfer.pipeline.refine`: the same loss and the same hold on dynamics, but all of the decoder moves, a running
-mean of it is what counts, and recordings that are held out say when to stop. What a step does follows from its number and the seed, so that
-a run that was killed ends as it would have.
+The big sister of :func:`tonetransfer.pipeline.target.refine`: the same loss and the same hold on dynamics, but all of the decoder moves, a
+running mean of it is what counts, and recordings that are held out say when to stop. What a step does follows from its number and the seed,
+so that a run that was killed ends as it would have.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ from .finetuning_data import FinetuningBatches, Material, PreparedFolder, instru
 from .losses import FFT_SIZES, two_sizes
 from .pretraining import half_precision
 from .reconstruction import Batch, coupling_lost, decoded, drawn_shift_db, reconstruction_loss
-from .schedules import warm_cosine
-from .settings import BUNDLED, FinetuningSettings
+from .settings import BUNDLED, FinetuningSettings, warm_cosine
 
 REGISTER = "register.table"
 LAST_LAYERS = ("head.weight", "head.bias", "film_before.bias", "film_after.bias", REGISTER)

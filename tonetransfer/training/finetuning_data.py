@@ -23,7 +23,7 @@ from ..audio.stft import magnitudes
 from ..audio.units import hz_to_midi
 from ..controls.controls import Controls
 from ..controls.dynamics import loudness_quantiles
-from ..controls.release import USUAL_DB_PER_S, release_rate
+from ..controls.profile import USUAL_DB_PER_S, release_rate
 from ..errors import AudioError
 from ..models.encoder import REFERENCE_PEAK
 from ..models.note_age_table import note_age

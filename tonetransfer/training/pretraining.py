@@ -32,7 +32,7 @@ from ..audio.loudness import N_FFT
 from ..audio.stft import log_spectral_distance_db, magnitudes
 from ..audio.units import db_to_amplitude, hz_to_midi
 from ..controls.dynamics import map_loudness
-from ..controls.release import with_release
+from ..controls.profile import with_release
 from ..errors import SettingsError
 from ..models.note_age_table import N_AGES, N_LEVELS, N_PITCHES, looked_up
 from ..models.timbre_model import Instrument, TimbreModel

@@ -1,12 +1,14 @@
-"""Reconstruction loss: what is minimised when a model is fitted to one instrument.
+"""Reconstruction loss, and timbres or decoders fitted with it to a few seconds of one instrument.
 
 The decoder plays the recording's own f0 and loudness, what comes out is compared with the recording. What it learned from many instruments
-of how loudness changes a spectrum is held on to: a few phrases hardly show it. :mod:`tonetransfer.pipeline.refine` (one recording, half a
-minute) and :mod:`tonetransfer.training.finetuning` (a data set, minutes to hours) share this.
+of how loudness changes a spectrum is held on to: a few phrases hardly show it; a part of the recording is held out and says whether a move
+was one for the better. :func:`tonetransfer.pipeline.target.refine` (one recording, half a minute) and
+:mod:`tonetransfer.training.finetuning` (a data set, minutes to hours) share this.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
 
@@ -14,11 +16,15 @@ import numpy as np
 import torch
 
 from ..audio.frames import FrameGrid
+from ..audio.stft import magnitudes
+from ..controls.controls import Controls
 from ..controls.dynamics import QUANTILES
 from ..models.decoder import Decoder
+from ..models.note_age_table import note_age
 from ..models.timbre_model import Instrument, TimbreModel
-from ..synthesis.render import SynthParams, below_nyquist
-from .losses import Audible, heard_difference
+from ..synthesis.render import SynthParams, below_nyquist, highest_around, render_batch
+from .losses import FFT_SIZES, Audible, heard_difference, two_sizes
+from .settings import warm_cosine
 
 DISTANCE_WEIGHT, AUDIBLE_WEIGHT, LOUDNESS_WEIGHT = 2.0, 0.5, 0.05
 SHIFT_DB = 4.0, 12.0  # louder or softer than the recording: what was learned of dynamics from many instruments is to last
@@ -27,6 +33,12 @@ AUDIBLE_DB, FLOOR_DB = 60.0, 80.0  # below the recording's largest magnitude: a 
 FAINT_DB = -60.0
 NOTE_SHARE = 0.3  # a second with fewer note frames is not learned from
 HELD_OUT = 5  # one second of so many is not learned from
+BATCH_SIZE = 2
+EXCERPT_S = 1.0  # as long as in training
+LONGEST_S = 60  # of a recording: its seconds with the most notes
+CHECK_EVERY = 30  # steps
+COUPLING_WEIGHT = 2.0
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -186,3 +198,107 @@ def coupling_lost(change: torch.Tensor, learned: Decoder, start: torch.Tensor, b
 def snapshot(moved: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A copy of what is moved, to go back to."""
     return {key: value.detach().clone() for key, value in moved.items()}
+
+
+class Reference:
+    """A recording (n_samples,) and its controls, as excerpts to learn from and others for validation."""
+
+    def __init__(self, sound: torch.Tensor, heard: Controls) -> None:
+        self.heard, self.grid = heard, heard.grid
+        self.sound = torch.nn.functional.pad(sound, (0, heard.n_samples - len(sound)))
+        self.highest_hz, self.age = highest_around(heard.f0_hz), note_age(heard.f0_hz, heard.loudness_db)
+        self.length = min(round(EXCERPT_S * self.grid.frame_rate), heard.n_frames)
+        self.largest = float(magnitudes(sound, 2048, 512).max())
+        notes = heard.note_frames().float().numpy()
+        firsts = np.arange(0, heard.n_frames - self.length + 1, self.length)
+        kept, held_out = seconds_held_out(np.array([notes[first : first + self.length].mean() for first in firsts]), LONGEST_S)
+        self.held_out = firsts[held_out]
+        learned = np.zeros(heard.n_frames + 1, bool)
+        for first in firsts[kept]:
+            learned[first : first + self.length] = first not in self.held_out
+        if kept[-1] == len(firsts) - 1:
+            learned[firsts[-1] + self.length :] = True  # what is left after the last whole second
+        whole = np.lib.stride_tricks.sliding_window_view(learned[:-1], self.length).all(axis=-1)
+        self.learned = np.flatnonzero(whole)
+
+    def at(self, firsts: np.ndarray, seed: int) -> Batch:
+        """Excerpts that begin in frames `firsts`, with noise to render them."""
+        hop, n = self.grid.hop_length, self.length
+        frames = torch.from_numpy(firsts)[:, None] + torch.arange(n)
+        sound = torch.stack([self.sound[first * hop : (first + n) * hop] for first in firsts.tolist()])
+        white = white_for(len(firsts), n, self.grid, seed)
+        tracks = self.heard.f0_hz, self.highest_hz, self.age, self.heard.loudness_db
+        f0_hz, highest_hz, age, level_db = (track[frames] for track in tracks)
+        return Batch(f0_hz, highest_hz, age, level_db, sound, white)
+
+
+def fit_few_shot(
+    model: TimbreModel,
+    z: torch.Tensor,
+    material: Reference,
+    rates: Mapping[str, float],
+    steps: int,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> torch.Tensor:
+    """Move z and parameters of a model's decoder; in the end they are what was best on the excerpts that were held out.
+
+    Parameters
+    ----------
+    model : TimbreModel
+        The parameters that `rates` names are changed in place.
+    z : Tensor [shape=(z_dim,)]
+        Not changed.
+    material : Reference
+    rates : mapping
+        Learning rate of what is moved: `z`, and names of the decoder's parameters.
+    steps, seed : int
+    progress : callable or None
+        Told how many of how many steps are done.
+
+    Returns
+    -------
+    Tensor [shape=(z_dim,)]
+    """
+    z = z.clone()
+    moved = {"z": z} | {key: value for key, value in model.decoder.named_parameters() if key in rates}
+    optimizer = torch.optim.Adam([{"params": [moved[key]], "lr": rates[key]} for key in moved], betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warm_cosine(step, steps))
+    rng = np.random.default_rng(seed)
+    validation = material.at(material.held_out, seed) if len(material.held_out) else None
+    learned, start = deepcopy(model.decoder), z.clone()
+    best, lowest = snapshot(moved), _validation_loss(model, z, validation, material.largest)
+    for step in range(steps):
+        for value in moved.values():
+            value.requires_grad_(True)
+        batch = material.at(rng.choice(material.learned, BATCH_SIZE), int(rng.integers(2**31)))
+        sizes = two_sizes(rng)
+        optimizer.zero_grad()
+        shift_db = drawn_shift_db(rng)
+        params, change = decoded(model.decoder, z, batch, shift_db)
+        assert change is not None
+        loss = reconstruction_loss(render_batch(params, model.grid, batch.white), batch.sound, model.grid, material.largest, sizes)
+        loss = loss + COUPLING_WEIGHT * coupling_lost(change, learned, start, batch, shift_db)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
+            found = _validation_loss(model, z, validation, material.largest)
+            if found <= lowest:
+                best, lowest = snapshot(moved), found
+        if progress:
+            progress(step + 1, steps)
+    with torch.no_grad():
+        for key, value in moved.items():
+            value.copy_(best[key])
+    return z.detach().requires_grad_(False)
+
+
+@torch.no_grad()
+def _validation_loss(model: TimbreModel, z: torch.Tensor, batch: Batch | None, largest: float) -> float:
+    """Loss on what was held out; 0 if nothing was."""
+    if batch is None:
+        return 0.0
+    sound = render_batch(decoded(model.decoder, z, batch)[0], model.grid, batch.white)
+    return float(reconstruction_loss(sound, batch.sound, model.grid, largest, FFT_SIZES))

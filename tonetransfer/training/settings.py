@@ -1,10 +1,12 @@
 """Every setting of training many instruments at once or one (``kind: solo``), with its default and its reason.
 
-A YAML file holds only what differs. Networks never see these objects: they take plain numbers.
+A YAML file holds only what differs. Networks never see these objects: they take plain numbers. The schedule of
+learning rates stands below them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -185,3 +187,21 @@ def as_finetuning_settings(content: dict[str, Any], *, where: str = "settings") 
 def _ensemble(content: dict[str, Any], where: str) -> Settings:
     content.pop("kind", None)
     return validate_as(Settings, content, where=where)
+
+
+def warm_cosine(step: int, steps: int, *, warmup: int = 10, last: float = 0.05, begin: int = 0) -> float:
+    """Factor on a learning rate: warmed up linearly, then a cosine down to a share of it.
+
+    Parameters
+    ----------
+    step : int, from 0 on
+    steps : int
+        Of the training; later ones keep the `last` factor.
+    warmup : int
+        Steps until the warm-up is over.
+    last : float, in [0, 1]
+    begin : int
+        Step at which the cosine begins to fall.
+    """
+    done = min(max(step - begin, 0) / max(steps - begin, 1), 1.0)
+    return min((step + 1) / max(warmup, 1), 1.0) * (last + (1.0 - last) * 0.5 * (1.0 + math.cos(math.pi * done)))

@@ -18,7 +18,7 @@ from ...errors import AudioError, ToneTransferWarning
 from ...models.timbre_model import EXCERPT_SECONDS, TimbreModel
 from ..bootstrap import bootstrap_interval
 from ..compare import METRICS, HeardRecording, compare_heard, compare_played
-from ..embedding_metrics import embedding_distance, extrapolate_frechet
+from ..metrics import embedding_distance, extrapolate_frechet
 from .examples import Example, ExampleSet, Sounds
 
 DESCRIPTORS = (
