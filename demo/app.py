@@ -203,14 +203,16 @@ class Page:
             }
         }
         files: list[str] = []
+        facts = cards.facts(known)
         for number, one in enumerate(chosen):
             performance = self.studio.beginning(source, studio.Player(one.name), settings, edits)
             files.append(self.studio.save(performance, ["mp3"])["mp3"])
             cell = {
                 "name": one.name,
-                "title": cards.label(one.name),
+                "title": facts[one.name]["label"],
                 "family": one.family,
                 "note": moved_by(performance),
+                "moved": performance.arrangement.transposed,
                 "sound": as_data(files[-1]),
             }
             yield {"cell": cell, "doing": f"Playing {studio.spoken(one.name)}", "progress": (number + 1) / len(chosen)}

@@ -660,7 +660,7 @@ function connectCompare() {
     if (cell.name === "source") { player.hidden = false; player.takes = [{ name: cell.title, role: "source", note: cell.note, src: cell.sound }]; return; }
     const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", className: "tt-cell" });
     button.innerHTML = `${cell.drawing}<span><b></b><small></small></span>`;
-    button.querySelector("b").textContent = cell.title; button.querySelector("small").textContent = cell.note;
+    button.querySelector("b").textContent = cell.title; button.querySelector("small").textContent = cell.note = movedWords(cell.moved);
     button.addEventListener("click", () => hear(cell, button));
     item.append(button);
     cells.append(item);
