@@ -165,7 +165,7 @@ class Page:
         points = {"Your recording": source.z, "Result": z}
         nearest = tt.nearest_timbres(self.studio.model, z.reshape(-1, z.shape[-1]).mean(0))
         files = {key.upper(): self._url(path) for key, path in self.studio.save(performance).items()}
-        files["Controls"] = self._url(self.studio.save_controls(source, edits))
+        files |= {"MIDI": self._url(self.studio.save_midi(performance)), "Controls": self._url(self.studio.save_controls(source, edits))}
         return {
             "who": performance.player.name,
             "moved": performance.arrangement.transposed,
@@ -176,12 +176,12 @@ class Page:
             "map": pictures.timbre_map(self.studio.model, nearest, points),
         }
 
-    def preview(self, given: dict[str, Any]) -> dict[str, Any]:
+    def preview(self, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The first notes of a recording on an instrument."""
         player, settings, edits = api.read(**(given.get("wish") or {}))
-        source = self.studio.analyze(given.get("path"), settings.tracker)
+        source = yield from self._listen(given, settings.tracker)
         performance = self.studio.beginning(source, player, settings, edits, seconds=PREVIEW_S, from_first_note=True)
-        return {"sound": as_data(self.studio.save(performance, ["mp3"])["mp3"])}
+        yield {"sound": as_data(self.studio.save(performance, ["mp3"])["mp3"])}
 
     def compare(
         self, source: studio.Source, which: str, player: studio.Player, settings: studio.Settings, edits: list[dict[str, Any]]

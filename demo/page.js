@@ -322,7 +322,7 @@ async function showTake(take, aloud) {
 }
 
 function showDownloads(take) {
-  $("tt-downloads").replaceChildren(...["WAV", "FLAC", "Controls"].map((kind) => {
+  $("tt-downloads").replaceChildren(...["WAV", "FLAC", "MIDI", "Controls"].map((kind) => {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: kind, id: `tt-${kind.toLowerCase()}` });
     button.addEventListener("click", () => download(take, kind));
     return button;
@@ -484,27 +484,28 @@ function showFits() {
 /** Two seconds of the recording on the instrument that is pointed at, or pressed and held. */
 function connectPreviews(picker) {
   const sound = new Audio(), known = new Map();
-  let timer = 0, held = false, control = null;
+  let timer = 0, held = false, control = null, pointed = null;
   const quiet = () => { clearTimeout(timer); control?.abort(); sound.pause(); document.querySelector(".tt-card.tt-heard")?.classList.remove("tt-heard"); };
   const hear = async (card) => {
     const name = card.querySelector("input").value, key = `${state.source && state.source.id} ${name}`;
-    if (!state.source || !$("tt-player").paused || !navigator.userActivation?.hasBeenActive) return;
+    if (!state.source || job || !$("tt-player").paused || !navigator.userActivation?.hasBeenActive) return;
     control = new AbortController();
     try {
       if (!known.has(key)) known.set(key, (await askWithSource("preview", { wish: { to: name } }, undefined, control.signal)).sound);
       sound.src = known.get(key);
       card.classList.add("tt-heard");
       await sound.play();
-    } catch { /* a preview that does not come is none */ }
+    } catch { card.classList.remove("tt-heard"); } // a preview that does not come is none
   };
   sound.addEventListener("ended", quiet);
-  picker.addEventListener("pointerover", (event) => {
+  picker.addEventListener("pointermove", (event) => { // not pointerover: cards that move under a resting pointer are not pointed at
     const card = event.target.closest(".tt-card");
-    if (!card || event.pointerType !== "mouse" || card.contains(event.relatedTarget)) return;
-    clearTimeout(timer);
-    timer = setTimeout(() => hear(card), HOVER_MS);
+    if (event.pointerType !== "mouse" || card === pointed) return;
+    quiet();
+    pointed = card;
+    if (card) timer = setTimeout(() => hear(card), HOVER_MS);
   });
-  picker.addEventListener("pointerout", (event) => { const card = event.target.closest(".tt-card"); if (card && !card.contains(event.relatedTarget)) quiet(); });
+  picker.addEventListener("pointerleave", () => { pointed = null; quiet(); });
   picker.addEventListener("pointerdown", (event) => {
     const card = event.target.closest(".tt-card");
     held = false;

@@ -32,6 +32,7 @@ KEPT_S = 1800.0  # files of the work folder
 MOST_BYTES = 2_000_000_000  # of the work folder; beyond it the oldest go first
 SWEEP_S = 20.0
 REMEMBERED_S = 1500.0  # length of all recordings together whose analyses are remembered
+MOST_EFFORTS = 1000  # that are remembered
 FORMATS = ("wav", "flac")
 TRACKERS = ("joint", "swift", "crepe", "pyin", "yin")
 NOTES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
@@ -171,6 +172,7 @@ class Studio:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.kept_s, self.weights = kept_s, weights
         self._analyses: OrderedDict[tuple[Any, ...], Source] = OrderedDict()
+        self._efforts: OrderedDict[tuple[Any, ...], float | None] = OrderedDict()
         self._lock, self._listening = threading.Lock(), threading.Lock()
         self._loading = threading.Lock()
         self._model: Any = None
@@ -331,7 +333,7 @@ class Studio:
 
         yield None
         target, said = self.target(player, settings.tracker)
-        estimated = self._with_effort(settings, source, target)
+        estimated = self._with_effort(settings, source, player, target)
         yield None
         with self.plain_words():
             controls = self._corrected(source, edits)
@@ -371,7 +373,7 @@ class Studio:
             notes = controls.note_frames().nonzero() if from_first_note else ()
             first_s = float(notes[0]) / controls.grid.frame_rate if len(notes) else 0.0
             controls = controls.slice(first_s, min(first_s + seconds, controls.n_frames / controls.grid.frame_rate))
-            arrangement = self._arrange(controls, target, self._with_effort(settings, source, target))
+            arrangement = self._arrange(controls, target, self._with_effort(settings, source, player, target))
             audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, hall=settings.room)))
         return Performance(source, player, audio, arrangement, target, "", said)
 
@@ -397,13 +399,22 @@ class Studio:
 
         return tt.apply_edits(source.heard, [tt.Edit.from_dict(edit) for edit in edits]) if edits else source.heard
 
-    def _with_effort(self, settings: Settings, source: Source, target: Any) -> Settings:
-        """Settings that say how hard is played, as far as one hears it in the source."""
+    def _with_effort(self, settings: Settings, source: Source, player: Player, target: Any) -> Settings:
+        """Settings that say how hard is played, as far as one hears it in the source; remembered for each player."""
         import tonetransfer as tt
 
         if not settings.fit or settings.dynamic is not None:
             return settings
-        return replace(settings, dynamic=tt.estimate_dynamic(source.audio, source.heard, self.model, target))
+        key = (source.path, settings.tracker, player)
+        with self._lock:
+            known, dynamic = key in self._efforts, self._efforts.get(key)
+        if not known:
+            dynamic = tt.estimate_dynamic(source.audio, source.heard, self.model, target)
+            with self._lock:
+                self._efforts[key] = dynamic
+                while len(self._efforts) > MOST_EFFORTS:
+                    self._efforts.popitem(last=False)
+        return replace(settings, dynamic=dynamic)
 
     def _arrange(self, controls: Any, target: Any, settings: Settings) -> Any:
         import tonetransfer as tt
@@ -446,6 +457,15 @@ class Studio:
             path = self.new_folder() / controls_name(source.name)
             controls.save(path)
         return str(path)
+
+    def save_midi(self, performance: Performance) -> str:
+        """The notes of a performance as a MIDI file."""
+        import tonetransfer as tt
+
+        path = str(self.new_folder() / f"{safe(Path(performance.source.name).stem)}_{safe(performance.player.stem)}.mid")
+        arrangement = performance.arrangement
+        tt.write_midi(path, arrangement.asked, arrangement.notes, name=performance.player.name)
+        return path
 
     def zip(self, files: Sequence[str], name: str) -> str:
         """Several files in one; a second one of the same name is numbered."""
