@@ -226,7 +226,7 @@ def _add_finetune(evaluate: Any) -> None:
     verb = options.add_verb(
         evaluate,
         "finetune",
-        "train on a minute or more of an unseen instrument, and compare with hearing it once",
+        "train on a minute or more of an unseen instrument, and compare with one-shot transfer",
         evaluate_finetune,
         kept=MATERIAL_KEPT,
     )

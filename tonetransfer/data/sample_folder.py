@@ -266,10 +266,10 @@ def _best_match(audio: np.ndarray, tail: np.ndarray) -> int:
     room = len(audio) // 2
     sought = audio[: room + len(tail)]
     n_fft = 1 << int(np.ceil(np.log2(len(sought) + len(tail))))
-    likeness = np.fft.irfft(np.fft.rfft(sought, n_fft) * np.conj(np.fft.rfft(tail, n_fft)), n_fft)[: max(room, 1)]
+    correlation = np.fft.irfft(np.fft.rfft(sought, n_fft) * np.conj(np.fft.rfft(tail, n_fft)), n_fft)[: max(room, 1)]
     energy = np.cumsum(np.concatenate([[0.0], sought.astype(np.float64) ** 2]))
-    available = np.minimum(np.arange(len(likeness)) + len(tail), len(sought))
-    return int(np.argmax(likeness / np.sqrt(energy[available] - energy[: len(likeness)] + 1e-9)))
+    available = np.minimum(np.arange(len(correlation)) + len(tail), len(sought))
+    return int(np.argmax(correlation / np.sqrt(energy[available] - energy[: len(correlation)] + 1e-9)))
 
 
 def _read_at(audio: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -12,8 +12,7 @@ import torch
 from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import CHROMATIC, db_to_amplitude
-from ..controls.adaptation import fit as fit_controls
-from ..controls.adaptation import octave_shift
+from ..controls.adaptation import adapt, octave_shift
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import check_dynamic, loud_end_db, scale_dynamics, swell_range_db
 from ..controls.profile import Target, find_releases, is_dry, with_release
@@ -22,7 +21,7 @@ from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import with_room_tone
-from ..synthesis.loudness_correction import follow_stream
+from ..synthesis.loudness_correction import correct_loudness_in_pieces
 from ..synthesis.reverb import with_hall
 from .effort_estimation import estimate_dynamic
 from .target import Recording, at_rate, find_target
@@ -354,7 +353,7 @@ def arrange(
     asked, effort_db = heard.autotune(autotune, scale).transpose(semitones), None
     if fitted:
         assert target.quantiles is not None
-        asked = fit_controls(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
+        asked = adapt(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
         asked = replace(asked, loudness_db=_prompt(asked.loudness_db))
         asked = _released(asked, notes, target.release_db_per_s, dry=is_dry(heard.loudness_db))
         effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate), dynamic)
@@ -445,7 +444,7 @@ def play(
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
     own = {name: getattr(arrangement, name) for name in ("note_table", "fluctuation_db", "colour_db")}
     sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, **own)
-    sound = follow_stream(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
+    sound = correct_loudness_in_pieces(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
     if arrangement.gain_db:
         gain = db_to_amplitude(arrangement.gain_db)
         sound = (gain * piece for piece in sound)
