@@ -127,6 +127,7 @@ class Source:
     audio: Any  # Tensor (n_samples,), at the model's rate
     heard: Any  # Controls
     z: Any  # Tensor (z_dim,), or None for silence
+    room: Any  # RecordedRoom, or None for silence
     warnings: tuple[str, ...]
 
 
@@ -267,7 +268,8 @@ class Studio:
             z = None
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
                 z = self.model.encode(audio)
-        source = Source(name or place.name, str(place), audio, heard, z, said)
+            room = tt.measure_room(audio, heard)
+        source = Source(name or place.name, str(place), audio, heard, z, room, said)
         with self._lock:
             self._analyses[key] = source
             while sum(len(one.audio) for one in self._analyses.values()) > REMEMBERED_S * self.model.sample_rate:
@@ -337,7 +339,7 @@ class Studio:
         yield None
         with self.plain_words():
             controls = self._corrected(source, edits)
-            arrangement = self._arrange(controls, target, estimated)
+            arrangement = self._arrange(controls, target, estimated, None if edits else source.room)
             n_samples = controls.n_samples if edits else len(source.audio)
             pieces, done, rate = [], 0, self.model.sample_rate
             waited_for = n_samples > SHORT_S * rate
@@ -373,7 +375,8 @@ class Studio:
             notes = controls.note_frames().nonzero() if from_first_note else ()
             first_s = float(notes[0]) / controls.grid.frame_rate if len(notes) else 0.0
             controls = controls.slice(first_s, min(first_s + seconds, controls.n_frames / controls.grid.frame_rate))
-            arrangement = self._arrange(controls, target, self._with_effort(settings, source, player, target))
+            estimated = self._with_effort(settings, source, player, target)
+            arrangement = self._arrange(controls, target, estimated, None if edits else source.room)
             audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, hall=settings.room)))
         return Performance(source, player, audio, arrangement, target, "", said)
 
@@ -416,7 +419,7 @@ class Studio:
                     self._efforts.popitem(last=False)
         return replace(settings, dynamic=dynamic)
 
-    def _arrange(self, controls: Any, target: Any, settings: Settings) -> Any:
+    def _arrange(self, controls: Any, target: Any, settings: Settings, room: Any) -> Any:
         import tonetransfer as tt
 
         options = {
@@ -426,6 +429,7 @@ class Studio:
             "autotune": settings.autotune,
             "scale": settings.scale,
             "dynamics": settings.dynamics,
+            "room": room,
         }
         if settings.octaves is None and not settings.semitones:
             return tt.arrange(controls, target, **options)

@@ -136,7 +136,10 @@ def add_target(parser: argparse.ArgumentParser, *, tracks: bool = False) -> Any:
         help=f"an instrument, a file that holds one (FILE.safetensors:NAME of several), or hf://OWNER/REPO{of_track}",
     )
     parser.add_argument(
-        "--no-room", dest="room", action="store_false", help="leave out the room that an instrument of your own has learned"
+        "--no-room",
+        dest="room",
+        action="store_false",
+        help="leave out every room: the recording's, which else stays around the result, and one that an instrument has learned",
     )
     target.add_argument("--like", metavar="REF", type=Path, help="a recording of the instrument, a few seconds or more")
     parser.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")

@@ -51,6 +51,7 @@ def transfer(arguments: Namespace) -> Report:
     from ..controls.dynamics import check_dynamic
     from ..controls.recording_checks import warn_if_same
     from ..pipeline.effort_estimation import estimate_dynamic
+    from ..pipeline.recorded_room import measure_room
     from ..pipeline.transfer import warn_about
     from ..threads import one_thread, trim_malloc
     from .steps import KEPT_S, arrange_as_asked, check_files, open_target, report_sound, tracker_of, write_sound
@@ -71,7 +72,8 @@ def transfer(arguments: Namespace) -> Report:
             warn_if_same()
         if arguments.fit and arguments.dynamic is None:
             arguments.dynamic = estimate_dynamic(audio, heard, model, target)
-        arrangement = arrange_as_asked(arguments, heard, target)
+        room = measure_room(audio, heard) if arguments.fit and arguments.room else None
+        arrangement = arrange_as_asked(arguments, heard, target, room)
         kept_s = SHARED_S if arguments.share else KEPT_S
         peak, beginning = write_sound(arguments, arrangement, model, target, len(audio), kept_s)
     elapsed = time.perf_counter() - begin

@@ -24,6 +24,7 @@ from ..synthesis.colour import with_room_tone
 from ..synthesis.loudness_correction import correct_loudness_in_pieces
 from ..synthesis.reverb import with_hall
 from .effort_estimation import estimate_dynamic
+from .recorded_room import RecordedRoom, measure_room
 from .target import Recording, at_rate, find_target
 from .target import refine as refine_model
 
@@ -101,6 +102,7 @@ def transfer(
     dynamics: float = 1.0,
     noise_db: float = 0.0,
     hall: float = 0.0,
+    room: bool = True,
     tracker: str = DEFAULT_TRACKER,
     seed: int = 0,
     refine: bool = False,
@@ -142,6 +144,8 @@ def transfer(
         Change of the noise in the sound (breath, bow); -60 is as good as none.
     hall : float, in [0, 1]
         How much of a hall is heard around it; 0 is dry.
+    room : bool
+        The room that is heard in the recording stays around the result; with False, as without `fit`, it does not.
     tracker : str
         A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
     seed : int, >= 0
@@ -195,6 +199,8 @@ def transfer(
             model, like = refine_model(*reference, model, tracker=tracker, seed=seed), None
             to = model.names[0]
     target = find_target(model, sample_rate, to=to, like=like, mix=mix, timbre=timbre, tracker=tracker)
+    if not room:
+        target = replace(target, room_tone_db=None)
     heard = extract(samples, model.grid, tracker=tracker)
     warn_about(samples, heard)
     if fit and dynamic is None:
@@ -209,6 +215,7 @@ def transfer(
         autotune=autotune,
         scale=scale,
         dynamics=dynamics,
+        room=measure_room(samples, heard) if fit and room else None,
     )
     return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed, noise_db=noise_db, hall=hall)))
 
@@ -304,6 +311,7 @@ def arrange(
     autotune: float = 0.0,
     scale: str = CHROMATIC,
     dynamics: float = 1.0,
+    room: RecordedRoom | None = None,
 ) -> Arrangement:
     """Write what was heard for the target instrument.
 
@@ -327,6 +335,8 @@ def arrange(
         "chromatic", "C major", "A blues" ...
     dynamics : float, in [0, 2]
         How closely the player's swells are followed.
+    room : RecordedRoom or None
+        As :func:`~tonetransfer.pipeline.recorded_room.measure_room` returns it, to stay around the result; None: that of the target.
 
     Returns
     -------
@@ -368,7 +378,7 @@ def arrange(
         target.note_table,
         target.fluctuation_db,
         target.colour_db,
-        target.room_tone_db if fitted else None,
+        (target.room_tone_db if room is None else room.tone_db) if fitted else None,
         float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
         effort_db,
     )
