@@ -19,8 +19,8 @@ from ..audio.frames import FrameGrid
 from ..audio.units import hz_to_midi, midi_to_hz
 from ..errors import InstrumentError
 from ..pitch.f0_refinement import refine_f0
-from .brightness import a_weighted_db
 from .composition import FRAME_RATE, MEZZO_FORTE_DB, ComposedNote, Performance, velocity_db
+from .soundfont import a_weighted_db
 
 NOTE_NAME = re.compile(r"(?<![A-Za-z0-9#])([A-Ga-g])([#bs]?)(-?\d)(?![A-Za-z0-9])")  # a whole word: the letters of a hash are no notes
 SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}

@@ -18,7 +18,6 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ..audio.convolution import Convolution
 from ..audio.files import AudioLike
 from ..audio.frames import FrameGrid
 from ..audio.stft import hann
@@ -31,6 +30,7 @@ from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import coloured
 from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import SynthParams, harmonic, hold_last, white_noise
+from ..synthesis.reverb import Convolution
 from .voice import Noise, Voice, follow_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
 
 LONGEST_LOOK_AHEAD_S = 0.2
