@@ -155,7 +155,10 @@ class Page:
             yield {"doing": f"Playing {player.name}", "progress": 0.4 + 0.6 * state["share"], "left_s": left_s}
         assert performance is not None
         self._learn("play", time.perf_counter() - started, seconds)
-        yield {"take": self.taken(performance, edits)}
+        taken = self.taken(performance, edits)
+        if given.get("page"):
+            taken["files"]["Page"] = self._url(self.studio.save_page(performance))
+        yield {"take": taken}
 
     def taken(self, performance: studio.Performance, edits: list[dict[str, Any]]) -> dict[str, Any]:
         """What the page shows of a performance."""

@@ -18,6 +18,10 @@ const PRESETS = [
   { name: "Church organ", instrument: "organ", settings: { dynamics: 0, autotune: 1, hall: 0.8 } },
   { name: "Whispered flute", instrument: "flute", settings: { dynamic: "pp", noise_db: 14, hall: 0.3 } },
 ];
+const FILES = {
+  WAV: "The sound, 24 bits", FLAC: "The sound, smaller, without loss", MIDI: "The notes, with bends and swells",
+  Controls: "Pitch and loudness, for tonetransfer synthesize", Page: "Both sounds, the notes and the settings in one file, to be sent to somebody",
+};
 const FOREIGN = /\.(m4a|m4b|mp4|aac|3gp|webm|mka|mkv|mov|amr|wma|caf)$/i; // what the server may not read is decoded here
 const LARGEST = 50e6;
 const MOST_TAKES = 12;
@@ -322,8 +326,8 @@ async function showTake(take, aloud) {
 }
 
 function showDownloads(take) {
-  $("tt-downloads").replaceChildren(...["WAV", "FLAC", "MIDI", "Controls"].map((kind) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: kind, id: `tt-${kind.toLowerCase()}` });
+  $("tt-downloads").replaceChildren(...Object.entries(FILES).map(([kind, title]) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: kind, title, id: `tt-${kind.toLowerCase()}` });
     button.addEventListener("click", () => download(take, kind));
     return button;
   }));
@@ -331,9 +335,10 @@ function showDownloads(take) {
 
 /** Save a file of a take; one that the server has removed is made again. */
 async function download(take, kind) {
-  const there = take.files && (await fetch(take.files[kind], { method: "HEAD" }).catch(() => null));
+  const there = take.files && take.files[kind] && (await fetch(take.files[kind], { method: "HEAD" }).catch(() => null));
   if (!there || !there.ok) {
-    const made = await playing(`Making the files of ${take.who} again`, (told, signal) => askWithSource("play", { wish: { ...take.wish } }, told, signal));
+    const given = { wish: { ...take.wish }, page: kind === "Page" };
+    const made = await playing(`Making the files of ${take.who}`, (told, signal) => askWithSource("play", given, told, signal));
     if (!made || !made.take) return;
     take.files = made.take.files;
     keepTake(take);

@@ -462,6 +462,18 @@ class Studio:
             controls.save(path)
         return str(path)
 
+    def save_page(self, performance: Performance) -> str:
+        """A performance as one page, to be sent to somebody."""
+        import tonetransfer as tt
+
+        path = str(self.new_folder() / f"{safe(Path(performance.source.name).stem)}_{safe(performance.player.stem)}.html")
+        source, target, who = performance.source, performance.target, performance.player.name
+        names = (source.name, who[:1].upper() + who[1:])
+        told = {"Command": performance.command}
+        reach = (target.lowest_midi, target.highest_midi)
+        tt.write_take(path, source.audio, source.heard, performance.audio, performance.arrangement, names=names, settings=told, reach=reach)
+        return path
+
     def save_midi(self, performance: Performance) -> str:
         """The notes of a performance as a MIDI file."""
         import tonetransfer as tt

@@ -384,6 +384,8 @@ def test_every_tab_gives_its_download(browser: Any, served: Served, tmp_path: Pa
     visit.wait_for(source="hum.wav", to="--to violin")
     length = soundfile.info(str(source)).duration
     assert soundfile.info(str(get("#tt-flac"))).duration == soundfile.info(str(get("#tt-wav"))).duration == pytest.approx(length)
+    shared = get("#tt-page").read_text(encoding="utf-8")
+    assert "<ab-player" in shared and "hum.wav" in shared and "--to violin" in shared and str(served.work.folder) not in shared
     assert len(mido.MidiFile(get("#tt-midi")).tracks) > 0
     assert tt.Controls.load(get("#tt-controls")).n_frames == round(100 * length)
     page.get_by_role("tab", name="Compare").click()
