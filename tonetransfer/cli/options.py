@@ -109,14 +109,24 @@ def add_verb(
     kept : str
         What is there after an interruption, and how to go on.
     """
-    parser = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
+    parser = verbs.add_parser(name, help=summary, description=_sentence(summary), allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     parser.set_defaults(run=run, loads=loads, kept=kept)
     return parser
 
 
+def add_family(verbs: Any, name: str, summary: str) -> Any:
+    """Parsers of the verbs of a family, such as ``evaluate report``; arguments as for :func:`add_verb`."""
+    return verbs.add_parser(name, description=_sentence(summary), allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
 def add_target(parser: argparse.ArgumentParser, *, tracks: bool = False) -> Any:
-    target = parser.add_mutually_exclusive_group(required=True)
+    who = parser.add_argument_group("who plays")
+    target = who.add_mutually_exclusive_group(required=True)
     of_track = "; 2=NAME: of track 2 (of channel 2 in a file of one track); auto: by the programs of General MIDI" if tracks else ""
     target.add_argument(
         "--to",
@@ -124,17 +134,11 @@ def add_target(parser: argparse.ArgumentParser, *, tracks: bool = False) -> Any:
         metavar="[TRACK=]NAME|FILE.safetensors" if tracks else "NAME|FILE.safetensors",
         help=f"an instrument, a file that holds one (FILE.safetensors:NAME of several), or hf://OWNER/REPO{of_track}",
     )
-    parser.add_argument(
-        "--no-room",
-        dest="room",
-        action="store_false",
-        help="leave out every room: the recording's, which else stays around the result, and one that an instrument has learned",
-    )
     target.add_argument("--like", metavar="REF", type=Path, help="a recording of the instrument, a few seconds or more")
-    parser.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")
-    parser.add_argument("--keep", metavar="FILE.safetensors", type=Path, help="keep the refined instrument, for --to")
     target.add_argument("--mix", metavar="NAME:SHARE,...", type=MIX, help="a blend, for example violin:0.5,flute:0.5")
-    add_weights(parser)
+    who.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")
+    who.add_argument("--keep", metavar="FILE.safetensors", type=Path, help="keep the refined instrument, for --to")
+    add_weights(who)
     return target
 
 
@@ -147,24 +151,33 @@ def add_keys(parser: argparse.ArgumentParser) -> None:
     keys.add_argument("--velocity-curve", metavar="SHARE", type=SHARE, default=1.0, help="0: all notes are loud (default: 1)")
 
 
-def add_arrangement(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def add_arrangement(parser: argparse.ArgumentParser) -> Any:
+    """Groups of options of how it is played, which is returned, and how it sounds."""
+    how, sound = parser.add_argument_group("how it is played"), parser.add_argument_group("how it sounds")
+    how.add_argument(
         "--transpose", metavar="auto|SEMITONES", type=TRANSPOSE, default="auto", help="auto: as it is, or by octaves if it is out of reach"
     )
-    parser.add_argument("--loudness", metavar="DB", type=NUMBER, default=0.0, help="ask for so much more (default: 0)")
-    parser.add_argument(
+    how.add_argument("--loudness", metavar="DB", type=NUMBER, default=0.0, help="ask for so much more (default: 0)")
+    how.add_argument(
         "--autotune", metavar="0..1", type=SHARE, default=0.0, help="how far to pull notes to the nearest of the scale (default: 0)"
     )
-    parser.add_argument("--scale", default="chromatic", help="of --autotune, in the source: 'C major', 'A blues' (default: chromatic)")
-    parser.add_argument(
+    how.add_argument("--scale", default="chromatic", help="of --autotune, in the source: 'C major', 'A blues' (default: chromatic)")
+    how.add_argument(
         "--dynamics", metavar="0..2", type=DYNAMICS, default=1.0, help="0: all notes equally loud, 1: as played, 2: twice as far apart"
     )
-    parser.add_argument("--noise", metavar="DB", type=NOISE, default=0.0, help="change of breath or bow noise, -60 to 24 (default: 0)")
-    parser.add_argument("--hall", metavar="0..1", type=SHARE, default=0.0, help="how much of a hall is heard (default: 0, dry)")
-    parser.add_argument("--seed", metavar="N", type=COUNT, default=0, help="of the noise in the sound (default: 0)")
+    sound.add_argument("--noise", metavar="DB", type=NOISE, default=0.0, help="change of breath or bow noise, -60 to 24 (default: 0)")
+    sound.add_argument("--hall", metavar="0..1", type=SHARE, default=0.0, help="how much of a hall is heard (default: 0, dry)")
+    sound.add_argument(
+        "--no-room",
+        dest="room",
+        action="store_false",
+        help="leave out every room: the recording's, which else stays around the result, and one that an instrument has learned",
+    )
+    sound.add_argument("--seed", metavar="N", type=COUNT, default=0, help="of the noise in the sound (default: 0)")
+    return how
 
 
-def add_dynamic(parser: argparse.ArgumentParser) -> None:
+def add_dynamic(parser: Any) -> None:
     parser.add_argument(
         "--dynamic",
         metavar="MARKING|DB",
@@ -172,7 +185,7 @@ def add_dynamic(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_tracker(parser: argparse.ArgumentParser) -> None:
+def add_tracker(parser: Any) -> None:
     parser.add_argument("--tracker", metavar="NAME", help="of f0; an unknown name lists those there are")
 
 
@@ -184,7 +197,7 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
-def add_weights(parser: argparse.ArgumentParser) -> None:
+def add_weights(parser: Any) -> None:
     parser.add_argument("--weights", metavar="FILE.safetensors", type=Path, help="a model of your own instead of the bundled one")
 
 

@@ -32,15 +32,16 @@ def add_transfer(verbs: Any) -> None:
     verb.add_argument("source", metavar="SOURCE", type=Path, help="a recording of one voice or instrument, one note at a time")
     verb.add_argument("output", metavar="OUTPUT", type=Path, help="a new file: .wav, .flac, .aiff, .ogg or .mp3")
     options.add_target(verb)
-    options.add_arrangement(verb)
-    options.add_dynamic(verb)
-    verb.add_argument("--no-fit", dest="fit", action="store_false", help="keep the source's octave, dynamics and sounds between notes")
-    options.add_tracker(verb)
+    how = options.add_arrangement(verb)
+    options.add_dynamic(how)
+    how.add_argument("--no-fit", dest="fit", action="store_false", help="keep the source's octave, dynamics and sounds between notes")
+    options.add_tracker(how)
     verb.add_argument(
         "--trust", action="store_true", help="run the TorchScript of --to MODEL.ts (a ddsp_pytorch export): it can hold any code"
     )
-    verb.add_argument("--plot", metavar="PNG", type=Path, help="draw source and result")
-    verb.add_argument("--share", metavar="FILE.html", type=Path, help="one page to send on: source and result to swap, notes, settings")
+    more = verb.add_argument_group("more files")
+    more.add_argument("--plot", metavar="PNG", type=Path, help="draw source and result")
+    more.add_argument("--share", metavar="FILE.html", type=Path, help="one page to send on: source and result to swap, notes, settings")
     options.add_overwrite(verb)
 
 
@@ -112,10 +113,10 @@ def add_synthesize(verbs: Any) -> None:
     verb.add_argument("controls", metavar="CONTROLS.npz", type=Path, help="made by analyze --save, edited or not")
     verb.add_argument("output", metavar="OUTPUT", type=Path)
     options.add_target(verb)
-    options.add_arrangement(verb)
-    options.add_dynamic(verb)
-    verb.add_argument("--fit", action="store_true", help="move octave and dynamics to the instrument's, as transfer does")
-    options.add_tracker(verb)
+    how = options.add_arrangement(verb)
+    options.add_dynamic(how)
+    how.add_argument("--fit", action="store_true", help="move octave and dynamics to the instrument's, as transfer does")
+    options.add_tracker(how)
     options.add_overwrite(verb)
 
 
@@ -146,8 +147,9 @@ def add_play(verbs: Any) -> None:
     verb.add_argument("score", metavar="SCORE.mid", type=Path)
     verb.add_argument("output", metavar="OUTPUT", type=Path)
     options.add_target(verb, tracks=True)
-    options.add_arrangement(verb)
-    verb.add_argument("--voices", choices=("all", "top"), default="all", help="of chords: all, mixed, or the highest (default: all)")
+    options.add_arrangement(verb).add_argument(
+        "--voices", choices=("all", "top"), default="all", help="of chords: all, mixed, or the highest (default: all)"
+    )
     options.add_keys(verb)
     options.add_overwrite(verb)
     verb.set_defaults(tracker=None, transpose=0.0)
