@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from .models.timbre_model import Instrument, TimbreModel
     from .models.weights import load_model, save_model
     from .pipeline.effort_estimation import estimate_dynamic
-    from .pipeline.recorded_room import RecordedRoom, measure_room
     from .pipeline.target import find_target, nearest_timbres, refine
     from .pipeline.transfer import (
         Arrangement,
@@ -83,8 +82,6 @@ _HOMES = {
     "TimbreModel": "models.timbre_model",
     "find_notes": "analysis.notes",
     "estimate_dynamic": "pipeline.effort_estimation",
-    "RecordedRoom": "pipeline.recorded_room",
-    "measure_room": "pipeline.recorded_room",
     "refine": "pipeline.target",
     "Stream": "realtime.stream",
     "StreamSettings": "realtime.stream",
@@ -117,7 +114,6 @@ __all__ = [
     "Edit",
     "FrameGrid",
     "Instrument",
-    "RecordedRoom",
     "Stream",
     "StreamSettings",
     "SynthParams",
@@ -146,7 +142,6 @@ __all__ = [
     "load_audio",
     "load_classifier",
     "load_model",
-    "measure_room",
     "nearest_timbres",
     "one_thread",
     "play",

@@ -19,7 +19,8 @@ UNSEEN_FONT = "GeneralUser-v1.47.sf2"
 
 def add_classifier(verbs: Any) -> None:
     """Parser of ``classifier`` and of its verbs."""
-    classifiers = options.add_family(verbs, "classifier", "train, measure and compare classifiers of instruments")
+    classifier = verbs.add_parser("classifier", help="train, measure and compare classifiers of instruments", allow_abbrev=False)
+    classifiers = classifier.add_subparsers(metavar="VERB", required=True)
     _add_train(classifiers)
     _add_evaluate(classifiers)
     _add_table(classifiers)

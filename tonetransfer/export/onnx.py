@@ -20,6 +20,7 @@ from .torchscript import FrameDecoder
 OPSET = 18
 OUTPUTS = ["harmonic_amplitudes", "noise_magnitudes", "next_memory"]
 AXES = {**dict.fromkeys(OUTPUTS[:2], {0: "batch", 1: "n_frames"}), "next_memory": {1: "batch"}, "z": {0: "batch"}}  # of any size
+LARGEST_CONSTANT = 1 << 16  # bytes that may be stored in place of what computes them
 STREAMED = 7  # frames at a time, where the decoder is tried in blocks
 
 
@@ -63,15 +64,18 @@ def write_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict[s
     ExportError
         What was written does not do what the model does.
     """
-    sessions = _runtime()
+    sessions = open_runtime()
     inputs, n_samples = _inputs(model, z), int(EXCERPT_SECONDS * model.sample_rate)
     audio = 0.1 * torch.randn(2, n_samples, generator=torch.Generator().manual_seed(0))
     # Before anything is traced: windows and filters are kept on first use, and the tracer's are no numbers.
     expected, wanted = FrameDecoder(model)(*inputs.phrase), model.encoder(audio[:1]).numpy()
     batch, frames = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("n_frames", min=1, max=1 << 20)
     dynamic = {name: {1: batch} if name == "memory" else {0: batch, 1: frames} for name in inputs.names}
-    _to_onnx(FrameDecoder(model), inputs.example, paths[0], inputs.names, OUTPUTS, dynamic)
-    _to_onnx(_Encoder(model), (audio,), paths[1], ["audio"], ["z"], {"audio": {0: batch}})
+    for path, content in (
+        (paths[0], to_onnx(FrameDecoder(model), inputs.example, inputs.names, OUTPUTS, dynamic)),
+        (paths[1], to_onnx(_Encoder(model), (audio,), ["audio"], ["z"], {"audio": {0: batch}})),
+    ):
+        path.write_bytes(_labelled(content).SerializeToString())
     decoder, encoder = (sessions(path) for path in paths)
     figures, one_frame = _try_decoder(decoder, inputs, expected)
     figures["encoder_vs_model_db"] = level_db(encoder.run(None, {"audio": audio[:1].numpy()})[0] - wanted, wanted)
@@ -84,8 +88,8 @@ def write_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict[s
     }
 
 
-def _runtime() -> Any:
-    """A function that opens ONNX files."""
+def open_runtime() -> Any:
+    """A function that opens ONNX graphs: files, or the bytes of one."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  # what torch.onnx writes with
@@ -93,7 +97,9 @@ def _runtime() -> Any:
         raise MissingDependencyError(f"{error.name} is needed for ONNX; install it with: pip install 'tonetransfer[export]'") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return lambda path: onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda path: onnxruntime.InferenceSession(
+        path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _inputs(model: TimbreModel, z: torch.Tensor) -> _Inputs:
@@ -144,15 +150,32 @@ def _signature(names: list[str], n_samples: int, sample_rate: int) -> dict[str, 
     return signature
 
 
-def _to_onnx(
-    module: nn.Module,
-    example: tuple[torch.Tensor, ...],
-    path: Path,
-    inputs: list[str],
-    outputs: list[str],
-    dynamic: dict[str, dict[int, Any]],
-) -> None:
-    shapes = tuple(dynamic.get(name, {}) for name in inputs)
+def _labelled(content: Any) -> Any:
+    """A model whose outputs may be of any size; they are labelled with the number of frames of the example."""
+    for value in content.graph.output:
+        sizes = value.type.tensor_type.shape.dim
+        for axis, label in AXES[value.name].items():
+            sizes[axis].dim_param = label
+    return content
+
+
+def to_onnx(
+    module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], outputs: list[str], dynamic: dict[str, dict[int, Any]]
+) -> Any:
+    """A module as an ONNX ``ModelProto``.
+
+    Parameters
+    ----------
+    module : Module
+    example : tuple of Tensor
+        What it is called with, as often as it takes to see what it does.
+    inputs, outputs : list of str
+        Their names.
+    dynamic : mapping of str to mapping
+        Axes of an input whose sizes may differ, as ``torch.export`` takes them.
+    """
+    import onnxscript.optimizer
+
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is not there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -161,17 +184,14 @@ def _to_onnx(
             example,
             input_names=inputs,
             output_names=outputs,
-            dynamic_shapes=shapes,
+            dynamic_shapes=tuple(dynamic.get(name, {}) for name in inputs),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
+            optimize=False,
             verbose=False,
         )
     assert program is not None
-    content = program.model_proto
+    content = onnxscript.optimizer.optimize(program.model_proto, num_iterations=1, output_size_limit=LARGEST_CONSTANT)
     del content.graph.value_info[:]  # after the recurrence it holds the number of frames of the example
-    for value in content.graph.output:  # labelled with it, too
-        sizes = value.type.tensor_type.shape.dim
-        for axis, label in AXES[value.name].items():
-            sizes[axis].dim_param = label
-    path.write_bytes(content.SerializeToString())
+    return content

@@ -175,19 +175,32 @@ class Decoder(nn.Module):
         addition: torch.Tensor | None = None,
     ) -> SynthParams:
         """The last: what the synthesizer is asked for."""
-        z = _per_frame(z)
-        h = self.last(_film(self.after(torch.cat([remembered, h], dim=-1)), self.film_after(z)))
         highest_hz = highest_around(f0_hz) if highest_hz is None else highest_hz
         audible = below_nyquist(highest_hz, self.n_harmonics, self.sample_rate)
+        raw = self.raw(h, remembered, f0_hz, loudness_db, z, age, addition)
+        with torch.autocast(h.device.type, enabled=False):
+            return self.legal(f0_hz, loudness_db, audible, raw)
+
+    def raw(
+        self,
+        h: torch.Tensor,
+        remembered: torch.Tensor,
+        f0_hz: torch.Tensor,
+        loudness_db: torch.Tensor,
+        z: torch.Tensor,
+        age: torch.Tensor | None = None,
+        addition: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Unbounded outputs, (batch, n_frames, 1 + n_harmonics + n_bands)."""
+        z = _per_frame(z)
+        h = self.last(_film(self.after(torch.cat([remembered, h], dim=-1)), self.film_after(z)))
         with torch.autocast(h.device.type, enabled=False):  # 8 bits would put steps of 0.3 dB into the magnitudes
             raw = self.head(h.float()) + self.spectrum(z.float())
             if self.register is not None:
                 raw = raw + self.register(hz_to_midi(f0_hz), loudness_db, note_age(f0_hz, loudness_db) if age is None else age)
-            if addition is not None:
-                raw = raw + addition
-            return self._legal(f0_hz, loudness_db, audible, raw)
+            return raw if addition is None else raw + addition
 
-    def _legal(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, audible: torch.Tensor, raw: torch.Tensor) -> SynthParams:
+    def legal(self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, audible: torch.Tensor, raw: torch.Tensor) -> SynthParams:
         """Unbounded network outputs to parameters that the synthesizer can trust."""
         gain = (db_to_amplitude(loudness_db) - db_to_amplitude(SILENT_DB)).clamp(min=0.0)
         gain = torch.where(loudness_db > FLOOR_DB, gain, 0.0)

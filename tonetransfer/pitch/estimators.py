@@ -43,12 +43,16 @@ def swift(audio: np.ndarray, n_frames: int) -> Estimate:
     """swift-f0 (MIT): a small convolutional network, 47 to 2094 Hz, a value every 16 ms."""
     if len(audio) < 2048:
         audio = np.pad(audio, (0, 2048 - len(audio)))
-    heard_hz, sureness = _swift_in_windows(audio)
+    return at_frames(*_swift_in_windows(audio), n_frames)
+
+
+def at_frames(heard_hz: np.ndarray, sureness: np.ndarray, n_frames: int) -> Estimate:
+    """f0 [Hz] and confidence of swift-f0, each (n,), a value every 16 ms, read off every 10 ms, (n_frames,): no gliding through leaps."""
     position = np.minimum(np.arange(n_frames) / (FRAME_RATE * SWIFT_FRAME_S), len(heard_hz) - 1)
     left = position.astype(int)
     right = np.minimum(left + 1, len(heard_hz) - 1)
     interval = np.log2(heard_hz[right] / heard_hz[left])
-    share = np.where(np.abs(interval) > 1.0 / 12.0, np.round(position - left), position - left)  # no gliding through leaps
+    share = np.where(np.abs(interval) > 1.0 / 12.0, np.round(position - left), position - left)
     confidence = sureness[left] + share * (sureness[right] - sureness[left])
     return heard_hz[left] * 2.0 ** (share * interval), np.clip(confidence, 0.0, 1.0)
 

@@ -27,8 +27,6 @@ QUIET_SHARE = 0.05  # share of its frames in which the room is heard
 QUIETEST_DB = -150.0  # of a room tone's density, below the loud notes
 LOUDEST_TONE_DB = -75.0  # A-weighted, below the loud notes: what is louder is music that never pauses
 RUMBLE_HZ = 120.0  # what is lower is no music
-BELOW_NOTES = 0.7  # of the lowest f0: nor is this
-LOUDEST_RUMBLE_DB = -20.0  # below the loud notes, not weighted
 HOLD_S, FADE_S = 0.4, 0.3  # beyond the notes that a room tone lasts, and fades
 
 
@@ -88,22 +86,26 @@ def with_room_tone(
     ------
     Tensor [shape=(n_samples,)]
     """
-    taps = _taps(tuple(tone_db.tolist()), grid.sample_rate) * db_to_amplitude(level_db)
-    presence = _presence(notes.numpy(), grid)
+    taps = room_tone_taps(tone_db, grid.sample_rate) * db_to_amplitude(level_db)
+    shares = _shares(notes.numpy(), grid)
     begin = 0
     for piece in pieces:
         end = begin + len(piece)
         white = white_noise(begin - len(taps) + 1, len(piece) + len(taps) - 1, seed ^ TONE_KEY).numpy()
         n_fft = 1 << (len(white) - 1).bit_length()
         tone = np.fft.irfft(np.fft.rfft(white, n_fft) * np.fft.rfft(taps, n_fft), n_fft)[len(taps) - 1 : len(white)]
-        there = np.interp(np.arange(begin, end) / grid.hop_length, np.arange(len(presence)), presence)
+        there = np.interp(np.arange(begin, end) / grid.hop_length, np.arange(len(shares)), shares)
         yield piece + torch.from_numpy(tone * there).to(piece)
         begin = end
 
 
+def room_tone_taps(tone_db: torch.Tensor, sample_rate: int) -> np.ndarray:
+    """Linear-phase filter that gives white noise of unit variance a power density (64,) [dB per hertz], (n_taps,). Shared."""
+    return _taps(tuple(tone_db.tolist()), sample_rate)
+
+
 @lru_cache(maxsize=8)
 def _taps(tone_db: tuple[float, ...], sample_rate: int) -> np.ndarray:
-    """Linear-phase filter that gives white noise of unit variance a power density [dB per hertz], (n_taps,)."""
     n = TONE_TAPS * sample_rate // 48000
     frequencies = np.fft.rfftfreq(n, 1.0 / sample_rate)
     density_db = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db)
@@ -112,17 +114,22 @@ def _taps(tone_db: tuple[float, ...], sample_rate: int) -> np.ndarray:
     return np.roll(np.fft.irfft(response, n), n // 2) * np.hanning(n)
 
 
-def _presence(notes: np.ndarray, grid: FrameGrid) -> np.ndarray:
+def _shares(notes: np.ndarray, grid: FrameGrid) -> np.ndarray:
     """Share of a room tone in each frame, (n_frames,): 1 near notes, 0 far from them."""
     if not notes.any():
         return np.zeros(len(notes))
     frames, playing = np.arange(len(notes)), np.flatnonzero(notes)
     place = np.clip(np.searchsorted(playing, frames), 1, max(len(playing) - 1, 1))
     away = np.abs(frames[:, None] - playing[np.minimum(np.stack([place - 1, place], 1), len(playing) - 1)]).min(1) / grid.frame_rate
-    return np.clip(1.0 - (away - HOLD_S) / FADE_S, 0.0, 1.0)
+    return presence(away)
 
 
-def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGrid, *, lowest_hz: float = RUMBLE_HZ) -> torch.Tensor:
+def presence(away_s: np.ndarray) -> np.ndarray:
+    """Share of a room tone so far from the nearest note [s]."""
+    return np.clip(1.0 - (away_s - HOLD_S) / FADE_S, 0.0, 1.0)
+
+
+def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGrid) -> torch.Tensor:
     """Stationary noise of a recording: the spectrum of its quietest moments.
 
     Parameters
@@ -131,8 +138,6 @@ def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGri
     loudest_db : float [dB re full scale]
         Loudness of its loud notes.
     grid : FrameGrid
-    lowest_hz : float, > 0 [Hz]
-        f0 of its lowest notes: what lies above may be a note that never pauses.
 
     Returns
     -------
@@ -152,15 +157,13 @@ def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGri
         for low, high, at in zip(edges[:-1], edges[1:], TONE_POINTS_HZ, strict=True)
     ]
     tone_db = np.maximum(10.0 * np.log10(np.array(levels) + 1e-20) - loudest_db, QUIETEST_DB)
-    return torch.from_numpy(_not_louder(tone_db, grid.sample_rate, min(RUMBLE_HZ, BELOW_NOTES * lowest_hz))).float()
+    return torch.from_numpy(_not_louder(tone_db, grid.sample_rate)).float()
 
 
-def _not_louder(tone_db: np.ndarray, sample_rate: int, rumble_hz: float) -> np.ndarray:
-    """A room tone that is no louder than one can be; rumble, which is hardly heard, is bounded apart."""
+def _not_louder(tone_db: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A room tone that is no louder than one can be; rumble, which is hardly heard, stays."""
     frequencies = np.linspace(0.0, sample_rate / 2.0, TONE_FFT // 2 + 1)
     density = 10.0 ** (np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db) / 10.0)
-    rumble = (frequencies > TONE_POINTS_HZ[0]) & (frequencies <= rumble_hz)
-    weights = np.stack([rumble, (frequencies > rumble_hz) * a_weighting(sample_rate, TONE_FFT).numpy()])
-    levels_db = 10.0 * np.log10(2.0 * (weights * density).sum(-1) * sample_rate / TONE_FFT + 1e-20)
-    excess_db = np.maximum(levels_db - (LOUDEST_RUMBLE_DB, LOUDEST_TONE_DB), 0.0)
-    return np.maximum(tone_db - np.where(rumble_hz >= TONE_POINTS_HZ, *excess_db), QUIETEST_DB)
+    heard = density * (frequencies > RUMBLE_HZ) * a_weighting(sample_rate, TONE_FFT).numpy()
+    level_db = 10.0 * np.log10(2.0 * heard.sum() * sample_rate / TONE_FFT + 1e-20)
+    return np.where(TONE_POINTS_HZ > RUMBLE_HZ, np.maximum(tone_db - max(level_db - LOUDEST_TONE_DB, 0.0), QUIETEST_DB), tone_db)
