@@ -155,7 +155,10 @@ class Page:
             yield {"doing": f"Playing {player.name}", "progress": 0.4 + 0.6 * state["share"], "left_s": left_s}
         assert performance is not None
         self._learn("play", time.perf_counter() - started, seconds)
-        yield {"take": self.taken(performance, edits)}
+        taken = self.taken(performance, edits)
+        if given.get("page"):
+            taken["files"]["Page"] = self._url(self.studio.save_page(performance))
+        yield {"take": taken}
 
     def taken(self, performance: studio.Performance, edits: list[dict[str, Any]]) -> dict[str, Any]:
         """What the page shows of a performance."""
@@ -165,7 +168,7 @@ class Page:
         points = {"Your recording": source.z, "Result": z}
         nearest = tt.nearest_timbres(self.studio.model, z.reshape(-1, z.shape[-1]).mean(0))
         files = {key.upper(): self._url(path) for key, path in self.studio.save(performance).items()}
-        files["Controls"] = self._url(self.studio.save_controls(source, edits))
+        files |= {"MIDI": self._url(self.studio.save_midi(performance)), "Controls": self._url(self.studio.save_controls(source, edits))}
         return {
             "who": performance.player.name,
             "moved": performance.arrangement.transposed,
@@ -176,12 +179,12 @@ class Page:
             "map": pictures.timbre_map(self.studio.model, nearest, points),
         }
 
-    def preview(self, given: dict[str, Any]) -> dict[str, Any]:
+    def preview(self, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The first notes of a recording on an instrument."""
         player, settings, edits = api.read(**(given.get("wish") or {}))
-        source = self.studio.analyze(given.get("path"), settings.tracker)
+        source = yield from self._listen(given, settings.tracker)
         performance = self.studio.beginning(source, player, settings, edits, seconds=PREVIEW_S, from_first_note=True)
-        return {"sound": as_data(self.studio.save(performance, ["mp3"])["mp3"])}
+        yield {"sound": as_data(self.studio.save(performance, ["mp3"])["mp3"])}
 
     def compare(
         self, source: studio.Source, which: str, player: studio.Player, settings: studio.Settings, edits: list[dict[str, Any]]
@@ -203,14 +206,16 @@ class Page:
             }
         }
         files: list[str] = []
+        facts = cards.facts(known)
         for number, one in enumerate(chosen):
             performance = self.studio.beginning(source, studio.Player(one.name), settings, edits)
             files.append(self.studio.save(performance, ["mp3"])["mp3"])
             cell = {
                 "name": one.name,
-                "title": cards.label(one.name),
+                "title": facts[one.name]["label"],
                 "family": one.family,
                 "note": moved_by(performance),
+                "moved": performance.arrangement.transposed,
                 "sound": as_data(files[-1]),
             }
             yield {"cell": cell, "doing": f"Playing {studio.spoken(one.name)}", "progress": (number + 1) / len(chosen)}

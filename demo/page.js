@@ -18,6 +18,10 @@ const PRESETS = [
   { name: "Church organ", instrument: "organ", settings: { dynamics: 0, autotune: 1, hall: 0.8 } },
   { name: "Whispered flute", instrument: "flute", settings: { dynamic: "pp", noise_db: 14, hall: 0.3 } },
 ];
+const FILES = {
+  WAV: "The sound, 24 bits", FLAC: "The sound, smaller, without loss", MIDI: "The notes, with bends and swells",
+  Controls: "Pitch and loudness, for tonetransfer synthesize", Page: "Both sounds, the notes and the settings in one file, to be sent to somebody",
+};
 const FOREIGN = /\.(m4a|m4b|mp4|aac|3gp|webm|mka|mkv|mov|amr|wma|caf)$/i; // what the server may not read is decoded here
 const LARGEST = 50e6;
 const MOST_TAKES = 12;
@@ -322,8 +326,8 @@ async function showTake(take, aloud) {
 }
 
 function showDownloads(take) {
-  $("tt-downloads").replaceChildren(...["WAV", "FLAC", "Controls"].map((kind) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: kind, id: `tt-${kind.toLowerCase()}` });
+  $("tt-downloads").replaceChildren(...Object.entries(FILES).map(([kind, title]) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: kind, title, id: `tt-${kind.toLowerCase()}` });
     button.addEventListener("click", () => download(take, kind));
     return button;
   }));
@@ -331,9 +335,10 @@ function showDownloads(take) {
 
 /** Save a file of a take; one that the server has removed is made again. */
 async function download(take, kind) {
-  const there = take.files && (await fetch(take.files[kind], { method: "HEAD" }).catch(() => null));
+  const there = take.files && take.files[kind] && (await fetch(take.files[kind], { method: "HEAD" }).catch(() => null));
   if (!there || !there.ok) {
-    const made = await playing(`Making the files of ${take.who} again`, (told, signal) => askWithSource("play", { wish: { ...take.wish } }, told, signal));
+    const given = { wish: { ...take.wish }, page: kind === "Page" };
+    const made = await playing(`Making the files of ${take.who}`, (told, signal) => askWithSource("play", given, told, signal));
     if (!made || !made.take) return;
     take.files = made.take.files;
     keepTake(take);
@@ -484,27 +489,28 @@ function showFits() {
 /** Two seconds of the recording on the instrument that is pointed at, or pressed and held. */
 function connectPreviews(picker) {
   const sound = new Audio(), known = new Map();
-  let timer = 0, held = false, control = null;
+  let timer = 0, held = false, control = null, pointed = null;
   const quiet = () => { clearTimeout(timer); control?.abort(); sound.pause(); document.querySelector(".tt-card.tt-heard")?.classList.remove("tt-heard"); };
   const hear = async (card) => {
     const name = card.querySelector("input").value, key = `${state.source && state.source.id} ${name}`;
-    if (!state.source || !$("tt-player").paused || !navigator.userActivation?.hasBeenActive) return;
+    if (!state.source || job || !$("tt-player").paused || !navigator.userActivation?.hasBeenActive) return;
     control = new AbortController();
     try {
       if (!known.has(key)) known.set(key, (await askWithSource("preview", { wish: { to: name } }, undefined, control.signal)).sound);
       sound.src = known.get(key);
       card.classList.add("tt-heard");
       await sound.play();
-    } catch { /* a preview that does not come is none */ }
+    } catch { card.classList.remove("tt-heard"); } // a preview that does not come is none
   };
   sound.addEventListener("ended", quiet);
-  picker.addEventListener("pointerover", (event) => {
+  picker.addEventListener("pointermove", (event) => { // not pointerover: cards that move under a resting pointer are not pointed at
     const card = event.target.closest(".tt-card");
-    if (!card || event.pointerType !== "mouse" || card.contains(event.relatedTarget)) return;
-    clearTimeout(timer);
-    timer = setTimeout(() => hear(card), HOVER_MS);
+    if (event.pointerType !== "mouse" || card === pointed) return;
+    quiet();
+    pointed = card;
+    if (card) timer = setTimeout(() => hear(card), HOVER_MS);
   });
-  picker.addEventListener("pointerout", (event) => { const card = event.target.closest(".tt-card"); if (card && !card.contains(event.relatedTarget)) quiet(); });
+  picker.addEventListener("pointerleave", () => { pointed = null; quiet(); });
   picker.addEventListener("pointerdown", (event) => {
     const card = event.target.closest(".tt-card");
     held = false;
@@ -660,7 +666,7 @@ function connectCompare() {
     if (cell.name === "source") { player.hidden = false; player.takes = [{ name: cell.title, role: "source", note: cell.note, src: cell.sound }]; return; }
     const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", className: "tt-cell" });
     button.innerHTML = `${cell.drawing}<span><b></b><small></small></span>`;
-    button.querySelector("b").textContent = cell.title; button.querySelector("small").textContent = cell.note;
+    button.querySelector("b").textContent = cell.title; button.querySelector("small").textContent = cell.note = movedWords(cell.moved);
     button.addEventListener("click", () => hear(cell, button));
     item.append(button);
     cells.append(item);

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 MOST_POINTS = 1600  # points of a contour
+SCALED = {"inharmonicity_coefficient": 1e6}  # what is shown in another unit
 SURE = 0.5  # likelihood from which the classifier's first answer stands alone
 MOVEMENTS = {"vibrato": "vibrato_rate_hz", "tremolo": "tremolo_rate_hz"}  # where the rate is 0 there is none
 TERMS = {  # descriptors that are shown: (title, unit, digits), in groups
@@ -25,10 +26,10 @@ TERMS = {  # descriptors that are shown: (title, unit, digits), in groups
     "Tone": {
         "spectral_centroid_hz": ("Brightness (centroid)", "Hz", 0),
         "spectral_rolloff_hz": ("Roll-off", "Hz", 0),
-        "spectral_slope_db_per_octave": ("Slope of the partials", "dB / octave", 1),
+        "spectral_slope_db_per_octave": ("Slope of the partials", "dB/octave", 1),
         "odd_to_even_ratio_db": ("Odd against even partials", "dB", 1),
         "harmonic_to_noise_ratio_db": ("Tone against noise", "dB", 1),
-        "inharmonicity_coefficient": ("Inharmonicity", "", 6),
+        "inharmonicity_coefficient": ("Inharmonicity", "millionths", 1),
     },
     "Articulation": {
         "attack_s": ("Attack", "s", 3),
@@ -147,7 +148,8 @@ def _row(described: Mapping[str, float], key: str) -> str:
         return f"<tr><th scope='row'>{rate.capitalize()}</th><td>no {rate}</td></tr>" if key == MOVEMENTS[rate] else ""
     if not math.isfinite(described[key]):
         return f"<tr><th scope='row'>{escape(name)}</th><td>not to be told</td></tr>"
-    return f"<tr><th scope='row'>{escape(name)}</th><td>{described[key]:.{digits}f} <span>{escape(unit)}</span></td></tr>"
+    value = described[key] * SCALED.get(key, 1.0)
+    return f"<tr><th scope='row'>{escape(name)}</th><td>{value:.{digits}f} <span>{escape(unit)}</span></td></tr>"
 
 
 def classified(prediction: Any) -> str:

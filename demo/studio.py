@@ -32,6 +32,7 @@ KEPT_S = 1800.0  # files of the work folder
 MOST_BYTES = 2_000_000_000  # of the work folder; beyond it the oldest go first
 SWEEP_S = 20.0
 REMEMBERED_S = 1500.0  # length of all recordings together whose analyses are remembered
+MOST_EFFORTS = 1000  # that are remembered
 FORMATS = ("wav", "flac")
 TRACKERS = ("joint", "swift", "crepe", "pyin", "yin")
 NOTES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
@@ -126,6 +127,7 @@ class Source:
     audio: Any  # Tensor (n_samples,), at the model's rate
     heard: Any  # Controls
     z: Any  # Tensor (z_dim,), or None for silence
+    room: Any  # RecordedRoom, or None for silence
     warnings: tuple[str, ...]
 
 
@@ -171,6 +173,7 @@ class Studio:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.kept_s, self.weights = kept_s, weights
         self._analyses: OrderedDict[tuple[Any, ...], Source] = OrderedDict()
+        self._efforts: OrderedDict[tuple[Any, ...], float | None] = OrderedDict()
         self._lock, self._listening = threading.Lock(), threading.Lock()
         self._loading = threading.Lock()
         self._model: Any = None
@@ -265,7 +268,8 @@ class Studio:
             z = None
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
                 z = self.model.encode(audio)
-        source = Source(name or place.name, str(place), audio, heard, z, said)
+            room = tt.measure_room(audio, heard)
+        source = Source(name or place.name, str(place), audio, heard, z, room, said)
         with self._lock:
             self._analyses[key] = source
             while sum(len(one.audio) for one in self._analyses.values()) > REMEMBERED_S * self.model.sample_rate:
@@ -331,11 +335,11 @@ class Studio:
 
         yield None
         target, said = self.target(player, settings.tracker)
-        estimated = self._with_effort(settings, source, target)
+        estimated = self._with_effort(settings, source, player, target)
         yield None
         with self.plain_words():
             controls = self._corrected(source, edits)
-            arrangement = self._arrange(controls, target, estimated)
+            arrangement = self._arrange(controls, target, estimated, None if edits else source.room)
             n_samples = controls.n_samples if edits else len(source.audio)
             pieces, done, rate = [], 0, self.model.sample_rate
             waited_for = n_samples > SHORT_S * rate
@@ -371,7 +375,8 @@ class Studio:
             notes = controls.note_frames().nonzero() if from_first_note else ()
             first_s = float(notes[0]) / controls.grid.frame_rate if len(notes) else 0.0
             controls = controls.slice(first_s, min(first_s + seconds, controls.n_frames / controls.grid.frame_rate))
-            arrangement = self._arrange(controls, target, self._with_effort(settings, source, target))
+            estimated = self._with_effort(settings, source, player, target)
+            arrangement = self._arrange(controls, target, estimated, None if edits else source.room)
             audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, hall=settings.room)))
         return Performance(source, player, audio, arrangement, target, "", said)
 
@@ -397,15 +402,24 @@ class Studio:
 
         return tt.apply_edits(source.heard, [tt.Edit.from_dict(edit) for edit in edits]) if edits else source.heard
 
-    def _with_effort(self, settings: Settings, source: Source, target: Any) -> Settings:
-        """Settings that say how hard is played, as far as one hears it in the source."""
+    def _with_effort(self, settings: Settings, source: Source, player: Player, target: Any) -> Settings:
+        """Settings that say how hard is played, as far as one hears it in the source; remembered for each player."""
         import tonetransfer as tt
 
         if not settings.fit or settings.dynamic is not None:
             return settings
-        return replace(settings, dynamic=tt.estimate_dynamic(source.audio, source.heard, self.model, target))
+        key = (source.path, settings.tracker, player)
+        with self._lock:
+            known, dynamic = key in self._efforts, self._efforts.get(key)
+        if not known:
+            dynamic = tt.estimate_dynamic(source.audio, source.heard, self.model, target)
+            with self._lock:
+                self._efforts[key] = dynamic
+                while len(self._efforts) > MOST_EFFORTS:
+                    self._efforts.popitem(last=False)
+        return replace(settings, dynamic=dynamic)
 
-    def _arrange(self, controls: Any, target: Any, settings: Settings) -> Any:
+    def _arrange(self, controls: Any, target: Any, settings: Settings, room: Any) -> Any:
         import tonetransfer as tt
 
         options = {
@@ -415,6 +429,7 @@ class Studio:
             "autotune": settings.autotune,
             "scale": settings.scale,
             "dynamics": settings.dynamics,
+            "room": room,
         }
         if settings.octaves is None and not settings.semitones:
             return tt.arrange(controls, target, **options)
@@ -446,6 +461,27 @@ class Studio:
             path = self.new_folder() / controls_name(source.name)
             controls.save(path)
         return str(path)
+
+    def save_page(self, performance: Performance) -> str:
+        """A performance as one page, to be sent to somebody."""
+        import tonetransfer as tt
+
+        path = str(self.new_folder() / f"{safe(Path(performance.source.name).stem)}_{safe(performance.player.stem)}.html")
+        source, target, who = performance.source, performance.target, performance.player.name
+        names = (source.name, who[:1].upper() + who[1:])
+        told = {"Command": performance.command}
+        reach = (target.lowest_midi, target.highest_midi)
+        tt.write_take(path, source.audio, source.heard, performance.audio, performance.arrangement, names=names, settings=told, reach=reach)
+        return path
+
+    def save_midi(self, performance: Performance) -> str:
+        """The notes of a performance as a MIDI file."""
+        import tonetransfer as tt
+
+        path = str(self.new_folder() / f"{safe(Path(performance.source.name).stem)}_{safe(performance.player.stem)}.mid")
+        arrangement = performance.arrangement
+        tt.write_midi(path, arrangement.asked, arrangement.notes, name=performance.player.name)
+        return path
 
     def zip(self, files: Sequence[str], name: str) -> str:
         """Several files in one; a second one of the same name is numbered."""

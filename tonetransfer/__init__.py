@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .models.timbre_model import Instrument, TimbreModel
     from .models.weights import load_model, save_model
     from .pipeline.effort_estimation import estimate_dynamic
+    from .pipeline.recorded_room import RecordedRoom, measure_room
     from .pipeline.target import find_target, nearest_timbres, refine
     from .pipeline.transfer import (
         Arrangement,
@@ -82,6 +83,8 @@ _HOMES = {
     "TimbreModel": "models.timbre_model",
     "find_notes": "analysis.notes",
     "estimate_dynamic": "pipeline.effort_estimation",
+    "RecordedRoom": "pipeline.recorded_room",
+    "measure_room": "pipeline.recorded_room",
     "refine": "pipeline.target",
     "Stream": "realtime.stream",
     "StreamSettings": "realtime.stream",
@@ -114,6 +117,7 @@ __all__ = [
     "Edit",
     "FrameGrid",
     "Instrument",
+    "RecordedRoom",
     "Stream",
     "StreamSettings",
     "SynthParams",
@@ -142,6 +146,7 @@ __all__ = [
     "load_audio",
     "load_classifier",
     "load_model",
+    "measure_room",
     "nearest_timbres",
     "one_thread",
     "play",

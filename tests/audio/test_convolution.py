@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tonetransfer.audio.convolution import Convolution
 from tonetransfer.errors import AudioError
+from tonetransfer.synthesis.reverb import Convolution
 
 
 @pytest.mark.parametrize("length", [1, 100, 480, 481, 5000])

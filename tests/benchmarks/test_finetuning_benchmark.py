@@ -1,4 +1,4 @@
-"""Fine-tuning against hearing once: the figures are those of the recordings, and a toy instrument is worth the minute."""
+"""Fine-tuning against one-shot transfer: the figures are those of the recordings, and a toy instrument is worth the minute."""
 
 from __future__ import annotations
 

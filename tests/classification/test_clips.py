@@ -11,17 +11,18 @@ import pytest
 from classify_toys import RATE, synthetic, toy, toy_settings
 
 from tonetransfer.audio.files import save_audio
-from tonetransfer.classification.augmentation import augmenter, leave_gap
 from tonetransfer.classification.classifier import Classifier
 from tonetransfer.classification.clips import (
     Clip,
     Span,
+    augmenter,
     check_labels,
     choose,
     class_of,
     classes_of,
     clips_of,
     find_clips,
+    leave_gap,
     read_clips,
     read_csv,
     read_folder,

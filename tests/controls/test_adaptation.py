@@ -10,7 +10,7 @@ import torch
 from conftest import make_controls
 
 from tonetransfer.audio.frames import FrameGrid
-from tonetransfer.controls.adaptation import fade_out, fit, octave_shift, smallest_octave_shift
+from tonetransfer.controls.adaptation import adapt, fade_out, octave_shift, smallest_octave_shift
 from tonetransfer.controls.controls import Controls
 from tonetransfer.controls.dynamics import loudness_quantiles
 
@@ -67,26 +67,26 @@ def test_only_notes_decide() -> None:
 def test_loudness_moves_as_a_whole_to_where_the_instrument_plays_as_hard() -> None:
     """Notes of equal level are a mezzo-forte: their loud end comes to 11 dB below the instrument's, and every note by the same gain."""
     controls = make_controls([74, 78, 81], [-50.0, -50.0, -50.0])
-    fitted, notes = fit(controls, *VIOLIN, QUANTILES), controls.note_frames()
-    moved = (fitted.loudness_db - controls.loudness_db)[notes]
+    adapted, notes = adapt(controls, *VIOLIN, QUANTILES), controls.note_frames()
+    moved = (adapted.loudness_db - controls.loudness_db)[notes]
     loudest = float(loudness_quantiles(controls.loudness_db, notes)[-1])
     assert torch.allclose(moved, torch.full_like(moved, -14.0 - 11.0 - loudest), atol=1e-4)
-    assert torch.equal(fitted.f0_hz, controls.f0_hz)
+    assert torch.equal(adapted.f0_hz, controls.f0_hz)
 
 
 def test_a_wide_range_says_that_the_loud_end_is_loud() -> None:
     """The usual note is a mezzo-forte: what lies 8 dB above it is played 3 dB below the strongest, and nothing above the strongest."""
     for above_db, effort_db in ((0.0, -11.0), (8.0, -3.0), (11.0, 0.0), (20.0, 0.0)):
         controls = make_controls([74] * 9, [-40.0] * 8 + [-40.0 + above_db])
-        fitted = fit(controls, *VIOLIN, QUANTILES)
-        assert loud_end(fitted) == pytest.approx(-14.0 + effort_db, abs=1e-3)
-        assert torch.equal(fitted.loudness_db[200:250].diff(), fitted.loudness_db[270:320].diff())  # no note is bent
+        adapted = adapt(controls, *VIOLIN, QUANTILES)
+        assert loud_end(adapted) == pytest.approx(-14.0 + effort_db, abs=1e-3)
+        assert torch.equal(adapted.loudness_db[200:250].diff(), adapted.loudness_db[270:320].diff())  # no note is bent
 
 
 @pytest.mark.parametrize(("dynamic", "effort_db"), [("pp", -26.0), ("mf", -11.0), ("ff", -1.0), (-17.5, -17.5), ("-17.5", -17.5)])
 def test_a_dynamic_moves_the_asked_loudness_by_exactly_what_it_says(dynamic: str | float, effort_db: float) -> None:
     controls = make_controls([74, 78], [-31.0, -31.0])
-    usual, asked = (fit(controls, *VIOLIN, QUANTILES, dynamic=one) for one in (None, dynamic))
+    usual, asked = (adapt(controls, *VIOLIN, QUANTILES, dynamic=one) for one in (None, dynamic))
     notes = controls.note_frames()
     moved = (asked.loudness_db - usual.loudness_db)[notes]
     assert torch.allclose(moved, torch.full_like(moved, effort_db + 11.0), atol=1e-4)
@@ -98,16 +98,16 @@ def test_the_gain_of_the_file_says_nothing(gain_db: float) -> None:
     for seed in range(5):
         controls = random_performance(seed)
         louder = replace(controls, loudness_db=controls.loudness_db + gain_db)
-        one, other = fit(controls, *VIOLIN, QUANTILES), fit(louder, *VIOLIN, QUANTILES)
+        one, other = adapt(controls, *VIOLIN, QUANTILES), adapt(louder, *VIOLIN, QUANTILES)
         assert torch.equal(one.f0_hz, other.f0_hz) and torch.equal(one.periodicity, other.periodicity)
         assert float((one.loudness_db - other.loudness_db).abs().max()) < 1e-3
 
 
 def test_the_players_dynamics_are_kept() -> None:
     controls = make_controls([74] * 5, [-10.0, -20.0, -30.0, -40.0, -45.0])
-    fitted = fit(controls, *VIOLIN, QUANTILES)
+    adapted = adapt(controls, *VIOLIN, QUANTILES)
     middles = [25 + 70 * i for i in range(5)]
-    assert torch.allclose(fitted.loudness_db[middles].diff(), torch.tensor([-10.0, -10.0, -10.0, -5.0]), atol=1e-4)
+    assert torch.allclose(adapted.loudness_db[middles].diff(), torch.tensor([-10.0, -10.0, -10.0, -5.0]), atol=1e-4)
 
 
 def loud_end(controls: Controls) -> float:
@@ -116,20 +116,20 @@ def loud_end(controls: Controls) -> float:
 
 def test_noise_between_notes_fades_and_silence_stays() -> None:
     controls = make_controls([74, 78], [-20.0, -22.0], rest=1.5, noise_db=-22.0)
-    fitted = fit(controls, *VIOLIN, QUANTILES)
-    step = fitted.loudness_db[:200].diff()
-    assert float(fitted.loudness_db[125]) <= -100.0  # 0.75 s after the note
+    adapted = adapt(controls, *VIOLIN, QUANTILES)
+    step = adapted.loudness_db[:200].diff()
+    assert float(adapted.loudness_db[125]) <= -100.0  # 0.75 s after the note
     assert float(step[49:].abs().max()) < 6.0  # a crossfade, no switch
     silent = replace(controls, loudness_db=torch.where(controls.note_frames(), controls.loudness_db, -120.0))
-    assert bool((fit(silent, *VIOLIN, QUANTILES).loudness_db[~controls.note_frames()] == -120.0).all())
+    assert bool((adapt(silent, *VIOLIN, QUANTILES).loudness_db[~controls.note_frames()] == -120.0).all())
 
 
 def test_flicker_of_the_voicing_leaves_no_dip() -> None:
     controls = make_controls([74], [-20.0], seconds=1.0)
     doubt = controls.periodicity.clone()
     doubt[50:53] = 0.2
-    fitted = [fit(one, *VIOLIN, QUANTILES).loudness_db[45:58] for one in (controls, replace(controls, periodicity=doubt))]
-    assert float((fitted[0] - fitted[1]).abs().max()) < 0.5
+    adapted = [adapt(one, *VIOLIN, QUANTILES).loudness_db[45:58] for one in (controls, replace(controls, periodicity=doubt))]
+    assert float((adapted[0] - adapted[1]).abs().max()) < 0.5
 
 
 def test_fade_out_has_a_known_slope() -> None:
@@ -154,7 +154,7 @@ def test_a_note_that_the_tracker_lost_is_played_on(periodicity: float, change_db
         periodicity=torch.where(gap, periodicity, controls.periodicity),
         loudness_db=torch.where(gap, controls.loudness_db + change_db, controls.loudness_db),
     )
-    before, after = (fit(one, *VIOLIN, QUANTILES).loudness_db[52] for one in (controls, lost))
+    before, after = (adapt(one, *VIOLIN, QUANTILES).loudness_db[52] for one in (controls, lost))
     assert lowest_db < float(after - before) < highest_db
 
 
@@ -175,8 +175,8 @@ def random_performance(seed: int) -> Controls:
 def test_fitting_twice_is_fitting_once(seed: int) -> None:
     narrow = torch.linspace(-30.0, -22.0, 13)
     for instrument, quantiles in ((VIOLIN, QUANTILES), (BASSOON, narrow)):
-        once = fit(random_performance(seed), *instrument, quantiles)
-        twice = fit(once, *instrument, quantiles)
+        once = adapt(random_performance(seed), *instrument, quantiles)
+        twice = adapt(once, *instrument, quantiles)
         assert torch.allclose(once.f0_hz, twice.f0_hz)
         assert torch.equal(once.note_frames(), twice.note_frames())
         assert float((once.loudness_db - twice.loudness_db).abs().max()) < 0.2
@@ -184,11 +184,11 @@ def test_fitting_twice_is_fitting_once(seed: int) -> None:
 
 def test_without_notes_there_is_silence() -> None:
     noise = Controls(torch.full((100,), 220.0), torch.full((100,), 0.1), torch.full((100,), -20.0), FrameGrid())
-    fitted = fit(noise, *VIOLIN, QUANTILES)
-    assert bool((fitted.loudness_db == -120.0).all()) and torch.equal(fitted.f0_hz, noise.f0_hz)
+    adapted = adapt(noise, *VIOLIN, QUANTILES)
+    assert bool((adapted.loudness_db == -120.0).all()) and torch.equal(adapted.f0_hz, noise.f0_hz)
 
 
 def test_a_given_transposition_is_exact() -> None:
     controls = make_controls([60], [-20.0])
-    fitted = fit(controls, *VIOLIN, QUANTILES, transpose=-3.5)
-    assert torch.allclose(fitted.f0_hz, controls.f0_hz * 2.0 ** (-3.5 / 12.0))
+    adapted = adapt(controls, *VIOLIN, QUANTILES, transpose=-3.5)
+    assert torch.allclose(adapted.f0_hz, controls.f0_hz * 2.0 ** (-3.5 / 12.0))

@@ -9,7 +9,7 @@ from conftest import melody
 
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.adaptation import level_shift_db
-from tonetransfer.controls.causal import Adapter, Asked, ControlFrame, Listener
+from tonetransfer.controls.causal import Adapter, Asked, CausalExtractor, ControlFrame
 from tonetransfer.controls.profile import Target
 
 QUANTILES = torch.linspace(-40.0, -12.0, 13)
@@ -144,11 +144,11 @@ def test_mains_hum_is_no_note_and_moves_no_octave(base_hz: float, lines: tuple[f
     time = np.arange(len(notes)) / 48000
     hum = sum(level * np.sin(2.0 * np.pi * base_hz * k * time + k) for k, level in enumerate(lines, 1)) / np.linalg.norm(lines)
     hum *= 0.1 * np.sqrt(np.square(notes[notes != 0.0]).mean() / np.square(hum).mean())
-    listener, found = Listener(FrameGrid(), 480), []
+    extractor, found = CausalExtractor(FrameGrid(), 480), []
     for audio in (notes, notes + hum):
-        listener.reset()
+        extractor.reset()
         adapter = Adapter(target(midi), 100.0)
-        found.append((np.array([one.is_note for one in play(adapter, listener.push(audio))]), adapter.semitones))
+        found.append((np.array([one.is_note for one in play(adapter, extractor.push(audio))]), adapter.semitones))
     (clean, octave), (humming, same_octave) = found
     assert octave == same_octave and clean.sum() > 200
     assert (humming & ~clean).sum() <= 5 and (clean & ~humming).sum() <= 15  # frames

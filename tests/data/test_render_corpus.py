@@ -13,12 +13,19 @@ import yaml
 from tonetransfer.audio.files import load_audio, save_audio
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.audio.units import hz_to_midi, midi_to_hz
-from tonetransfer.data.brightness import loudness_and_centroid, measure_slope, slope_between, tilt
 from tonetransfer.data.composition import ComposedNote, Performance, compose
 from tonetransfer.data.corpus_config import Timbre, load_config, scores, voices
 from tonetransfer.data.render_corpus import GRID, list_timbres, render_corpus, render_parallel, render_performance
 from tonetransfer.data.sample_folder import NoteFolder, RecordedNote, layer_of_name, note_of_name, sustain
-from tonetransfer.data.soundfont import SoundFont, find_soundfont, load_fluidsynth
+from tonetransfer.data.soundfont import (
+    SoundFont,
+    find_soundfont,
+    load_fluidsynth,
+    loudness_and_centroid,
+    measure_slope,
+    slope_between,
+    tilt,
+)
 from tonetransfer.errors import AudioError, InstrumentError, MissingDependencyError, SettingsError
 from tonetransfer.pitch.f0_refinement import refine_f0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shlex
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import librosa
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -187,6 +189,103 @@ def test_octaves_notes_out_of_reach_and_edits(browser: Any, served: Served, tmp_
     visit.close()
 
 
+def test_cards_are_found_opened_blended_and_heard_before_they_are_chosen(browser: Any, served: Served) -> None:
+    visit = Visit(browser, served)
+    page = visit.page
+    assert not page.is_visible(".tt-card:has(input[value=cello_2])")
+    page.fill("#tt-search", "cel")
+    assert page.is_visible(".tt-card:has(input[value=cello_2])") and not page.is_visible(".tt-card:has(input[value=violin])")
+    page.fill("#tt-search", "kazoo")
+    assert page.is_visible(".tt-none")
+    page.fill("#tt-search", "")
+    visit.choose("cello")
+    visit.wait_for(source="hum.mp3", to="--to cello")
+    assert page.is_visible(".tt-card:has(input[value=cello_2])")  # its players stand beside it
+    assert page.inner_text(".tt-card:has(input[value=tuba]) .tt-fit").startswith("all, moved")
+    page.evaluate("document.querySelector('#tt-player').pause()")
+    with page.expect_response("**/call/page_preview"):
+        page.hover(".tt-card:has(input[value=cello_3])")
+    page.wait_for_selector(".tt-card.tt-heard:has(input[value=cello_3])")
+    page.locator("[name=tt-how][value=blend]").check(force=True)
+    page.locator("[name=tt-slot][value='1']").check(force=True)
+    visit.choose("trumpet")
+    page.locator("#tt-share").fill("0.25")
+    visit.wait_for(source="hum.mp3", to="--mix cello:0.75,trumpet:0.25")
+    assert page.inner_text("#tt-share-told") == "75 % cello, 25 % trumpet"
+    visit.close()
+
+
+def test_a_pitch_drawn_over_a_rest_is_said_to_be_silent_and_stays_in_the_picture(browser: Any, served: Served, tmp_path: Path) -> None:
+    visit = Visit(browser, served)
+    page = visit.page
+    sound = torch.cat([melody([69], seconds=0.8), torch.zeros(SAMPLE_RATE), melody([69], seconds=0.8)])
+    tt.save_audio(tmp_path / "rest.wav", sound, SAMPLE_RATE)
+    visit.upload(tmp_path / "rest.wav")
+    visit.wait_for(source="rest.wav", to="--to violin")
+    page.click(".tt-tools summary")
+    page.click("[data-tool=pitch]")
+    page.locator("tt-roll canvas").scroll_into_view_if_needed()
+    box = page.locator("tt-roll canvas").bounding_box()
+    before = box["height"]
+    across = [box["x"] + 44 + (box["width"] - 52) * share for share in (0.40, 0.60)]
+    page.mouse.move(across[0], box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(across[1], box["y"] + 30, steps=6)
+    page.mouse.up()
+    page.wait_for_function("document.querySelector('.tt-edited').textContent.includes('over a rest')")
+    for _ in range(4):
+        page.click("[data-edit=octave_down]")
+    page.wait_for_function("document.querySelector('#tt-roll').edits.length === 5")
+    page.click("[data-edit=clear]")
+    higher = "document.querySelector('#tt-roll').edits = [{ start_s: 0, end_s: 0.8, semitones: 48 }]"
+    after = page.evaluate(f"{higher}; document.querySelector('tt-roll canvas').offsetHeight")
+    assert after > before  # four octaves higher, and still seen
+    visit.close()
+
+
+def phone_memo(path: Path) -> Path:
+    """1.5 s of 330 Hz as a phone keeps it."""
+    import av
+
+    samples = tone(330.0, 1.5).numpy()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        for first in range(0, len(samples), 960):
+            frame = av.AudioFrame.from_ndarray(samples[None, first : first + 960], format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = SAMPLE_RATE, first
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_phones_recording_is_decoded_in_the_browser(
+    browser: Any, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: bool
+) -> None:
+    monkeypatch.setattr("tonetransfer.audio.readers.find_decoder", lambda: None)  # the server knows no such format
+    memo, visit = phone_memo(tmp_path / f"memo{dropped}.m4a"), Visit(browser, served)
+    with pytest.raises(tt.ToneTransferError):
+        tt.load_audio(memo)
+    if dropped:
+        visit.page.evaluate(
+            """([name, content]) => {
+                const given = new DataTransfer(), bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+                given.items.add(new File([bytes], name, { type: "audio/mp4" }));
+                const dropped = { bubbles: true, cancelable: true, dataTransfer: given };
+                document.querySelector("main").dispatchEvent(new DragEvent("drop", dropped));
+            }""",
+            [memo.name, base64.b64encode(memo.read_bytes()).decode()],
+        )
+    else:
+        visit.upload(memo)
+    visit.wait_for(source=f"memo{dropped}.wav", to="--to violin")
+    (uploaded,) = served.work.folder.rglob(f"memo{dropped}.wav")
+    audio, rate = tt.load_audio(uploaded)
+    controls = tt.analyze(audio, rate, served.work.model)
+    assert len(audio) / rate == pytest.approx(1.5, abs=0.06) and float(controls.f0_hz[40:110].median()) == pytest.approx(330.0, abs=2.0)
+    visit.close()
+
+
 def test_a_second_setting_stands_beside_the_first(browser: Any, served: Served) -> None:
     visit = Visit(browser, served)
     page = visit.page
@@ -285,6 +384,9 @@ def test_every_tab_gives_its_download(browser: Any, served: Served, tmp_path: Pa
     visit.wait_for(source="hum.wav", to="--to violin")
     length = soundfile.info(str(source)).duration
     assert soundfile.info(str(get("#tt-flac"))).duration == soundfile.info(str(get("#tt-wav"))).duration == pytest.approx(length)
+    shared = get("#tt-page").read_text(encoding="utf-8")
+    assert "<ab-player" in shared and "hum.wav" in shared and "--to violin" in shared and str(served.work.folder) not in shared
+    assert len(mido.MidiFile(get("#tt-midi")).tracks) > 0
     assert tt.Controls.load(get("#tt-controls")).n_frames == round(100 * length)
     page.get_by_role("tab", name="Compare").click()
     page.select_option("#tt-which", "One family")

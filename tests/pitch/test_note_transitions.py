@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tonetransfer.audio.frames import FrameGrid
-from tonetransfer.pitch.f0_refinement import step_at_leaps
+from tonetransfer.pitch.f0_refinement import refine_note_transitions
 from tonetransfer.pitch.tracking import track_f0
 
 GRID = FrameGrid()
@@ -47,11 +47,11 @@ def test_vibrato_is_not_touched() -> None:
     times = np.arange(96000) / 48000
     f0_hz = 330.0 * 2.0 ** (100 / 1200 * np.sin(2 * np.pi * 6.5 * times))
     tracked = f0_hz[::480].copy()
-    assert np.array_equal(step_at_leaps(tracked, played(f0_hz, 48000), 48000, 100.0), tracked)
+    assert np.array_equal(refine_note_transitions(tracked, played(f0_hz, 48000), 48000, 100.0), tracked)
 
 
 def test_nothing_to_step_on() -> None:
     for f0_hz in (np.full(50, 220.0), np.full(1, 220.0)):
-        assert np.array_equal(step_at_leaps(f0_hz, torch.zeros(24000), 48000, 100.0), f0_hz)
+        assert np.array_equal(refine_note_transitions(f0_hz, torch.zeros(24000), 48000, 100.0), f0_hz)
     leap = np.where(np.arange(50) < 25, 220.0, 262.0)
-    assert np.array_equal(step_at_leaps(leap, torch.zeros(24000), 48000, 100.0), leap)  # silence fits all alike
+    assert np.array_equal(refine_note_transitions(leap, torch.zeros(24000), 48000, 100.0), leap)  # silence fits all alike

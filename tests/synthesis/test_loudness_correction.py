@@ -8,7 +8,7 @@ import torch
 
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
-from tonetransfer.synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB, correction_db, follow_loudness, follow_stream
+from tonetransfer.synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB, correct_loudness, correct_loudness_in_pieces, correction_db
 
 GRID = FrameGrid()
 N_FRAMES = 400
@@ -25,17 +25,17 @@ def sine(level_db: np.ndarray | float, f0_hz: float = 1000.0) -> torch.Tensor:
 @pytest.mark.parametrize("deviation_db", [-9.0, -2.0, 2.0, 6.0])
 def test_known_answer(deviation_db: float) -> None:
     """A sine of -20 dB where -20 + d was asked for is moved by d, less the tolerance."""
-    followed = follow_loudness(sine(-20.0), torch.full((N_FRAMES,), -20.0 + deviation_db), ALL, GRID)
+    corrected = correct_loudness(sine(-20.0), torch.full((N_FRAMES,), -20.0 + deviation_db), ALL, GRID)
     expected = -20.0 + deviation_db - np.sign(deviation_db) * TOLERANCE_DB
-    assert torch.allclose(loudness_db(followed, GRID)[10:-10], torch.tensor(float(expected)), atol=0.05)
+    assert torch.allclose(loudness_db(corrected, GRID)[10:-10], torch.tensor(float(expected)), atol=0.05)
 
 
 @pytest.mark.parametrize("deviation_db", [-0.9, 0.0, 0.9])
 def test_within_the_tolerance_nothing_is_touched(deviation_db: float) -> None:
     sound = sine(-20.0)
-    followed = follow_loudness(sound, torch.full((N_FRAMES,), -20.0 + deviation_db), ALL, GRID)
+    corrected = correct_loudness(sound, torch.full((N_FRAMES,), -20.0 + deviation_db), ALL, GRID)
     inner = slice(4 * 480, -8 * 480)  # at its very ends a sound is measured against zeros
-    assert torch.equal(followed[inner], sound[inner])
+    assert torch.equal(corrected[inner], sound[inner])
 
 
 def test_the_correction_is_bounded() -> None:
@@ -46,7 +46,7 @@ def test_the_correction_is_bounded() -> None:
 def test_swells_are_met() -> None:
     asked = -30.0 + 10.0 * np.sin(2 * np.pi * np.arange(N_FRAMES) / 150.0)
     wrong = asked + 5.0 * np.cos(2 * np.pi * np.arange(N_FRAMES) / 90.0)
-    error = (loudness_db(follow_loudness(sine(wrong), torch.from_numpy(asked).float(), ALL, GRID), GRID) - torch.from_numpy(asked)).abs()
+    error = (loudness_db(correct_loudness(sine(wrong), torch.from_numpy(asked).float(), ALL, GRID), GRID) - torch.from_numpy(asked)).abs()
     before = np.abs(wrong - asked).mean()
     assert before > 3.0 and float(error[5:-5].mean()) < 1.2 and float(error[5:-5].max()) < 2.0
 
@@ -54,18 +54,18 @@ def test_swells_are_met() -> None:
 def test_rests_and_silence_are_left_alone() -> None:
     asked, notes = torch.full((N_FRAMES,), -10.0), torch.arange(N_FRAMES) < 200
     sound = sine(-20.0)
-    followed = follow_loudness(sound, asked, notes, GRID)
-    assert torch.equal(followed[205 * 480 :], sound[205 * 480 :])
+    corrected = correct_loudness(sound, asked, notes, GRID)
+    assert torch.equal(corrected[205 * 480 :], sound[205 * 480 :])
     nothing = torch.zeros(N_FRAMES * 480)
-    assert torch.equal(follow_loudness(nothing, asked, ALL, GRID), nothing)
+    assert torch.equal(correct_loudness(nothing, asked, ALL, GRID), nothing)
 
 
 def test_what_is_too_loud_is_turned_down_between_notes_too() -> None:
     """A decoder that rings on behind a note is silenced as the note was asked to end; nothing is turned up there."""
     asked = torch.where(torch.arange(N_FRAMES) < 200, -20.0, -26.0)
     notes = torch.arange(N_FRAMES) < 200
-    followed = follow_loudness(sine(-20.0), asked, notes, GRID)
-    assert torch.allclose(loudness_db(followed, GRID)[210:-10], torch.tensor(-26.0 + TOLERANCE_DB), atol=0.05)
+    corrected = correct_loudness(sine(-20.0), asked, notes, GRID)
+    assert torch.allclose(loudness_db(corrected, GRID)[210:-10], torch.tensor(-26.0 + TOLERANCE_DB), atol=0.05)
     gain = correction_db(torch.full((N_FRAMES,), -20.0), torch.full((N_FRAMES,), -120.0), torch.zeros(N_FRAMES, dtype=torch.bool), 100.0)
     assert torch.allclose(gain, torch.tensor(-LARGEST_DB))
 
@@ -89,8 +89,8 @@ def test_pieces_join_to_the_whole(lengths: tuple[int, ...]) -> None:
     wrong = -25.0 + np.convolve(rng.normal(0, 12, N_FRAMES), np.hanning(15) / 7, mode="same")
     asked, notes = torch.full((N_FRAMES,), -20.0), torch.from_numpy(rng.random(N_FRAMES) < 0.8)
     sound = sine(wrong)
-    whole = follow_loudness(sound, asked, notes, GRID)
-    joined = torch.cat(list(follow_stream(sound.split([n * 480 for n in lengths]), asked, notes, GRID)))
+    whole = correct_loudness(sound, asked, notes, GRID)
+    joined = torch.cat(list(correct_loudness_in_pieces(sound.split([n * 480 for n in lengths]), asked, notes, GRID)))
     assert joined.shape == whole.shape
     assert float((joined - whole).abs().max()) < 1e-5 * float(whole.abs().max())
     assert float((whole - sound).abs().max()) > 0.01  # there was something to correct
@@ -99,5 +99,5 @@ def test_pieces_join_to_the_whole(lengths: tuple[int, ...]) -> None:
 def test_inputs_are_left_alone() -> None:
     sound, asked = sine(-20.0), torch.full((N_FRAMES,), -10.0)
     before = sound.clone()
-    follow_loudness(sound, asked, ALL, GRID)
+    correct_loudness(sound, asked, ALL, GRID)
     assert torch.equal(sound, before)

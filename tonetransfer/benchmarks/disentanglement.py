@@ -302,12 +302,12 @@ def nearest_is_same(
     """
     mean = gallery.mean(axis=0)
     unit = [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9) for x in (queries - mean, gallery - mean)]
-    likeness = unit[0] @ unit[1].T  # (n, m)
+    similarity = unit[0] @ unit[1].T  # (n, m)
     same = query_names[:, None] == gallery_names[None]
     if allowed is not None:
-        likeness, same = np.where(allowed, likeness, -np.inf), same & allowed
+        similarity, same = np.where(allowed, similarity, -np.inf), same & allowed
     answerable = same.any(axis=1)
-    found = gallery_names[likeness.argmax(axis=1)]
+    found = gallery_names[similarity.argmax(axis=1)]
     return float((found == query_names)[answerable].mean()) if answerable.any() else 0.0
 
 

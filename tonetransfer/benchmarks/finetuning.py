@@ -122,7 +122,7 @@ def evaluate_finetune(
     weights: Path | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Fine-tuning against hearing once, on instruments of a soundfont that no training saw.
+    """Fine-tuning against one-shot transfer, on instruments of a soundfont that no training saw.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def evaluate_finetune(
     only : sequence of str or None
         These instruments; None: all.
     weights : Path or None
-        What training and hearing go out from; None: the bundled weights.
+        What both go out from; None: the bundled weights.
     report : callable
         Told of each instrument that is done.
 

@@ -75,9 +75,9 @@ def match_techniques(truth: Sequence[Technique], found: Sequence[Technique]) -> 
     list of (int, int)
         Places in `truth` and in `found`.
     """
-    likeness = {(i, j): _likeness(one, other) for i, one in enumerate(truth) for j, other in enumerate(found)}
+    overlaps = {(i, j): _overlap(one, other) for i, one in enumerate(truth) for j, other in enumerate(found)}
     pairs: list[tuple[int, int]] = []
-    for (i, j), value in sorted(likeness.items(), key=lambda item: -item[1]):
+    for (i, j), value in sorted(overlaps.items(), key=lambda item: -item[1]):
         if value > 0 and all(i != k and j != m for k, m in pairs):
             pairs.append((i, j))
     return sorted(pairs)
@@ -179,7 +179,7 @@ def _mistakes(truth: Sequence[Technique], found: Sequence[Technique], seed: int,
     return [{"seed": seed, "player": player, "mistake": kind, **one.to_dict()} for kind, one in wrong]
 
 
-def _likeness(one: Technique, other: Technique) -> float:
+def _overlap(one: Technique, other: Technique) -> float:
     """In (0, 1] for labels that agree, 0 for others."""
     if one.name != other.name:
         return 0.0

@@ -12,8 +12,7 @@ import numpy as np
 
 from ..audio.files import Samples, load_audio, windows_at
 from ..errors import AudioError, SettingsError, ToneTransferWarning
-from .augmentation import Augment, augmenter, needs_library
-from .clips import Clip, Span, choose, classes_of, split
+from .clips import Augment, Clip, Span, augmenter, choose, classes_of, needs_library, split
 from .settings import AugmentSettings, ClassifierSettings
 
 QUIET_DB = -70.0  # RMS of a window: nothing sounds in it

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import cmath
+import math
 from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import AudioError
 from . import options
-from .options import Report, table
+from .options import Report, show, table
+
+SECTIONS = {  # title to how the keys in it begin; the first that fits counts
+    "Performance": ("file", "seconds", "duration", "note", "f0_", "lowest", "highest", "pitch_", "loudness", "controls", "plot", "midi"),
+    "Envelope of the notes": ("attack", "decay", "sustain", "release", "log_attack", "temporal"),
+    "Vibrato and tremolo": ("vibrato", "tremolo"),
+    "Partials": ("harmonic", "odd_", "inharmonicity", "spectral_slope", "tristimulus", "partial"),
+    "Spectrum": ("",),
+}
+FIRST_NOTES = 16  # that a line names
+MOST_ROWS = 40  # rows of notes and of techniques; JSON holds all
 
 
 def add_instruments(verbs: Any) -> None:
@@ -36,6 +50,7 @@ def add_analyze(verbs: Any) -> None:
     """Parser of ``analyze``."""
     verb = options.add_verb(verbs, "analyze", "measure what is played in a recording, and its timbre", analyze)
     verb.add_argument("file", metavar="FILE", type=Path)
+    verb.add_argument("--all", action="store_true", help="print every measurement, and each note")
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw waveform, spectrogram, notes, techniques, descriptors")
     verb.add_argument("--save", metavar="CONTROLS.npz", type=Path, help="write f0, periodicity and loudness, to be edited and synthesized")
     verb.add_argument("--midi", dest="to_midi", metavar="FILE.mid", type=Path, help="write its notes, with their bends, vibrato and swells")
@@ -57,7 +72,6 @@ def analyze(arguments: Namespace) -> Report:
     from ..controls.controls import extract
     from ..pipeline.transfer import warn_about
     from ..threads import one_thread, trim_malloc
-    from .options import analysis_lines
     from .steps import check_files, summarize_controls, tracker_of
 
     check_files(arguments, reads=[arguments.file])
@@ -84,7 +98,129 @@ def analyze(arguments: Namespace) -> Report:
     result["techniques"] = [one.to_dict() for one in find_techniques(analysis)]
     written = {"controls": arguments.save, "plot": arguments.plot, "midi": arguments.to_midi}
     result |= {key: str(path) for key, path in written.items() if path}
-    return result, analysis_lines(result)
+    if arguments.all or arguments.rolloff:
+        return result, analysis_lines(result)
+    return result, musician_lines(result) + [f"{path} is written" for path in written.values() if path]
+
+
+def musician_lines(result: Mapping[str, Any]) -> list[str]:
+    """Ten lines: what is played, how it is in tune, how it is played and what it sounds like.
+
+    Parameters
+    ----------
+    result : mapping
+        As for JSON: descriptors, `notes`, `techniques`.
+    """
+    notes, loudness = result["notes"], f"{result['loudness_mean_db']:.0f} dB on average"
+    if not notes:
+        return [f"{result['file']}: {result['seconds']:.1f} s, no note is heard", *table([("loudness", loudness)])]
+    ranked = sorted(notes, key=lambda one: one["f0_midi"])
+    named, more = " ".join(one["note"] for one in notes[:FIRST_NOTES]), len(notes) - FIRST_NOTES
+    semitones = round(result["pitch_range_semitones"])
+    techniques = Counter(one["technique"].replace("_", "-") for one in result["techniques"])
+    rows = [
+        ("notes", named + (f" and {more} more" if more > 0 else "")),
+        ("range", f"{ranked[0]['note']} to {ranked[-1]['note']}, {_count(semitones, 'semitone')}; in the middle {_middle(ranked)['note']}"),
+        ("tuning", _tuning(notes)),
+        ("rhythm", f"a note lasts {result['note_duration_s']:.2f} s; {len(notes) / result['seconds']:.1f} notes a second"),
+        ("loudness", f"{loudness}, {result['loudness_range_db']:.0f} dB between soft and loud"),
+        ("attack", f"{1000 * result['attack_s']:.0f} ms; a note dies away in {1000 * result['release_s']:.0f} ms"),
+        ("vibrato", _vibrato(result)),
+        (
+            "tone",
+            f"centre of the spectrum {result['spectral_centroid_hz']:.0f} Hz; {result['harmonic_to_noise_ratio_db']:.0f} dB above noise",
+        ),
+        ("techniques", ", ".join(f"{name} ({n})" for name, n in techniques.most_common()) or "none"),
+    ]
+    told = f"{result['file']}: {result['seconds']:.1f} s, {_count(len(notes), 'note')}, {result['note_seconds']:.1f} s of sound"
+    return [told, *table(rows)]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _middle(ranked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of notes by their pitch, the one up to which half of the time is played."""
+    left = 0.5 * sum(one["duration_s"] for one in ranked)
+    for one in ranked:
+        left -= one["duration_s"]
+        if left <= 0.0:
+            break
+    return one
+
+
+def _tuning(notes: Sequence[Mapping[str, Any]]) -> str:
+    """How far notes lie from those of the piano, as a mean on the circle of a semitone, and how far they stray from it."""
+    whole_s = sum(one["duration_s"] for one in notes)
+    mean = sum(one["duration_s"] * cmath.exp(2j * math.pi * one["f0_midi"]) for one in notes) / whole_s
+    cents = 100.0 * cmath.phase(mean) / (2.0 * math.pi)
+    off = [abs((100.0 * one["f0_midi"] - cents + 50.0) % 100.0 - 50.0) for one in notes]
+    stray = sum(one["duration_s"] * each for one, each in zip(notes, off, strict=True)) / whole_s
+    how = f"{abs(cents):.0f} cents {'sharp' if cents > 0 else 'flat'}" if round(cents) else "as a piano's"
+    return f"{how} (A = {440.0 * 2.0 ** (cents / 1200.0):.1f} Hz); notes stray by {stray:.0f} cents"
+
+
+def _vibrato(result: Mapping[str, Any]) -> str:
+    if not result["vibrato_rate_hz"]:
+        return "none"
+    share = f"{100 * result['vibrato_share']:.0f} % of the time"
+    return f"{result['vibrato_rate_hz']:.1f} Hz, ±{result['vibrato_extent_cents']:.0f} cents, {share}"
+
+
+def analysis_lines(result: Mapping[str, Any]) -> list[str]:
+    """Every measurement: sections, one descriptor a line, its spread beside it.
+
+    Parameters
+    ----------
+    result : mapping
+        As for JSON: descriptors, `notes`, `techniques`.
+    """
+    lines: list[str] = []
+    left = {key: value for key, value in result.items() if key not in ("notes", "techniques")}
+    for title, beginnings in SECTIONS.items():
+        inside = {key: left.pop(key) for key in list(left) if key.startswith(beginnings)}
+        spreads = {_without_iqr(key): value for key, value in inside.items() if _is_iqr(key)}
+        rows = [(f"  {key}", show(value), _spread(spreads.get(key))) for key, value in inside.items() if not _is_iqr(key)]
+        lines += [*([""] if lines else []), title, *table(rows)]
+        if title == "Performance":
+            lines += _note_lines(result["notes"]) + _technique_lines(result["techniques"])
+    return lines
+
+
+def _note_lines(notes: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows: list[tuple[str, ...]] = [("  note", "start_s", "duration_s", "f0_hz", "attack_s", "release_s", "vibrato", "tremolo")]
+    for one in notes[:MOST_ROWS]:
+        vibrato = f"{one['vibrato_rate_hz']:.1f} Hz ±{one['vibrato_extent_cents']:.0f} cents" if one["vibrato_rate_hz"] else "-"
+        tremolo = f"{one['tremolo_rate_hz']:.1f} Hz ±{one['tremolo_depth_db']:.1f} dB" if one["tremolo_rate_hz"] else "-"
+        numbers = (f"{one[key]:.3f}" for key in ("start_s", "duration_s"))
+        parts = (f"{one[key]:.3f}" if one[key] else "-" for key in ("attack_s", "release_s"))
+        rows.append((f"  {one['note']}", *numbers, f"{one['f0_hz']:.1f}", *parts, vibrato, tremolo))
+    return ["", "Notes", *(table(rows) if notes else ["  none"]), *_more(notes)]
+
+
+def _technique_lines(techniques: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = []
+    for one in techniques[:MOST_ROWS]:
+        figures = ", ".join(f"{key} {show(value)}" for key, value in one.items() if key not in ("technique", "start_s", "end_s"))
+        rows.append((f"  {one['technique']}", f"{one['start_s']:.2f}-{one['end_s']:.2f} s", figures))
+    return ["", "Techniques", *(table(rows) if rows else ["  none"]), *_more(techniques)]
+
+
+def _more(rows: Sequence[Any]) -> list[str]:
+    return [f"  ... and {len(rows) - MOST_ROWS} more; --json lists all"] if len(rows) > MOST_ROWS else []
+
+
+def _is_iqr(key: str) -> bool:
+    return "iqr" in key.split("_")
+
+
+def _without_iqr(key: str) -> str:
+    return key.replace("_iqr", "")
+
+
+def _spread(value: float | None) -> str:
+    return "" if value is None else f"(iqr {show(value)})"
 
 
 def add_classify(verbs: Any) -> None:

@@ -19,8 +19,7 @@ UNSEEN_FONT = "GeneralUser-v1.47.sf2"
 
 def add_classifier(verbs: Any) -> None:
     """Parser of ``classifier`` and of its verbs."""
-    classifier = verbs.add_parser("classifier", help="train, measure and compare classifiers of instruments", allow_abbrev=False)
-    classifiers = classifier.add_subparsers(metavar="VERB", required=True)
+    classifiers = options.add_family(verbs, "classifier", "train, measure and compare classifiers of instruments")
     _add_train(classifiers)
     _add_evaluate(classifiers)
     _add_table(classifiers)

@@ -13,7 +13,7 @@ from .options import Report, show, table
 
 def add_corpus(verbs: Any) -> None:
     """Parser of ``corpus``."""
-    corpus = verbs.add_parser("corpus", help="training audio", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
+    corpus = options.add_family(verbs, "corpus", "training audio")
     verb = options.add_verb(
         corpus,
         "render",

@@ -48,7 +48,7 @@ def bench(arguments: Namespace) -> Report:
 
 def add_evaluate(verbs: Any) -> None:
     """Parser of ``evaluate`` and of its verbs."""
-    evaluate = verbs.add_parser("evaluate", help="measure a model", allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
+    evaluate = options.add_family(verbs, "evaluate", "measure a model, and compare results by ear and in numbers")
     _add_parallel(evaluate)
     _add_report(evaluate)
     _add_recordings(evaluate)
@@ -95,7 +95,7 @@ def _add_report(evaluate: Any) -> None:
     verb = options.add_verb(
         evaluate,
         "report",
-        "a page to listen to and a JSON of all metrics: of two folders, of recordings, or of transfers",
+        "a page to listen to and a JSON of all metrics: of folders of results, of recordings, or of transfers",
         evaluate_report,
         kept=MATERIAL_KEPT,
     )
@@ -226,7 +226,7 @@ def _add_finetune(evaluate: Any) -> None:
     verb = options.add_verb(
         evaluate,
         "finetune",
-        "train on a minute or more of an unseen instrument, and compare with hearing it once",
+        "train on a minute or more of an unseen instrument, and compare with one-shot transfer",
         evaluate_finetune,
         kept=MATERIAL_KEPT,
     )

@@ -21,28 +21,29 @@ def add_live(verbs: Any) -> None:
     """Parser of ``live``."""
     verb = options.add_verb(verbs, "live", "play on another instrument while you play: microphone or keyboard to loudspeaker", live)
     options.add_target(verb).add_argument("--list-devices", action="store_true", help="list sound devices and MIDI inputs, and exit")
-    options.add_arrangement(verb)
-    options.add_dynamic(verb)
-    verb.add_argument("--input", dest="input_device", metavar="DEVICE", help="number or part of the name (default: the system's)")
-    verb.add_argument("--output", dest="output_device", metavar="DEVICE", help="the same, for what is played")
-    verb.add_argument(
+    how = options.add_arrangement(verb)
+    options.add_dynamic(how)
+    where, listening = verb.add_argument_group("from where to where"), verb.add_argument_group("how it listens")
+    where.add_argument("--input", dest="input_device", metavar="DEVICE", help="number or part of the name (default: the system's)")
+    where.add_argument("--output", dest="output_device", metavar="DEVICE", help="the same, for what is played")
+    where.add_argument(
         "--block", metavar="N", type=options.COUNT, default=240, help="samples at a time; 0: as the devices like (default: 240, 5 ms)"
     )
-    verb.add_argument("--seconds", metavar="S", type=options.SECONDS, help="play for so long (default: until Ctrl-C)")
-    verb.add_argument("--midi", metavar="FILE.mid|PORT", help="play from a MIDI file or keyboard instead of the microphone")
-    verb.add_argument("--simulate", metavar=("SOURCE", "OUTPUT"), type=Path, nargs=2, help="no devices: a recording, as if played live")
-    verb.add_argument("--no-fit", dest="fit", action="store_false", help="keep the player's octave, dynamics and sounds between notes")
-    verb.add_argument(
+    where.add_argument("--seconds", metavar="S", type=options.SECONDS, help="play for so long (default: until Ctrl-C)")
+    where.add_argument("--midi", metavar="FILE.mid|PORT", help="play from a MIDI file or keyboard instead of the microphone")
+    where.add_argument("--simulate", metavar=("SOURCE", "OUTPUT"), type=Path, nargs=2, help="no devices: a recording, as if played live")
+    how.add_argument("--no-fit", dest="fit", action="store_false", help="keep the player's octave, dynamics and sounds between notes")
+    listening.add_argument(
         "--loudest", metavar="DB", type=options.NUMBER, help="A-weighted level of your loud notes (default: learned as you play)"
     )
-    verb.add_argument(
+    listening.add_argument(
         "--look-ahead",
         metavar="MS",
         type=options.NUMBER,
         default=10.0,
         help="heard before a note is judged: latency, sureness (default: 10)",
     )
-    verb.add_argument(
+    listening.add_argument(
         "--path-frames", metavar="N", type=options.COUNT, default=0, help="10 ms each that octaves are thought over; latency (default: 0)"
     )
     options.add_keys(verb)

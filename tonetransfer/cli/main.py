@@ -12,8 +12,10 @@ import argparse
 import io
 import json
 import os
+import shutil
 import signal
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -142,37 +144,38 @@ def _warn(message: str, said: list[str]) -> None:
         print(f"{PROGRAM}: warning: {line}", file=sys.stderr, flush=True)
 
 
-VERBS = (  # as help lists them
-    play.add_transfer,
-    export.add_export,
-    evaluate.add_bench,
-    analyze.add_instruments,
-    analyze.add_analyze,
-    play.add_synthesize,
-    live.add_live,
-    play.add_play,
-    analyze.add_classify,
-    analyze.add_embed,
-    data.add_corpus,
-    data.add_doctor,
-    data.add_prepare,
-    data.add_train,
-    export.add_push,
-    export.add_pull,
-    classifier.add_classifier,
-    evaluate.add_evaluate,
-    demo.add_demo,
-)
+GROUPS = {  # of verbs, in the order in which they are needed
+    "play": (play.add_transfer, analyze.add_instruments, demo.add_demo, live.add_live, play.add_play),
+    "look into a recording, and change it": (analyze.add_analyze, play.add_synthesize, analyze.add_classify, analyze.add_embed),
+    "make an instrument of your own": (data.add_doctor, data.add_prepare, data.add_train, export.add_push, export.add_pull),
+    "play it in other programs": (export.add_export,),
+    "train and measure models": (data.add_corpus, classifier.add_classifier, evaluate.add_evaluate, evaluate.add_bench),
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
     """All verbs and their options."""
-    parser = argparse.ArgumentParser(PROGRAM, description="Play one recording with another instrument's timbre.", allow_abbrev=False)
+    form = argparse.RawDescriptionHelpFormatter
+    usage = "%(prog)s [-h] [--version] VERB ..."
+    parser = argparse.ArgumentParser(PROGRAM, usage, formatter_class=form, allow_abbrev=False)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for add in VERBS:
-        add(verbs)
+    verbs = parser.add_subparsers(metavar="VERB", prog=PROGRAM, required=True, help=argparse.SUPPRESS)
+    parts = ["Play one recording with another instrument's timbre.\n"]
+    for title, adders in GROUPS.items():
+        before = len(verbs.choices)
+        for add in adders:
+            add(verbs)
+        told = [(name, verb.description or "") for name, verb in list(verbs.choices.items())[before:]]
+        parts.append("\n".join([f"{title}:", *(_listed(name, description) for name, description in told)]) + "\n")
+    parser.description = "\n".join([*parts, f"{PROGRAM} VERB --help says more of each."])
     return parser
+
+
+def _listed(name: str, description: str) -> str:
+    """A verb and what it does, as argparse lists them."""
+    width = max(shutil.get_terminal_size().columns - 2, 40)
+    summary = description[0].lower() + description[1:].rstrip(".")
+    return textwrap.fill(f"{name:<12} {summary}", width, initial_indent="  ", subsequent_indent=15 * " ", break_on_hyphens=False)
 
 
 class _Version(argparse.Action):

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 Report = tuple[dict[str, Any], list[str]]
 CORPUS_CONFIG = Path("configs/corpus.yaml")
-SECTIONS = {  # title to how the keys in it begin; the first that fits counts
-    "Performance": (
-        *("file", "seconds", "duration", "note_", "notes", "f0_", "lowest", "highest", "pitch_", "loudness", "controls", "plot"),
-        "midi",
-    ),
-    "Envelope of the notes": ("attack", "decay", "sustain", "release", "log_attack", "temporal"),
-    "Vibrato and tremolo": ("vibrato", "tremolo"),
-    "Partials": ("harmonic", "odd_", "inharmonicity", "spectral_slope", "tristimulus", "partial"),
-    "Spectrum": ("",),
-}
-MOST_ROWS = 40  # rows of notes and of techniques; JSON holds all
 
 
 def _typed(convert: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
@@ -120,14 +109,24 @@ def add_verb(
     kept : str
         What is there after an interruption, and how to go on.
     """
-    parser = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False)
+    parser = verbs.add_parser(name, help=summary, description=_sentence(summary), allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
     parser.set_defaults(run=run, loads=loads, kept=kept)
     return parser
 
 
+def add_family(verbs: Any, name: str, summary: str) -> Any:
+    """Parsers of the verbs of a family, such as ``evaluate report``; arguments as for :func:`add_verb`."""
+    return verbs.add_parser(name, description=_sentence(summary), allow_abbrev=False).add_subparsers(metavar="VERB", required=True)
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
 def add_target(parser: argparse.ArgumentParser, *, tracks: bool = False) -> Any:
-    target = parser.add_mutually_exclusive_group(required=True)
+    who = parser.add_argument_group("who plays")
+    target = who.add_mutually_exclusive_group(required=True)
     of_track = "; 2=NAME: of track 2 (of channel 2 in a file of one track); auto: by the programs of General MIDI" if tracks else ""
     target.add_argument(
         "--to",
@@ -135,14 +134,11 @@ def add_target(parser: argparse.ArgumentParser, *, tracks: bool = False) -> Any:
         metavar="[TRACK=]NAME|FILE.safetensors" if tracks else "NAME|FILE.safetensors",
         help=f"an instrument, a file that holds one (FILE.safetensors:NAME of several), or hf://OWNER/REPO{of_track}",
     )
-    parser.add_argument(
-        "--no-room", dest="room", action="store_false", help="leave out the room that an instrument of your own has learned"
-    )
     target.add_argument("--like", metavar="REF", type=Path, help="a recording of the instrument, a few seconds or more")
-    parser.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")
-    parser.add_argument("--keep", metavar="FILE.safetensors", type=Path, help="keep the refined instrument, for --to")
     target.add_argument("--mix", metavar="NAME:SHARE,...", type=MIX, help="a blend, for example violin:0.5,flute:0.5")
-    add_weights(parser)
+    who.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")
+    who.add_argument("--keep", metavar="FILE.safetensors", type=Path, help="keep the refined instrument, for --to")
+    add_weights(who)
     return target
 
 
@@ -155,24 +151,33 @@ def add_keys(parser: argparse.ArgumentParser) -> None:
     keys.add_argument("--velocity-curve", metavar="SHARE", type=SHARE, default=1.0, help="0: all notes are loud (default: 1)")
 
 
-def add_arrangement(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def add_arrangement(parser: argparse.ArgumentParser) -> Any:
+    """Groups of options of how it is played, which is returned, and how it sounds."""
+    how, sound = parser.add_argument_group("how it is played"), parser.add_argument_group("how it sounds")
+    how.add_argument(
         "--transpose", metavar="auto|SEMITONES", type=TRANSPOSE, default="auto", help="auto: as it is, or by octaves if it is out of reach"
     )
-    parser.add_argument("--loudness", metavar="DB", type=NUMBER, default=0.0, help="ask for so much more (default: 0)")
-    parser.add_argument(
+    how.add_argument("--loudness", metavar="DB", type=NUMBER, default=0.0, help="ask for so much more (default: 0)")
+    how.add_argument(
         "--autotune", metavar="0..1", type=SHARE, default=0.0, help="how far to pull notes to the nearest of the scale (default: 0)"
     )
-    parser.add_argument("--scale", default="chromatic", help="of --autotune, in the source: 'C major', 'A blues' (default: chromatic)")
-    parser.add_argument(
+    how.add_argument("--scale", default="chromatic", help="of --autotune, in the source: 'C major', 'A blues' (default: chromatic)")
+    how.add_argument(
         "--dynamics", metavar="0..2", type=DYNAMICS, default=1.0, help="0: all notes equally loud, 1: as played, 2: twice as far apart"
     )
-    parser.add_argument("--noise", metavar="DB", type=NOISE, default=0.0, help="change of breath or bow noise, -60 to 24 (default: 0)")
-    parser.add_argument("--hall", metavar="0..1", type=SHARE, default=0.0, help="how much of a hall is heard (default: 0, dry)")
-    parser.add_argument("--seed", metavar="N", type=COUNT, default=0, help="of the noise in the sound (default: 0)")
+    sound.add_argument("--noise", metavar="DB", type=NOISE, default=0.0, help="change of breath or bow noise, -60 to 24 (default: 0)")
+    sound.add_argument("--hall", metavar="0..1", type=SHARE, default=0.0, help="how much of a hall is heard (default: 0, dry)")
+    sound.add_argument(
+        "--no-room",
+        dest="room",
+        action="store_false",
+        help="leave out every room: the recording's, which else stays around the result, and one that an instrument has learned",
+    )
+    sound.add_argument("--seed", metavar="N", type=COUNT, default=0, help="of the noise in the sound (default: 0)")
+    return how
 
 
-def add_dynamic(parser: argparse.ArgumentParser) -> None:
+def add_dynamic(parser: Any) -> None:
     parser.add_argument(
         "--dynamic",
         metavar="MARKING|DB",
@@ -180,7 +185,7 @@ def add_dynamic(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_tracker(parser: argparse.ArgumentParser) -> None:
+def add_tracker(parser: Any) -> None:
     parser.add_argument("--tracker", metavar="NAME", help="of f0; an unknown name lists those there are")
 
 
@@ -192,7 +197,7 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
-def add_weights(parser: argparse.ArgumentParser) -> None:
+def add_weights(parser: Any) -> None:
     parser.add_argument("--weights", metavar="FILE.safetensors", type=Path, help="a model of your own instead of the bundled one")
 
 
@@ -200,65 +205,10 @@ def add_classifier(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE.safetensors", type=Path, help="a classifier of your own instead of the bundled one")
 
 
-def analysis_lines(result: Mapping[str, Any]) -> list[str]:
-    """Lines of ``analyze``.
-
-    Parameters
-    ----------
-    result : mapping
-        As for JSON: descriptors, `notes`, `techniques`.
-    """
-    lines: list[str] = []
-    left = {key: value for key, value in result.items() if key not in ("notes", "techniques")}
-    for title, beginnings in SECTIONS.items():
-        inside = {key: left.pop(key) for key in list(left) if key.startswith(beginnings)}
-        spreads = {_without_iqr(key): value for key, value in inside.items() if _is_iqr(key)}
-        rows = [(f"  {key}", show(value), _spread(spreads.get(key))) for key, value in inside.items() if not _is_iqr(key)]
-        lines += [*([""] if lines else []), title, *table(rows)]
-        if title == "Performance":
-            lines += _note_lines(result["notes"]) + _technique_lines(result["techniques"])
-    return lines
-
-
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Cells in columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _note_lines(notes: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows: list[tuple[str, ...]] = [("  note", "start_s", "duration_s", "f0_hz", "attack_s", "release_s", "vibrato", "tremolo")]
-    for one in notes[:MOST_ROWS]:
-        vibrato = f"{one['vibrato_rate_hz']:.1f} Hz ±{one['vibrato_extent_cents']:.0f} cents" if one["vibrato_rate_hz"] else "-"
-        tremolo = f"{one['tremolo_rate_hz']:.1f} Hz ±{one['tremolo_depth_db']:.1f} dB" if one["tremolo_rate_hz"] else "-"
-        numbers = (f"{one[key]:.3f}" for key in ("start_s", "duration_s"))
-        parts = (f"{one[key]:.3f}" if one[key] else "-" for key in ("attack_s", "release_s"))
-        rows.append((f"  {one['note']}", *numbers, f"{one['f0_hz']:.1f}", *parts, vibrato, tremolo))
-    return ["", "Notes", *(table(rows) if notes else ["  none"]), *_more(notes)]
-
-
-def _technique_lines(techniques: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = []
-    for one in techniques[:MOST_ROWS]:
-        figures = ", ".join(f"{key} {show(value)}" for key, value in one.items() if key not in ("technique", "start_s", "end_s"))
-        rows.append((f"  {one['technique']}", f"{one['start_s']:.2f}-{one['end_s']:.2f} s", figures))
-    return ["", "Techniques", *(table(rows) if rows else ["  none"]), *_more(techniques)]
-
-
-def _more(rows: Sequence[Any]) -> list[str]:
-    return [f"  ... and {len(rows) - MOST_ROWS} more; --json lists all"] if len(rows) > MOST_ROWS else []
-
-
-def _is_iqr(key: str) -> bool:
-    return "iqr" in key.split("_")
-
-
-def _without_iqr(key: str) -> str:
-    return key.replace("_iqr", "")
-
-
-def _spread(value: float | None) -> str:
-    return "" if value is None else f"(iqr {show(value)})"
 
 
 def show(value: Any) -> str:

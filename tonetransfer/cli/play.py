@@ -32,15 +32,16 @@ def add_transfer(verbs: Any) -> None:
     verb.add_argument("source", metavar="SOURCE", type=Path, help="a recording of one voice or instrument, one note at a time")
     verb.add_argument("output", metavar="OUTPUT", type=Path, help="a new file: .wav, .flac, .aiff, .ogg or .mp3")
     options.add_target(verb)
-    options.add_arrangement(verb)
-    options.add_dynamic(verb)
-    verb.add_argument("--no-fit", dest="fit", action="store_false", help="keep the source's octave, dynamics and sounds between notes")
-    options.add_tracker(verb)
+    how = options.add_arrangement(verb)
+    options.add_dynamic(how)
+    how.add_argument("--no-fit", dest="fit", action="store_false", help="keep the source's octave, dynamics and sounds between notes")
+    options.add_tracker(how)
     verb.add_argument(
         "--trust", action="store_true", help="run the TorchScript of --to MODEL.ts (a ddsp_pytorch export): it can hold any code"
     )
-    verb.add_argument("--plot", metavar="PNG", type=Path, help="draw source and result")
-    verb.add_argument("--share", metavar="FILE.html", type=Path, help="one page to send on: source and result to swap, notes, settings")
+    more = verb.add_argument_group("more files")
+    more.add_argument("--plot", metavar="PNG", type=Path, help="draw source and result")
+    more.add_argument("--share", metavar="FILE.html", type=Path, help="one page to send on: source and result to swap, notes, settings")
     options.add_overwrite(verb)
 
 
@@ -51,6 +52,7 @@ def transfer(arguments: Namespace) -> Report:
     from ..controls.dynamics import check_dynamic
     from ..controls.recording_checks import warn_if_same
     from ..pipeline.effort_estimation import estimate_dynamic
+    from ..pipeline.recorded_room import measure_room
     from ..pipeline.transfer import warn_about
     from ..threads import one_thread, trim_malloc
     from .steps import KEPT_S, arrange_as_asked, check_files, open_target, report_sound, tracker_of, write_sound
@@ -71,7 +73,8 @@ def transfer(arguments: Namespace) -> Report:
             warn_if_same()
         if arguments.fit and arguments.dynamic is None:
             arguments.dynamic = estimate_dynamic(audio, heard, model, target)
-        arrangement = arrange_as_asked(arguments, heard, target)
+        room = measure_room(audio, heard) if arguments.fit and arguments.room else None
+        arrangement = arrange_as_asked(arguments, heard, target, room)
         kept_s = SHARED_S if arguments.share else KEPT_S
         peak, beginning = write_sound(arguments, arrangement, model, target, len(audio), kept_s)
     elapsed = time.perf_counter() - begin
@@ -110,10 +113,10 @@ def add_synthesize(verbs: Any) -> None:
     verb.add_argument("controls", metavar="CONTROLS.npz", type=Path, help="made by analyze --save, edited or not")
     verb.add_argument("output", metavar="OUTPUT", type=Path)
     options.add_target(verb)
-    options.add_arrangement(verb)
-    options.add_dynamic(verb)
-    verb.add_argument("--fit", action="store_true", help="move octave and dynamics to the instrument's, as transfer does")
-    options.add_tracker(verb)
+    how = options.add_arrangement(verb)
+    options.add_dynamic(how)
+    how.add_argument("--fit", action="store_true", help="move octave and dynamics to the instrument's, as transfer does")
+    options.add_tracker(how)
     options.add_overwrite(verb)
 
 
@@ -144,8 +147,9 @@ def add_play(verbs: Any) -> None:
     verb.add_argument("score", metavar="SCORE.mid", type=Path)
     verb.add_argument("output", metavar="OUTPUT", type=Path)
     options.add_target(verb, tracks=True)
-    options.add_arrangement(verb)
-    verb.add_argument("--voices", choices=("all", "top"), default="all", help="of chords: all, mixed, or the highest (default: all)")
+    options.add_arrangement(verb).add_argument(
+        "--voices", choices=("all", "top"), default="all", help="of chords: all, mixed, or the highest (default: all)"
+    )
     options.add_keys(verb)
     options.add_overwrite(verb)
     verb.set_defaults(tracker=None, transpose=0.0)

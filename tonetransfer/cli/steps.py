@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from ..errors import AudioError, ControlsError, InstrumentError, SettingsError
 from ..models.hub import fetch, is_address, parse_address
 from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model, save_model
+from ..pipeline.recorded_room import RecordedRoom
 from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import Arrangement, arrange, play
 from ..pitch.estimators import DEFAULT_TRACKER
@@ -93,6 +95,7 @@ def open_target(arguments: Namespace, load: Callable[[Path | None], TimbreModel]
     with one_thread():
         like = load_audio(arguments.like) if arguments.like else None
         target = find_target(model, model.sample_rate, to=to, like=like, mix=arguments.mix, tracker=tracker_of(arguments))
+    target = target if arguments.room else replace(target, room_tone_db=None)
     if to:
         return model, target, model.instrument(to).name
     return model, target, arguments.like.name if arguments.like else " + ".join(arguments.mix)
@@ -109,7 +112,7 @@ def _refined(arguments: Namespace, model: TimbreModel) -> TimbreModel:
     return refined
 
 
-def arrange_as_asked(arguments: Namespace, heard: Controls, target: Target) -> Arrangement:
+def arrange_as_asked(arguments: Namespace, heard: Controls, target: Target, room: RecordedRoom | None = None) -> Arrangement:
     return arrange(
         heard,
         target,
@@ -120,6 +123,7 @@ def arrange_as_asked(arguments: Namespace, heard: Controls, target: Target) -> A
         autotune=arguments.autotune,
         scale=arguments.scale,
         dynamics=arguments.dynamics,
+        room=room,
     )
 
 

@@ -23,7 +23,7 @@ NOTHING, DOUBTFUL = 0.3, VOICED_OFF - 0.05  # periodicity
 LOUD_QUANTILE, LOUD_MARGIN_DB = 1, 6.0  # of the notes' loudness (10 %), and how far below it is still loud
 
 
-def fit(
+def adapt(
     controls: Controls,
     lowest_midi: float,
     highest_midi: float,
@@ -32,11 +32,11 @@ def fit(
     transpose: float | Literal["auto"] = "auto",
     dynamic: str | float | None = None,
 ) -> Controls:
-    """Fit a performance to an instrument.
+    """Adapt a performance to an instrument.
 
     Only note frames count. "auto" leaves the melody where it is, or moves it by octaves if the instrument cannot reach it; loudness is
     moved as a whole to where the instrument plays as hard as the player did (:mod:`~tonetransfer.controls.dynamics`); what is not a note
-    (hiss, breath, a room) fades out. Fitting twice is fitting once.
+    (hiss, breath, a room) fades out. Adapting twice is adapting once.
 
     Parameters
     ----------

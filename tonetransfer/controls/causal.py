@@ -91,7 +91,7 @@ def window_length(look_ahead: int) -> int:
     return N_FFT // 2 + min(look_ahead, N_FFT // 2)
 
 
-class Listener:
+class CausalExtractor:
     """Controls of audio that comes in blocks of any size.
 
     Parameters
@@ -144,8 +144,8 @@ class Listener:
         return [ControlFrame(*map(float, np.array(row, np.float32))) for row in rows]  # as precise as Controls are, and no more
 
 
-def listen_to_all(audio: torch.Tensor, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> Controls:
-    """Extract what a :class:`Listener` hears from a whole recording (n_samples,) at once.
+def extract_causal(audio: torch.Tensor, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> Controls:
+    """Extract what a :class:`CausalExtractor` hears from a whole recording (n_samples,) at once.
 
     Silence is heard after its end.
     """

@@ -9,9 +9,9 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from ..errors import MissingDependencyError, SettingsError, ToneTransferWarning
@@ -58,21 +58,22 @@ def run_jobs(
         raise SettingsError(f"there is no engine {engine!r}; choose one of {', '.join(ENGINES)}")
     if scheduler and engine != "dask":
         raise SettingsError(f"--scheduler names a Dask cluster, but the engine is {engine}; add --engine dask")
-    if engine == "dask":
-        yield from _on_dask(function, jobs, workers, scheduler)
-    elif min(workers, len(jobs)) <= 1:
-        for job in jobs:
-            yield function(job)
-    else:
-        yield from _in_processes(function, jobs, min(workers, len(jobs)))
+    workers = min(workers, len(jobs)) if engine == "local" else workers
+    if engine == "local" and workers <= 1:
+        yield from map(function, jobs)
+        return
+    with _processes(workers) if engine == "local" else _on_dask(workers, scheduler) as executor:
+        for future in as_completed([executor.submit(_listen, function, job) for job in jobs]):
+            yield _tell(*future.result())
 
 
-def _in_processes(function: Callable[[Job], Done], jobs: Sequence[Job], workers: int) -> Iterator[Done]:
+@contextmanager
+def _processes(workers: int) -> Iterator[Executor]:
+    """Processes of this machine."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
-        for future in as_completed([pool.submit(_listen, function, job) for job in jobs]):
-            yield _tell(*future.result())
+        yield pool
     except BrokenProcessPool:
         raise SettingsError(
             "a worker process was ended from outside, most likely because memory ran out; what was done is kept: "
@@ -115,26 +116,22 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _on_dask(function: Callable[[Job], Done], jobs: Sequence[Job], workers: int, scheduler: str | None) -> Iterator[Done]:
+@contextmanager
+def _on_dask(workers: int, scheduler: str | None) -> Iterator[Executor]:
+    """A Dask cluster: one that is there, or one of processes on this machine."""
     try:
         from dask import distributed
     except ImportError:
         raise MissingDependencyError("the engine dask needs Dask: pip install 'tonetransfer[dask]'") from None
-    cluster: Any = None
-    try:
+    with ExitStack() as opened:
+        cluster: Any = scheduler
         if scheduler is None:
-            cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            cluster = opened.enter_context(distributed.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None))
         try:
-            client = distributed.Client(scheduler or cluster, timeout="20s")
+            client = opened.enter_context(distributed.Client(cluster, timeout="20s"))
         except OSError as error:
             raise SettingsError(f"no Dask scheduler answers at {scheduler} ({error}); one like tcp://host:8786 is wanted") from error
-        with client:
-            futures = client.map(partial(_listen, function), jobs, pure=False)
-            try:
-                for future in distributed.as_completed(futures):
-                    yield _tell(*future.result())
-            except distributed.KilledWorker:
-                raise SettingsError("Dask lost worker after worker at the same file; most likely they want more memory") from None
-    finally:
-        if cluster is not None:
-            cluster.close()
+        try:
+            yield client.get_executor(pure=False)
+        except distributed.KilledWorker:
+            raise SettingsError("Dask lost worker after worker at the same file; most likely they want more memory") from None

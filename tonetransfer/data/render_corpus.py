@@ -26,12 +26,11 @@ from ..audio.units import db_to_amplitude, midi_to_hz
 from ..controls.controls import extract
 from ..errors import InstrumentError, SettingsError
 from ..pitch.f0_refinement import refine_f0
-from .brightness import tilt
 from .composition import Performance
 from .corpus_config import RecordedPhrase, Score, Timbre, chosen, entry, load_config, phrases, score_seed, scores, taught_by_all, voices
 from .jobs import run_jobs
 from .sample_folder import NoteFolder
-from .soundfont import SoundFont, find_soundfont
+from .soundfont import SoundFont, find_soundfont, tilt
 
 PEAK = 0.7  # peak of every rendering
 GRID = FrameGrid()
@@ -246,7 +245,7 @@ def render_performance(
     channel : int
         0 left, 1 right. Never their mean: they are two microphones.
     slope : float [dB per octave and dB]
-        How much brighter louder playing is; see :mod:`tonetransfer.data.brightness`.
+        How much brighter louder playing is; see :mod:`tonetransfer.data.soundfont`.
 
     Returns
     -------

@@ -19,8 +19,8 @@ from ..audio.frames import FrameGrid
 from ..audio.units import hz_to_midi, midi_to_hz
 from ..errors import InstrumentError
 from ..pitch.f0_refinement import refine_f0
-from .brightness import a_weighted_db
 from .composition import FRAME_RATE, MEZZO_FORTE_DB, ComposedNote, Performance, velocity_db
+from .soundfont import a_weighted_db
 
 NOTE_NAME = re.compile(r"(?<![A-Za-z0-9#])([A-Ga-g])([#bs]?)(-?\d)(?![A-Za-z0-9])")  # a whole word: the letters of a hash are no notes
 SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
@@ -266,10 +266,10 @@ def _best_match(audio: np.ndarray, tail: np.ndarray) -> int:
     room = len(audio) // 2
     sought = audio[: room + len(tail)]
     n_fft = 1 << int(np.ceil(np.log2(len(sought) + len(tail))))
-    likeness = np.fft.irfft(np.fft.rfft(sought, n_fft) * np.conj(np.fft.rfft(tail, n_fft)), n_fft)[: max(room, 1)]
+    correlation = np.fft.irfft(np.fft.rfft(sought, n_fft) * np.conj(np.fft.rfft(tail, n_fft)), n_fft)[: max(room, 1)]
     energy = np.cumsum(np.concatenate([[0.0], sought.astype(np.float64) ** 2]))
-    available = np.minimum(np.arange(len(likeness)) + len(tail), len(sought))
-    return int(np.argmax(likeness / np.sqrt(energy[available] - energy[: len(likeness)] + 1e-9)))
+    available = np.minimum(np.arange(len(correlation)) + len(tail), len(sought))
+    return int(np.argmax(correlation / np.sqrt(energy[available] - energy[: len(correlation)] + 1e-9)))
 
 
 def _read_at(audio: np.ndarray, position: np.ndarray) -> np.ndarray:

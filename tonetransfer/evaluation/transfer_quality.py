@@ -24,7 +24,7 @@ from ..audio.units import midi_to_hz
 from ..controls.controls import Controls
 from ..controls.profile import Target
 from ..controls.recording_checks import POLYPHONIC_SHARE, sounds_spoken, voices_share
-from ..data.brightness import measure_slope
+from ..data.soundfont import measure_slope
 from ..errors import ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pipeline.target import find_target, refine

@@ -240,18 +240,18 @@ class TimbreModel(nn.Module):
         memory: torch.Tensor | None = None
 
         @torch.no_grad()  # each thread has its own switch
-        def remember(piece: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        def run_gru(piece: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             nonlocal memory
-            remembered, memory = self.decoder.run_gru(piece[0], memory)
-            return piece[0], remembered, *piece[1:]
+            found, memory = self.decoder.run_gru(piece[0], memory)
+            return piece[0], found, *piece[1:]
 
-        def see() -> Iterator[tuple[torch.Tensor, ...]]:
+        def inputs() -> Iterator[tuple[torch.Tensor, ...]]:
             for first in range(0, n_frames, frames_per_piece):
                 span = slice(first, first + frames_per_piece)
                 heard = controls.f0_hz[None, span], controls.loudness_db[None, span], z[span][None] if z.dim() == 2 else z[None]
                 yield self.decoder.pre_gru(*heard), *heard, highest[None, span], age[None, span]
 
-        for found in ahead(remember, see()):
+        for found in ahead(run_gru, inputs()):
             yield self.decoder.post_gru(*found).map(lambda x: x[0])
 
     def render(self, params: SynthParams, *, seed: int = 0) -> torch.Tensor:

@@ -212,7 +212,7 @@ def _measured(notes: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     told = f"What was held out ({after['seconds']:g} s), played from its own pitch and loudness."
-    told += " Before: at first hearing." if notes.get("started_from") else " Before: untrained."
+    told += " Before: one-shot, from the bundled weights." if notes.get("started_from") else " Before: untrained."
     alarms = [f"- Alarm in training: {text}" for text in notes.get("alarms", {}).values()]
     return ["", "## How well it plays", "", told, "", "| | before | after |", "|---|---|---|", *rows, *([""] if alarms else []), *alarms]
 

@@ -12,7 +12,7 @@ import torch
 from ..audio.stft import band_centres_hz, frame_magnitudes
 from ..controls.controls import Controls
 from ..models.timbre_model import TimbreModel
-from ..synthesis.loudness_correction import follow_stream
+from ..synthesis.loudness_correction import correct_loudness_in_pieces
 
 N_FFT = 4096  # 85 ms: tells partials from what is between them above 100 Hz
 LONGEST_S = 30.0  # the reference is heard up to here
@@ -43,7 +43,7 @@ def match_colour(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, h
     heard = heard.slice(0.0, LONGEST_S)
     reference = torch.nn.functional.pad(reference, (0, max(heard.n_samples - len(reference), 0)))[: heard.n_samples]
     notes = heard.note_frames()
-    played = torch.cat(list(follow_stream(model.play(heard, z), heard.loudness_db, notes, heard.grid)))
+    played = torch.cat(list(correct_loudness_in_pieces(model.play(heard, z), heard.loudness_db, notes, heard.grid)))
     of_reference, of_played = (_partials_and_noise(sound, heard, notes, model.settings.n_bands) for sound in (reference, played))
     return torch.stack([_gain(*pair) for pair in zip(of_reference, of_played, strict=True)])
 

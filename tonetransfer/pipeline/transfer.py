@@ -12,8 +12,7 @@ import torch
 from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import CHROMATIC, db_to_amplitude
-from ..controls.adaptation import fit as fit_controls
-from ..controls.adaptation import octave_shift
+from ..controls.adaptation import adapt, octave_shift
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import check_dynamic, loud_end_db, scale_dynamics, swell_range_db
 from ..controls.profile import Target, find_releases, is_dry, with_release
@@ -22,9 +21,10 @@ from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import with_room_tone
-from ..synthesis.loudness_correction import follow_stream
+from ..synthesis.loudness_correction import correct_loudness_in_pieces
 from ..synthesis.reverb import with_hall
 from .effort_estimation import estimate_dynamic
+from .recorded_room import RecordedRoom, measure_room
 from .target import Recording, at_rate, find_target
 from .target import refine as refine_model
 
@@ -102,6 +102,7 @@ def transfer(
     dynamics: float = 1.0,
     noise_db: float = 0.0,
     hall: float = 0.0,
+    room: bool = True,
     tracker: str = DEFAULT_TRACKER,
     seed: int = 0,
     refine: bool = False,
@@ -143,6 +144,8 @@ def transfer(
         Change of the noise in the sound (breath, bow); -60 is as good as none.
     hall : float, in [0, 1]
         How much of a hall is heard around it; 0 is dry.
+    room : bool
+        The room that is heard in the recording stays around the result; with False, as without `fit`, it does not.
     tracker : str
         A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
     seed : int, >= 0
@@ -196,6 +199,8 @@ def transfer(
             model, like = refine_model(*reference, model, tracker=tracker, seed=seed), None
             to = model.names[0]
     target = find_target(model, sample_rate, to=to, like=like, mix=mix, timbre=timbre, tracker=tracker)
+    if not room:
+        target = replace(target, room_tone_db=None)
     heard = extract(samples, model.grid, tracker=tracker)
     warn_about(samples, heard)
     if fit and dynamic is None:
@@ -210,6 +215,7 @@ def transfer(
         autotune=autotune,
         scale=scale,
         dynamics=dynamics,
+        room=measure_room(samples, heard) if fit and room else None,
     )
     return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed, noise_db=noise_db, hall=hall)))
 
@@ -305,6 +311,7 @@ def arrange(
     autotune: float = 0.0,
     scale: str = CHROMATIC,
     dynamics: float = 1.0,
+    room: RecordedRoom | None = None,
 ) -> Arrangement:
     """Write what was heard for the target instrument.
 
@@ -328,6 +335,8 @@ def arrange(
         "chromatic", "C major", "A blues" ...
     dynamics : float, in [0, 2]
         How closely the player's swells are followed.
+    room : RecordedRoom or None
+        As :func:`~tonetransfer.pipeline.recorded_room.measure_room` returns it, to stay around the result; None: that of the target.
 
     Returns
     -------
@@ -354,7 +363,7 @@ def arrange(
     asked, effort_db = heard.autotune(autotune, scale).transpose(semitones), None
     if fitted:
         assert target.quantiles is not None
-        asked = fit_controls(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
+        asked = adapt(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
         asked = replace(asked, loudness_db=_prompt(asked.loudness_db))
         asked = _released(asked, notes, target.release_db_per_s, dry=is_dry(heard.loudness_db))
         effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate), dynamic)
@@ -369,7 +378,7 @@ def arrange(
         target.note_table,
         target.fluctuation_db,
         target.colour_db,
-        target.room_tone_db if fitted else None,
+        (target.room_tone_db if room is None else room.tone_db) if fitted else None,
         float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
         effort_db,
     )
@@ -445,7 +454,7 @@ def play(
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
     own = {name: getattr(arrangement, name) for name in ("note_table", "fluctuation_db", "colour_db")}
     sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, **own)
-    sound = follow_stream(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
+    sound = correct_loudness_in_pieces(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
     if arrangement.gain_db:
         gain = db_to_amplitude(arrangement.gain_db)
         sound = (gain * piece for piece in sound)

@@ -98,7 +98,7 @@ def _decimate(values: np.ndarray, window: np.ndarray) -> np.ndarray:
     return smooth[(half + padding) // STEP :]
 
 
-def step_at_leaps(f0_hz: np.ndarray, samples: torch.Tensor | LongAudio, sample_rate: int, frame_rate: float) -> np.ndarray:
+def refine_note_transitions(f0_hz: np.ndarray, samples: torch.Tensor | LongAudio, sample_rate: int, frame_rate: float) -> np.ndarray:
     """Put the frames of a short transition on the note before or on the note after it, wherever that fits the sound better.
 
     Parameters

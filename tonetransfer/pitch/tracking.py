@@ -36,7 +36,7 @@ from .autocorrelation import (
     upper_odd_partials,
 )
 from .estimators import DEFAULT_TRACKER, Tracker, find_tracker
-from .f0_refinement import step_at_leaps
+from .f0_refinement import refine_note_transitions
 
 F0_VERSION = 3
 """Changes whenever the numbers change; stored in prepared datasets and compared on loading."""
@@ -125,7 +125,7 @@ def track_f0(
     gain = 0.5 / max(peak_of(samples), 1e-6)  # trackers were trained at one level, and soft recordings are music as well
     evidence = _listen(samples, sample_rate, chosen, gain)
     f0_hz, periodicity = _decide(evidence, gain, sure_of_itself=not chosen.own_octaves)
-    f0_hz = step_at_leaps(f0_hz, samples, sample_rate, FRAME_RATE)
+    f0_hz = refine_note_transitions(f0_hz, samples, sample_rate, FRAME_RATE)
     periodicity = grid.place(np.arange(len(f0_hz)) / FRAME_RATE, periodicity, n_frames)
     return torch.from_numpy(place_f0(f0_hz, FRAME_RATE, grid, n_frames)).float(), torch.from_numpy(periodicity).float()
 

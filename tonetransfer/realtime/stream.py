@@ -18,12 +18,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ..audio.convolution import Convolution
 from ..audio.files import AudioLike
 from ..audio.frames import FrameGrid
 from ..audio.stft import hann
 from ..audio.units import db_to_amplitude
-from ..controls.causal import Adapter, ControlFrame, Listener, listen_to_all
+from ..controls.causal import Adapter, CausalExtractor, ControlFrame, extract_causal
 from ..controls.dynamics import check_dynamic
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
@@ -31,6 +30,7 @@ from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import coloured
 from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import SynthParams, harmonic, hold_last, white_noise
+from ..synthesis.reverb import Convolution
 from .voice import Noise, Voice, follow_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
 
 LONGEST_LOOK_AHEAD_S = 0.2
@@ -132,7 +132,7 @@ class Stream:
     ) -> None:
         self.settings = settings = settings or StreamSettings()
         self.grid, self.z_dim = model.grid, model.settings.z_dim
-        self._listener = Listener(self.grid, settings.look_ahead(self.grid), path_frames=settings.path_frames)
+        self._extractor = CausalExtractor(self.grid, settings.look_ahead(self.grid), path_frames=settings.path_frames)
         self._adapter = make_adapter(self._check(target), settings, self.grid)
         self._voice = Voice(model.decoder, self.grid, noise=settings.noise, follow=settings.follow, seed=settings.seed)
         self._voice.change(target)
@@ -144,7 +144,7 @@ class Stream:
     def latency(self) -> dict[str, int]:
         """Parts of the latency [samples]."""
         return {
-            "look_ahead": self._listener.look_ahead,
+            "look_ahead": self._extractor.look_ahead,
             "path": self.settings.path_frames * self.grid.hop_length,
             "frame": self.grid.hop_length,
             "noise": self._voice.latency_samples - self.grid.hop_length,
@@ -165,12 +165,12 @@ class Stream:
         self._from = self._adapter.target = self._to
         self._voice.change(self._to)
         self._glided = self._glide = 1
-        self._listener.reset()
+        self._extractor.reset()
         self._adapter.reset()
         self._voice.reset()
         if self._room:
             self._room.reset()
-        self._ready: list[np.ndarray] = [np.zeros(self._listener.latency_samples, np.float32)]
+        self._ready: list[np.ndarray] = [np.zeros(self._extractor.latency_samples, np.float32)]
         self._n_in = 0
 
     def push(self, block: AudioLike) -> np.ndarray:
@@ -196,7 +196,7 @@ class Stream:
             raise AudioError(f"a block has the shape {samples.shape}; (n_samples,) is wanted: push one channel")
         if not np.isfinite(samples).all():
             raise AudioError("a block has samples that are not finite; check what comes before the stream")
-        for heard in self._listener.push(samples):
+        for heard in self._extractor.push(samples):
             self._ready.append(self._play(heard))
         self._n_in += len(samples)
         return self._take(len(samples))
@@ -304,7 +304,7 @@ def stream_at_once(
     settings, grid = settings or StreamSettings(), model.grid
     beyond = 4 * grid.hop_length  # the last frames are approached from what lies behind them
     padded = torch.nn.functional.pad(audio, (0, beyond))
-    heard = listen_to_all(padded, grid, settings.look_ahead(grid), path_frames=settings.path_frames)
+    heard = extract_causal(padded, grid, settings.look_ahead(grid), path_frames=settings.path_frames)
     adapter = make_adapter(target, settings, grid)
     rows = zip(*(getattr(heard, name).double().tolist() for name in ("f0_hz", "periodicity", "loudness_db")), strict=True)
     asked = [adapter.frame(ControlFrame(*row)) for row in rows]

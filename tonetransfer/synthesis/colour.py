@@ -27,6 +27,8 @@ QUIET_SHARE = 0.05  # share of its frames in which the room is heard
 QUIETEST_DB = -150.0  # of a room tone's density, below the loud notes
 LOUDEST_TONE_DB = -75.0  # A-weighted, below the loud notes: what is louder is music that never pauses
 RUMBLE_HZ = 120.0  # what is lower is no music
+BELOW_NOTES = 0.7  # of the lowest f0: nor is this
+LOUDEST_RUMBLE_DB = -20.0  # below the loud notes, not weighted
 HOLD_S, FADE_S = 0.4, 0.3  # beyond the notes that a room tone lasts, and fades
 
 
@@ -129,7 +131,7 @@ def presence(away_s: np.ndarray) -> np.ndarray:
     return np.clip(1.0 - (away_s - HOLD_S) / FADE_S, 0.0, 1.0)
 
 
-def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGrid) -> torch.Tensor:
+def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGrid, *, lowest_hz: float = RUMBLE_HZ) -> torch.Tensor:
     """Stationary noise of a recording: the spectrum of its quietest moments.
 
     Parameters
@@ -138,6 +140,8 @@ def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGri
     loudest_db : float [dB re full scale]
         Loudness of its loud notes.
     grid : FrameGrid
+    lowest_hz : float, > 0 [Hz]
+        f0 of its lowest notes: what lies above may be a note that never pauses.
 
     Returns
     -------
@@ -157,13 +161,15 @@ def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGri
         for low, high, at in zip(edges[:-1], edges[1:], TONE_POINTS_HZ, strict=True)
     ]
     tone_db = np.maximum(10.0 * np.log10(np.array(levels) + 1e-20) - loudest_db, QUIETEST_DB)
-    return torch.from_numpy(_not_louder(tone_db, grid.sample_rate)).float()
+    return torch.from_numpy(_not_louder(tone_db, grid.sample_rate, min(RUMBLE_HZ, BELOW_NOTES * lowest_hz))).float()
 
 
-def _not_louder(tone_db: np.ndarray, sample_rate: int) -> np.ndarray:
-    """A room tone that is no louder than one can be; rumble, which is hardly heard, stays."""
+def _not_louder(tone_db: np.ndarray, sample_rate: int, rumble_hz: float) -> np.ndarray:
+    """A room tone that is no louder than one can be; rumble, which is hardly heard, is bounded apart."""
     frequencies = np.linspace(0.0, sample_rate / 2.0, TONE_FFT // 2 + 1)
     density = 10.0 ** (np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db) / 10.0)
-    heard = density * (frequencies > RUMBLE_HZ) * a_weighting(sample_rate, TONE_FFT).numpy()
-    level_db = 10.0 * np.log10(2.0 * heard.sum() * sample_rate / TONE_FFT + 1e-20)
-    return np.where(TONE_POINTS_HZ > RUMBLE_HZ, np.maximum(tone_db - max(level_db - LOUDEST_TONE_DB, 0.0), QUIETEST_DB), tone_db)
+    rumble = (frequencies > TONE_POINTS_HZ[0]) & (frequencies <= rumble_hz)
+    weights = np.stack([rumble, (frequencies > rumble_hz) * a_weighting(sample_rate, TONE_FFT).numpy()])
+    levels_db = 10.0 * np.log10(2.0 * (weights * density).sum(-1) * sample_rate / TONE_FFT + 1e-20)
+    excess_db = np.maximum(levels_db - (LOUDEST_RUMBLE_DB, LOUDEST_TONE_DB), 0.0)
+    return np.maximum(tone_db - np.where(rumble_hz >= TONE_POINTS_HZ, *excess_db), QUIETEST_DB)

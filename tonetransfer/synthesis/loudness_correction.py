@@ -43,7 +43,7 @@ def correction_db(measured_db: torch.Tensor, asked_db: torch.Tensor, notes: torc
     return smooth / total.clamp(min=0.25)  # at the edge of a note the mean of its own frames, then fading out
 
 
-def follow_loudness(audio: torch.Tensor, asked_db: torch.Tensor, notes: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
+def correct_loudness(audio: torch.Tensor, asked_db: torch.Tensor, notes: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
     """A sound with its loudness brought to within 1 dB of what was asked for.
 
     Parameters
@@ -61,8 +61,10 @@ def follow_loudness(audio: torch.Tensor, asked_db: torch.Tensor, notes: torch.Te
     return audio * grid.upsample(db_to_amplitude(gain_db))
 
 
-def follow_stream(pieces: Iterable[torch.Tensor], asked_db: torch.Tensor, notes: torch.Tensor, grid: FrameGrid) -> Iterator[torch.Tensor]:
-    """:func:`follow_loudness` of consecutive pieces; joined, they are what the whole would be.
+def correct_loudness_in_pieces(
+    pieces: Iterable[torch.Tensor], asked_db: torch.Tensor, notes: torch.Tensor, grid: FrameGrid
+) -> Iterator[torch.Tensor]:
+    """:func:`correct_loudness` of consecutive pieces; joined, they are what the whole would be.
 
     Parameters
     ----------
@@ -94,8 +96,8 @@ def _stretch(
 ) -> torch.Tensor:
     """Frames `begin` to `end` of the corrected sound."""
     span = slice(first, first + len(held) // grid.hop_length)
-    followed = follow_loudness(held, asked_db[span], notes[span], grid)
-    return followed[(begin - first) * grid.hop_length : (end - first) * grid.hop_length]
+    corrected = correct_loudness(held, asked_db[span], notes[span], grid)
+    return corrected[(begin - first) * grid.hop_length : (end - first) * grid.hop_length]
 
 
 def _window(frame_rate: float) -> torch.Tensor:

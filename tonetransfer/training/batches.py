@@ -239,7 +239,7 @@ class TrainingBatches(IterableDataset):
             "target": sound[margin * grid.hop_length : -margin * grid.hop_length],
             "f0_hz": f0_hz.float(),
             "loudness_db": loud.float(),
-            "reference": captured(reference, rng, grid.sample_rate) if capture else reference,
+            "reference": simulate_recording(reference, rng, grid.sample_rate) if capture else reference,
             "timbre": torch.tensor(row),
             "age": torch.from_numpy(self.corpus.age[np.round(clock).astype(int)]) / rate,
             "original": torch.tensor(curve is None and rate == 1.0),
@@ -330,8 +330,8 @@ def equalise(spectrum: torch.Tensor, curve_db: np.ndarray, sample_rate: int) -> 
     return changed * (power / power_changed).sqrt()
 
 
-def captured(sound: torch.Tensor, rng: np.random.Generator, sample_rate: int) -> torch.Tensor:
-    """A sound as some microphone in some room hears it, each of the three left out in every third case; some lose their treble.
+def simulate_recording(sound: torch.Tensor, rng: np.random.Generator, sample_rate: int) -> torch.Tensor:
+    """Simulate a recording: room, microphone and hiss, each left out in every third case; some lose their treble.
 
     Parameters
     ----------

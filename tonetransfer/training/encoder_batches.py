@@ -1,6 +1,6 @@
 """Excerpts of many timbres as the encoder hears them, made by the hundred: what z must say is learned from these.
 
-A batch of sound that is also played costs a decoder, a synthesizer and a loss for every excerpt. Who plays can be learned from hearing
+A batch of sound that is also played costs a decoder, a synthesizer and a loss for every excerpt. Who plays can be learned from listening
 alone, so the mel spectrograms of the whole corpus are kept, and what changes an excerpt is done to them: equalisation and rescaling,
 which make another timbre, and rooms, microphones and hiss, which are the recording and not the instrument.
 
@@ -75,7 +75,7 @@ def hear_corpus(corpus: Corpus, encoder: TimbreEncoder) -> HeardCorpus:
         with replacing(path, alone=True) as part:
             mel_db = np.lib.format.open_memmap(part, mode="w+", dtype=np.float16, shape=(int(first[-1]), N_MELS))
             for begin, length, recording in zip(
-                tqdm(first, desc="hearing the corpus", unit="file"), lengths, corpus.recordings, strict=False
+                tqdm(first, desc="reading the corpus", unit="file"), lengths, corpus.recordings, strict=False
             ):
                 sound = corpus.sound(recording.first * corpus.grid.hop_length, recording.n_frames * corpus.grid.hop_length)
                 level = encoder.mel_db(sound[None])[0].T.numpy()[:length]

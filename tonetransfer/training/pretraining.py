@@ -44,7 +44,7 @@ from .concept_erasure import EXCERPTS, erase_played
 from .encoder_batches import EncoderBatches, hear_corpus, kinds_of
 from .losses import Audible, TimbreLosses, TimbreLossWeights, heard_difference, two_sizes
 from .player_traits import in_order, with_primaries, with_traits
-from .settings import Settings
+from .settings import Settings, warm_cosine
 
 VALIDATION_SECONDS = 6.0
 ERASURE_STEPS = 4000
@@ -256,14 +256,10 @@ class Training(lightning.LightningModule):
             ]
         optimizer = torch.optim.AdamW(networks, betas=(0.9, 0.98), fused=True)
         steps = settings.encoder_steps if self.encoder_first else settings.steps
-
-        def factor(step: int) -> float:
-            if step < settings.warmup_steps:
-                return (step + 1) / settings.warmup_steps
-            done = min((step - settings.warmup_steps) / max(steps - settings.warmup_steps, 1), 1.0)
-            return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        warmup = settings.warmup_steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warm_cosine(step, steps, warmup=warmup, last=0.01, begin=warmup)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def train_dataloader(self) -> CombinedLoader:

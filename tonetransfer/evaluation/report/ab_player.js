@@ -475,8 +475,8 @@ export class ABPlayer extends HTMLElement {
   }
 
   async #drawSpectrograms(generation) {
-    for (const take of this.#takes) {
-      if (!take.decoded || take.levels || this.#view === "wave" || this.hasAttribute("compact")) continue;
+    for (const take of [this.#takes[this.#selected], ...this.#takes]) {
+      if (!take?.decoded || take.levels || this.#view === "wave" || this.hasAttribute("compact")) continue;
       const levels = await spectrogram(take.decoded, this.duration);
       if (generation !== this.#generation) return;
       take.levels = levels;

@@ -1,0 +1,77 @@
+"""The room of a recording stays around the result: its noise as loud as it was; a drone, hum and a loud place do not come along."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import SAMPLE_RATE, melody
+
+import tonetransfer as tt
+from tonetransfer.models.timbre_model import TimbreModel
+
+RESTS = [(48000 * k + 33600, 48000 * (k + 1)) for k in range(3)]
+
+
+def with_rests(noise: torch.Tensor | float = 0.0) -> torch.Tensor:
+    """Four seconds: a note and a rest in each, over a noise."""
+    return melody([69, 71, 72, 74], seconds=0.7, rest=0.3) + noise
+
+
+def band_noise(n: int, low_hz: float, high_hz: float, rms: float) -> torch.Tensor:
+    spectrum = torch.fft.rfft(torch.randn(n, generator=torch.Generator().manual_seed(1)))
+    hertz = torch.fft.rfftfreq(n, 1.0 / SAMPLE_RATE)
+    noise = torch.fft.irfft(spectrum * ((hertz >= low_hz) & (hertz < high_hz)), n)
+    return noise * (rms / noise.square().mean().sqrt())
+
+
+def level_db(sound: torch.Tensor, low_hz: float, high_hz: float) -> float:
+    """Level of a band in the rests."""
+    powers = []
+    for begin, end in RESTS:
+        piece = sound[begin + 6000 : end]
+        spectrum = torch.fft.rfft(piece * torch.hann_window(len(piece)))
+        hertz = torch.fft.rfftfreq(len(piece), 1.0 / SAMPLE_RATE)
+        powers.append(float(spectrum[(hertz >= low_hz) & (hertz < high_hz)].abs().square().sum()) / len(piece) ** 2)
+    return 10.0 * math.log10(np.mean(powers) + 1e-20)
+
+
+def loudest_db(sound: torch.Tensor, model: TimbreModel) -> float:
+    heard = tt.analyze(sound, SAMPLE_RATE, model)
+    return float(heard.loudness_db[heard.note_frames()].quantile(0.99))
+
+
+@pytest.mark.parametrize(("low_hz", "high_hz", "rms"), [(25.0, 90.0, 3e-3), (3000.0, 9000.0, 2e-5)])
+def test_rests_keep_the_noise_of_the_recording(low_hz: float, high_hz: float, rms: float) -> None:
+    model = tt.load_model()
+    source = with_rests(band_noise(4 * SAMPLE_RATE, low_hz, high_hz, rms))
+    result = tt.transfer(source, SAMPLE_RATE, model, to="trumpet", transpose=0)
+    of_source, of_result = (level_db(one, low_hz, high_hz) - loudest_db(one, model) for one in (source, result))
+    assert of_result == pytest.approx(of_source, abs=3.0)
+    without = tt.transfer(source, SAMPLE_RATE, model, to="trumpet", transpose=0, room=False)
+    assert level_db(without, low_hz, high_hz) < level_db(result, low_hz, high_hz) - 10.0
+
+
+def test_hiss_that_one_would_hear_does_not_come_along() -> None:
+    model = tt.load_model()
+    source = with_rests(band_noise(4 * SAMPLE_RATE, 1000.0, 9000.0, 3e-3))
+    with_room, without = (tt.transfer(source, SAMPLE_RATE, model, to="trumpet", transpose=0, room=room) for room in (True, False))
+    assert level_db(with_room, 1000.0, 9000.0) < level_db(without, 1000.0, 9000.0) + 3.0
+
+
+@pytest.mark.parametrize(("drone", "loudest_db"), [(True, -40.0), (False, -70.0)])
+def test_a_drone_and_hum_are_no_room(tiny_model: TimbreModel, drone: bool, loudest_db: float) -> None:
+    """Densities [dB/Hz]; around the drone's fundamental they hold the skirts of the analysis window."""
+    seconds = torch.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
+    lines = range(1, 20) if drone else range(1, 6)
+    steady = sum(torch.sin(2.0 * math.pi * (98.0 if drone else 50.0) * k * seconds) / k for k in lines)
+    sound = 0.2 * steady if drone else with_rests() + 1e-3 * steady
+    room = tt.measure_room(sound, tt.analyze(sound, SAMPLE_RATE, tiny_model))
+    assert room is not None and float(room.tone_db.max()) < loudest_db
+
+
+def test_without_notes_there_is_no_room(tiny_model: TimbreModel) -> None:
+    silence = torch.zeros(SAMPLE_RATE)
+    assert tt.measure_room(silence, tt.analyze(silence, SAMPLE_RATE, tiny_model)) is None
