@@ -72,7 +72,9 @@ def test_a_note_that_takes_its_time_is_left_as_it_is(rate_db_per_s: float) -> No
     assert torch.equal(with_release(SLOW_NOTES, rate_db_per_s, RATE), SLOW_NOTES)
 
 
-@pytest.mark.parametrize(("fall_db_per_s", "rings"), [(120.0, False), (380.0, False), (950.0, False), (1200.0, False), (1550.0, True), (2000.0, True)])
+@pytest.mark.parametrize(
+    ("fall_db_per_s", "rings"), [(120.0, False), (380.0, False), (950.0, False), (1200.0, False), (1550.0, True), (2000.0, True)]
+)
 @pytest.mark.parametrize("depth_db", [18.0, 60.0])
 def test_the_fall_of_each_note_decides(fall_db_per_s: float, rings: bool, depth_db: float) -> None:
     """Also where the next note begins before it has fallen far: a dip of 18 dB that takes its time is no cut."""
