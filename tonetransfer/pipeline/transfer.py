@@ -14,13 +14,13 @@ from ..audio.loudness import FLOOR_DB
 from ..audio.units import CHROMATIC, db_to_amplitude
 from ..controls.adaptation import adapt, octave_shift
 from ..controls.controls import Controls, extract
-from ..controls.dynamics import check_dynamic, loud_end_db, scale_dynamics, swell_range_db
+from ..controls.dynamics import check_dynamic, loud_end_db, loudness_quantiles, scale_dynamics, swell_range_db
 from ..controls.profile import Target, find_releases, is_dry, with_release
 from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_same
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..synthesis.colour import with_room_tone
+from ..synthesis.colour import room_presence, tone_loudness_db, with_room_tone
 from ..synthesis.loudness_correction import correct_loudness_in_pieces
 from ..synthesis.reverb import with_hall
 from .effort_estimation import estimate_dynamic
@@ -32,6 +32,7 @@ SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
 UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
 SHORTEST_S = 0.1  # a recording with fewer notes is warned of
 STEEPEST_DB = 6.0  # rise of loudness in a frame
+SILENT_BELOW_DB = 6.0  # a room: it cannot be there
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Arrangement:
         Of the sound in the end: how hard is played does not decide how loud the result is.
     note_table, fluctuation_db, colour_db, room_tone_db : Tensor or None [shape=as of Target]
         As of :class:`~tonetransfer.controls.profile.Target`.
+    room_presence : Tensor [shape=(n_frames,)] or None, in [0, 1]
+        How much of the room tone is heard.
     loudest_db : float [dB re full scale]
         Loudness of the result's loud notes.
     effort_db : float or None
@@ -75,6 +78,7 @@ class Arrangement:
     fluctuation_db: torch.Tensor | None = None
     colour_db: torch.Tensor | None = None
     room_tone_db: torch.Tensor | None = None
+    room_presence: torch.Tensor | None = None
     loudest_db: float = 0.0
     effort_db: float | None = None
 
@@ -367,6 +371,7 @@ def arrange(
         asked = replace(asked, loudness_db=_prompt(asked.loudness_db))
         asked = _released(asked, notes, target.release_db_per_s, dry=is_dry(heard.loudness_db))
         effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate), dynamic)
+    tone_db = (target.room_tone_db if room is None else room.tone_db) if fitted else None
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
     louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
@@ -378,10 +383,18 @@ def arrange(
         target.note_table,
         target.fluctuation_db,
         target.colour_db,
-        (target.room_tone_db if room is None else room.tone_db) if fitted else None,
+        tone_db,
+        None if tone_db is None else _presence(heard, notes, tone_db),
         float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
         effort_db,
     )
+
+
+def _presence(heard: Controls, notes: torch.Tensor, tone_db: torch.Tensor) -> torch.Tensor:
+    """Share of a room tone in each frame (n_frames,): none where the source is quieter than it."""
+    loudest_db = float(loudness_quantiles(heard.loudness_db, notes)[-1]) if bool(notes.any()) else 0.0
+    silent = heard.loudness_db < loudest_db + tone_loudness_db(tone_db, heard.grid.sample_rate) - SILENT_BELOW_DB
+    return room_presence(notes, silent, heard.grid.frame_rate)
 
 
 def _prompt(loudness_db: torch.Tensor) -> torch.Tensor:
@@ -460,7 +473,8 @@ def play(
         sound = (gain * piece for piece in sound)
     if arrangement.room_tone_db is not None:
         level_db = arrangement.loudest_db + noise_db
-        sound = with_room_tone(sound, arrangement.room_tone_db, arrangement.notes, model.grid, level_db=level_db, seed=seed)
+        presence = arrangement.room_presence if arrangement.room_presence is not None else arrangement.notes.float()
+        sound = with_room_tone(sound, arrangement.room_tone_db, presence, model.grid, level_db=level_db, seed=seed)
     return with_hall(_cut(sound, whole), model.sample_rate, hall)
 
 

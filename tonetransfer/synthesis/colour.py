@@ -23,13 +23,14 @@ TONE_TAPS = 9600  # at 48 kHz: a fifth of a second resolves the lowest points
 TONE_KEY = 0xA1B  # another stream of noise than that of the instrument
 TONE_FFT = 8192
 LONGEST_TONE_S = 30.0  # a recording is heard up to here
-QUIET_SHARE = 0.05  # share of its frames in which the room is heard
+QUIET_SHARE, FEWEST_FRAMES = 0.05, 5  # share of its frames in which the room is heard, and how many they are at least
 QUIETEST_DB = -150.0  # of a room tone's density, below the loud notes
 LOUDEST_TONE_DB = -75.0  # A-weighted, below the loud notes: what is louder is music that never pauses
 RUMBLE_HZ = 120.0  # what is lower is no music
 BELOW_NOTES = 0.7  # of the lowest f0: nor is this
 LOUDEST_RUMBLE_DB = -20.0  # below the loud notes, not weighted
 HOLD_S, FADE_S = 0.4, 0.3  # beyond the notes that a room tone lasts, and fades
+GATE_FRAMES = 5  # in which it comes and goes where the source is silent
 
 
 def coloured(pieces: Iterable[SynthParams], colour_db: torch.Tensor, sample_rate: int) -> Iterator[SynthParams]:
@@ -68,9 +69,9 @@ def gain_at(gain_db: torch.Tensor, frequency_hz: torch.Tensor, sample_rate: int)
 
 
 def with_room_tone(
-    pieces: Iterable[torch.Tensor], tone_db: torch.Tensor, notes: torch.Tensor, grid: FrameGrid, *, level_db: float, seed: int = 0
+    pieces: Iterable[torch.Tensor], tone_db: torch.Tensor, presence: torch.Tensor, grid: FrameGrid, *, level_db: float, seed: int = 0
 ) -> Iterator[torch.Tensor]:
-    """Sound in a room tone, which is there while notes are and a moment before and after; silence stays silence.
+    """Sound in a room tone.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def with_room_tone(
         Consecutive.
     tone_db : Tensor [shape=(64,)]
         Power density at `TONE_POINTS_HZ` [dB re `level_db`, per hertz].
-    notes : Tensor [shape=(n_frames,)], bool
+    presence : Tensor [shape=(n_frames,)], in [0, 1]
+        How much of it is heard; see :func:`room_presence`.
     grid : FrameGrid
     level_db : float [dB re full scale]
         What the density is relative to.
@@ -89,14 +91,13 @@ def with_room_tone(
     Tensor [shape=(n_samples,)]
     """
     taps = room_tone_taps(tone_db, grid.sample_rate) * db_to_amplitude(level_db)
-    shares = _shares(notes.numpy(), grid)
     begin = 0
     for piece in pieces:
         end = begin + len(piece)
         white = white_noise(begin - len(taps) + 1, len(piece) + len(taps) - 1, seed ^ TONE_KEY).numpy()
         n_fft = 1 << (len(white) - 1).bit_length()
         tone = np.fft.irfft(np.fft.rfft(white, n_fft) * np.fft.rfft(taps, n_fft), n_fft)[len(taps) - 1 : len(white)]
-        there = np.interp(np.arange(begin, end) / grid.hop_length, np.arange(len(shares)), shares)
+        there = np.interp(np.arange(begin, end) / grid.hop_length, np.arange(len(presence)), presence.numpy())
         yield piece + torch.from_numpy(tone * there).to(piece)
         begin = end
 
@@ -116,17 +117,34 @@ def _taps(tone_db: tuple[float, ...], sample_rate: int) -> np.ndarray:
     return np.roll(np.fft.irfft(response, n), n // 2) * np.hanning(n)
 
 
-def _shares(notes: np.ndarray, grid: FrameGrid) -> np.ndarray:
-    """Share of a room tone in each frame, (n_frames,): 1 near notes, 0 far from them."""
-    if not notes.any():
-        return np.zeros(len(notes))
-    frames, playing = np.arange(len(notes)), np.flatnonzero(notes)
+def room_presence(notes: torch.Tensor, silent: torch.Tensor, frame_rate: float) -> torch.Tensor:
+    """Share of a room tone in each frame: it is there while notes are and a moment before and after; silence stays silence.
+
+    Parameters
+    ----------
+    notes, silent : Tensor [shape=(n_frames,)], bool
+        Frames of notes, and frames in which the source is quieter than the room.
+    frame_rate : float, > 0 [Hz]
+
+    Returns
+    -------
+    Tensor [shape=(n_frames,)], in [0, 1]
+    """
+    if not bool(notes.any()):
+        return torch.zeros(len(notes))
+    frames, playing = np.arange(len(notes)), np.flatnonzero(notes.numpy())
     place = np.clip(np.searchsorted(playing, frames), 1, max(len(playing) - 1, 1))
-    away = np.abs(frames[:, None] - playing[np.minimum(np.stack([place - 1, place], 1), len(playing) - 1)]).min(1) / grid.frame_rate
-    return presence(away)
+    away = np.abs(frames[:, None] - playing[np.minimum(np.stack([place - 1, place], 1), len(playing) - 1)]).min(1) / frame_rate
+    near = torch.from_numpy(presence_at(away)).float() * ~silent
+    return torch.nn.functional.avg_pool1d(near[None, None], GATE_FRAMES, 1, GATE_FRAMES // 2, count_include_pad=False)[0, 0]
 
 
-def presence(away_s: np.ndarray) -> np.ndarray:
+def tone_loudness_db(tone_db: torch.Tensor, sample_rate: int) -> float:
+    """A-weighted loudness of a room tone [dB re the loud notes]."""
+    return float(_levels_db(tone_db.numpy(), sample_rate, np.ones((1, TONE_FFT // 2 + 1)) * a_weighting(sample_rate, TONE_FFT).numpy())[0])
+
+
+def presence_at(away_s: np.ndarray) -> np.ndarray:
     """Share of a room tone so far from the nearest note [s]."""
     return np.clip(1.0 - (away_s - HOLD_S) / FADE_S, 0.0, 1.0)
 
@@ -150,9 +168,11 @@ def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGri
     """
     n_fft = TONE_FFT
     power = frame_magnitudes(reference[: round(LONGEST_TONE_S * grid.sample_rate)], grid, n_fft).square().numpy()
-    quiet = np.quantile(power, QUIET_SHARE, axis=0)
+    steady = np.quantile(power, QUIET_SHARE, axis=0) / -np.log(1.0 - QUIET_SHARE)  # were it noise from end to end
+    level = power @ a_weighting(grid.sample_rate, n_fft).numpy()
+    quietest = power[np.argsort(level)[: max(round(QUIET_SHARE * len(power)), FEWEST_FRAMES)]].mean(0)  # were it noise in the pauses
     # Periodogram to density: a full-scale sine, power one half, reads 0 dB; Hann's noise bandwidth is 1.5 bins.
-    density = quiet / (n_fft / 4.0) ** 2 / (1.5 * grid.sample_rate / n_fft) / -np.log(1.0 - QUIET_SHARE)
+    density = np.minimum(steady, quietest) / (n_fft / 4.0) ** 2 / (1.5 * grid.sample_rate / n_fft)
     frequencies = np.arange(len(density)) * grid.sample_rate / n_fft
     edges = np.sqrt(TONE_POINTS_HZ[:-1] * TONE_POINTS_HZ[1:])
     edges = np.concatenate([[TONE_POINTS_HZ[0] * 0.9], edges, [TONE_POINTS_HZ[-1] * 1.05]])
@@ -167,9 +187,14 @@ def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGri
 def _not_louder(tone_db: np.ndarray, sample_rate: int, rumble_hz: float) -> np.ndarray:
     """A room tone that is no louder than one can be; rumble, which is hardly heard, is bounded apart."""
     frequencies = np.linspace(0.0, sample_rate / 2.0, TONE_FFT // 2 + 1)
-    density = 10.0 ** (np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db) / 10.0)
     rumble = (frequencies > TONE_POINTS_HZ[0]) & (frequencies <= rumble_hz)
     weights = np.stack([rumble, (frequencies > rumble_hz) * a_weighting(sample_rate, TONE_FFT).numpy()])
-    levels_db = 10.0 * np.log10(2.0 * (weights * density).sum(-1) * sample_rate / TONE_FFT + 1e-20)
-    excess_db = np.maximum(levels_db - (LOUDEST_RUMBLE_DB, LOUDEST_TONE_DB), 0.0)
+    excess_db = np.maximum(_levels_db(tone_db, sample_rate, weights) - (LOUDEST_RUMBLE_DB, LOUDEST_TONE_DB), 0.0)
     return np.maximum(tone_db - np.where(rumble_hz >= TONE_POINTS_HZ, *excess_db), QUIETEST_DB)
+
+
+def _levels_db(tone_db: np.ndarray, sample_rate: int, weights: np.ndarray) -> np.ndarray:
+    """Level of a room tone under weights (n, n_bins) of its power [dB re the loud notes], (n,)."""
+    frequencies = np.linspace(0.0, sample_rate / 2.0, TONE_FFT // 2 + 1)
+    density = 10.0 ** (np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db) / 10.0)
+    return 10.0 * np.log10(2.0 * (weights * density).sum(-1) * sample_rate / TONE_FFT + 1e-20)
