@@ -11,7 +11,7 @@ const LOUD_MARGIN_DB = 6;
 const STEEPEST_DB = 6; // rise of loudness in a frame
 const SWELL_S = 0.5, REST_DB = 30;
 const GENTLE_DB_PER_S = 80, DEPTH_DB = 15, GONE_DB = -60, DEEP_DB = 30, RISE_DB = 6, RISE_FRAMES = 10;
-const SLOWEST_DB_PER_S = 100, FASTEST_DB_PER_S = 2000, SILENT_FRAMES = 10, ABRUPT_DB_PER_S = 800, MEASURED_DB = [3, 23];
+const SLOWEST_DB_PER_S = 100, FASTEST_DB_PER_S = 2000, SILENT_FRAMES = 10, ABRUPT_DB_PER_S = 1500, MEASURED_DB = [3, 23];
 
 /** How hard is played at each dynamic marking [dB re the strongest]. */
 export const DYNAMICS_DB = { pp: -26, p: -20, mp: -15, mf: -11, f: -5, ff: -1 };
