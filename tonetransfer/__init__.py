@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from .controls.edits import Edit, apply_edits
     from .controls.profile import Target
     from .errors import ToneTransferError, ToneTransferWarning
-    from .evaluation.bootstrap import bootstrap_interval
     from .evaluation.compare import compare
-    from .evaluation.metrics import frechet_distance
+    from .evaluation.metrics import bootstrap_interval, frechet_distance
     from .evaluation.report.build import write_report
     from .evaluation.report.take import write_take
     from .evaluation.transfer_quality import evaluate_parallel as evaluate
@@ -60,7 +59,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "load_audio": "audio.files",
     "save_audio": "audio.files",
-    "bootstrap_interval": "evaluation.bootstrap",
+    "bootstrap_interval": "evaluation.metrics",
     "Classifier": "classification.classifier",
     "classify": "classification.classifier",
     "load_classifier": "classification.classifier",

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tonetransfer.analysis.vibrato import Modulation, find_modulation, follow_swing
+from tonetransfer.analysis.envelope import Modulation, find_modulation, follow_swing
 
 RATE = 100.0
 NONE = Modulation()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tonetransfer.errors import SettingsError
-from tonetransfer.evaluation.bootstrap import bootstrap_interval
+from tonetransfer.evaluation.metrics import bootstrap_interval
 
 VALUES = np.random.default_rng(0).normal(3.0, 2.0, 400)
 

@@ -7,8 +7,7 @@ import pytest
 import scipy.signal
 
 from tonetransfer.pitch.causal import autocorrelation, cohere, follow, normalise, peaks, through_sections, weigh
-from tonetransfer.realtime.kernels import between_rows, legal
-from tonetransfer.synthesis.kernels import harmonics
+from tonetransfer.synthesis.kernels import between_rows, harmonics, legal
 
 RNG = np.random.default_rng(0)
 

@@ -24,13 +24,14 @@ from tonetransfer.benchmarks.finetuning import measure_instrument
 from tonetransfer.data.dataset import Prepared
 from tonetransfer.errors import AudioError, SettingsError
 from tonetransfer.models.note_age_table import LOWEST_MIDI, N_SEMITONES
+from tonetransfer.models.settings import validate_as
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import load_model, read_notes, save_model
 from tonetransfer.training import finetuning as module
 from tonetransfer.training.finetuning import Finetuning, beginning, finetune
 from tonetransfer.training.finetuning_data import FinetuningBatches, Material
 from tonetransfer.training.reconstruction import Batch
-from tonetransfer.training.settings import FinetuningSettings, as_finetuning_settings, read_settings
+from tonetransfer.training.settings import FinetuningSettings, read_settings
 
 TINY = Path(__file__).parents[2] / "configs" / "tiny.yaml"
 
@@ -385,6 +386,6 @@ def test_a_wrong_start_is_told(run: Run, tmp_path: Path) -> None:
 
 
 def test_nothing_can_be_had_from_an_empty_beginning(material: Material) -> None:
-    settings = as_finetuning_settings({"model": {"z_dim": 8, "encoder_width": 16, "decoder_width": 32}, "train": {"start": None}})
+    settings = validate_as(FinetuningSettings, {"model": {"z_dim": 8, "encoder_width": 16, "decoder_width": 32}, "train": {"start": None}})
     start = beginning(settings, material)
     assert not start.timbres.any() and same(start, beginning(settings, material))

@@ -16,9 +16,10 @@ from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.errors import SettingsError
 from tonetransfer.models.note_age_table import note_age
+from tonetransfer.models.settings import validate_as
 from tonetransfer.models.weights import load_model, read_notes
 from tonetransfer.training.batches import Corpus, TrainingBatches, equalise, random_curve_db
-from tonetransfer.training.settings import DataSettings, validate_settings
+from tonetransfer.training.settings import DataSettings, Settings
 
 GRID = FrameGrid()
 NAMES = ("violin", "trumpet", "flute", "clarinet", "alto_sax", "oboe")
@@ -45,7 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_for(folder: Path, output: Path, **train: object) -> object:
-    return validate_settings(
+    return validate_as(
+        Settings,
         {
             "model": {"z_dim": 8, "encoder_width": 16, "decoder_width": 32, "n_harmonics": 30, "n_bands": 16},
             "data": {
@@ -58,7 +60,7 @@ def settings_for(folder: Path, output: Path, **train: object) -> object:
                 "workers": 0,
             },
             "train": {"steps": 60, "validate_every": 30, "warmup_steps": 5, "output": str(output), "threads": 1, **train},
-        }
+        },
     )
 
 
@@ -195,7 +197,7 @@ def test_training_goes_out_from_given_weights(folder: Path, tmp_path: Path) -> N
     assert torch.equal(given.timbres, taken.timbres)
     same = {name for name, value in taken.state_dict().items() if torch.equal(value, given.state_dict()[name])}
     assert {name for name in taken.state_dict() if name not in same} <= {"encoder.effect.4.weight", "encoder.effect.4.bias"}  # learned anew
-    other = validate_settings({**settings.model_dump(), "model": {"z_dim": 4}})  # type: ignore[attr-defined]  # Settings
+    other = validate_as(Settings, {**settings.model_dump(), "model": {"z_dim": 4}})  # type: ignore[attr-defined]  # Settings
     with pytest.raises(SettingsError, match="another shape"):
         Training(other, Corpus(folder, GRID))
 

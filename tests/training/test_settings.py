@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from tonetransfer.errors import SettingsError
-from tonetransfer.training.settings import Settings, load_settings, validate_settings
+from tonetransfer.models.settings import validate_as
+from tonetransfer.training.settings import Settings, read_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -20,22 +21,22 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_file_holds_only_differences(tmp_path: Path) -> None:
-    settings = load_settings(write(tmp_path, "train: {steps: 7}\n"))
+    settings = read_settings(write(tmp_path, "train: {steps: 7}\n"))
     assert settings.train.steps == 7
     assert settings.model == Settings().model and settings.data == Settings().data
-    assert load_settings(write(tmp_path, "")) == Settings()
+    assert read_settings(write(tmp_path, "")) == Settings()
 
 
 def test_overrides_win(tmp_path: Path) -> None:
     path = write(tmp_path, "train: {steps: 7}\nmodel: {z_dim: 4}\n")
-    settings = load_settings(path, ["train.steps=9", "data.corpus=elsewhere", "train.learning_rate=1.0e-4", "name=try"])
+    settings = read_settings(path, ["train.steps=9", "data.corpus=elsewhere", "train.learning_rate=1.0e-4", "name=try"])
     assert (settings.train.steps, settings.model.z_dim, settings.data.corpus, settings.name) == (9, 4, "elsewhere", "try")
     assert settings.train.learning_rate == pytest.approx(1e-4)
 
 
 def test_every_problem_is_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        validate_settings({"train": {"stepz": 3, "learning_rate": -1}, "modle": {}, "data": {"batch_size": "many"}})
+        validate_as(Settings, {"train": {"stepz": 3, "learning_rate": -1}, "modle": {}, "data": {"batch_size": "many"}})
     text = str(caught.value)
     for part in ("train.stepz", "did you mean steps?", "train.learning_rate", "modle", "did you mean model?", "data.batch_size", "'many'"):
         assert part in text
@@ -47,18 +48,18 @@ def test_every_problem_is_told_at_once() -> None:
 )
 def test_files_that_are_none(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
-        load_settings(write(tmp_path, text))
+        read_settings(write(tmp_path, text))
 
 
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
-        load_settings(tmp_path / "none.yaml")
+        read_settings(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("override", ["train.steps", "=3", "name.first=3", "train.stepz=3", "train.steps=many", "train=3"])
 def test_overrides_that_are_none(tmp_path: Path, override: str) -> None:
     with pytest.raises(SettingsError):
-        load_settings(write(tmp_path, "name: x"), [override])
+        read_settings(write(tmp_path, "name: x"), [override])
 
 
 def test_settings_cannot_be_changed_later() -> None:
@@ -73,4 +74,4 @@ def is_of_all_instruments(path: Path) -> bool:
 
 @pytest.mark.parametrize("path", filter(is_of_all_instruments, CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_configurations_in_the_repository_are_valid(path: Path) -> None:
-    load_settings(path)
+    read_settings(path)

@@ -33,7 +33,7 @@ from ..audio.frames import FrameGrid
 from ..audio.units import hz_to_midi
 from ..controls.controls import Controls
 from ..errors import ControlsError, SettingsError
-from .envelope import ENVELOPE_RATE, Adsr, amplitude_envelope, find_adsr, temporal_centroid_s, window_s
+from .envelope import ENVELOPE_RATE, Adsr, Modulation, amplitude_envelope, find_adsr, find_modulation, temporal_centroid_s, window_s
 from .notes import Note, close_gaps, find_notes
 from .partials import (
     Partials,
@@ -46,7 +46,6 @@ from .partials import (
     tristimulus,
 )
 from .spectral_shape import ROLLOFF_PERCENT, mel_tracks, onset_strength_db, spectral_tracks
-from .vibrato import Modulation, find_modulation
 
 N_PARTIALS_SHOWN = 10
 AUDIBLE_DB = 50.0  # below the loudest frame

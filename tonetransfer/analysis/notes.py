@@ -19,7 +19,7 @@ from scipy.ndimage import maximum_filter1d, median_filter
 from scipy.signal import find_peaks
 
 from ..audio.units import hz_to_midi
-from .vibrato import LEAST_SHARE, follow_swing
+from .envelope import LEAST_SHARE, follow_swing
 
 SHORTEST_NOTE_S = 0.05
 LONGEST_GAP_S = 0.03  # shorter silences are flicker of the voicing decision

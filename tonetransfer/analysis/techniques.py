@@ -2,8 +2,8 @@
 
 What counts as what
 -------------------
-- `vibrato`, `tremolo`: a regular swing of f0, of the level, within a note (:mod:`tonetransfer.analysis.vibrato`). A swing of the level that
-  merely goes along with a vibrato, as fast and small, is not called tremolo.
+- `vibrato`, `tremolo`: a regular swing of f0, of the level, within a note (:mod:`tonetransfer.analysis.envelope`). A swing of the level
+  that merely goes along with a vibrato, as fast and small, is not called tremolo.
 - `slide`: f0 travels gradually from one held level to another.
 - `bend`: f0 travels gradually away from a level and comes back soon, or into a level at the very start of a note (a scoop).
 - `hammer_on`, `pull_off`: f0 steps up, or down, at once, and the level shows no new attack: a slur, on any instrument.
@@ -30,8 +30,8 @@ from scipy.ndimage import median_filter
 
 from ..audio.units import hz_to_midi
 from .descriptors import Analysis
+from .envelope import LEAST_SHARE, WINDOW_S, follow_swing
 from .notes import DIP_DB, Note, runs
-from .vibrato import LEAST_SHARE, WINDOW_S, follow_swing
 
 TECHNIQUES = ("vibrato", "tremolo", "bend", "slide", "hammer_on", "pull_off", "staccato", "legato")
 

@@ -358,7 +358,7 @@ def sound_files(folder: Path, *, below: bool = False) -> list[Path]:
     return sorted(path for path in paths if path.suffix.lower() in SOUND_ENDINGS and path.is_file())
 
 
-def check_output(path: PathLike, *, overwrite: bool = False, source: PathLike | None = None) -> Path:
+def check_output(path: PathLike, *, overwrite: bool = False) -> Path:
     """Refuse, before any long work, an output that could not be written in the end.
 
     Parameters
@@ -367,8 +367,6 @@ def check_output(path: PathLike, *, overwrite: bool = False, source: PathLike | 
         Where sound is to go; the extension names the format.
     overwrite : bool
         Whether an existing file may be replaced.
-    source : str, Path or None
-        The recording that is read; it is never replaced.
 
     Raises
     ------
@@ -377,8 +375,6 @@ def check_output(path: PathLike, *, overwrite: bool = False, source: PathLike | 
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise AudioError(f"{path} has the extension {path.suffix!r}, which is not written here; use one of {', '.join(FORMATS)}")
-    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
-        raise AudioError(f"{path} is the source itself; another file is wanted for the result: choose another name")
     return check_new(path, AudioError, overwrite=overwrite)
 
 

@@ -29,6 +29,7 @@ from ..audio.units import midi_to_hz
 from ..controls.controls import Controls, extract
 from ..controls.profile import Target
 from ..errors import ToneTransferError
+from ..models.settings import validate_as
 from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model
 from ..pipeline.target import find_target
@@ -39,7 +40,7 @@ from ..threads import one_thread
 from ..training.finetuning import WORTH_STEPS, processes_for
 from ..training.losses import heard_difference
 from ..training.pretraining import half_precision
-from ..training.settings import as_finetuning_settings
+from ..training.settings import FinetuningSettings
 from .baselines import PEERS, Peer
 
 PROGRAM = "tonetransfer"
@@ -222,7 +223,7 @@ def _whole_training(audio: torch.Tensor, sample_rate: int) -> dict[str, float]:
     nor its judging counts.
     """
     content: dict[str, Any] = {"kind": "solo", "name": "bench", "data": {"batch_size": BATCHES[-1], "transposed_semitones": 1.0}}
-    processes = processes_for(as_finetuning_settings({**content, "train": {"steps": WORTH_STEPS}}))
+    processes = processes_for(validate_as(FinetuningSettings, {**content, "train": {"steps": WORTH_STEPS}}))
     elapsed = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -235,7 +236,7 @@ def _whole_training(audio: torch.Tensor, sample_rate: int) -> dict[str, float]:
             config = folder / f"{steps}.yaml"
             config.write_text(yaml.safe_dump({**content, "train": run}), encoding="utf-8")
             elapsed.append(_run_command(["train", str(config)])[0])
-    sound_s = (TRAINED_STEPS[1] - TRAINED_STEPS[0]) * BATCHES[-1] * as_finetuning_settings(content).data.excerpt_seconds
+    sound_s = (TRAINED_STEPS[1] - TRAINED_STEPS[0]) * BATCHES[-1] * validate_as(FinetuningSettings, content).data.excerpt_seconds
     return {"batch": BATCHES[-1], "processes": processes, "realtime_factor": sound_s / max(elapsed[1] - elapsed[0], 1e-9)}
 
 

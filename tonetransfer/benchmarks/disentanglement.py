@@ -39,6 +39,7 @@ COLUMNS = ("z", "baseline", "mfcc")
 LABELS = {"pitch": "pitch_midi", "pitch_range": "pitch_range_semitones", "loudness": "loudness_db"}
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
+MOST_ON_MAP = 1500  # excerpts
 N_FOLDS = 5
 N_INNER_FOLDS = 3
 HIDDEN = 64
@@ -193,12 +194,12 @@ def evaluate_exchange(material: ExaminedMaterial, model: TimbreModel, *, progres
     return figures | {f"blend_{key}": value for key, value in blends.items()}
 
 
-def map_of(excerpts: Excerpts, model: TimbreModel, *, most: int = 1500) -> Map:
+def map_of(excerpts: Excerpts, model: TimbreModel) -> Map:
     """Excerpts on a map of their z (t-SNE: neighbours stay neighbours), for :func:`~tonetransfer.analysis.plots.plot_timbre_map`."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    rows = np.sort(np.random.default_rng(0).permutation(len(excerpts.rows))[:most])
+    rows = np.sort(np.random.default_rng(0).permutation(len(excerpts.rows))[:MOST_ON_MAP])
     z = excerpts.features["z"][rows]
     compact = PCA(min(30, *z.shape), random_state=0).fit_transform(z)
     points = TSNE(perplexity=min(30.0, (len(rows) - 1) / 3), init="pca", random_state=0).fit_transform(compact)
@@ -276,9 +277,9 @@ def within_instrument_r2(vectors: np.ndarray, label: np.ndarray, names: np.ndarr
     return Probed(float(r2_score(wanted, linear)), float(r2_score(wanted, mlp)))
 
 
-def shuffled_within(label: np.ndarray, names: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def shuffled_within(label: np.ndarray, names: np.ndarray) -> np.ndarray:
     """A label with its values dealt anew within each instrument: nothing of it can be read any more."""
-    rng, shuffled = np.random.default_rng(seed), label.copy()
+    rng, shuffled = np.random.default_rng(0), label.copy()
     for name in np.unique(names):
         rows = np.flatnonzero(names == name)
         shuffled[rows] = label[rng.permutation(rows)]

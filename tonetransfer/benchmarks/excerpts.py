@@ -61,6 +61,7 @@ COMMON = (  # with their relatives: all that a player may expect to find
     "voice_ooh",
 )
 TRAINED, UNSEEN = "trained", "unseen"
+UNSEEN_FONT = "generaluser"  # under `parallel.soundfonts` of the corpus
 SEEDS = {TRAINED: 4711, UNSEEN: 4712}  # no phrase of one set is in the other
 PERFORMANCES, WINDOW_STEP, DURATION_S = 4, 15, 12.0  # per window, semitones between windows, length of each
 EXCERPT_S = 3.0
@@ -134,8 +135,6 @@ def render_material(
     *,
     soundfont_folders: Sequence[Path] = (),
     samples: Path | None = None,
-    unseen: str = "generaluser",
-    workers: int = 2,
     progress: Progress | None = None,
 ) -> None:
     """Render what is not there yet: 4 phrases of 12 s for each of the windows that cover an instrument's range.
@@ -146,19 +145,17 @@ def render_material(
         Of the training corpus.
     out : Path
         Gets the folders `trained` and `unseen`, each with the configuration that made it.
-    soundfont_folders, samples, workers, progress
+    soundfont_folders, samples, progress
         As for :func:`~tonetransfer.data.render_corpus.render_corpus`.
-    unseen : str
-        Name of a font under ``parallel.soundfonts`` of the configuration.
 
     Raises
     ------
     SettingsError, MissingDependencyError
     """
     described = load_config(config)
-    if unseen not in described.parallel.soundfonts:
-        raise SettingsError(f"{config} knows no soundfont {unseen}; it has {', '.join(described.parallel.soundfonts)}")
-    sets = {TRAINED: _trained_config(described), UNSEEN: _unseen_config(described, unseen)}
+    if UNSEEN_FONT not in described.parallel.soundfonts:
+        raise SettingsError(f"{config} knows no soundfont {UNSEEN_FONT}; it has {', '.join(described.parallel.soundfonts)}")
+    sets = {TRAINED: _trained_config(described), UNSEEN: _unseen_config(described, UNSEEN_FONT)}
     for name, chosen in sets.items():
         folder = out / name
         if (folder / "manifest.json").is_file():
@@ -168,7 +165,7 @@ def render_material(
         written = folder / "corpus.yaml"
         written.write_text(yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         playable = [timbre for timbre, one in chosen.timbres.items() if samples is not None or one.program is not None]
-        common = {"split": "test", "seed": SEEDS[name], "soundfont": font, "samples": samples, "workers": workers, "progress": progress}
+        common = {"split": "test", "seed": SEEDS[name], "soundfont": font, "samples": samples, "workers": 2, "progress": progress}
         render_corpus(written, folder, only=playable, **common)  # type: ignore[arg-type]  # a mapping of many types
 
 

@@ -21,6 +21,7 @@ FLOOR_DB = 80.0  # below the loudest band of the window
 LEVEL_FREE = ("rms_db", "loudness_db")  # what is left out of the descriptors
 AUDIBLE_DB = 50.0
 LONGEST_WINDOW_S = 30.0
+BATCH_SIZE = 64  # windows
 
 
 class Frontend(nn.Module):
@@ -159,7 +160,7 @@ def relative_level(power: torch.Tensor) -> torch.Tensor:
     return (level_db - loudest).clamp(min=-FLOOR_DB) / (FLOOR_DB / 2.0) + 1.0
 
 
-def features_of(frontend: Frontend, audio: np.ndarray, *, batch_size: int = 64) -> torch.Tensor:
+def features_of(frontend: Frontend, audio: np.ndarray) -> torch.Tensor:
     """Features of windows (n_windows, n_samples), int16 or float, batch by batch, without gradient.
 
     Raises
@@ -169,8 +170,8 @@ def features_of(frontend: Frontend, audio: np.ndarray, *, batch_size: int = 64) 
     """
     parts = []
     with torch.inference_mode():
-        for first in range(0, len(audio), batch_size):
-            parts.append(frontend(as_float(audio[first : first + batch_size])).float())
+        for first in range(0, len(audio), BATCH_SIZE):
+            parts.append(frontend(as_float(audio[first : first + BATCH_SIZE])).float())
     features = torch.cat(parts).clone()
     if not bool(torch.isfinite(features).all()):
         raise SettingsError(f"{type(frontend).__name__} gave features that are not finite; choose another frontend or other audio")

@@ -43,12 +43,12 @@ def loudness_quantiles(loudness_db: torch.Tensor, notes: torch.Tensor) -> torch.
     return torch.quantile(chosen.float(), torch.tensor(QUANTILES), interpolation="nearest")  # a level that occurs: it moves as a frame does
 
 
-def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.Tensor, *, freedom_db: float = FREEDOM_DB) -> torch.Tensor:
+def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Move loudness from one distribution of note loudness towards another, keeping the player's own shape where it fits.
 
     The loud ends are aligned by a plain gain: there, two recordings of one performance agree best (mean difference of their loudness
     3.7 dB; with the medians aligned 4.5, with the best possible gain 3.2). A level may then differ from where quantile mapping would put
-    it by at most `freedom_db`, which lets the player's dynamics survive while no note falls far outside what the instrument does.
+    it by at most 6 dB, which lets the player's dynamics survive while no note falls far outside what the instrument does.
     Dynamics are narrowed where need be and never widened: the ripple of one steady note would become a swell. Monotone, and idempotent.
 
     Parameters
@@ -56,7 +56,6 @@ def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.
     loudness_db : Tensor [shape=(...)], dB
     source, target : Tensor [shape=(13,)], dB
         Quantiles of the notes' loudness: the player's, and the instrument's.
-    freedom_db : float, >= 0
 
     Returns
     -------
@@ -65,7 +64,7 @@ def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.
     levels, played, plays = (x.detach().cpu().numpy() for x in (loudness_db, source, target))
     mapped = _interpolate(levels, played, plays[-1] + np.maximum(played - played[-1], plays - plays[-1]))
     moved = levels + (plays[-1] - played[-1])
-    return torch.from_numpy(np.clip(moved, mapped - freedom_db, mapped + freedom_db)).to(loudness_db)
+    return torch.from_numpy(np.clip(moved, mapped - FREEDOM_DB, mapped + FREEDOM_DB)).to(loudness_db)
 
 
 def scale_dynamics(loudness_db: torch.Tensor, notes: torch.Tensor, amount: float, frame_rate: float) -> torch.Tensor:

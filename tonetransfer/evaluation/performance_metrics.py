@@ -29,7 +29,7 @@ say, of a recording without a long note) is None.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import librosa
 import numpy as np
@@ -182,18 +182,14 @@ def find_lag_s(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int
     return found / LAG_RATE
 
 
-def band_differences_db(
-    reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int, bands_hz: Sequence[tuple[float, float]] = BANDS_HZ
-) -> list[float]:
-    """Energy of frequency bands, estimate minus reference [dB]; energies 120 dB below the whole count as that.
+def band_differences_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> list[float]:
+    """Energy of the bands `BANDS_HZ`, estimate minus reference [dB]; energies 120 dB below the whole count as that.
 
     Parameters
     ----------
     reference, estimate : Tensor [shape=(n_samples,)]
         The longer one is cut.
     sample_rate : int [Hz]
-    bands_hz : sequence of (float, float)
-        Lower and upper edge of each band [Hz].
 
     Returns
     -------
@@ -204,7 +200,7 @@ def band_differences_db(
     hertz = torch.linspace(0.0, sample_rate / 2.0, N_FFT // 2 + 1)
     floor = float(powers[0].sum()) * 10.0 ** (FAINTEST_DB / 10.0) + 1e-30
     found = []
-    for low, high in bands_hz:
+    for low, high in BANDS_HZ:
         inside = (hertz >= low) & (hertz < high)
         x, y = (power[inside].sum().clamp(min=floor) for power in powers)
         found.append(float(10.0 * torch.log10(y / x)))

@@ -22,6 +22,7 @@ STEP = 40  # samples at WORK_RATE; 400 phases a second tell deviations up to 200
 HIGHEST_HZ = 7000.0
 N_HARMONICS = 6
 FLOOR_DB = -60.0  # below the loudest instant: nothing to measure
+FURTHEST_CENTS = 60.0  # from the curve
 EDGE_DB = -6.0  # below the loudest instant nearby: the window sees the edge of a note, where the deviation reads too small
 FAST_SEMITONES = 0.2  # between two frames of 10 ms
 LONGEST_FRAMES = 8  # a longer way is a slide
@@ -33,17 +34,15 @@ PIECE_S = 20
 FINEST_HZ = 40000  # least rate of the samples that are compared
 
 
-def refine_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, *, limit_cents: float = 60.0) -> np.ndarray:
+def refine_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid) -> np.ndarray:
     """f0 of the audio, sought around a curve by demodulating harmonics.
 
     Parameters
     ----------
     audio : ndarray [shape=(n_samples,)]
     f0_hz : ndarray [shape=(n_frames,)], > 0
-        The curve, within `limit_cents` of the truth.
+        The curve, within 60 cents of the truth; the result stays as close to it.
     grid : FrameGrid
-    limit_cents : float
-        The result stays this close to the curve.
 
     Returns
     -------
@@ -64,7 +63,7 @@ def refine_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid, *, limit_ce
     last_known = np.maximum.accumulate(np.where(known, np.arange(len(known)), np.argmax(known)))
     cents = 1200.0 * np.log2(1.0 + np.clip((error / np.maximum(weight, 1e-30))[last_known], -0.5, 1.0))
     times = (np.arange(len(error)) + 0.5) * STEP / WORK_RATE
-    nearest = np.interp(frame_times, times, np.clip(cents, -limit_cents, limit_cents))
+    nearest = np.interp(frame_times, times, np.clip(cents, -FURTHEST_CENTS, FURTHEST_CENTS))
     return (f0_hz * 2.0 ** (nearest / 1200.0)).astype(np.float32)
 
 

@@ -25,10 +25,9 @@ from ..controls.profile import Target
 from ..models.decoder import LARGEST_GAIN, SILENT_DB, Decoder
 from ..models.note_age_table import LONGEST_AGE, NoteAgeTable, NoteClock, age_shares, expanded
 from ..synthesis.fluctuation import Fluctuation
-from ..synthesis.kernels import harmonics
+from ..synthesis.kernels import between_rows, decode, harmonics, legal, shaped, sounding_power
 from ..synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB
 from ..synthesis.render import NOISE_FFT, SynthParams, between_bands, white_noise
-from .kernels import between_rows, decode, legal, shaped, sounding_power
 
 Noise = Literal["prompt", "exact"]
 NYQUIST_MARGIN = 2.0 ** (1 / 12)  # f0 may rise by so much until the next frame

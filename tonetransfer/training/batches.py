@@ -309,9 +309,9 @@ def kind_of(name: str, names: Iterable[str]) -> str:
     return min((other for other in names if f"{name}_".startswith(f"{other}_")), key=len, default=name)
 
 
-def random_curve_db(rng: np.random.Generator, sample_rate: int, n_points: int = 2049) -> np.ndarray:
-    """A smooth random equalisation [dB] on a linear frequency axis from 0 to Nyquist, shape (n_points,)."""
-    frequencies = np.linspace(0.0, sample_rate / 2.0, n_points)
+def random_curve_db(rng: np.random.Generator, sample_rate: int) -> np.ndarray:
+    """A smooth random equalisation [dB] on a linear frequency axis from 0 to Nyquist, shape (2049,)."""
+    frequencies = np.linspace(0.0, sample_rate / 2.0, 2049)
     octaves = np.log2(np.maximum(frequencies, 20.0) / 1000.0)
     tilt = rng.uniform(-2.5, 2.5) * octaves
     knots = np.linspace(np.log2(60.0 / 1000.0), np.log2(sample_rate / 2000.0), 9)

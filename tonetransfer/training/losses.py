@@ -17,6 +17,7 @@ from ..threads import parallel_map
 
 FFT_SIZES = (4096, 2048, 1024, 512, 256, 128)
 FLOOR = 1e-3  # of a magnitude with a Hann window of 2048: the same floor as the log-spectral distance of the evaluation
+TEMPERATURE = 0.15  # of the contrast
 SMOOTHING = 0.1  # of the instrument's label: a soundfont's oboe is not all there is to oboes
 
 
@@ -218,7 +219,7 @@ def _waves(spectra: np.ndarray, n_fft: int) -> np.ndarray:
     return torch.fft.irfft(torch.from_numpy(spectra), n_fft, norm="forward").numpy()
 
 
-def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor, temperature: float = 0.15) -> torch.Tensor:
+def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
     """Same label, near; another label, far (Khosla et al. 2020, the form with the sum outside of the logarithm).
 
     Parameters
@@ -229,7 +230,6 @@ def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch
         From `n_classes` on: something without a prototype.
     prototypes : Tensor [shape=(n_classes, z_dim)]
         One of each class, so that a batch of a few classes is kept away from all of them.
-    temperature : float, > 0
 
     Returns
     -------
@@ -239,7 +239,7 @@ def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch
     direction = torch.nn.functional.normalize(torch.cat([z, prototypes]), dim=-1)
     known = torch.cat([labels, torch.arange(len(prototypes), device=z.device)])
     itself = torch.eye(n, len(known), dtype=torch.bool, device=z.device)
-    log_share = torch.log_softmax((direction[:n] @ direction.T / temperature).masked_fill(itself, -torch.inf), dim=-1)
+    log_share = torch.log_softmax((direction[:n] @ direction.T / TEMPERATURE).masked_fill(itself, -torch.inf), dim=-1)
     same = (labels[:, None] == known[None]) & ~itself
     n_same = same.sum(-1)
     return -(torch.where(same, log_share, 0.0).sum(-1) / n_same.clamp(min=1)).sum() / (n_same > 0).sum().clamp(min=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -84,22 +84,6 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
 
 
-def load_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings:
-    """Read a YAML file of differences, and `section.key=value` overrides.
-
-    Raises
-    ------
-    SettingsError
-        With every problem at once, and the nearest known name for each unknown one.
-    """
-    return validate_settings(read_mapping(path, overrides), where=str(path))
-
-
-def validate_settings(content: dict[str, Any], *, where: str = "settings") -> Settings:
-    """A plain mapping to :class:`Settings`; raises SettingsError."""
-    return validate_as(Settings, content, where=where)
-
-
 class FinetuningDataSettings(Section):
     """Settings of the training data."""
 
@@ -164,7 +148,7 @@ class FinetuningSettings(Section):
 
 
 def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings | FinetuningSettings:
-    """Settings of a training of either kind.
+    """Read a YAML file of differences, and `section.key=value` overrides, of a training of either kind.
 
     Raises
     ------
@@ -176,17 +160,10 @@ def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings |
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS)
         raise SettingsError(f"{path}: kind is {kind!r}; {hint}{' (one instrument) or '.join(KINDS)} (many) is wanted")
-    return as_finetuning_settings(content, where=str(path)) if kind == "solo" else _ensemble(content, str(path))
-
-
-def as_finetuning_settings(content: dict[str, Any], *, where: str = "settings") -> FinetuningSettings:
-    """A plain mapping to :class:`FinetuningSettings`; raises SettingsError."""
-    return validate_as(FinetuningSettings, content, where=where)
-
-
-def _ensemble(content: dict[str, Any], where: str) -> Settings:
+    if kind == "solo":
+        return validate_as(FinetuningSettings, content, where=str(path))
     content.pop("kind", None)
-    return validate_as(Settings, content, where=where)
+    return validate_as(Settings, content, where=str(path))
 
 
 def warm_cosine(step: int, steps: int, *, warmup: int = 10, last: float = 0.05, begin: int = 0) -> float:

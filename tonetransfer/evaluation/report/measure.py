@@ -16,9 +16,8 @@ from ...classification.frontends import as_float
 from ...classification.windows import StepWindows, sounding
 from ...errors import AudioError, ToneTransferWarning
 from ...models.timbre_model import EXCERPT_SECONDS, TimbreModel
-from ..bootstrap import bootstrap_interval
 from ..compare import METRICS, HeardRecording, compare_heard, compare_played
-from ..metrics import embedding_distance, extrapolate_frechet
+from ..metrics import bootstrap_interval, embedding_distance, extrapolate_frechet
 from .examples import Example, ExampleSet, Sounds
 
 DESCRIPTORS = (

@@ -12,8 +12,8 @@ import jinja2
 from markupsafe import Markup
 
 from ...errors import printable
-from ..bootstrap import N_RESAMPLES
 from ..compare import METRICS, Metric
+from ..metrics import N_RESAMPLES
 from .media import Contours
 
 PLACES = {"source": "Source", "estimate": "Result", "reference": "Ground truth"}
