@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,21 @@ def test_what_could_not_be_written_in_the_end_is_refused(tmp_path: Path) -> None
     for wrong, words in ((path, "a.txt exists.*--overwrite"), (tmp_path, "is a folder"), (tmp_path / "no" / "a.txt", "no folder")):
         with pytest.raises(SettingsError, match=words):
             check_new(wrong, SettingsError)
+
+
+def test_what_a_killed_process_left_is_removed_before_the_file_is_made_again(tmp_path: Path) -> None:
+    program = f"""
+import os, signal
+from pathlib import Path
+from tonetransfer.atomic import replacing
+with replacing({str(tmp_path / "a.txt")!r}) as part, replacing({str(tmp_path / "b.txt")!r}) as other:
+    part.mkdir() or (part / "inside").touch()
+    other.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGKILL
+    with replacing(tmp_path / "a.txt") as ours:
+        ours.touch()
+        assert len(list(tmp_path.iterdir())) == 3
+        check_new(tmp_path / "a.txt", SettingsError)
+        assert ours.exists() and len(list(tmp_path.iterdir())) == 2  # what lives stays, and what is not asked for

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from .errors import ToneTransferError
@@ -15,7 +18,7 @@ PARTIAL = ".part"  # in temporary names, before the ending
 
 
 def check_new(path: str | os.PathLike[str], error: type[ToneTransferError], *, overwrite: bool = False) -> Path:
-    """Refuse, before any long work, a file that could not be written in the end.
+    """Refuse, before any long work, a file that could not be written in the end; remove what a killed process left of it.
 
     Parameters
     ----------
@@ -34,6 +37,7 @@ def check_new(path: str | os.PathLike[str], error: type[ToneTransferError], *, o
         raise error(f"{path} cannot be written: there is no folder {path.parent}; make it first, or choose another")
     if not os.access(path.parent, os.W_OK):
         raise error(f"{path} cannot be written: no permission in {path.parent}; choose another folder")
+    remove_remains(Path(os.path.realpath(path)))
     return path
 
 
@@ -46,8 +50,44 @@ def temporary_name(path: Path, *, alone: bool = False) -> Path:
     alone : bool
         Nobody else writes this file: the name is always the same, so that the remains of a process that was killed are written over.
     """
-    token = "" if alone else f".{secrets.token_hex(4)}"
+    token = "" if alone else f".{_computer()}-{os.getpid():x}-{secrets.token_hex(4)}"
     return path.with_name(f".{path.stem}{token}{PARTIAL}{path.suffix}")
+
+
+def remove_remains(path: Path) -> None:
+    """Remove the temporary files of `path` whose processes ended without doing it; those of other computers stay."""
+    begin, end = f".{path.stem}.{_computer()}-", f"{PARTIAL}{path.suffix}"
+    with suppress(OSError):
+        for part in [one for one in path.parent.iterdir() if one.name.startswith(begin) and one.name.endswith(end)]:
+            process = part.name.removeprefix(begin).partition("-")[0]
+            with suppress(OSError, ValueError):
+                if not _is_running(int(process, 16)):
+                    _remove(part)
+
+
+def _is_running(process: int) -> bool:
+    if sys.platform != "win32":  # where a process that is asked so ends
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:  # somebody else's
+            pass
+    return True
+
+
+@lru_cache(maxsize=1)
+def _computer() -> str:
+    """A short name of what gives processes their numbers: a computer since it was started, or a container on it."""
+    facts = [os.uname().nodename if hasattr(os, "uname") else ""]
+    with suppress(OSError):
+        facts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:6]
+
+
+def _remove(part: Path) -> None:
+    with suppress(OSError):
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -73,8 +113,7 @@ def replacing(path: str | os.PathLike[str], *, error: type[ToneTransferError] | 
             raise
         raise error(f"{path} cannot be written ({problem.strerror or problem}); choose another place") from problem
     finally:
-        with suppress(OSError):
-            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+        _remove(part)
 
 
 @contextmanager

@@ -18,8 +18,8 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
-LARGE_BYTES, KEPT_BYTES = 2 << 20, 16 << 20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # parameters of mallopt(3)
+LARGE_BYTES, KEPT_BYTES, MOST_ARENAS = 1 << 20, 4 << 20, 2
 
 
 def ahead(work: Callable[[Item], Result], items: Iterable[Item], n_threads: int = 1) -> Iterator[Result]:
@@ -86,15 +86,18 @@ def one_thread() -> Iterator[None]:
 
 
 def trim_malloc() -> None:
-    """From now on, large pieces of memory go back to the system when they are freed, for the rest of the process.
+    """Give freed memory back to the system: what there is of it now, and from now on large pieces as soon as they are freed.
 
     glibc learns from the largest piece that was freed to keep pieces of that size, in a heap for each thread; what such heaps hold grows
     by hundreds of megabytes in an hour of sound, more or less as threads happen to meet. It costs a twentieth of the speed. Elsewhere than
     on glibc nothing happens.
     """
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        library = ctypes.CDLL(None)
+        mallopt, malloc_trim = library.mallopt, library.malloc_trim
     except (OSError, TypeError, AttributeError):  # another system, another library
         return
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+    mallopt(M_ARENA_MAX, MOST_ARENAS)
+    malloc_trim(0)
