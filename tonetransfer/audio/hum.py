@@ -12,10 +12,10 @@ from functools import lru_cache
 from typing import NamedTuple, overload
 
 import numpy as np
-import scipy.signal
 import torch
 
 from .files import LongAudio
+from .stft import fast_length
 
 BASES_HZ = (50.0, 60.0)
 FARTHEST_HZ = 0.3  # from a base: the mains are exact, recorders nearly so
@@ -213,4 +213,6 @@ def _follow(values: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _averaged(values: np.ndarray, width_s: float) -> np.ndarray:
     """Sums along time under a bell of a width."""
     bell = np.hanning(2 * round(0.5 * width_s / HOP_S) + 3)[1:-1, None]
-    return scipy.signal.fftconvolve(values, bell, mode="full", axes=0)[len(bell) // 2 :][: len(values)]
+    n_fft = fast_length(len(values) + len(bell) - 1)
+    spread = np.fft.ifft(np.fft.fft(values, n_fft, axis=0) * np.fft.fft(bell, n_fft, axis=0), axis=0)[len(bell) // 2 :][: len(values)]
+    return spread if np.iscomplexobj(values) else spread.real

@@ -29,7 +29,7 @@ from ..audio.files import stream_audio
 from ..audio.frames import FrameGrid
 from ..errors import AudioError, SettingsError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
-from ..threads import one_thread
+from ..threads import one_thread, trim_malloc
 from .dataset import GROUPS, INDEX, Prepared, PreparedRecording, RecordingWriter, recording_facts, recording_key, stored_track, write_index
 from .jobs import run_jobs
 from .scan import DOUBTS, STRETCH_S, Skipped, SourceFile, Suitability, check_found, find_sources, listen, nothing_found, short_reason
@@ -151,6 +151,8 @@ def _prepare(job: PrepareJob) -> tuple[str, str]:
     grid, peak, n_samples = job.grid, 0.0, 0
     for piece in stream_audio(job.path, grid.sample_rate, grid.n_samples(round(STRETCH_S * grid.frame_rate))):
         peak, n_samples = max(peak, float(piece.abs().max())), n_samples + len(piece)
+    if n_samples > STRETCH_S * grid.sample_rate:
+        trim_malloc()
     judged = Suitability()
     writer = RecordingWriter(job.out, job.key, grid, n_samples=grid.n_samples(grid.n_frames(n_samples)), peak=peak)
     try:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.ndimage import maximum_filter1d
-from scipy.signal import upfirdn
 
 from ..audio.files import LongAudio, resample
 from ..audio.frames import FrameGrid
@@ -91,10 +90,9 @@ def _phase_errors(audio: np.ndarray, f0_hz: np.ndarray, window: np.ndarray) -> t
 
 def _decimate(values: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Windowed sums centred on every STEP-th value."""
-    half = len(window) // 2
-    padding = -half % STEP
-    smooth = upfirdn(window, np.concatenate([np.zeros(padding), values]), up=1, down=STEP)
-    return smooth[(half + padding) // STEP :]
+    before = (len(window) - 1) // 2
+    padded = np.pad(values, (before, len(window) + STEP))
+    return np.lib.stride_tricks.sliding_window_view(padded, len(window))[::STEP] @ window[::-1]
 
 
 def refine_note_transitions(f0_hz: np.ndarray, samples: torch.Tensor | LongAudio, sample_rate: int, frame_rate: float) -> np.ndarray:

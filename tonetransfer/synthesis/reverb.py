@@ -14,7 +14,6 @@ from itertools import chain, pairwise, tee
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 import torch
 from torch import nn
 
@@ -222,4 +221,6 @@ class Convolution:
 
     def whole(self, sound: np.ndarray) -> np.ndarray:
         """The same of a whole sound (n_samples,), at once; what rings beyond its end is cut."""
-        return scipy.signal.fftconvolve(np.asarray(sound, dtype=np.float64), self.response)[: len(sound)].astype(np.float32)
+        n_fft = scipy.fft.next_fast_len(len(sound) + len(self.response) - 1, real=True)
+        spectrum = scipy.fft.rfft(np.asarray(sound, dtype=np.float64), n_fft) * scipy.fft.rfft(self.response, n_fft)
+        return scipy.fft.irfft(spectrum, n_fft)[: len(sound)].astype(np.float32)
