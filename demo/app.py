@@ -481,7 +481,7 @@ def launch(
     folder: Path | None = None,
 ) -> tuple[gr.Blocks, str, studio.Studio]:
     """Serve the page without waiting; gives the page, its address, and the studio, which is to be closed in the end."""
-    work = studio.Studio(folder, kept_s=kept_s, weights=weights)
+    work = studio.Studio(folder, kept_s=kept_s, weights=weights, apart=True)
     os.environ["GRADIO_TEMP_DIR"] = str(work.folder)
     tempfile.tempdir = str(work.folder)  # uploads, too, are written nowhere else
     page = Page(work)

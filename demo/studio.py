@@ -22,6 +22,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+try:
+    from . import listener as listening
+except ImportError:  # run as a script, as a hosted Space does
+    import listener as listening  # type: ignore[no-redef]
+
 LONGEST_S = 300.0  # longest recording
 LARGEST_BYTES = 50_000_000  # largest upload
 MOST_FILES = 20  # most files of a batch
@@ -166,12 +171,15 @@ class Studio:
         Files that are older are removed.
     weights : Path or None
         Of a model; None: the bundled one.
+    apart : bool
+        Read and track what visitors upload in processes of their own, which may break down.
     """
 
-    def __init__(self, folder: Path | None = None, *, kept_s: float = KEPT_S, weights: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, kept_s: float = KEPT_S, weights: Path | None = None, apart: bool = False) -> None:
         self.folder = Path(os.path.realpath(folder or tempfile.mkdtemp(prefix="tonetransfer-")))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.kept_s, self.weights = kept_s, weights
+        self.listener = listening.Listener(weights) if apart else None
         self._analyses: OrderedDict[tuple[Any, ...], Source] = OrderedDict()
         self._efforts: OrderedDict[tuple[Any, ...], float | None] = OrderedDict()
         self._lock, self._listening = threading.Lock(), threading.Lock()
@@ -187,12 +195,16 @@ class Studio:
             with contextlib.suppress(Exception):  # of no consequence: the visitor waits a little longer, and is told what is wrong
                 warm_up()
 
+        if self.listener:
+            threading.Thread(target=self.listener.warm_up, daemon=True).start()
         threading.Thread(target=warm, daemon=True).start()
         threading.Thread(target=self._sweep_for_ever, daemon=True).start()
 
     def close(self) -> None:
         """Remove the work folder."""
         self._closing.set()
+        if self.listener:
+            self.listener.close()
         self._held.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -262,8 +274,7 @@ class Studio:
                 self._analyses.move_to_end(key)
                 return replace(self._analyses[key], name=name or place.name)
         with self.plain_words(place, name):
-            audio, _ = tt.load_audio(place, self.model.sample_rate, longest_s=LONGEST_S)
-            heard = tt.analyze(audio, self.model.sample_rate, self.model, tracker=tracker)
+            audio, _, heard = self._hear(place, self.model.sample_rate, tracker)
             said = self.listen(lambda: tt.warn_about(audio, heard))[1]
             z = None
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
@@ -276,6 +287,18 @@ class Studio:
                 self._analyses.popitem(last=False)
         return source
 
+    def _hear(self, place: Path, sample_rate: int | None, tracker: str | None = None) -> tuple[Any, int, Any]:
+        """A recording, its rate and, if a tracker is named, its controls; from a process of its own, if there is one."""
+        import tonetransfer as tt
+
+        if self.listener is None:
+            audio, rate = tt.load_audio(place, sample_rate, longest_s=LONGEST_S)
+            return audio, rate, tt.analyze(audio, rate, self.model, tracker=tracker) if tracker else None
+        try:
+            return self.listener.hear(place, sample_rate, longest_s=LONGEST_S, tracker=tracker)
+        except listening.Lost:
+            raise Refusal("the recording brought down what was to read it; save it as WAV or FLAC, and try again") from None
+
     def target(self, player: Player, tracker: str = "joint") -> tuple[Any, tuple[str, ...]]:
         """The timbre that is to play, and what is to be said of it."""
         import tonetransfer as tt
@@ -283,7 +306,7 @@ class Studio:
         with self.plain_words():
             given: dict[str, Any]
             if player.reference:
-                given = {"like": tt.load_audio(self.place(player.reference, "the reference"), longest_s=LONGEST_S)}
+                given = {"like": self._hear(self.place(player.reference, "the reference"), None)[:2]}
             elif player.second:
                 given = {"mix": player.shares}
             elif player.instrument:
