@@ -51,7 +51,7 @@ def seconds_per_second(settings: FinetuningSettings, rounds: int) -> tuple[float
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            solo.follow()  # the running mean
+            solo.update_average()  # the running mean
             solo.steps_done += 1
 
     a_round()  # fills caches

@@ -27,7 +27,7 @@ from tonetransfer.export import web
 from tonetransfer.export.checks import level_db
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import save_model
-from tonetransfer.realtime.voice import follow_gain_db, highest_so_far, loudness_of
+from tonetransfer.realtime.voice import correction_gain_db, highest_so_far, loudness_of
 from tonetransfer.synthesis.colour import TONE_KEY
 from tonetransfer.synthesis.fluctuation import NOISE_KEY
 from tonetransfer.synthesis.render import white_noise
@@ -186,7 +186,7 @@ def test_live_follows_loudness_as_the_stream_does(page: dict[str, Any], performa
         batch, _ = model.decoder(asked.f0_hz[None], asked.loudness_db[None], target.z[None], highest_hz=highest_so_far(asked.f0_hz)[None])
     gain_db, gains = 0.0, []
     for sounds, wanted in zip(loudness_of(batch.map(lambda x: x[0]), model.grid).tolist(), asked.loudness_db.tolist(), strict=True):
-        gain_db = follow_gain_db(sounds, wanted, gain_db, model.grid.frame_rate)
+        gain_db = correction_gain_db(sounds, wanted, gain_db, model.grid.frame_rate)
         gains.append(gain_db)
     gain = 10.0 ** (torch.tensor(gains) / 20.0)
     params = model.decode(asked, target.z)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from tonetransfer.pitch.causal import autocorrelation, cohere, follow, normalise, peaks, through_sections, weigh
+from tonetransfer.pitch.causal import autocorrelation, cohere, extend_path, normalise, peaks, through_sections, weigh
 from tonetransfer.synthesis.kernels import between_rows, harmonics, legal
 
 RNG = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def test_the_path_is_the_cheapest() -> None:
     f0_hz, cost = np.array([8.1757989156 * 2 ** (72 / 12), 8.1757989156 * 2 ** (60.5 / 12), 0.0]), np.array([0.5, 0.3, 1.0])
     semitones, total, back = np.empty(3), np.empty(3), np.empty(3, np.int64)
     pitch = 12 * np.log2(f0_hz[:2])
-    follow(before + pitch[0] - 72.0, reached, f0_hz, cost, 2.0, 0.5, 4.0, semitones, total, back)
+    extend_path(before + pitch[0] - 72.0, reached, f0_hz, cost, 2.0, 0.5, 4.0, semitones, total, back)
     assert np.abs(semitones[:2] - pitch).max() < 1e-9 and list(back) == [1, 0, 0]
     expected = np.array([1.0 + 2 * 0.5, 0.25 + 2 * 0.3])
     assert np.abs(total[:2] - (expected - expected.min())).max() < 1e-9 and total[2] > 900

@@ -107,13 +107,13 @@ def find_lines(audio: torch.Tensor | LongAudio, sample_rate: int) -> HumLines | 
     hop = round(HOP_S * sample_rate)
     if len(audio) // hop - 1 < LEAST_WINDOWS:
         return None
-    lines, power = _listen(audio, sample_rate, hop)
+    lines, power = _demodulate_lines(audio, sample_rate, hop)
     sounding = power > SILENT
     if sounding.sum() < LEAST_WINDOWS:
         return None
     loud, found = float(np.percentile(power, 95.0)), []
     for base_hz, values, standing in zip(BASES_HZ, lines, _standing([np.abs(part[sounding]) for part in lines]), strict=True):
-        phasors, steady, off_turns = _follow(values, np.percentile(np.abs(values[sounding]), LEVEL_PERCENTILE, axis=0))
+        phasors, steady, off_turns = _track_lines(values, np.percentile(np.abs(values[sounding]), LEVEL_PERCENTILE, axis=0))
         there = steady & standing
         hum_power = 0.5 * float(np.square(np.abs(phasors[:, there])).mean(axis=0).sum())
         if there[:N_FIRST_LINES].any() and SOFTEST_DB < 10.0 * math.log10(hum_power / loud) < LOUDEST_DB:
@@ -138,7 +138,7 @@ def _standing(magnitudes: list[np.ndarray]) -> list[np.ndarray]:
     return standing
 
 
-def _listen(audio: torch.Tensor | LongAudio, sample_rate: int, hop: int) -> tuple[list[np.ndarray], np.ndarray]:
+def _demodulate_lines(audio: torch.Tensor | LongAudio, sample_rate: int, hop: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Multiples of both bases in every window, [(n_windows, n_lines), complex], re their phase at time 0; and the windows' power."""
     ear = _ear(sample_rate)
     step, length = len(ear.smooth) // 4, len(ear.cosines)
@@ -181,7 +181,7 @@ def _ear(sample_rate: int) -> _Ear:
     return _Ear(lines_hz, smooth, *((weight * wave(angle)).astype(np.float32) for wave in (np.cos, np.sin)))
 
 
-def _follow(values: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def _track_lines(values: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Follow the part of lines (n_windows, n_lines) that stands still at their levels (n_lines,).
 
     Returns phasors (n_windows, n_lines), re a base that turns faster than 50 or 60 Hz by so much in a hop; whose phase is steady,

@@ -1,4 +1,4 @@
-"""Is fine-tuning worth it? An instrument that no training heard, learned from a minute of it, against the same minute heard once.
+"""Gain of fine-tuning on an instrument that no training heard: a minute learned, against the same minute as a reference.
 
 Performances are rendered with a soundfont that the bundled model never saw. From some of them an instrument is trained as a user would do
 it; others, with other seeds, are then played: from the instrument's own controls, and from those of other instruments playing the

@@ -148,7 +148,7 @@ def evaluate_techniques(
         seed = first_seed + number
         player = players[1 + (number // 2) % len(PRESETS)] if soundfont and number % 2 == 0 else SYNTHESIZER
         etude = compose_etude(*(SYNTHESIZER_RANGE if player == SYNTHESIZER else PRESETS[player][1:]), seed=seed)
-        found = _listen(torch.from_numpy(play_etude(etude, player, grid, soundfont)), grid, tracker)
+        found = _detect(torch.from_numpy(play_etude(etude, player, grid, soundfont)), grid, tracker)
         results.setdefault(player, []).append((etude.techniques, found))
         mistakes += _mistakes(etude.techniques, found, seed, player)
         if progress:
@@ -168,7 +168,7 @@ def evaluate_techniques(
     }
 
 
-def _listen(audio: torch.Tensor, grid: FrameGrid, tracker: str) -> list[Technique]:
+def _detect(audio: torch.Tensor, grid: FrameGrid, tracker: str) -> list[Technique]:
     return find_techniques(analyze_timbre(audio, extract(audio, grid, tracker=tracker)))
 
 

@@ -283,7 +283,7 @@ class Adapter:
     def _is_note(self, heard: ControlFrame, leap: bool) -> bool:
         """Test whether a note goes on; or, after a rest or a leap, begins: no note does while the sound dies away."""
         goes_on = self._playing and not leap
-        self._hum.hear(heard, self._loud_db - HUM_BELOW_DB)
+        self._hum.push(heard, self._loud_db - HUM_BELOW_DB)
         if self._hum.stands or (not goes_on and (self._hum.near or heard.loudness_db < self._heard_db - FALLING_DB)):
             return False
         periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if goes_on else (VOICED_ON, START_BELOW_DB)
@@ -350,8 +350,8 @@ class _Hum:
         self._frames, self._frames_on_line, self._known_hz = 0, 0, 0.0
         self.near = self.stands = False  # no note begins here; and none goes on
 
-    def hear(self, heard: ControlFrame, below_db: float) -> None:
-        """Judge the next frame; hum lies below a level."""
+    def push(self, heard: ControlFrame, below_db: float) -> None:
+        """Take the next frame; hum lies below a level."""
         soft, line_hz = heard.loudness_db < below_db, _nearest_line_hz(heard.f0_hz)
         begun = self._frames >= HUM_FRAMES  # what is there from the beginning has not swelled, and half a window tells little of it
         rises = begun and heard.loudness_db > min(self._levels_db) + STEADY_DB

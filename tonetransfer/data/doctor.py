@@ -1,4 +1,4 @@
-"""Are these recordings good material to train an instrument on, and why not: every file is heard, the folder is judged.
+"""Assessment of recordings as training material: every file is measured, then the folder as a whole.
 
 What is measured, and how, is in :mod:`tonetransfer.data.defects`; what it means in :mod:`tonetransfer.data.advice`. Which files are taken
 is decided by the same rules as in ``prepare`` (:mod:`tonetransfer.data.scan`).
@@ -27,7 +27,7 @@ from ..threads import one_thread
 from .advice import AGREEING, advise
 from .defects import RawMeter, decay_times_s, find_hum, noise_floor_db, pause_seconds, reverberation_s
 from .jobs import run_jobs
-from .scan import Skipped, SourceFile, Stretch, Suitability, check_found, find_sources, listen, short_reason
+from .scan import Skipped, SourceFile, Stretch, Suitability, check_found, find_sources, read_stretches, short_reason
 
 NOTES = 128  # MIDI numbers of the register histogram
 LOUDNESS_BINS_DB = (-90.0, 0.0, 2.0)  # first, last, width
@@ -143,7 +143,7 @@ def _as_in_file(source: SourceFile) -> dict[str, Any]:
 def _as_heard(job: ExamineJob) -> dict[str, Any]:
     """Measure pitch, loudness and noise."""
     judged, floors, decays, hum, stretches, pauses_s = Suitability(), [], [], None, [], 0.0
-    for heard in listen(job.source.path, job.grid, job.tracker):
+    for heard in read_stretches(job.source.path, job.grid, job.tracker):
         judged = judged.add(heard)
         loudness, rate = heard.controls.loudness_db.numpy(), job.grid.frame_rate
         floors.append(noise_floor_db(loudness, rate))

@@ -63,7 +63,7 @@ def run_jobs(
         yield from map(function, jobs)
         return
     with _processes(workers) if engine == "local" else _on_dask(workers, scheduler) as executor:
-        for future in as_completed([executor.submit(_listen, function, job) for job in jobs]):
+        for future in as_completed([executor.submit(_with_warnings, function, job) for job in jobs]):
             yield _tell(*future.result())
 
 
@@ -87,7 +87,7 @@ def _processes(workers: int) -> Iterator[Executor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _listen(function: Callable[[Job], Done], job: Job) -> tuple[Done, tuple[str, ...]]:
+def _with_warnings(function: Callable[[Job], Done], job: Job) -> tuple[Done, tuple[str, ...]]:
     """Call a function with a job; give back its result and its warnings: a worker has nobody to tell it to."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")

@@ -32,7 +32,18 @@ from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
 from ..threads import one_thread, trim_malloc
 from .dataset import GROUPS, INDEX, Prepared, PreparedRecording, RecordingWriter, recording_facts, recording_key, stored_track, write_index
 from .jobs import run_jobs
-from .scan import DOUBTS, STRETCH_S, Skipped, SourceFile, Suitability, check_found, find_sources, listen, nothing_found, short_reason
+from .scan import (
+    DOUBTS,
+    STRETCH_S,
+    Skipped,
+    SourceFile,
+    Suitability,
+    check_found,
+    find_sources,
+    nothing_found,
+    read_stretches,
+    short_reason,
+)
 
 SKIPPED = "skipped"  # folder of the notes on files that were not taken
 LOCK = "prepare.lock"
@@ -156,7 +167,7 @@ def _prepare(job: PrepareJob) -> tuple[str, str]:
     judged = Suitability()
     writer = RecordingWriter(job.out, job.key, grid, n_samples=grid.n_samples(grid.n_frames(n_samples)), peak=peak)
     try:
-        for heard in listen(job.path, grid, job.tracker):
+        for heard in read_stretches(job.path, grid, job.tracker):
             judged = judged.add(heard)
             writer.write(heard.audio, heard.controls)
         kind, reason = judged.objection() or ("", "")

@@ -231,8 +231,8 @@ class Suitability:
         return None
 
 
-def listen(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[Stretch]:
-    """A recording, however long, in stretches of five minutes.
+def read_stretches(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[Stretch]:
+    """Read and track a recording, however long, in stretches of five minutes.
 
     Parameters
     ----------

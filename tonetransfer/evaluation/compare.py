@@ -135,7 +135,7 @@ class HeardRecording:
         return float(self.controls.loudness_db.max()) <= SILENT_DB
 
 
-def hear(audio: AudioLike, sample_rate: int, grid: FrameGrid | None = None, *, tracker: str = DEFAULT_TRACKER) -> HeardRecording:
+def track_recording(audio: AudioLike, sample_rate: int, grid: FrameGrid | None = None, *, tracker: str = DEFAULT_TRACKER) -> HeardRecording:
     """Track a recording (n_samples,) at `sample_rate` [Hz] on a grid; None: the usual one, 48 kHz."""
     grid = grid or FrameGrid()
     samples = resample(audio, sample_rate, grid.sample_rate)
@@ -181,7 +181,7 @@ def compare(reference: AudioLike, estimate: AudioLike, sample_rate: int, *, trac
     >>> round(tt.compare(reference, estimate, 48000)["pitch_error_cents"])
     20
     """
-    return compare_heard(*(hear(one, sample_rate, tracker=tracker) for one in (reference, estimate)))
+    return compare_heard(*(track_recording(one, sample_rate, tracker=tracker) for one in (reference, estimate)))
 
 
 def compare_heard(reference: HeardRecording, estimate: HeardRecording) -> dict[str, float]:

@@ -247,7 +247,7 @@ class WebInstrument(nn.Module):
     def _gain_db(
         self, f0_hz: torch.Tensor, asked_db: torch.Tensor, amplitudes: torch.Tensor, magnitudes: torch.Tensor, before: torch.Tensor
     ) -> torch.Tensor:
-        """Gain of each frame as :func:`~tonetransfer.realtime.voice.follow_gain_db` gives it, (n_frames, 1)."""
+        """Gain of each frame as :func:`~tonetransfer.realtime.voice.correction_gain_db` gives it, (n_frames, 1)."""
         numbers = torch.arange(1, amplitudes.shape[-1] + 1, device=f0_hz.device)
         tone = amplitudes.square() * a_weighting_at(f0_hz[:, None] * numbers)
         power = tone.sum(-1) + magnitudes.square() @ self.noise_power

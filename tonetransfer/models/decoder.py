@@ -160,7 +160,7 @@ class Decoder(nn.Module):
         if not in_loops(h):
             return self.memory(h, memory)
         state = h.new_zeros(1, 1, h.shape[-1]) if memory is None else memory
-        remembered = torch.from_numpy(follow(self.memory, h[0], state[0, 0]))[None]
+        remembered = torch.from_numpy(run_gru_numpy(self.memory, h[0], state[0, 0]))[None]
         return remembered, remembered[:, -1:]
 
     def post_gru(
@@ -298,7 +298,7 @@ def _arrays(*tracks: torch.Tensor) -> list[tuple[np.ndarray, ...]]:
     return list(zip(*(track.numpy() for track in tracks), strict=True))
 
 
-def follow(gru: nn.GRU, h: torch.Tensor, state: torch.Tensor) -> np.ndarray:
+def run_gru_numpy(gru: nn.GRU, h: torch.Tensor, state: torch.Tensor) -> np.ndarray:
     """States (n_frames, width) of a GRU over h (n_frames, width) of one sound, frame after frame in as few calls as possible.
 
     What they write into is told by position: a keyword takes half as long as the whole call. Where exp overflows, 1 / (1 + exp(-x)) is 0 as

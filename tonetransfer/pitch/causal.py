@@ -214,7 +214,7 @@ def price(f0_hz: Any, repetition: Any, floor: float, salience_weight: float, oct
 
 
 @compiled
-def follow(
+def extend_path(
     before: Any,
     reached: Any,
     f0_hz: Any,
@@ -369,14 +369,14 @@ class CausalTracker:
         found: list[Tracked] = []
         for end in range(ahead + self._n_frames * hop, self._heard + 1, hop):
             self._n_frames += 1
-            found += self._path.push(self._listen(inner, end - first_of_inner))
+            found += self._path.push(self._find_candidates(inner, end - first_of_inner))
         return found
 
     def flush(self) -> list[Tracked]:
         """The frames that the path was still waiting with."""
         return self._path.flush()
 
-    def _listen(self, inner: np.ndarray, end: int) -> _FrameEvidence:
+    def _find_candidates(self, inner: np.ndarray, end: int) -> _FrameEvidence:
         """Candidates of the frame whose look-ahead ends before sample `end` of `inner`."""
         f0_hz, repetition, cost = np.empty((3, N_CANDIDATES))
         mean_square, first = 0.0, 0
@@ -457,7 +457,7 @@ class _Path:
         weight = min(max((frame.level_db - self.loudest + 60.0) / 30.0, 0.02), 1.0)  # soft frames follow their neighbours
         semitones, total, back = np.empty(N_CANDIDATES), np.empty(N_CANDIDATES), np.empty(N_CANDIDATES, np.int64)
         reached = self._semitones, self._total
-        follow(*reached, frame.f0_hz, frame.cost, weight, LEAP_COST, LEAP_HIGHEST, semitones, total, back)
+        extend_path(*reached, frame.f0_hz, frame.cost, weight, LEAP_COST, LEAP_HIGHEST, semitones, total, back)
         self._total, self._semitones = total, semitones
         self._back.append(back)
         self._frames.append(frame)

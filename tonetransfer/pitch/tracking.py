@@ -123,7 +123,7 @@ def track_f0(
     samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, sample_rate)
     n_frames = grid.n_frames(-(-len(samples) * grid.sample_rate // sample_rate))
     gain = 0.5 / max(peak_of(samples), 1e-6)  # trackers were trained at one level, and soft recordings are music as well
-    evidence = _listen(samples, sample_rate, chosen, gain)
+    evidence = _gather_evidence(samples, sample_rate, chosen, gain)
     f0_hz, periodicity = _decide(evidence, gain, sure_of_itself=not chosen.own_octaves)
     f0_hz = refine_note_transitions(f0_hz, samples, sample_rate, FRAME_RATE)
     periodicity = grid.place(np.arange(len(f0_hz)) / FRAME_RATE, periodicity, n_frames)
@@ -266,7 +266,7 @@ def _long_gaps(voiced: np.ndarray) -> np.ndarray:
     return ~voiced & (np.bincount(run) > SHORT_GAP_S * FRAME_RATE)[run]
 
 
-def _listen(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracker, gain: float) -> _Evidence:
+def _gather_evidence(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracker, gain: float) -> _Evidence:
     """Evidence for the whole recording, gathered in pieces that overlap by more than anything reaches, several at a time."""
     n_frames = int(len(samples) / sample_rate * FRAME_RATE) + 1
     length_s, at_once_s = len(samples) / sample_rate, MOST_THREADS * CHUNK_S
@@ -275,7 +275,7 @@ def _listen(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracke
     n_candidates = len(OWN_RATIOS) if tracker.own_octaves else N_PEAKS + 1
     whole = _Evidence(*(np.empty((n_frames, *shape), np.float32) for shape in 4 * [(n_candidates,)] + [()]))
 
-    def listen_from(start: int) -> None:
+    def gather_from(start: int) -> None:
         end = min(start + int(piece_s * FRAME_RATE), n_frames)
         from_s, to_s = max(0.0, start / FRAME_RATE - tracker.reach_s), start / FRAME_RATE + piece_s + tracker.reach_s
         piece = samples[round(from_s * sample_rate) : round(to_s * sample_rate)]
@@ -288,7 +288,7 @@ def _listen(samples: torch.Tensor | LongAudio, sample_rate: int, tracker: Tracke
     if len(starts) > 1:
         tracker.estimate(np.zeros(4 * HOP_LENGTH, np.float32), 4)  # loads what is loaded once, before there are threads
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        list(pool.map(listen_from, starts))
+        list(pool.map(gather_from, starts))
     return whole
 
 

@@ -31,7 +31,7 @@ from ..synthesis.colour import coloured
 from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import SynthParams, harmonic, hold_last, white_noise
 from ..synthesis.reverb import Convolution
-from .voice import Noise, Voice, follow_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
+from .voice import Noise, Voice, correction_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
 
 LONGEST_LOOK_AHEAD_S = 0.2
 SHORTEST_GLIDE_S = 0.05
@@ -319,7 +319,7 @@ def stream_at_once(
         if target.fluctuation_db is not None:
             params = next(fluctuating([params], Fluctuation(target.fluctuation_db, grid.frame_rate, seed=settings.seed)))
         if settings.follow:
-            params = _followed(params, loudness_db, grid)
+            params = _corrected(params, loudness_db, grid)
         params = _amplified(params, db_to_amplitude(torch.tensor([one.gain_db for one in asked])))
         sound = model.render(params, seed=settings.seed) if settings.noise == "exact" else _render_promptly(params, grid, settings.seed)
     if room is not None:
@@ -327,10 +327,10 @@ def stream_at_once(
     return sound[: len(audio)]
 
 
-def _followed(params: SynthParams, asked_db: torch.Tensor, grid: FrameGrid) -> SynthParams:
+def _corrected(params: SynthParams, asked_db: torch.Tensor, grid: FrameGrid) -> SynthParams:
     gain_db, gains = 0.0, []
     for sounds, asked in zip(loudness_of(params, grid).tolist(), asked_db.tolist(), strict=True):
-        gain_db = follow_gain_db(sounds, asked, gain_db, grid.frame_rate)
+        gain_db = correction_gain_db(sounds, asked, gain_db, grid.frame_rate)
         gains.append(db_to_amplitude(gain_db))
     return _amplified(params, torch.tensor(gains))
 

@@ -59,7 +59,7 @@ def loudness_of(params: SynthParams, grid: FrameGrid) -> torch.Tensor:
     return 10.0 * torch.log10((tone.sum(-1) + noise).clamp(min=10.0 ** (FLOOR_DB / 10.0)))
 
 
-def follow_gain_db(sounds_db: float, asked_db: float, before_db: float, frame_rate: float) -> float:
+def correction_gain_db(sounds_db: float, asked_db: float, before_db: float, frame_rate: float) -> float:
     """The gain [dB] of a frame, from that of the frame before: towards what brings its loudness to within 1 dB of the asked one."""
     deviation = asked_db - sounds_db if asked_db > SILENT_DB else 0.0
     wanted = deviation - min(max(deviation, -TOLERANCE_DB), TOLERANCE_DB)
@@ -328,7 +328,7 @@ class Voice:
         amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z, changed)
         amplitudes, magnitudes = self._coloured(f0_hz, amplitudes, magnitudes)
         amplitudes = self._fluctuating(amplitudes)
-        gain = self._follow(f0_hz, loudness_db, amplitudes, magnitudes) if self.follow else 1.0
+        gain = self._correction_gain(f0_hz, loudness_db, amplitudes, magnitudes) if self.follow else 1.0
         gain *= db_to_amplitude(gain_db)
         amplitudes, magnitudes = amplitudes * gain, magnitudes * np.float32(gain)
         hop = self.grid.hop_length
@@ -359,10 +359,10 @@ class Voice:
         moved = amplitudes * self._fluctuation.next(1)[0]
         return moved * (amplitudes.sum() / max(moved.sum(), 1e-9))
 
-    def _follow(self, f0_hz: float, loudness_db: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> float:
+    def _correction_gain(self, f0_hz: float, loudness_db: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> float:
         power = sounding_power(f0_hz, amplitudes, magnitudes, self._weighting, self._noise_weight)
         sounds_db = 10.0 * math.log10(max(power, 10.0 ** (FLOOR_DB / 10.0)))
-        self._gain_db = follow_gain_db(sounds_db, loudness_db, self._gain_db, self.grid.frame_rate)
+        self._gain_db = correction_gain_db(sounds_db, loudness_db, self._gain_db, self.grid.frame_rate)
         return db_to_amplitude(self._gain_db)
 
     def _add_tone(self, f0_hz: float, amplitudes: np.ndarray, sound: np.ndarray) -> None:

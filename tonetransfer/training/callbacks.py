@@ -43,7 +43,7 @@ class ValidateAndStop(Callback):
         trainer.should_stop = module.is_exhausted()  # a run that was killed when it had ended
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        module.follow()
+        module.update_average()
         if module.is_due():
             self._validate(trainer, module)
             trainer.should_stop = trainer.strategy.reduce_boolean_decision(module.is_exhausted(), all=False)

@@ -46,7 +46,7 @@ def erase_played(encoder: TimbreEncoder, batches: EncoderBatches, *, seed: int =
     seed, steps, excerpts : int
     """
     encoder.eval()
-    heard = _listen(encoder, batches, excerpts)
+    heard = _encode_excerpts(encoder, batches, excerpts)
     matrix = _linear_map(heard)
     encoder.transform(matrix)
     with torch.random.fork_rng(), torch.enable_grad():
@@ -55,7 +55,7 @@ def erase_played(encoder: TimbreEncoder, batches: EncoderBatches, *, seed: int =
 
 
 @torch.no_grad()
-def _listen(encoder: TimbreEncoder, batches: EncoderBatches, excerpts: int) -> _Heard:
+def _encode_excerpts(encoder: TimbreEncoder, batches: EncoderBatches, excerpts: int) -> _Heard:
     """Unchanged excerpts."""
     found: list[tuple[torch.Tensor, ...]] = []
     for batch in batches:

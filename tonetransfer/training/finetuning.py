@@ -136,7 +136,7 @@ class Finetuning(lightning.LightningModule):
         return reconstruction_loss(sound[:, heard], batch.sound[:, heard], self.grid, self.largest, sizes)
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def update_average(self) -> None:
         """Take the newest weights into the running mean."""
         decay = min(self.settings.train.average, self.global_step / (self.global_step + 9.0))
         for key, mean in self.mean.named_parameters():

@@ -149,7 +149,7 @@ class Training(lightning.LightningModule):
             z = torch.where(from_table[:, None], row, encoded)
             params, _ = self.model.decoder(batch["f0_hz"], batch["loudness_db"], z, addition=self._in_the_course_of_notes(batch))
         if not learned:
-            self._follow(batch["timbre"][batch["original"]], encoded[batch["original"]])
+            self._update_table(batch["timbre"][batch["original"]], encoded[batch["original"]])
         sizes = two_sizes(np.random.default_rng(index))
         sound = render_batch(params, self.model.grid)
         loss, off_db = heard_difference(
@@ -176,8 +176,8 @@ class Training(lightning.LightningModule):
         return found * ((which >= 0) & batch["original"])[:, None, None]
 
     @torch.no_grad()
-    def _follow(self, timbres: torch.Tensor, encoded: torch.Tensor) -> None:
-        """Rows of the table as running means of what the encoder says."""
+    def _update_table(self, timbres: torch.Tensor, encoded: torch.Tensor) -> None:
+        """Update the rows of the table, running means of what the encoder says."""
         table = self.table.weight
         for timbre, z in zip(timbres.tolist(), encoded, strict=True):
             table[timbre] += (z - table[timbre]) * (FOLLOW if self.seen[timbre] else 1.0)

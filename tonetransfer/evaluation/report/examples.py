@@ -24,7 +24,7 @@ from ...errors import SettingsError
 from ...models.timbre_model import TimbreModel
 from ...pipeline.target import find_target
 from ...pipeline.transfer import Arrangement, arrange, play
-from ..compare import HeardRecording, hear
+from ..compare import HeardRecording, track_recording
 
 PEAK = 0.7  # of every reference: what the spectral distances are meant for
 LONGEST_S = 60.0  # files are read up to here
@@ -269,7 +269,7 @@ def _play(
 
 def _load_pair(reference: Path, estimate: Path, source: Path | None, grid: FrameGrid, match_level: bool) -> Sounds:
     (x, gain), (y, rate) = _read(reference, grid), _read_raw(estimate, grid)
-    truth, result = hear(x, grid.sample_rate, grid), hear(y * gain, grid.sample_rate, grid)
+    truth, result = track_recording(x, grid.sample_rate, grid), track_recording(y * gain, grid.sample_rate, grid)
     if match_level:
         result = _at_level_of(truth, result)
     return Sounds(result, truth, _hear_file(source, grid)[0] if source else None, None, rate / 2.0)
@@ -285,7 +285,7 @@ def _at_level_of(reference: HeardRecording, estimate: HeardRecording) -> HeardRe
 
 def _hear_file(path: Path, grid: FrameGrid) -> tuple[HeardRecording, float]:
     audio, gain = _read(path, grid)
-    return hear(audio, grid.sample_rate, grid), gain
+    return track_recording(audio, grid.sample_rate, grid), gain
 
 
 def _read(path: Path, grid: FrameGrid) -> tuple[torch.Tensor, float]:
