@@ -1,4 +1,4 @@
-"""The room of a recording stays around the result: its noise as loud as it was; a drone, hum and a loud place do not come along."""
+"""The room of a recording stays around the result: its noise and its reverberation; a drone, hum and a loud place do not come along."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from conftest import SAMPLE_RATE, melody
 
 import tonetransfer as tt
 from tonetransfer.models.timbre_model import TimbreModel
+from tonetransfer.pipeline.recorded_room import RecordedRoom
+from tonetransfer.synthesis.reverb import hall_response, reverberate
 
 RESTS = [(48000 * k + 33600, 48000 * (k + 1)) for k in range(3)]
 
@@ -70,6 +72,49 @@ def test_a_drone_and_hum_are_no_room(tiny_model: TimbreModel, drone: bool, loude
     sound = 0.2 * steady if drone else with_rests() + 1e-3 * steady
     room = tt.measure_room(sound, tt.analyze(sound, SAMPLE_RATE, tiny_model))
     assert room is not None and float(room.tone_db.max()) < loudest_db
+
+
+def slurred() -> torch.Tensor:
+    """Notes without rests, none a harmonic of the one before."""
+    return melody([60.0, 65.0, 63.0, 68.0, 66.0, 71.0] * 2, seconds=0.4, rest=0.0)
+
+
+@pytest.mark.parametrize(("decay_s", "level_db"), [(1.0, -8.0), (1.8, -12.0)])
+def test_a_hall_is_measured(tiny_model: TimbreModel, decay_s: float, level_db: float) -> None:
+    dry = slurred()
+    wet = reverberate(dry, 10.0 ** (level_db / 20.0) * hall_response(SAMPLE_RATE, decay_s=decay_s))
+    for sound, expected in ((wet, True), (dry, False)):
+        room = tt.measure_room(sound, tt.analyze(sound, SAMPLE_RATE, tiny_model))
+        assert room is not None and (room.level_db is not None) == expected
+        if room.level_db is not None:
+            assert room.decay_s == pytest.approx(decay_s, rel=0.3) and room.level_db == pytest.approx(level_db, abs=4.0)
+
+
+def test_loudness_in_a_room_is_that_of_the_sound_and_of_what_rings() -> None:
+    """Notes of a tenth of a second; power adds up."""
+    room = RecordedRoom(torch.full((64,), -150.0), 1.5, -9.0)
+    direct_db = torch.full((400,), -60.0)
+    for begin in range(20, 400, 40):
+        direct_db[begin : begin + 10] = -20.0
+    power, ringing = 10.0 ** (direct_db.double() / 10.0), 0.0
+    kept = 10.0 ** (-6.0 / 1.5 / 100.0)
+    for t, value in enumerate(power.tolist()):
+        power[t] += ringing
+        ringing = kept * ringing + 10.0**-0.9 * (1.0 - kept) * value
+    found = room.direct((10.0 * power.log10()).float(), 100.0)
+    notes = direct_db > -30.0
+    assert torch.allclose(found[notes], direct_db[notes], atol=0.05)
+    assert float((10.0 * power.log10() - found)[~notes][30:].min()) > 10.0  # between them it rings by itself
+
+
+def test_the_hall_stays_around_another_player() -> None:
+    """What rings on of a note while the next is played is there again in the result."""
+    model, dry = tt.load_model(), slurred()
+    wet = reverberate(dry, 10.0 ** (-8.0 / 20.0) * hall_response(SAMPLE_RATE, decay_s=1.5))
+    results = [tt.transfer(wet, SAMPLE_RATE, model, to="flute", transpose=0, room=room) for room in (True, False)]
+    levels = [tt.measure_room(one, tt.analyze(one, SAMPLE_RATE, model)) for one in results]
+    assert levels[0] is not None and levels[0].level_db is not None and levels[0].level_db == pytest.approx(-8.0, abs=5.0)
+    assert levels[1] is not None and levels[1].level_db is None
 
 
 def test_without_notes_there_is_no_room(tiny_model: TimbreModel) -> None:

@@ -22,7 +22,7 @@ from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import room_presence, tone_loudness_db, with_room_tone
 from ..synthesis.loudness_correction import correct_loudness_in_pieces
-from ..synthesis.reverb import with_hall
+from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
 from .effort_estimation import estimate_dynamic
 from .recorded_room import RecordedRoom, measure_room
 from .target import Recording, at_rate, find_target
@@ -32,6 +32,7 @@ SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
 UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
 SHORTEST_S = 0.1  # a recording with fewer notes is warned of
 STEEPEST_DB = 6.0  # rise of loudness in a frame
+ROOM_FIRST_S = 0.004  # until the first reflection in a recorded room
 SILENT_BELOW_DB = 6.0  # a room: it cannot be there
 
 
@@ -49,8 +50,10 @@ class Arrangement:
         By which the melody was moved.
     gain_db : float [dB]
         Of the sound in the end: how hard is played does not decide how loud the result is.
-    note_table, fluctuation_db, colour_db, room_tone_db : Tensor or None [shape=as of Target]
+    note_table, fluctuation_db, colour_db : Tensor or None [shape=as of Target]
         As of :class:`~tonetransfer.controls.profile.Target`.
+    room : RecordedRoom or None
+        In which it is heard.
     room_presence : Tensor [shape=(n_frames,)] or None, in [0, 1]
         How much of the room tone is heard.
     loudest_db : float [dB re full scale]
@@ -77,7 +80,7 @@ class Arrangement:
     note_table: torch.Tensor | None = None
     fluctuation_db: torch.Tensor | None = None
     colour_db: torch.Tensor | None = None
-    room_tone_db: torch.Tensor | None = None
+    room: RecordedRoom | None = None
     room_presence: torch.Tensor | None = None
     loudest_db: float = 0.0
     effort_db: float | None = None
@@ -370,8 +373,13 @@ def arrange(
         asked = adapt(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
         asked = replace(asked, loudness_db=_prompt(asked.loudness_db))
         asked = _released(asked, notes, target.release_db_per_s, dry=is_dry(heard.loudness_db))
+        if room is None and target.room_tone_db is not None:
+            room = RecordedRoom(target.room_tone_db)
+        if room is not None:
+            asked = replace(asked, loudness_db=room.direct(asked.loudness_db, asked.grid.frame_rate))
         effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate), dynamic)
-    tone_db = (target.room_tone_db if room is None else room.tone_db) if fitted else None
+    else:
+        room = None
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
     louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
@@ -383,8 +391,8 @@ def arrange(
         target.note_table,
         target.fluctuation_db,
         target.colour_db,
-        tone_db,
-        None if tone_db is None else _presence(heard, notes, tone_db),
+        room,
+        None if room is None else _presence(heard, notes, room.tone_db),
         float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
         effort_db,
     )
@@ -471,10 +479,13 @@ def play(
     if arrangement.gain_db:
         gain = db_to_amplitude(arrangement.gain_db)
         sound = (gain * piece for piece in sound)
-    if arrangement.room_tone_db is not None:
+    room, presence = arrangement.room, arrangement.room_presence
+    if room is not None and room.level_db is not None:
+        response = hall_response(model.sample_rate, decay_s=room.decay_s, first_s=ROOM_FIRST_S)
+        sound = reverberate_stream(sound, db_to_amplitude(room.level_db) * response)
+    if room is not None and presence is not None:
         level_db = arrangement.loudest_db + noise_db
-        presence = arrangement.room_presence if arrangement.room_presence is not None else arrangement.notes.float()
-        sound = with_room_tone(sound, arrangement.room_tone_db, presence, model.grid, level_db=level_db, seed=seed)
+        sound = with_room_tone(sound, room.tone_db, presence, model.grid, level_db=level_db, seed=seed)
     return with_hall(_cut(sound, whole), model.sample_rate, hall)
 
 

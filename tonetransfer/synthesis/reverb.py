@@ -124,28 +124,32 @@ def _convolved(audio: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
 
 
 @lru_cache(maxsize=4)
-def hall_response(sample_rate: int) -> torch.Tensor:
-    """Impulse response of the hall without the direct sound, of unit energy.
+def hall_response(sample_rate: int, *, decay_s: float = HALL_DECAY_S[0], first_s: float = HALL_FIRST_S) -> torch.Tensor:
+    """Impulse response of a hall without the direct sound, of unit energy.
 
     Bands of noise, each dying away exponentially at its own rate (Moorer, Computer Music Journal 3(2), 1979).
 
     Parameters
     ----------
     sample_rate : int, > 0 [Hz]
+    decay_s : float, > 0 [s]
+        Reverberation time (60 dB) at low frequencies.
+    first_s : float, >= 0 [s]
+        Until the first reflection.
 
     Returns
     -------
     Tensor [shape=(n_samples,)]
     """
-    n_samples = round(HALL_S * sample_rate)
+    n_samples = round(HALL_S / HALL_DECAY_S[0] * decay_s * sample_rate)
     spectrum = np.fft.rfft(white_noise(0, n_samples, HALL_SEED).double().numpy())
     frequencies = np.fft.rfftfreq(n_samples, 1.0 / sample_rate)
     centres = np.geomspace(60.0, sample_rate / 2.0, HALL_BANDS)
     shares = np.stack([np.interp(np.log(frequencies + 1.0), np.log(centres), row) for row in np.eye(HALL_BANDS)])
-    decay_s = np.interp(centres, HALL_DECAY_AT_HZ, HALL_DECAY_S)
+    decays_s = np.interp(centres, HALL_DECAY_AT_HZ, HALL_DECAY_S) * (decay_s / HALL_DECAY_S[0])
     time_s = np.arange(n_samples) / sample_rate
-    bands = np.fft.irfft(spectrum * shares, n=n_samples) * 10.0 ** (-3.0 * time_s / decay_s[:, None])
-    response = np.concatenate([np.zeros(round(HALL_FIRST_S * sample_rate)), bands.sum(0)])
+    bands = np.fft.irfft(spectrum * shares, n=n_samples) * 10.0 ** (-3.0 * time_s / decays_s[:, None])
+    response = np.concatenate([np.zeros(round(first_s * sample_rate)), bands.sum(0)])
     return torch.from_numpy(response / np.sqrt(np.square(response).sum())).float()
 
 
