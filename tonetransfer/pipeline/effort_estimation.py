@@ -77,8 +77,9 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
     for player in (find_target(model, model.sample_rate, to=nearest), target):
         if player is None or player.quantiles is None:
             continue
-        for effort in efforts + float(player.quantiles[-1]) - loudest_db:
-            misfits.append(_misfit(bands_db + effort, _bands_played(model, player, f0_hz, level_db + effort, playing)))
+        gains = efforts + float(player.quantiles[-1]) - loudest_db
+        played = _bands_played(model, player, f0_hz, level_db, playing, gains)
+        misfits += [_misfit(bands_db + gain, bands) for gain, bands in zip(gains, played, strict=True)]
     efforts = np.tile(efforts, len(misfits) // len(efforts))
     cost = np.array(misfits) / (2.0 * MISFIT_DB**2) + (efforts - loud_end_db(range_db)) ** 2 / (2.0 * PRIOR_DB**2)
     weight = np.exp(cost.min() - cost)
@@ -105,20 +106,32 @@ def _bands_of_sound(sound: torch.Tensor, playing: torch.Tensor, grid: FrameGrid)
 
 
 @torch.no_grad()
-def _bands_played(model: TimbreModel, player: Target, f0_hz: torch.Tensor, level_db: torch.Tensor, playing: torch.Tensor) -> np.ndarray:
-    """The same of what an instrument plays, from its parameters; f0 and level are (n, n_frames)."""
+def _bands_played(
+    model: TimbreModel, player: Target, f0_hz: torch.Tensor, level_db: torch.Tensor, playing: torch.Tensor, gains: np.ndarray
+) -> list[np.ndarray]:
+    """The same of what an instrument plays at several gains [dB], from its parameters; f0 and level are (n, n_frames)."""
+    n, count = len(f0_hz), len(gains)
+    f0_hz, level_db = f0_hz.repeat(count, 1), level_db.repeat(count, 1) + torch.from_numpy(gains).float().repeat_interleave(n)[:, None]
     addition = None
     if player.note_table is not None:
         addition = looked_up(player.note_table.expand(len(f0_hz), -1, -1, -1), hz_to_midi(f0_hz), level_db, note_age(f0_hz, level_db))
     z = player.z.reshape(-1, player.z.shape[-1]).mean(0)
     params: SynthParams = model.decoder(f0_hz, level_db, z.expand(len(f0_hz), -1), addition=addition)[0]
-    params = params.map(lambda x: x[playing])
+    found = []
+    for first in range(0, count * n, n):
+        some = params.map(lambda x, first=first: x[first : first + n][playing])  # type: ignore[misc]  # a default of the loop's
+        found.append(_bands_of_params(some, player, model.sample_rate))
+    return found
+
+
+def _bands_of_params(params: SynthParams, player: Target, sample_rate: int) -> np.ndarray:
+    """Mean power of parameters, tensors (n_frames, ...), in bands [dB re a full-scale sine], (n_bands,)."""
     if player.colour_db is not None:
-        params = next(coloured([params], player.colour_db, model.sample_rate))
+        params = next(coloured([params], player.colour_db, sample_rate))
     partials_hz = params.f0_hz[:, None] * torch.arange(1, params.harmonic_distribution.shape[-1] + 1)
     tone = (params.amplitude[:, None] * params.harmonic_distribution).square() / len(params.f0_hz)
-    centres = torch.from_numpy(band_centres_hz(params.noise_magnitudes.shape[-1], model.sample_rate)).float()
-    share = torch.gradient(centres)[0] / (model.sample_rate / 2.0)  # part of white noise that falls into a band
+    centres = torch.from_numpy(band_centres_hz(params.noise_magnitudes.shape[-1], sample_rate)).float()
+    share = torch.gradient(centres)[0] / (sample_rate / 2.0)  # part of white noise that falls into a band
     noise = 2.0 * params.noise_magnitudes.square().mean(0) * share  # a full-scale sine has the power one half
     return _in_bands(torch.cat([tone.flatten(), noise]), torch.cat([partials_hz.flatten(), centres]))
 

@@ -21,7 +21,7 @@ from .render import SynthParams, white_noise
 TONE_POINTS_HZ = np.geomspace(16.0, 20000.0, 64)
 TONE_TAPS = 9600  # at 48 kHz: a fifth of a second resolves the lowest points
 TONE_KEY = 0xA1B  # another stream of noise than that of the instrument
-TONE_FFT = 8192
+TONE_FFT, TONE_HOP_S = 8192, 0.04
 LONGEST_TONE_S = 30.0  # a recording is heard up to here
 QUIET_SHARE, FEWEST_FRAMES = 0.05, 5  # share of its frames in which the room is heard, and how many they are at least
 QUIETEST_DB = -150.0  # of a room tone's density, below the loud notes
@@ -167,7 +167,8 @@ def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGri
         Power density at `TONE_POINTS_HZ` [dB re the loud notes, per hertz].
     """
     n_fft = TONE_FFT
-    power = frame_magnitudes(reference[: round(LONGEST_TONE_S * grid.sample_rate)], grid, n_fft).square().numpy()
+    sparse = FrameGrid(grid.sample_rate, round(TONE_HOP_S * grid.sample_rate))
+    power = frame_magnitudes(reference[: round(LONGEST_TONE_S * grid.sample_rate)], sparse, n_fft).square().numpy()
     steady = np.quantile(power, QUIET_SHARE, axis=0) / -np.log(1.0 - QUIET_SHARE)  # were it noise from end to end
     level = power @ a_weighting(grid.sample_rate, n_fft).numpy()
     quietest = power[np.argsort(level)[: max(round(QUIET_SHARE * len(power)), FEWEST_FRAMES)]].mean(0)  # were it noise in the pauses
