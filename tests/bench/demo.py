@@ -1,4 +1,4 @@
-"""Measure the page: how soon it is ready, how soon the first result, ten visitors at once, and two hundred hostile uploads.
+"""Measure the page: how soon it is ready and heard, how soon the first result, ten visitors at once, and two hundred hostile uploads.
 
     python tests/bench/demo.py                  # all of it, as JSON
     python tests/bench/demo.py --hostile 50     # fewer
@@ -95,6 +95,56 @@ def melody(seconds: float, lowest_hz: float) -> np.ndarray:
         tone = sum(np.sin(2 * np.pi * k * f0 * t) / k for k in range(1, 7))
         sound.append(0.2 * tone * np.clip(np.minimum(t, t[-1] - t) / 0.03, 0.0, 1.0))
     return np.concatenate(sound)
+
+
+def in_the_browser(server: Server, folder: Path, kind: str) -> dict[str, float]:
+    """Seconds until something sounds, from the visit on and from a click on a card on; recordings of 10 s, medians of three cards.
+
+    Parameters
+    ----------
+    server : Server
+    folder : Path
+    kind : str
+        "cold" or "warm": how the figures are called.
+    """
+    from playwright.sync_api import sync_playwright
+
+    sounds = "!document.querySelector('#tt-player').paused && document.querySelector('#tt-player').currentTime > 0"
+    found: dict[str, float] = {}
+
+    def since(begin: float) -> float:
+        page.wait_for_function(sounds, timeout=300_000, polling=20)
+        return time.perf_counter() - begin
+
+    with sync_playwright() as running:
+        switches = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
+        page = running.chromium.launch(executable_path="/usr/bin/chromium", args=switches).new_page(viewport={"width": 390, "height": 844})
+        page.set_default_timeout(300_000)
+        begin = time.perf_counter()
+        page.goto(server.address)
+        page.wait_for_function("document.querySelector('#tt-player')?.duration > 0", polling=20)
+        found[f"{kind}_page_seconds"] = time.perf_counter() - begin
+        click = time.perf_counter()
+        page.click("#tt-go")
+        found[f"{kind}_click_to_sound_seconds"], found[f"{kind}_visit_to_sound_seconds"] = since(click), since(begin)
+        box = page.locator("#tt-go").bounding_box()
+        found["phone_main_button_bottom_px"] = box["y"] + box["height"]
+        page.wait_for_selector(".tt-card")
+        path = folder / f"page_{kind}.wav"
+        soundfile.write(path, melody(10.0, 247.0), RATE)
+        begin = time.perf_counter()
+        page.set_input_files("#tt-upload", str(path))
+        page.wait_for_function("document.querySelector('#tt-command').textContent.includes('page_')", polling=20)
+        found[f"{kind}_new_recording_seconds"] = since(begin)
+        cards = []
+        for name in ("flute", "trumpet", "oboe"):
+            page.evaluate("document.querySelector('#tt-player').pause()")
+            begin = time.perf_counter()
+            page.evaluate(f"document.querySelector('.tt-card input[value={name}]').click()")
+            page.wait_for_function(f"document.querySelector('#tt-command').textContent.includes('--to {name}')", polling=20)
+            cards.append(since(begin))
+        found[f"{kind}_new_card_seconds"] = float(np.median(cards))
+    return found
 
 
 def first_result(server: Server, folder: Path) -> dict[str, float]:
@@ -305,9 +355,12 @@ def main() -> None:
         found: dict[str, Any] = {"load_average": os.getloadavg()[0], "page_ready_seconds": server.wait()}
         found["page_ready_cpu_seconds"] = server.cpu_seconds()
         try:
+            found |= in_the_browser(server, Path(place), "cold")
+            found |= in_the_browser(server, Path(place), "warm")
             found |= first_result(server, Path(place))
             found |= ten_at_once(server, Path(place))
-            found |= attack(server, arguments.hostile, Path(place))
+            if arguments.hostile:
+                found |= attack(server, arguments.hostile, Path(place))
         finally:
             server.close()
         found["files_left_after_the_end"] = server.files()
