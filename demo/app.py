@@ -176,7 +176,7 @@ class Page:
             "command": performance.command,
             "files": files,
             "scene": pictures.scene(source, performance, studio.note_name),
-            "map": pictures.timbre_map(self.studio.model, nearest, points),
+            "map": pictures.timbre_map(self.studio.model, nearest, points, self._titles()),
         }
 
     def preview(self, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -238,7 +238,7 @@ class Page:
             described = tt.describe_controls(source.audio, source.heard)
             prediction = tt.classify(source.audio, self.studio.model.sample_rate)
             nearest = tt.nearest_timbres(self.studio.model, source.z)
-        place = pictures.timbre_map(self.studio.model, nearest, {"Your recording": source.z})
+        place = pictures.timbre_map(self.studio.model, nearest, {"Your recording": source.z}, self._titles())
         figures = {"instrument": prediction.label, **described}
         return pictures.classified(prediction), pictures.descriptors(described), place, figures
 
@@ -329,6 +329,11 @@ class Page:
         if "error" in found:
             raise found["error"]
         return found["value"]
+
+    def _titles(self) -> dict[str, str]:
+        """What the page calls each instrument, in the middle of a line."""
+        labels = {name: str(told["label"]) for name, told in cards.facts(self.studio.instruments()).items()}
+        return {name: label[:1].lower() + label[1:] for name, label in labels.items()}
 
     def _learn(self, what: str, took_s: float, seconds: float) -> None:
         self._speeds[what] += 0.3 * (took_s / max(seconds, 1.0) - self._speeds[what])

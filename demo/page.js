@@ -5,6 +5,7 @@ import { decoded, wav } from "./recorder.js";
 import { inks } from "./roll.js";
 
 const $ = (id) => document.getElementById(id);
+const newId = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`; // crypto.randomUUID is not there without https
 const FIRST = { instrument: "violin", second: "flute" };
 const STANDARD = { octave: "auto", semitones: 0, loudness_db: 0, dynamic: null, autotune: 0, scale: "chromatic", dynamics: 1, noise_db: 0, hall: 0, fit: true, tracker: "joint" };
 const EFFORTS = [null, "pp", "p", "mp", "mf", "f", "ff"];
@@ -205,7 +206,7 @@ const batching = stoppable("tt-batch-stop", "tt-batch-work", "tt-batch-error");
 
 async function setSource(file, { example = null } = {}) {
   show("tt-source-error", "");
-  const blob = file && (await readable(file)), id = example ? `example ${example}` : crypto.randomUUID();
+  const blob = file && (await readable(file)), id = example ? `example ${example}` : newId();
   if (blob && blob.size > LARGEST) { fail("tt-source-error", new Error(`${file.name} is larger than 50 MB; cut out the part that matters, or save it as FLAC.`)); return; }
   const name = blob ? blob.name : `${example}.mp3`;
   state.source = { id, name, blob, example, path: null, look: null };
@@ -291,7 +292,9 @@ function showPlayer(more = []) {
   if (both) takes.push({ ...resultTake(a), name: `A: ${a.who}` }, { ...resultTake(b, "reference"), name: `B: ${b.who}` });
   else if (state.shown) takes.push(resultTake(state.shown));
   takes.push(...more);
+  const loop = player.loop, same = player.takes[0]?.note === takes[0]?.note;
   player.takes = takes;
+  if (loop && same) player.load().then(() => { player.loop = loop; }, () => {});
   player.select(both && state.shown === b ? 2 : Math.min(1, takes.length - 1));
 }
 
@@ -306,7 +309,7 @@ async function play() {
 }
 
 /** Show a take, and play it if it was asked for. */
-async function showTake(take, aloud) {
+async function showTake(take, aloud, at = 0) {
   state.shown = take;
   state.settingTakes[state.ab] = take;
   $("tt-roll").scene = take.scene;
@@ -322,12 +325,13 @@ async function showTake(take, aloud) {
   showGo();
   $("tt-live").textContent = `${take.who.replace(/^./, (letter) => letter.toUpperCase())} is ready.`;
   save();
+  if (at) { await $("tt-player").load(); $("tt-player").currentTime = at; }
   if (aloud) await play();
 }
 
 function showDownloads(take) {
   $("tt-downloads").replaceChildren(...Object.entries(FILES).map(([kind, title]) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: kind, title, id: `tt-${kind.toLowerCase()}` });
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: kind === "Page" ? "Share" : kind, title, id: `tt-${kind.toLowerCase()}` });
     button.addEventListener("click", () => download(take, kind));
     return button;
   }));
@@ -391,9 +395,10 @@ async function transfer({ aloud = true, forced = false } = {}) {
   if (!state.source) { fail("tt-error", new Error("There is no recording yet; record or upload one, or take an example.")); return; }
   if (state.how === "like" && !state.reference) { if (forced) fail("tt-error", new Error("There is no reference yet; choose a few seconds of the instrument, or record it.")); clearTake(); return; }
   const given = wish(), key = keyOf(given), known = state.takes.find((take) => take.key === key);
+  const player = $("tt-player"), at = state.shown && !player.paused ? player.currentTime : 0; // what sounds goes on, on the other instrument
   show("tt-error", "");
-  if (known) { job = null; $("tt-stop").click(); await showTake(known, aloud); return; }
-  const automatic = forced || $("tt-auto").checked, own = (job = { key });
+  if (known) { job = null; $("tt-stop").click(); await showTake(known, aloud, at); return; }
+  const automatic = forced || $("tt-auto").checked, own = (job = { key, at });
   if (state.shown) clearTake();
   if (!automatic) $("tt-roll").scene = state.source.look ? state.source.look.scene : null;
   const done = await playing(automatic ? `Transferring to ${playerName()}` : "Listening", async (told, signal) => {
@@ -416,12 +421,12 @@ function showBeginning(step, own, aloud) {
 }
 
 async function finishTake(found, given, key, own, aloud) {
-  const take = { id: crypto.randomUUID(), key, wish: given, source: state.source.id, told: words(given), ...found, sound: found.files.FLAC, made: Date.now() };
+  const take = { id: newId(), key, wish: given, source: state.source.id, told: words(given), ...found, sound: found.files.FLAC, made: Date.now() };
   try { take.blob = await (await fetch(take.sound)).blob(); } catch { take.blob = undefined; }
   state.takes.push(take);
   keepTake(take);
   const player = $("tt-player"), at = player.currentTime, went = own.begun && !player.paused, ended = own.begun && player.paused;
-  await showTake(take, aloud && !own.begun);
+  await showTake(take, aloud && !own.begun, own.begun ? 0 : own.at);
   if (went || ended) { await player.load(); player.currentTime = ended && at === 0 ? found.scene.seconds && 0 : at; if (went) await play(); }
 }
 
@@ -493,7 +498,7 @@ function connectPreviews(picker) {
   const quiet = () => { clearTimeout(timer); control?.abort(); sound.pause(); document.querySelector(".tt-card.tt-heard")?.classList.remove("tt-heard"); };
   const hear = async (card) => {
     const name = card.querySelector("input").value, key = `${state.source && state.source.id} ${name}`;
-    if (!state.source || job || !$("tt-player").paused || !navigator.userActivation?.hasBeenActive) return;
+    if (!state.source || job || !$("tt-player").paused || navigator.userActivation?.hasBeenActive === false) return;
     control = new AbortController();
     try {
       if (!known.has(key)) known.set(key, (await askWithSource("preview", { wish: { to: name } }, undefined, control.signal)).sound);
@@ -817,7 +822,7 @@ function connectSource() {
 async function setReference(file) {
   const blob = await readable(file);
   show("tt-error", "");
-  try { state.reference = { id: crypto.randomUUID(), name: blob.name, blob, path: await upload(blob) }; } catch (error) { fail("tt-error", error); return; }
+  try { state.reference = { id: newId(), name: blob.name, blob, path: await upload(blob) }; } catch (error) { fail("tt-error", error); return; }
   showForm();
   transfer();
 }

@@ -97,7 +97,7 @@ def _data(data: Mapping[str, Any]) -> str:
     return f'<template class="tt-data" data-json="{escape(json.dumps(data, allow_nan=False), quote=True)}"></template>'
 
 
-def timbre_map(model: Any, nearest: Sequence[tuple[str, float]], points: Mapping[str, Any]) -> str:
+def timbre_map(model: Any, nearest: Sequence[tuple[str, float]], points: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     """Named timbres in the plane in which they differ most (principal components), and where some others lie among them.
 
     Parameters
@@ -106,6 +106,8 @@ def timbre_map(model: Any, nearest: Sequence[tuple[str, float]], points: Mapping
     nearest : sequence of (name, distance)
     points : mapping of str to Tensor [shape=(z_dim,)]
         For example the recording and the result.
+    titles : mapping of str to str
+        What instruments are called.
     """
     timbres = model.timbres.double().numpy()
     mean = timbres.mean(0)
@@ -113,17 +115,17 @@ def timbre_map(model: Any, nearest: Sequence[tuple[str, float]], points: Mapping
     places = (timbres - mean) @ axes.T
     data = {
         "named": [
-            {"name": one.name.replace("_", " "), "family": one.family, "x": round(float(x), 3), "y": round(float(y), 3)}
+            {"name": titles[one.name], "family": one.family, "x": round(float(x), 3), "y": round(float(y), 3)}
             for one, (x, y) in zip(model.instruments, places, strict=True)
         ],
         "points": {},
-        "nearest": [name.replace("_", " ") for name, _ in nearest],
+        "nearest": [titles[name] for name, _ in nearest],
     }
     for key, z in points.items():
         if z is not None:
             x, y = (z.double().numpy().reshape(-1, len(mean)).mean(0) - mean) @ axes.T
             data["points"][key] = {"x": round(float(x), 3), "y": round(float(y), 3)}
-    told = ", ".join(f"{name.replace('_', ' ')} ({abs(distance):.2f})" for name, distance in nearest)  # rounding can leave -0
+    told = ", ".join(f"{titles[name]} ({abs(distance):.2f})" for name, distance in nearest)  # rounding can leave -0
     return (
         f'<section class="tt-map" aria-label="Map of timbres">{_data(data)}'
         f'<canvas role="img" aria-label="Map of timbres. Nearest: {escape(told)}"></canvas>'

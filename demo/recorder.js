@@ -59,9 +59,9 @@ export class Recorder extends HTMLElement {
     if (this.#state === "recording") return this.#finish();
     if (this.#state === "counting" || this.#state === "asking") return this.#close("idle");
     this.#fail("");
+    if (!navigator.mediaDevices || !window.AudioWorkletNode) { this.#askForFile(); return undefined; }
     this.#setState("asking");
     try {
-      if (!navigator.mediaDevices) throw new Error("a browser records only on this computer or over https; upload a file instead");
       this.#stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
       await this.#listenIn();
       if (this.#state === "asking") await this.#countIn();
@@ -71,6 +71,14 @@ export class Recorder extends HTMLElement {
       this.#fail(denied ? "The browser was not allowed to use the microphone: allow it beside the address, or upload a file." : none ? "No microphone was found: connect one, or upload a file." : `Recording did not work: ${error.message}.`);
     }
     return undefined;
+  }
+
+  /** Without https a browser records nothing itself; a telephone's own recorder may be asked. */
+  #askForFile() {
+    const field = Object.assign(document.createElement("input"), { type: "file", accept: "audio/*", capture: "user" });
+    field.addEventListener("change", () => { if (field.files[0]) this.#give(field.files[0]); });
+    this.#fail("This browser records only on its own computer or over https: choose a recording instead.");
+    field.click();
   }
 
   /** Give it a recording that can be cut. */
