@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import tonetransfer as tt
 from tonetransfer.errors import AudioError
 from tonetransfer.evaluation.report import take
 
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js")
 NOTES = [69, 72, 76]
 SOUND = melody(NOTES)
 
@@ -128,5 +130,7 @@ def test_it_plays_in_a_browser_from_a_file(arranged: tuple[Any, Any], tmp_path: 
         time_after(page, 1.2)
         page.keyboard.press("Space")
         assert page.evaluate("document.querySelector('ab-player').selected") == 1
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        assert page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"] == []
         assert float(page.locator(".plot .head").first.evaluate("(head) => parseFloat(head.style.left)")) > 60.0
         assert wrong == []
