@@ -1,4 +1,4 @@
-"""Colour of a reference: what is left when a model plays it as well as its timbre vector lets it.
+"""Colour and fluctuation of a reference: what is left when a model plays it as well as its timbre vector lets it.
 
 The decoder plays the reference's own f0 and loudness, and the mean spectra of both are compared, of the partials and of what lies between
 them.
@@ -12,6 +12,7 @@ import torch
 from ..audio.stft import band_centres_hz, frame_magnitudes
 from ..controls.controls import Controls
 from ..models.timbre_model import TimbreModel
+from ..synthesis.fluctuation import PROBE_DB, fluctuation_depths, fluctuation_to_add, measure_fluctuation
 from ..synthesis.loudness_correction import correct_loudness_in_pieces
 
 N_FFT = 4096  # 85 ms: tells partials from what is between them above 100 Hz
@@ -19,6 +20,7 @@ LONGEST_S = 30.0  # the reference is heard up to here
 ON_HZ, OFF_SHARE = 30.0, 0.3  # from a partial: on it; and, as a share of f0, between two
 LARGEST_DB = 18.0
 TRUSTED_FRAMES = 60  # a band heard in so many frames is half believed
+LARGEST_FLUCTUATION_DB = 2.5  # a few notes tell it roughly
 FAINTEST_DB = -75.0  # fainter bands, below the strongest, do not count
 
 
@@ -46,6 +48,26 @@ def match_colour(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, h
     played = torch.cat(list(correct_loudness_in_pieces(model.play(heard, z), heard.loudness_db, notes, heard.grid)))
     of_reference, of_played = (_partials_and_noise(sound, heard, notes, model.settings.n_bands) for sound in (reference, played))
     return torch.stack([_gain(*pair) for pair in zip(of_reference, of_played, strict=True)])
+
+
+@torch.no_grad()
+def match_fluctuation(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor | None:
+    """Fluctuation with which what a model plays moves as far as a reference; arguments as for :func:`match_colour`.
+
+    Returns
+    -------
+    Tensor [shape=(n_harmonics,)] or None, >= 0 [dB]
+        Of each partial; None: no note is long enough, or nothing is to be added.
+    """
+    heard = heard.slice(0.0, LONGEST_S)
+    reference = torch.nn.functional.pad(reference, (0, max(heard.n_samples - len(reference), 0)))[: heard.n_samples]
+    notes, n_harmonics = heard.note_frames(), model.settings.n_harmonics
+    recorded = measure_fluctuation(reference, heard.f0_hz, notes, heard.grid)
+    if recorded is None:
+        return None
+    played = [torch.cat(list(model.play(heard, z, fluctuation_db=fluctuation_depths(depth, n_harmonics)))) for depth in (0.0, PROBE_DB)]
+    levels = recorded, *(measure_fluctuation(one, heard.f0_hz, notes, heard.grid) for one in played)
+    return fluctuation_depths(fluctuation_to_add([levels], LARGEST_FLUCTUATION_DB) or 0.0, n_harmonics)
 
 
 def _partials_and_noise(sound: torch.Tensor, heard: Controls, notes: torch.Tensor, n_bands: int) -> tuple[np.ndarray, np.ndarray]:

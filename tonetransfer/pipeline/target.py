@@ -28,7 +28,7 @@ from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import measure_room_tone
 from ..synthesis.fluctuation import fluctuation_depths
 from ..training.reconstruction import Progress, Reference, fit_few_shot, single_instrument
-from .colour_matching import match_colour
+from .colour_matching import match_colour, match_fluctuation
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 Z_RATE, Z_STEPS = 4e-2, 40
@@ -145,6 +145,7 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
     return replace(
         target,
         z=z,
+        fluctuation_db=match_fluctuation(model, z, reference, heard),
         colour_db=match_colour(model, z, reference, heard),
         room_tone_db=measure_room_tone(reference, float(loudness_quantiles(heard.loudness_db, notes)[-1]), model.grid),
     )

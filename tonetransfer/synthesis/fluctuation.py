@@ -9,7 +9,7 @@ recording get the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from .render import SynthParams, white_noise
 CORNER_HZ = 5.0
 NOISE_KEY = 0x5EED  # another stream of noise than the one that is heard
 
+PROBE_DB = 2.0  # the fluctuation that shows how much of it is measured
 MEASURED_PARTIALS = range(2, 9)
 N_FFT = 4096  # 85 ms: tells partials apart from 60 Hz on
 SLOW_FRAMES = 25  # what is slower than the mean over a quarter of a second is a swell
@@ -90,6 +91,27 @@ def fluctuating(pieces: Iterable[SynthParams], fluctuation: Fluctuation) -> Iter
         moved = piece.harmonic_distribution * gains
         total = moved.sum(-1, keepdim=True)
         yield replace(piece, harmonic_distribution=moved / total.clamp(min=1e-9))
+
+
+def fluctuation_to_add(levels: Sequence[tuple[float | None, ...]], largest_db: float) -> float | None:
+    """Fluctuation that makes what a model plays move as far as a recording does; variances add up.
+
+    Parameters
+    ----------
+    levels : sequence of (recorded, played, played with a fluctuation of `PROBE_DB`)
+        Each as :func:`measure_fluctuation` returns it.
+    largest_db : float, > 0
+
+    Returns
+    -------
+    float, >= 0 [dB], or None
+        None: nothing was measured.
+    """
+    known = [np.square(np.array(one, dtype=np.float64)) for one in levels if None not in one]
+    if not known:
+        return None
+    recorded, still, probed = np.mean(known, axis=0)
+    return float(np.clip(PROBE_DB * np.sqrt(max(recorded - still, 0.0) / max(probed - still, 1e-6)), 0.0, largest_db))
 
 
 def measure_fluctuation(audio: torch.Tensor, f0_hz: torch.Tensor, playing: torch.Tensor, grid: FrameGrid) -> float | None:

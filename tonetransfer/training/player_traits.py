@@ -14,11 +14,10 @@ import torch
 from ..controls.controls import Controls
 from ..models.timbre_model import Instrument, TimbreModel
 from ..synthesis.colour import measure_room_tone
-from ..synthesis.fluctuation import fluctuation_depths, measure_fluctuation
+from ..synthesis.fluctuation import PROBE_DB, fluctuation_depths, fluctuation_to_add, measure_fluctuation
 from .batches import QUIET_DB, Corpus, Recording
 
 MOST_RECORDINGS = 4  # that a player is measured on
-PROBE_DB = 2.0  # the fluctuation that shows how much of it is measured
 LARGEST_DB = 4.0
 ACOUSTIC = ("strings", "flute", "reed", "sax", "brass", "voice")
 SOUNDFONT_ENDING = "_fluid"  # variants of recorded instruments, which stay as they are
@@ -109,27 +108,18 @@ def _with_trait(instrument: Instrument, known: dict[str, float], families: dict[
 
 @torch.no_grad()
 def player_fluctuation_db(model: TimbreModel, corpus: Corpus, instrument: Instrument) -> float | None:
-    """Fluctuation that makes a model's partials move as far as a player's [dB]; None if no note is long enough.
-
-    What a model plays moves a little by itself; variances add up.
-    """
+    """Fluctuation that makes a model's partials move as far as a player's [dB]; None if no note is long enough."""
     row = next(i for i, timbre in enumerate(corpus.timbres) if timbre["name"] == instrument.name)
     z, table = model.timbre(instrument.name), model.note_table(instrument.name)
-    found = []
+    levels = []
     for recording in [one for one in corpus.recordings if one.timbre == row][:: 1 + _count(corpus, row) // MOST_RECORDINGS]:
         heard, sound = _heard(corpus, recording)
-        playing = heard.note_frames()
         played = [
             torch.cat(list(model.play(heard, z, note_table=table, fluctuation_db=fluctuation_depths(depth, model.settings.n_harmonics))))
             for depth in (0.0, PROBE_DB)
         ]
-        levels = [measure_fluctuation(one, heard.f0_hz, playing, corpus.grid) for one in (sound, *played)]
-        if all(level is not None for level in levels):
-            found.append([float(level) ** 2 for level in levels if level is not None])
-    if not found:
-        return None
-    real, still, probed = np.mean(found, axis=0)
-    return float(np.clip(PROBE_DB * np.sqrt(max(real - still, 0.0) / max(probed - still, 1e-6)), 0.0, LARGEST_DB))
+        levels.append(tuple(measure_fluctuation(one, heard.f0_hz, heard.note_frames(), corpus.grid) for one in (sound, *played)))
+    return fluctuation_to_add(levels, LARGEST_DB)
 
 
 def _count(corpus: Corpus, row: int) -> int:
