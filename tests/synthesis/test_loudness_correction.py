@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tonetransfer.audio.frames import FrameGrid
-from tonetransfer.audio.loudness import loudness_db
-from tonetransfer.synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB, correct_loudness, correct_loudness_in_pieces, correction_db
+from tonetransfer.audio.loudness import LARGEST_DB, TOLERANCE_DB, correct_loudness, correct_loudness_in_pieces, correction_db, loudness_db
 
 GRID = FrameGrid()
 N_FRAMES = 400

@@ -20,7 +20,7 @@ from ..audio.files import save_audio
 from ..errors import ExportError
 from ..models.timbre_model import Instrument, TimbreModel
 from .onnx import write_onnx
-from .script_files import write_script
+from .torchscript import write_script
 
 FORMATS = {  # name: ending, what it is
     "torchscript": (".ts", "TorchScript for nn~ in Max and Pure Data"),

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..audio.frames import FrameGrid
-from ..audio.loudness import FLOOR_DB, N_FFT, power_weighting
+from ..audio.loudness import FLOOR_DB, LARGEST_DB, N_FFT, TOLERANCE_DB, correction_db, power_weighting
 from ..audio.stft import A_AT_1_KHZ_DB, A_POLES_HZ, band_interpolation, hann
 from ..audio.units import db_to_amplitude, hz_to_midi
 from ..models.decoder import SILENT_DB
@@ -23,7 +23,6 @@ from ..models.note_age_table import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RI
 from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import FADE_S, HOLD_S, presence_at, room_tone_taps
 from ..synthesis.fluctuation import CORNER_HZ
-from ..synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB, correction_db
 from ..synthesis.render import SynthParams, below_nyquist, highest_around
 
 LATENCY_FRAMES = 2  # until nothing more is added to a sample: a noise frame begins so long before its instant

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..audio.loudness import correct_loudness_in_pieces
 from ..audio.stft import band_centres_hz, frame_magnitudes
 from ..controls.controls import Controls
 from ..models.timbre_model import TimbreModel
 from ..synthesis.fluctuation import PROBE_DB, fluctuation_depths, fluctuation_to_add, measure_fluctuation
-from ..synthesis.loudness_correction import correct_loudness_in_pieces
 
 N_FFT = 4096  # 85 ms: tells partials from what is between them above 100 Hz
 LONGEST_S = 30.0  # the reference is heard up to here

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from ..audio.files import AudioLike, LongAudio, check_audio
-from ..audio.loudness import FLOOR_DB
+from ..audio.loudness import FLOOR_DB, correct_loudness_in_pieces
 from ..audio.units import CHROMATIC, db_to_amplitude
 from ..controls.adaptation import adapt, octave_shift
 from ..controls.controls import Controls, extract
@@ -21,7 +21,6 @@ from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import room_presence, tone_loudness_db, with_room_tone
-from ..synthesis.loudness_correction import correct_loudness_in_pieces
 from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
 from .effort_estimation import estimate_dynamic
 from .recorded_room import RecordedRoom, measure_room

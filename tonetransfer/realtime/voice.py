@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from ..audio.frames import FrameGrid
-from ..audio.loudness import FLOOR_DB
+from ..audio.loudness import FLOOR_DB, LARGEST_DB, TOLERANCE_DB
 from ..audio.stft import a_weighting, band_centres_hz, hann
 from ..audio.units import db_to_amplitude
 from ..controls.profile import Target
@@ -26,7 +26,6 @@ from ..models.decoder import LARGEST_GAIN, SILENT_DB, Decoder
 from ..models.note_age_table import LONGEST_AGE, NoteAgeTable, NoteClock, age_shares, expanded
 from ..synthesis.fluctuation import Fluctuation
 from ..synthesis.kernels import between_rows, decode, harmonics, legal, shaped, sounding_power
-from ..synthesis.loudness_correction import LARGEST_DB, TOLERANCE_DB
 from ..synthesis.render import NOISE_FFT, SynthParams, between_bands, white_noise
 
 Noise = Literal["prompt", "exact"]
@@ -249,7 +248,7 @@ class Voice:
         Minimum-phase noise filters; or those of :func:`~tonetransfer.synthesis.render.render`, which ring ahead and cost two frames of
         latency.
     follow : bool
-        Bring the loudness to what is asked, as :mod:`tonetransfer.synthesis.loudness_correction` does.
+        Bring the loudness to what is asked, as :mod:`tonetransfer.audio.loudness` does.
     seed : int, >= 0
         Of the noise.
     """
