@@ -1,17 +1,20 @@
-"""Play the recordings of docs/examples.yaml on the instruments that it names, with the bundled weights: what the site lets one hear.
+"""Play the recordings of docs/examples.yaml on the instruments that it names, with the bundled weights, and draw the README's picture.
 
     python docs/make_examples.py && python docs/tables.py
 
-The first writes docs/sound/*.mp3 (a quarter of a minute of one core), the second the players of docs/index.md and the credits.
+The first writes docs/sound/*.mp3 and docs/transfer.png (half a minute of one core), the second the players of docs/index.md and credits.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import Image
 
 import tonetransfer as tt
 
@@ -42,6 +45,15 @@ def main() -> None:
         print(result(example).relative_to(DOCS.parent), file=sys.stderr)
 
 
+def draw_picture() -> None:
+    """The picture of the command that the README begins with."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "tonetransfer", "transfer", "examples/flute.flac", f"{folder}/violin.wav", "--to", "violin"]
+        subprocess.run([*command, "--plot", f"{folder}/picture.png"], cwd=DOCS.parent, check=True)
+        Image.open(f"{folder}/picture.png").quantize(256).save(DOCS / "transfer.png", optimize=True)  # a third of the size
+
+
 if __name__ == "__main__":
     with tt.one_thread():
         main()
+    draw_picture()
