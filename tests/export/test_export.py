@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import resource
 import warnings
 from pathlib import Path
@@ -194,7 +195,9 @@ def test_onnx_takes_any_batch_and_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["torchscript", "realtime", pytest.param("onnx", marks=pytest.mark.slow), "ir"])
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     weights, out = tmp_path / "m.safetensors", tmp_path / "out"
     three = make_model()
     model = TimbreModel(three.settings, three.instruments[:1])
@@ -210,6 +213,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, form: str, c
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     lines = capsys.readouterr().err.splitlines()
     assert code == 1 and len(lines) == 1 and "cannot be written" in lines[0] and list(out.iterdir()) == []
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]  # which would be more lines
 
 
 def test_a_room_is_written_and_none_is_said(tmp_path: Path) -> None:

@@ -51,25 +51,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             result, lines = arguments.run(arguments)
             _print(result | {"warnings": said} if arguments.json else lines)
             return 0
-        except ToneTransferError as error:
-            return _fail(str(error))
         except KeyboardInterrupt:
             return _interrupted(arguments, heard)
         except SystemExit:  # Lightning raises it when it is interrupted
             if not heard:
                 raise
             return _interrupted(arguments, heard)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again while it ends
-            return _fail("the reader of the output went away")
-        except MemoryError:
-            return _fail("memory ran out; close other programs, or use a shorter recording")
-        except OSError as error:
-            return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
-        except RuntimeError as error:
-            if not any(phrase in str(error) for phrase in NO_MEMORY):
-                raise
-            return _fail("memory ran out; close other programs, or use a shorter recording")
+        except Exception as error:  # somebody may have caught the interruption, and failed for want of what it interrupted
+            return _interrupted(arguments, heard) if heard else _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Tell what the user can put right; raise whatever else it is."""
+    if isinstance(error, ToneTransferError):
+        return _fail(str(error))
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again while it ends
+        return _fail("the reader of the output went away")
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in NO_MEMORY)):
+        return _fail("memory ran out; close other programs, or use a shorter recording")
+    if isinstance(error, OSError):
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    raise error
 
 
 def _as_program() -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..compiled import cache_folder
 from ..errors import MissingDependencyError
 from ..models.note_age_table import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES, note_age
 from ..models.timbre_model import EXCERPT_SECONDS, TimbreModel
@@ -176,7 +178,8 @@ def to_onnx(
     """
     import onnxscript.optimizer
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is not there
+    for name in ("torch.onnx", "onnxscript"):  # they tell that torchvision is not there, and what they leave as it is
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
