@@ -180,6 +180,8 @@ def to_onnx(
 
     for name in ("torch.onnx", "onnxscript"):  # they tell that torchvision is not there, and what they leave as it is
         logging.getLogger(name).setLevel(logging.ERROR)
+    if (folder := cache_folder()) is not None:  # otherwise torch leaves a folder among the temporary files
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
