@@ -13,13 +13,12 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-import librosa
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ..audio.stft import magnitudes
+from ..audio.stft import magnitudes, mel_filters
 from ..errors import MissingDependencyError, SettingsError, WeightsError
 from ..models.tensor_files import find_weights
 from ..models.weights import load_model
@@ -77,8 +76,7 @@ class PannsCnn14(Embedding):
 
     def __init__(self, sample_rate: int, n_samples: int, *, weights: str, width: int = 64) -> None:
         super().__init__(sample_rate, n_samples)
-        bank = librosa.filters.mel(sr=self.rate, n_fft=1024, n_mels=64, fmin=50, fmax=14000)
-        self.register_buffer("mel", torch.from_numpy(bank.T.copy()), persistent=False)
+        self.register_buffer("mel", mel_filters(self.rate, 1024, 64, 50.0, 14000.0), persistent=False)
         self.network = Cnn14(width)
         self.network.load_state_dict(_fitting(_read_tensors(Path(weights)), self.network, weights))
         self.fingerprint = _sha256(Path(weights))
