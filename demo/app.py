@@ -62,7 +62,7 @@ KINDS = (
 AT_ONCE = 2  # jobs; the others queue
 WAITING = 64
 PREVIEW_S = 2.5  # of a card
-PARTS = ("page.css", "page.js", "recorder.js", "roll.js", "favicon.svg")  # files of the page, in this folder
+PARTS = (".css", ".js", ".svg")  # files of the page in this folder, by ending
 SPEEDS = {"listen": 0.12, "play": 0.06}  # seconds of work for a second of sound, until something was measured here
 
 
@@ -443,7 +443,7 @@ class FrontPage(Route):
 def page_routes(work: studio.Studio) -> list[Route]:
     """The page, its parts, the examples, and what was made for visitors."""
     player = resources.files("tonetransfer.evaluation.report").joinpath("ab_player.js").read_bytes()
-    parts = {name: (HERE / name).read_bytes() for name in PARTS} | {"ab_player.js": player}
+    parts = {path.name: path.read_bytes() for path in HERE.iterdir() if path.suffix in PARTS} | {"ab_player.js": player}
     parts |= {f"{path.name}": path.read_bytes() for path in (HERE / "examples").iterdir() if path.suffix in (".mp3", ".json")}
     version = hashlib.sha256(b"".join(parts.values())).hexdigest()[:12]
     notice = f"Recordings and results are removed from here after {work.kept_s / 60.0:.3g} minutes; your browser keeps its own."

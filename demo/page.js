@@ -1,16 +1,44 @@
 // The page: what was recorded, who plays it and how, and the takes that were made of it. Parts of it are components of their own
 // (ab_player.js, recorder.js, roll.js); the server is asked through Gradio's queue.
 import "./ab_player.js";
-import { decoded, wav } from "./recorder.js";
-import { inks } from "./roll.js";
+import "./recorder.js";
+import "./roll.js";
+import { keep } from "./kept.js";
+import { drawMap } from "./map.js";
+import { LARGEST, Stopped, ask, readable, upload } from "./server.js";
 
 const $ = (id) => document.getElementById(id);
 const newId = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`; // crypto.randomUUID is not there without https
 const FIRST = { instrument: "violin", second: "flute" };
-const STANDARD = { octave: "auto", semitones: 0, loudness_db: 0, dynamic: null, autotune: 0, scale: "chromatic", dynamics: 1, noise_db: 0, hall: 0, fit: true, tracker: "joint" };
+const STANDARD = {
+  octave: "auto",
+  semitones: 0,
+  loudness_db: 0,
+  dynamic: null,
+  autotune: 0,
+  scale: "chromatic",
+  dynamics: 1,
+  noise_db: 0,
+  hall: 0,
+  fit: true,
+  tracker: "joint",
+};
 const EFFORTS = [null, "pp", "p", "mp", "mf", "f", "ff"];
 const TONICS = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
-const SCALES = ["chromatic", "major", "minor", "harmonic minor", "dorian", "phrygian", "lydian", "mixolydian", "major pentatonic", "minor pentatonic", "blues", "whole tone"];
+const SCALES = [
+  "chromatic",
+  "major",
+  "minor",
+  "harmonic minor",
+  "dorian",
+  "phrygian",
+  "lydian",
+  "mixolydian",
+  "major pentatonic",
+  "minor pentatonic",
+  "blues",
+  "whole tone",
+];
 const PRESETS = [
   { name: "As I play", instrument: null, settings: {} },
   { name: "Intimate cello", instrument: "cello", settings: { dynamic: "p", dynamics: 0.8, noise_db: 4, hall: 0.15 } },
@@ -20,116 +48,47 @@ const PRESETS = [
   { name: "Whispered flute", instrument: "flute", settings: { dynamic: "pp", noise_db: 14, hall: 0.3 } },
 ];
 const FILES = {
-  WAV: "The sound, 24 bits", FLAC: "The sound, smaller, without loss", MIDI: "The notes, with bends and swells",
-  Controls: "Pitch and loudness, for tonetransfer synthesize", Page: "Both sounds, the notes and the settings in one file, to be sent to somebody",
+  WAV: "The sound, 24 bits",
+  FLAC: "The sound, smaller, without loss",
+  MIDI: "The notes, with bends and swells",
+  Controls: "Pitch and loudness, for tonetransfer synthesize",
+  Page: "Both sounds, the notes and the settings in one file, to be sent to somebody",
 };
-const FOREIGN = /\.(m4a|m4b|mp4|aac|3gp|webm|mka|mkv|mov|amr|wma|caf)$/i; // what the server may not read is decoded here
-const LARGEST = 50e6;
 const MOST_TAKES = 12;
 const HOVER_MS = 500;
-
-// ---- the server
-
-class Stopped extends Error {}
-
-/** Call a function of the server; `told` hears what it yields, and what it yielded last is given back. */
-async function ask(name, given, told = () => {}, signal = undefined) {
-  const failed = (text) => { throw new Error(text || "The server did not answer. Is it still running?"); };
-  let answer;
-  try {
-    answer = await fetch(`gradio_api/call/page_${name}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ data: given === undefined ? [] : [given] }), signal });
-    if (!answer.ok) failed((await answer.json().catch(() => ({}))).detail || (answer.status === 503 ? "Too many visitors are waiting; try again in a minute." : ""));
-    const { event_id: event } = await answer.json();
-    answer = await fetch(`gradio_api/call/page_${name}/${event}`, { signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw new Stopped();
-    if (error instanceof TypeError) failed("");
-    throw error;
-  }
-  return readStream(answer.body.getReader(), told, failed);
-}
-
-async function readStream(reader, told, failed) {
-  const text = new TextDecoder();
-  let rest = "", last = null;
-  try {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return last;
-      rest += text.decode(value, { stream: true });
-      const messages = rest.split("\n\n");
-      rest = messages.pop();
-      for (const message of messages) {
-        const [, kind, data] = /^event: (\w+)\ndata: (.*)$/s.exec(message) || [];
-        if (kind === "error") { const error = JSON.parse(data); failed(plain(error && (error.error || error)) || "Something went wrong here, and not with you. Try again."); }
-        if ((kind === "generating" || kind === "complete") && data !== "null") {
-          const step = (JSON.parse(data) || [])[0];
-          if (step && JSON.stringify(step) !== JSON.stringify(last)) { last = step; told(step); }
-        }
-      }
-    }
-  } catch (error) {
-    if (error.name === "AbortError") throw new Stopped();
-    if (error instanceof TypeError) failed("The connection broke off. Is the server still running?");
-    throw error;
-  }
-}
-
-/** Words of the server, which come as HTML. */
-function plain(text) { return typeof text === "string" ? new DOMParser().parseFromString(text, "text/html").body.textContent : ""; }
-
-async function upload(file) {
-  if (file.size > LARGEST) throw new Error(`${file.name} is larger than 50 MB; cut out the part that matters, or save it as FLAC.`);
-  const form = new FormData();
-  form.append("files", file, file.name);
-  let answer;
-  try { answer = await fetch("gradio_api/upload", { method: "POST", body: form }); } catch { throw new Error("The server did not answer. Is it still running?"); }
-  if (!answer.ok) throw new Error(answer.status === 413 ? `${file.name} is larger than 50 MB.` : `${file.name} was not taken by the server.`);
-  return (await answer.json())[0];
-}
-
-/** A recording of a phone or a browser as WAV: the server need not know its format. */
-async function readable(file) {
-  if (!FOREIGN.test(file.name) || file.size > LARGEST) return file;
-  try { return wav(await decoded(file), 48000, `${file.name.replace(/\.[^.]*$/, "")}.wav`); } catch { return file; } // the server says what is wrong with it
-}
-
-// ---- what the browser keeps
-
-const kept = new Promise((resolve) => {
-  const opening = indexedDB.open("tonetransfer", 1);
-  opening.onupgradeneeded = () => { opening.result.createObjectStore("session"); opening.result.createObjectStore("takes", { keyPath: "id" }); };
-  opening.onsuccess = () => resolve(opening.result);
-  opening.onerror = () => resolve(null); // a private window: nothing is kept
-});
-
-async function keep(store, act) {
-  const base = await kept;
-  if (!base) return null;
-  return new Promise((resolve) => {
-    const change = base.transaction(store, "readwrite"), asked = act(change.objectStore(store));
-    change.oncomplete = () => resolve(asked && asked.result);
-    change.onerror = change.onabort = () => resolve(null); // full: the page works without
-  });
-}
 
 // ---- state
 
 const state = {
   source: null, // { id, name, blob | example, path, look }
-  how: "named", slots: [FIRST.instrument, FIRST.second], slot: 0, share: 0.5, instrument: FIRST.instrument, reference: null,
-  settings: { ...STANDARD }, ab: 0, others: [null, null], edits: [], takes: [], shown: null, settingTakes: [null, null],
+  how: "named",
+  slots: [FIRST.instrument, FIRST.second],
+  slot: 0,
+  share: 0.5,
+  instrument: FIRST.instrument,
+  reference: null,
+  settings: { ...STANDARD },
+  ab: 0,
+  others: [null, null],
+  edits: [],
+  takes: [],
+  shown: null,
+  settingTakes: [null, null],
 };
 let facts = {}; // of instruments
-let job = null, saving = 0;
+let job = null,
+  saving = 0;
 
-const label = (name) => (facts[name] ? facts[name].label : (name || "").replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase()));
+const label = (name) =>
+  facts[name] ? facts[name].label : (name || "").replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
 const small = (text) => text.replace(/^./, (letter) => letter.toLowerCase());
 const chosen = () => (state.how === "blend" ? state.slots : [state.instrument]);
 
 function playerName() {
   if (state.how === "like") return state.reference ? `the sound of ${state.reference.name}` : "a recording";
-  return chosen().map((name) => small(label(name))).join(" and ");
+  return chosen()
+    .map((name) => small(label(name)))
+    .join(" and ");
 }
 
 /** What is wanted, in the words of the server; what is as it always is is left out. */
@@ -137,7 +96,8 @@ function wish() {
   const given = Object.fromEntries(Object.entries(state.settings).filter(([key, value]) => value !== STANDARD[key]));
   if (!state.settings.fit) delete given.dynamic;
   if (!state.settings.autotune) delete given.scale;
-  if (state.how === "blend" && state.slots[0] !== state.slots[1]) given.mix = { [state.slots[0]]: 1 - state.share, [state.slots[1]]: state.share };
+  if (state.how === "blend" && state.slots[0] !== state.slots[1])
+    given.mix = { [state.slots[0]]: 1 - state.share, [state.slots[1]]: state.share };
   else if (state.how === "like") given.like = state.reference ? { path: state.reference.path } : null;
   else given.to = chosen()[0];
   if (state.edits.length) given.edits = state.edits;
@@ -150,14 +110,31 @@ function save() {
   clearTimeout(saving);
   saving = setTimeout(() => {
     const { source, how, slots, slot, share, instrument, reference, settings, ab, others, edits, shown } = state;
-    const session = { source, how, slots, slot, share, instrument, reference, settings, ab, others, edits, shown: shown && shown.id, auto: $("tt-auto").checked };
+    const session = {
+      source,
+      how,
+      slots,
+      slot,
+      share,
+      instrument,
+      reference,
+      settings,
+      ab,
+      others,
+      edits,
+      shown: shown && shown.id,
+      auto: $("tt-auto").checked,
+    };
     keep("session", (store) => store.put(session, "now"));
   }, 300);
 }
 
 // ---- messages
 
-function show(element, text) { $(element).textContent = text; $(element).hidden = !text; }
+function show(element, text) {
+  $(element).textContent = text;
+  $(element).hidden = !text;
+}
 
 function fail(element, error) {
   if (error instanceof Stopped) return;
@@ -166,15 +143,23 @@ function fail(element, error) {
 
 /** A progress line that hears what a function of the server yields. */
 function worker(element) {
-  const line = $(element), bar = line.querySelector("progress"), told = line.querySelector("span");
+  const line = $(element),
+    bar = line.querySelector("progress"),
+    told = line.querySelector("span");
   return {
-    begin(text) { line.hidden = false; bar.removeAttribute("value"); told.textContent = text; },
+    begin(text) {
+      line.hidden = false;
+      bar.removeAttribute("value");
+      told.textContent = text;
+    },
     told(step) {
       if (step.progress !== undefined) bar.value = step.progress;
       const left = step.left_s > 1.5 ? `, ${Math.round(step.left_s)} s left` : "";
       if (step.doing) told.textContent = `${step.doing}${left}`;
     },
-    end() { line.hidden = true; },
+    end() {
+      line.hidden = true;
+    },
   };
 }
 
@@ -184,15 +169,24 @@ function stoppable(button, work, error) {
   $(button).addEventListener("click", () => control && control.abort());
   return async (doing, run) => {
     control?.abort();
-    const own = (control = new AbortController()), line = worker(work);
+    const own = (control = new AbortController()),
+      line = worker(work);
     show(error, "");
     $(button).disabled = false;
     line.begin(doing);
-    try { return await run((step) => { if (!own.signal.aborted) line.told(step); }, own.signal); } catch (problem) {
+    try {
+      return await run((step) => {
+        if (!own.signal.aborted) line.told(step);
+      }, own.signal);
+    } catch (problem) {
       if (!own.signal.aborted) fail(error, problem);
       return null;
     } finally {
-      if (control === own) { control = null; $(button).disabled = true; line.end(); }
+      if (control === own) {
+        control = null;
+        $(button).disabled = true;
+        line.end();
+      }
     }
   };
 }
@@ -206,14 +200,19 @@ const batching = stoppable("tt-batch-stop", "tt-batch-work", "tt-batch-error");
 
 async function setSource(file, { example = null } = {}) {
   show("tt-source-error", "");
-  const blob = file && (await readable(file)), id = example ? `example ${example}` : newId();
-  if (blob && blob.size > LARGEST) { fail("tt-source-error", new Error(`${file.name} is larger than 50 MB; cut out the part that matters, or save it as FLAC.`)); return; }
+  const blob = file && (await readable(file)),
+    id = example ? `example ${example}` : newId();
+  if (blob && blob.size > LARGEST) {
+    fail("tt-source-error", new Error(`${file.name} is larger than 50 MB; cut out the part that matters, or save it as FLAC.`));
+    return;
+  }
   const name = blob ? blob.name : `${example}.mp3`;
   state.source = { id, name, blob, example, path: null, look: null };
   state.edits = [];
   state.settingTakes = [null, null];
   showSource();
   clearTake();
+  clearTabs();
   $("tt-recorder").offer(blob || (await (await fetch(partUrl(`${example}.mp3`))).blob()), name);
   save();
   await transfer();
@@ -222,19 +221,24 @@ async function setSource(file, { example = null } = {}) {
 const partUrl = (name) => new URL(name, import.meta.url).href;
 
 /** What the server has to be given of the recording: where it lies, or that it is an example. */
-async function sourceGiven() {
-  if (state.source.blob && !state.source.path) state.source.path = await upload(state.source.blob);
+async function sourceGiven(told, signal) {
+  if (state.source.blob && !state.source.path) state.source.path = await upload(state.source.blob, told, signal);
   const { path, name, example, look } = state.source;
   return { path, name, example: path ? null : example, seconds: look ? look.scene.seconds : undefined };
 }
 
 /** Ask with the recording; if the server has removed it meanwhile, it is given once more. */
 async function askWithSource(name, given, told, signal) {
-  const again = async () => ask(name, { ...(await sourceGiven()), ...given }, told, signal);
-  try { return await again(); } catch (error) {
+  const again = async () => ask(name, { ...(await sourceGiven(told, signal)), ...given }, told, signal);
+  try {
+    return await again();
+  } catch (error) {
     if (!/not here \(any more\)/.test(error.message)) throw error;
     state.source.path = null;
-    if (state.reference && given.wish && given.wish.like) { state.reference.path = await upload(state.reference.blob); given.wish.like.path = state.reference.path; }
+    if (state.reference && given.wish && given.wish.like) {
+      state.reference.path = await upload(state.reference.blob);
+      given.wish.like.path = state.reference.path;
+    }
     return again();
   }
 }
@@ -244,68 +248,120 @@ function showSource() {
   $("tt-source-name").textContent = source.name;
   $("tt-source-told").textContent = source.look ? `· ${source.look.scene.seconds.toFixed(1)} s` : "";
   showNotes("tt-source-notes", source.look ? source.look.warnings : []);
-  document.querySelectorAll("[data-example]").forEach((one) => one.setAttribute("aria-pressed", String(source.example === one.dataset.example)));
+  document
+    .querySelectorAll("[data-example]")
+    .forEach((one) => one.setAttribute("aria-pressed", String(source.example === one.dataset.example)));
   $("tt-roll").scene = source.look ? source.look.scene : null;
   $("tt-roll").edits = state.edits;
   showFits();
 }
 
 function showNotes(element, texts) {
-  $(element).replaceChildren(...texts.map((text) => Object.assign(document.createElement("p"), { className: "tt-note", textContent: text.replace(/^./, (letter) => letter.toUpperCase()) })));
+  $(element).replaceChildren(
+    ...texts.map((text) =>
+      Object.assign(document.createElement("p"), {
+        className: "tt-note",
+        textContent: text.replace(/^./, (letter) => letter.toUpperCase()),
+      }),
+    ),
+  );
 }
 
 async function look(told, signal) {
   if (state.source.look) return;
-  const source = state.source, found = await askWithSource("look", { tracker: state.settings.tracker }, told, signal);
+  const source = state.source,
+    found = await askWithSource("look", { tracker: state.settings.tracker }, told, signal);
   source.look = found.look;
   source.path = found.look.path;
-  if (source === state.source) { showSource(); showTakes(); save(); }
+  if (source === state.source) {
+    showSource();
+    showTakes();
+    save();
+  }
 }
 
 // ---- takes
 
 function clearTake() {
   state.shown = null;
-  $("tt-told").textContent = ""; $("tt-downloads").replaceChildren(); $("tt-command").textContent = ""; $("tt-map").replaceChildren(); showNotes("tt-notes", []);
+  $("tt-told").textContent = "";
+  $("tt-downloads").replaceChildren();
+  $("tt-command").textContent = "";
+  $("tt-map").replaceChildren();
+  showNotes("tt-notes", []);
   $("tt-roll").reach = reachOf(state.instrument);
   showPlayer();
   showGo();
 }
 
 const reachOf = (name) => (state.how === "named" && facts[name] ? [facts[name].lowest, facts[name].highest] : null);
-const sourceTake = () => ({ name: "Your recording", role: "source", note: state.source.name, blob: state.source.blob || undefined, src: sourceAddress() });
+const sourceTake = () => ({
+  name: "Your recording",
+  role: "source",
+  note: state.source.name,
+  blob: state.source.blob || undefined,
+  src: sourceAddress(),
+});
 const sourceAddress = () => (state.source.blob ? undefined : partUrl(`${state.source.example}.mp3`));
 
 function resultTake(take, role = "result") {
-  return { name: take.who.replace(/^./, (letter) => letter.toUpperCase()), role, note: movedWords(take.moved), blob: take.blob, src: take.blob ? undefined : take.sound };
+  return {
+    name: take.who.replace(/^./, (letter) => letter.toUpperCase()),
+    role,
+    note: movedWords(take.moved),
+    blob: take.blob,
+    src: take.blob ? undefined : take.sound,
+  };
 }
 
 function movedWords(moved) {
   if (!moved) return "at your pitch";
-  return moved % 12 ? `${moved > 0 ? "+" : "−"}${Math.abs(moved)} semitones` : `${Math.abs(moved / 12)} octave${Math.abs(moved) > 12 ? "s" : ""} ${moved > 0 ? "up" : "down"}`;
+  return moved % 12
+    ? `${moved > 0 ? "+" : "−"}${Math.abs(moved)} semitones`
+    : `${Math.abs(moved / 12)} octave${Math.abs(moved) > 12 ? "s" : ""} ${moved > 0 ? "up" : "down"}`;
 }
 
 /** Recording and result in the one player; with two settings, both results. */
 function showPlayer(more = []) {
-  const player = $("tt-player"), takes = state.source ? [sourceTake()] : [], [a, b] = state.settingTakes;
+  const player = $("tt-player"),
+    takes = state.source ? [sourceTake()] : [],
+    [a, b] = state.settingTakes;
   const both = a && b && a !== b && [a, b].includes(state.shown);
   if (both) takes.push({ ...resultTake(a), name: `A: ${a.who}` }, { ...resultTake(b, "reference"), name: `B: ${b.who}` });
   else if (state.shown) takes.push(resultTake(state.shown));
   takes.push(...more);
-  const loop = player.loop, same = player.takes[0]?.note === takes[0]?.note;
+  const loop = player.loop,
+    same = player.takes[0]?.note === takes[0]?.note;
   player.takes = takes;
-  if (loop && same) player.load().then(() => { player.loop = loop; }, () => {});
+  if (loop && same)
+    player.load().then(
+      () => {
+        player.loop = loop;
+      },
+      () => {},
+    );
   player.select(both && state.shown === b ? 2 : Math.min(1, takes.length - 1));
 }
 
 let touched = false; // whether the last thing used was a pointer
-for (const kind of ["pointerdown", "keydown"]) document.addEventListener(kind, () => { touched = kind === "pointerdown"; }, true);
+for (const kind of ["pointerdown", "keydown"])
+  document.addEventListener(
+    kind,
+    () => {
+      touched = kind === "pointerdown";
+    },
+    true,
+  );
 
 /** Play; after a click the space bar then swaps, where it would press the same button again. */
 async function play() {
   const button = document.activeElement?.closest("button");
   if (touched && button && button.getAttribute("role") !== "tab") $("tt-player").focus();
-  try { await $("tt-player").play(); } catch { /* the player says what is wrong */ }
+  try {
+    await $("tt-player").play();
+  } catch {
+    /* the player says what is wrong */
+  }
 }
 
 /** Show a take, and play it if it was asked for. */
@@ -314,27 +370,42 @@ async function showTake(take, aloud, at = 0) {
   state.settingTakes[state.ab] = take;
   $("tt-roll").scene = take.scene;
   $("tt-roll").edits = state.edits;
-  $("tt-told").textContent = `${take.who.replace(/^./, (letter) => letter.toUpperCase())} · ${take.scene.seconds.toFixed(1)} s · ${movedWords(take.moved)}`;
+  $("tt-told").textContent =
+    `${take.who.replace(/^./, (letter) => letter.toUpperCase())} · ${take.scene.seconds.toFixed(1)} s · ${movedWords(take.moved)}`;
   $("tt-command").textContent = take.command;
   $("tt-map").innerHTML = take.map || "";
   document.querySelectorAll("#tt-map .tt-map").forEach(drawMap);
-  showNotes("tt-notes", take.warnings.filter((text) => !state.source.look || !state.source.look.warnings.includes(text)));
+  showNotes(
+    "tt-notes",
+    take.warnings.filter((text) => !state.source.look || !state.source.look.warnings.includes(text)),
+  );
   showDownloads(take);
   showPlayer();
   showTakes();
   showGo();
   $("tt-live").textContent = `${take.who.replace(/^./, (letter) => letter.toUpperCase())} is ready.`;
   save();
-  if (at) { await $("tt-player").load(); $("tt-player").currentTime = at; }
+  if (at) {
+    await $("tt-player").load();
+    $("tt-player").currentTime = at;
+  }
   if (aloud) await play();
 }
 
 function showDownloads(take) {
-  $("tt-downloads").replaceChildren(...Object.entries(FILES).map(([kind, title]) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: kind === "Page" ? "Share" : kind, title, id: `tt-${kind.toLowerCase()}` });
-    button.addEventListener("click", () => download(take, kind));
-    return button;
-  }));
+  $("tt-downloads").replaceChildren(
+    ...Object.entries(FILES).map(([kind, title]) => {
+      const button = Object.assign(document.createElement("button"), {
+        type: "button",
+        className: "tt-pill",
+        textContent: kind === "Page" ? "Share" : kind,
+        title,
+        id: `tt-${kind.toLowerCase()}`,
+      });
+      button.addEventListener("click", () => download(take, kind));
+      return button;
+    }),
+  );
 }
 
 /** Save a file of a take; one that the server has removed is made again. */
@@ -359,20 +430,32 @@ function saveAs(address, name = "") {
 
 function keepTake(take) {
   keep("takes", (store) => store.put(take));
-  while (state.takes.length > MOST_TAKES) { const gone = state.takes.shift(); keep("takes", (store) => store.delete(gone.id)); }
+  while (state.takes.length > MOST_TAKES) {
+    const gone = state.takes.shift();
+    keep("takes", (store) => store.delete(gone.id));
+  }
 }
 
 function showTakes() {
   const list = state.takes.filter((take) => state.source && take.source === state.source.id);
   $("tt-takes").hidden = list.length < 2;
-  $("tt-take-list").replaceChildren(...[...list].reverse().map((take) => {
-    const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button" });
-    button.setAttribute("aria-pressed", String(take === state.shown));
-    button.append(Object.assign(document.createElement("b"), { textContent: take.who.replace(/^./, (letter) => letter.toUpperCase()) }), ` ${take.told || "as you play"}`);
-    button.addEventListener("click", () => { restore(take); showTake(take, true); });
-    item.append(button);
-    return item;
-  }));
+  $("tt-take-list").replaceChildren(
+    ...[...list].reverse().map((take) => {
+      const item = document.createElement("li"),
+        button = Object.assign(document.createElement("button"), { type: "button" });
+      button.setAttribute("aria-pressed", String(take === state.shown));
+      button.append(
+        Object.assign(document.createElement("b"), { textContent: take.who.replace(/^./, (letter) => letter.toUpperCase()) }),
+        ` ${take.told || "as you play"}`,
+      );
+      button.addEventListener("click", () => {
+        restore(take);
+        showTake(take, true);
+      });
+      item.append(button);
+      return item;
+    }),
+  );
 }
 
 /** Put the fields to what a take was made with. */
@@ -380,32 +463,84 @@ function restore(take) {
   const { to, mix, like, edits, ...settings } = take.wish;
   Object.assign(state.settings, STANDARD, settings);
   state.edits = edits || [];
-  if (mix) { state.how = "blend"; state.slots = Object.keys(mix); state.share = mix[state.slots[1]]; } else if (to) { state.how = "named"; state.instrument = to; }
+  if (mix) {
+    state.how = "blend";
+    state.slots = Object.keys(mix);
+    state.share = mix[state.slots[1]];
+  } else if (to) {
+    state.how = "named";
+    state.instrument = to;
+  }
   showForm();
 }
 
 function words(given) {
-  const told = { octave: (v) => `octave ${v > 0 ? "+" : ""}${v}`, semitones: (v) => `${v > 0 ? "+" : ""}${v} semitones`, loudness_db: (v) => `${v} dB`, dynamic: (v) => v, autotune: (v) => `autotune ${v}`,
-    scale: (v) => v, dynamics: (v) => `dynamics ${v}`, noise_db: (v) => `breath ${v} dB`, hall: (v) => `room ${v}`, fit: () => "not adapted", tracker: (v) => v, edits: (v) => `${v.length} corrections` };
-  return Object.entries(given).filter(([key]) => told[key]).map(([key, value]) => told[key](value)).join(", ");
+  const told = {
+    octave: (v) => `octave ${v > 0 ? "+" : ""}${v}`,
+    semitones: (v) => `${v > 0 ? "+" : ""}${v} semitones`,
+    loudness_db: (v) => `${v} dB`,
+    dynamic: (v) => v,
+    autotune: (v) => `autotune ${v}`,
+    scale: (v) => v,
+    dynamics: (v) => `dynamics ${v}`,
+    noise_db: (v) => `breath ${v} dB`,
+    hall: (v) => `room ${v}`,
+    fit: () => "not adapted",
+    tracker: (v) => v,
+    edits: (v) => `${v.length} corrections`,
+  };
+  return Object.entries(given)
+    .filter(([key]) => told[key])
+    .map(([key, value]) => told[key](value))
+    .join(", ");
 }
 
 /** Play the recording as it is wished: at once if that was done before; else its beginning as soon as it is there, then the whole. */
 async function transfer({ aloud = true, forced = false } = {}) {
-  if (!state.source) { fail("tt-error", new Error("There is no recording yet; record or upload one, or take an example.")); return; }
-  if (state.how === "like" && !state.reference) { if (forced) fail("tt-error", new Error("There is no reference yet; choose a few seconds of the instrument, or record it.")); clearTake(); return; }
-  const given = wish(), key = keyOf(given), known = state.takes.find((take) => take.key === key);
-  const player = $("tt-player"), at = state.shown && !player.paused ? player.currentTime : 0; // what sounds goes on, on the other instrument
+  if (!state.source) {
+    fail("tt-error", new Error("There is no recording yet; record or upload one, or take an example."));
+    return;
+  }
+  if (state.how === "like" && !state.reference) {
+    if (forced) fail("tt-error", new Error("There is no reference yet; choose a few seconds of the instrument, or record it."));
+    clearTake();
+    return;
+  }
+  const given = wish(),
+    key = keyOf(given),
+    known = state.takes.find((take) => take.key === key);
+  const player = $("tt-player"),
+    at = state.shown && !player.paused ? player.currentTime : 0; // what sounds goes on, on the other instrument
   show("tt-error", "");
-  if (known) { job = null; $("tt-stop").click(); await showTake(known, aloud, at); return; }
-  const automatic = forced || $("tt-auto").checked, own = (job = { key, at });
+  if (known) {
+    job = null;
+    $("tt-stop").click();
+    await showTake(known, aloud, at);
+    return;
+  }
+  const automatic = forced || $("tt-auto").checked,
+    own = (job = { key, at });
   if (state.shown) clearTake();
   if (!automatic) $("tt-roll").scene = state.source.look ? state.source.look.scene : null;
   const done = await playing(automatic ? `Transferring to ${playerName()}` : "Listening", async (told, signal) => {
     const atSource = show.bind(null, "tt-source-error");
-    try { await look(told, signal); } catch (error) { if (error instanceof Stopped) throw error; atSource(error.message); return null; }
+    try {
+      await look(told, signal);
+    } catch (error) {
+      if (error instanceof Stopped) throw error;
+      atSource(error.message);
+      return null;
+    }
     if (!automatic) return null;
-    return askWithSource("play", { wish: given }, (step) => { told(step); if (step.beginning) showBeginning(step, own, aloud); }, signal);
+    return askWithSource(
+      "play",
+      { wish: given },
+      (step) => {
+        told(step);
+        if (step.beginning) showBeginning(step, own, aloud);
+      },
+      signal,
+    );
   });
   if (job !== own) return;
   job = null;
@@ -416,29 +551,59 @@ async function transfer({ aloud = true, forced = false } = {}) {
 function showBeginning(step, own, aloud) {
   if (job !== own) return;
   own.begun = true;
-  showPlayer([{ name: `${playerName()} …`.replace(/^./, (letter) => letter.toUpperCase()), role: "result", note: "the rest follows", src: step.beginning }]);
+  showPlayer([
+    {
+      name: `${playerName()} …`.replace(/^./, (letter) => letter.toUpperCase()),
+      role: "result",
+      note: "the rest follows",
+      src: step.beginning,
+    },
+  ]);
   if (aloud) play();
 }
 
 async function finishTake(found, given, key, own, aloud) {
-  const take = { id: newId(), key, wish: given, source: state.source.id, told: words(given), ...found, sound: found.files.FLAC, made: Date.now() };
-  try { take.blob = await (await fetch(take.sound)).blob(); } catch { take.blob = undefined; }
+  const take = {
+    id: newId(),
+    key,
+    wish: given,
+    source: state.source.id,
+    told: words(given),
+    ...found,
+    sound: found.files.FLAC,
+    made: Date.now(),
+  };
+  try {
+    take.blob = await (await fetch(take.sound)).blob();
+  } catch {
+    take.blob = undefined;
+  }
   state.takes.push(take);
   keepTake(take);
-  const player = $("tt-player"), at = player.currentTime, went = own.begun && !player.paused, ended = own.begun && player.paused;
+  const player = $("tt-player"),
+    at = player.currentTime,
+    went = own.begun && !player.paused,
+    ended = own.begun && player.paused;
   await showTake(take, aloud && !own.begun, own.begun ? 0 : own.at);
-  if (went || ended) { await player.load(); player.currentTime = ended && at === 0 ? found.scene.seconds && 0 : at; if (went) await play(); }
+  if (went || ended) {
+    await player.load();
+    player.currentTime = ended && at === 0 ? found.scene.seconds && 0 : at;
+    if (went) await play();
+  }
 }
 
 // ---- cards
 
 function buildCards(html) {
   $("tt-picker").innerHTML = html;
-  $("tt-picker").addEventListener("change", (event) => { if (event.target.name === "tt-instrument") choose(event.target.value); });
+  $("tt-picker").addEventListener("change", (event) => {
+    if (event.target.name === "tt-instrument") choose(event.target.value);
+  });
   $("tt-picker").addEventListener("click", (event) => {
     const chip = event.target.closest(".tt-chip");
     if (!chip) return;
-    const family = $("tt-picker").querySelector(`fieldset[data-family="${chip.dataset.family}"]`), box = family.closest(".tt-picker");
+    const family = $("tt-picker").querySelector(`fieldset[data-family="${chip.dataset.family}"]`),
+      box = family.closest(".tt-picker");
     box.scrollTo({ top: family.offsetTop - box.offsetTop, left: family.offsetLeft - box.offsetLeft, behavior: "smooth" });
     (family.querySelector("input:checked") || family.querySelector("input")).focus({ preventScroll: true });
   });
@@ -446,19 +611,26 @@ function buildCards(html) {
 }
 
 function choose(name) {
-  if (state.how === "blend") state.slots[state.slot] = name; else state.instrument = name;
+  if (state.how === "blend") state.slots[state.slot] = name;
+  else state.instrument = name;
   showForm();
   transfer();
 }
 
 /** Which players of a group are seen, and what is checked. */
 function showCards() {
-  const now = state.how === "blend" ? state.slots[state.slot] : state.instrument, card = document.querySelector(`.tt-card input[value="${CSS.escape(now)}"]`);
+  const now = state.how === "blend" ? state.slots[state.slot] : state.instrument,
+    card = document.querySelector(`.tt-card input[value="${CSS.escape(now)}"]`);
   if (!card) return;
   card.checked = true;
-  const group = card.closest(".tt-card").dataset.of || now, seeking = $("tt-search").value.trim() !== "";
-  document.querySelectorAll(".tt-card[data-of]").forEach((one) => { one.hidden = one.dataset.of !== group && !(seeking && one.dataset.found); });
-  const box = card.closest(".tt-picker"), seen = box.getBoundingClientRect(), own = card.getBoundingClientRect();
+  const group = card.closest(".tt-card").dataset.of || now,
+    seeking = $("tt-search").value.trim() !== "";
+  document.querySelectorAll(".tt-card[data-of]").forEach((one) => {
+    one.hidden = one.dataset.of !== group && !(seeking && one.dataset.found);
+  });
+  const box = card.closest(".tt-picker"),
+    seen = box.getBoundingClientRect(),
+    own = card.getBoundingClientRect();
   if (own.top < seen.top || own.bottom > seen.bottom) box.scrollTop += own.top - seen.top - seen.height / 3;
   if (own.left < seen.left || own.right > seen.right) box.scrollLeft += own.left - seen.left - seen.width / 3;
 }
@@ -466,14 +638,20 @@ function showCards() {
 function search() {
   const words = $("tt-search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
   document.querySelectorAll(".tt-card").forEach((card) => {
-    const text = `${card.innerText || card.textContent} ${card.querySelector("input").value.replaceAll("_", " ")} ${card.closest("fieldset").querySelector("legend").textContent}`.toLowerCase();
+    const text =
+      `${card.innerText || card.textContent} ${card.querySelector("input").value.replaceAll("_", " ")} ${card.closest("fieldset").querySelector("legend").textContent}`.toLowerCase();
     const hit = words.every((word) => text.includes(word));
     card.classList.toggle("tt-away", words.length > 0 && !hit);
     card.dataset.found = words.length && hit ? "yes" : "";
   });
-  document.querySelectorAll(".tt-family").forEach((family) => family.classList.toggle("tt-away", ![...family.querySelectorAll(".tt-card:not(.tt-away)")].length));
+  document
+    .querySelectorAll(".tt-family")
+    .forEach((family) => family.classList.toggle("tt-away", ![...family.querySelectorAll(".tt-card:not(.tt-away)")].length));
   let none = document.querySelector(".tt-none");
-  if (!none && document.querySelector("#tt-picker .tt-picker")) { none = Object.assign(document.createElement("p"), { className: "tt-none tt-hint", textContent: "No instrument of that name." }); $("tt-picker").querySelector(".tt-picker").append(none); }
+  if (!none && document.querySelector("#tt-picker .tt-picker")) {
+    none = Object.assign(document.createElement("p"), { className: "tt-none tt-hint", textContent: "No instrument of that name." });
+    $("tt-picker").querySelector(".tt-picker").append(none);
+  }
   if (none) none.hidden = Boolean(document.querySelector(".tt-family:not(.tt-away)"));
   showCards();
 }
@@ -482,10 +660,15 @@ function search() {
 function showFits() {
   const notes = state.source && state.source.look ? state.source.look.scene.notes.map((note) => note.midi) : [];
   document.querySelectorAll(".tt-card").forEach((card) => {
-    const one = facts[card.querySelector("input").value], told = card.querySelector(".tt-fit");
-    if (!one || !notes.length) { told.textContent = ""; return; }
+    const one = facts[card.querySelector("input").value],
+      told = card.querySelector(".tt-fit");
+    if (!one || !notes.length) {
+      told.textContent = "";
+      return;
+    }
     const held = (shift) => notes.filter((midi) => midi + shift >= one.lowest - 0.6 && midi + shift <= one.highest + 0.6).length;
-    const at = held(0), best = Math.max(...[-36, -24, -12, 0, 12, 24, 36].map(held));
+    const at = held(0),
+      best = Math.max(...[-36, -24, -12, 0, 12, 24, 36].map(held));
     told.textContent = at === notes.length ? "all notes" : best === notes.length ? "all, moved" : `${best} of ${notes.length} notes`;
     card.classList.toggle("tt-unfit", best < 0.8 * notes.length);
   });
@@ -493,11 +676,21 @@ function showFits() {
 
 /** Two seconds of the recording on the instrument that is pointed at, or pressed and held. */
 function connectPreviews(picker) {
-  const sound = new Audio(), known = new Map();
-  let timer = 0, held = false, control = null, pointed = null;
-  const quiet = () => { clearTimeout(timer); control?.abort(); sound.pause(); document.querySelector(".tt-card.tt-heard")?.classList.remove("tt-heard"); };
+  const sound = new Audio(),
+    known = new Map();
+  let timer = 0,
+    held = false,
+    control = null,
+    pointed = null;
+  const quiet = () => {
+    clearTimeout(timer);
+    control?.abort();
+    sound.pause();
+    document.querySelector(".tt-card.tt-heard")?.classList.remove("tt-heard");
+  };
   const hear = async (card) => {
-    const name = card.querySelector("input").value, key = `${state.source && state.source.id} ${name}`;
+    const name = card.querySelector("input").value,
+      key = `${state.source && state.source.id} ${name}`;
     if (!state.source || job || !$("tt-player").paused || navigator.userActivation?.hasBeenActive === false) return;
     control = new AbortController();
     try {
@@ -505,26 +698,55 @@ function connectPreviews(picker) {
       sound.src = known.get(key);
       card.classList.add("tt-heard");
       await sound.play();
-    } catch { card.classList.remove("tt-heard"); } // a preview that does not come is none
+    } catch {
+      card.classList.remove("tt-heard");
+    } // a preview that does not come is none
   };
   sound.addEventListener("ended", quiet);
-  picker.addEventListener("pointermove", (event) => { // not pointerover: cards that move under a resting pointer are not pointed at
+  picker.addEventListener("pointermove", (event) => {
+    // not pointerover: cards that move under a resting pointer are not pointed at
     const card = event.target.closest(".tt-card");
     if (event.pointerType !== "mouse" || card === pointed) return;
     quiet();
     pointed = card;
     if (card) timer = setTimeout(() => hear(card), HOVER_MS);
   });
-  picker.addEventListener("pointerleave", () => { pointed = null; quiet(); });
+  picker.addEventListener("pointerleave", () => {
+    pointed = null;
+    quiet();
+  });
   picker.addEventListener("pointerdown", (event) => {
     const card = event.target.closest(".tt-card");
     held = false;
     quiet();
-    if (card && event.pointerType !== "mouse") timer = setTimeout(() => { held = true; hear(card); }, HOVER_MS);
+    if (card && event.pointerType !== "mouse")
+      timer = setTimeout(() => {
+        held = true;
+        hear(card);
+      }, HOVER_MS);
   });
-  for (const kind of ["pointerup", "pointercancel", "scroll"]) picker.addEventListener(kind, () => { if (held || kind !== "pointerup") quiet(); else clearTimeout(timer); }, true);
-  picker.addEventListener("click", (event) => { if (held) { event.preventDefault(); held = false; } }, true);
-  picker.addEventListener("contextmenu", (event) => { if (event.target.closest(".tt-card") && held) event.preventDefault(); });
+  for (const kind of ["pointerup", "pointercancel", "scroll"])
+    picker.addEventListener(
+      kind,
+      () => {
+        if (held || kind !== "pointerup") quiet();
+        else clearTimeout(timer);
+      },
+      true,
+    );
+  picker.addEventListener(
+    "click",
+    (event) => {
+      if (held) {
+        event.preventDefault();
+        held = false;
+      }
+    },
+    true,
+  );
+  picker.addEventListener("contextmenu", (event) => {
+    if (event.target.closest(".tt-card") && held) event.preventDefault();
+  });
 }
 
 // ---- the form
@@ -532,16 +754,25 @@ function connectPreviews(picker) {
 function showForm() {
   const { settings } = state;
   document.querySelector(`[name=tt-how][value=${state.how}]`).checked = true;
-  $("tt-blend").hidden = state.how !== "blend"; $("tt-like").hidden = state.how !== "like"; $("tt-cards").hidden = state.how === "like";
+  $("tt-blend").hidden = state.how !== "blend";
+  $("tt-like").hidden = state.how !== "like";
+  $("tt-cards").hidden = state.how === "like";
   $("tt-reference-name").textContent = state.reference ? state.reference.name : "";
-  document.querySelectorAll("[name=tt-slot]").forEach((one) => { one.checked = +one.value === state.slot; });
-  state.slots.forEach((name, slot) => { document.querySelector(`[data-slot="${slot}"]`).replaceChildren(pictureOf(name), label(name)); });
+  document.querySelectorAll("[name=tt-slot]").forEach((one) => {
+    one.checked = +one.value === state.slot;
+  });
+  state.slots.forEach((name, slot) => {
+    document.querySelector(`[data-slot="${slot}"]`).replaceChildren(pictureOf(name), label(name));
+  });
   $("tt-share").value = state.share;
   const share = Math.round(100 * state.share);
-  $("tt-share-told").textContent = share === 50 ? "half and half" : `${100 - share} % ${small(label(state.slots[0]))}, ${share} % ${small(label(state.slots[1]))}`;
+  $("tt-share-told").textContent =
+    share === 50 ? "half and half" : `${100 - share} % ${small(label(state.slots[0]))}, ${share} % ${small(label(state.slots[1]))}`;
   $("tt-share").setAttribute("aria-valuetext", $("tt-share-told").textContent);
   const near = ["auto", "-1", "0", "1"].includes(String(settings.octave));
-  document.querySelectorAll("[name=octave]").forEach((one) => { one.checked = near && one.value === String(settings.octave); });
+  document.querySelectorAll("[name=octave]").forEach((one) => {
+    one.checked = near && one.value === String(settings.octave);
+  });
   $("tt-far").value = near ? "" : String(settings.octave);
   $("tt-dynamic").value = Math.max(EFFORTS.indexOf(settings.dynamic), 0);
   $("tt-dynamic-told").textContent = settings.dynamic || "as you play";
@@ -551,19 +782,29 @@ function showForm() {
   const [tonic, ...scale] = settings.scale.split(" ");
   $("tt-scale").value = settings.scale === "chromatic" ? "chromatic" : scale.join(" ");
   if (settings.scale !== "chromatic") $("tt-tonic").value = tonic;
-  $("tt-scale").disabled = !settings.autotune; $("tt-tonic").disabled = !settings.autotune || settings.scale === "chromatic";
-  document.querySelectorAll("[name=tt-ab]").forEach((one) => { one.checked = +one.value === state.ab; });
+  $("tt-scale").disabled = !settings.autotune;
+  $("tt-tonic").disabled = !settings.autotune || settings.scale === "chromatic";
+  document.querySelectorAll("[name=tt-ab]").forEach((one) => {
+    one.checked = +one.value === state.ab;
+  });
   showCards();
   showGo();
   save();
 }
 
 function showSetting(field) {
-  const value = state.settings[field.dataset.setting], unit = field.dataset.setting.endsWith("_db") ? " dB" : "";
-  if (field.type === "checkbox") { field.checked = value; return; }
+  const value = state.settings[field.dataset.setting],
+    unit = field.dataset.setting.endsWith("_db") ? " dB" : "";
+  if (field.type === "checkbox") {
+    field.checked = value;
+    return;
+  }
   field.value = value;
   const told = field.closest("label").querySelector("output");
-  const shownValue = field.dataset.setting === "noise_db" && Math.abs(value) > 24 ? `${value} dB` : `${value > 0 && field.min < 0 ? "+" : ""}${value}${unit}`;
+  const shownValue =
+    field.dataset.setting === "noise_db" && Math.abs(value) > 24
+      ? `${value} dB`
+      : `${value > 0 && field.min < 0 ? "+" : ""}${value}${unit}`;
   if (told) told.textContent = shownValue.replace("-", "−");
 }
 
@@ -573,9 +814,13 @@ function pictureOf(name) {
 }
 
 function showGo() {
-  const name = playerName(), done = state.shown && state.source && state.shown.key === keyOf(wish());
+  const name = playerName(),
+    done = state.shown && state.source && state.shown.key === keyOf(wish());
   $("tt-go").textContent = done ? `Play ${name}` : `Transfer to ${name}`;
-  $("tt-bar-who").replaceChildren(state.how === "like" ? document.createElement("span") : pictureOf(chosen()[0]), Object.assign(document.createElement("span"), { textContent: name }));
+  $("tt-bar-who").replaceChildren(
+    state.how === "like" ? document.createElement("span") : pictureOf(chosen()[0]),
+    Object.assign(document.createElement("span"), { textContent: name }),
+  );
   $("tt-bar-who").setAttribute("aria-label", `Choose the instrument, now ${name}`);
 }
 
@@ -586,13 +831,30 @@ function changed() {
   settling = setTimeout(() => transfer(), 250);
 }
 
-function set(key, value) { state.settings[key] = value; changed(); }
+function set(key, value) {
+  state.settings[key] = value;
+  changed();
+}
 
 function connectForm() {
-  for (const one of document.querySelectorAll("[name=tt-how]")) one.addEventListener("change", () => { state.how = one.value; if (one.value === "blend") state.slots[0] = state.instrument; showForm(); transfer(); });
-  for (const one of document.querySelectorAll("[name=tt-slot]")) one.addEventListener("change", () => { state.slot = +one.value; showForm(); });
-  $("tt-share").addEventListener("input", () => { state.share = +$("tt-share").value; changed(); });
-  for (const one of document.querySelectorAll("[name=octave]")) one.addEventListener("change", () => set("octave", one.value === "auto" ? "auto" : +one.value));
+  for (const one of document.querySelectorAll("[name=tt-how]"))
+    one.addEventListener("change", () => {
+      state.how = one.value;
+      if (one.value === "blend") state.slots[0] = state.instrument;
+      showForm();
+      transfer();
+    });
+  for (const one of document.querySelectorAll("[name=tt-slot]"))
+    one.addEventListener("change", () => {
+      state.slot = +one.value;
+      showForm();
+    });
+  $("tt-share").addEventListener("input", () => {
+    state.share = +$("tt-share").value;
+    changed();
+  });
+  for (const one of document.querySelectorAll("[name=octave]"))
+    one.addEventListener("change", () => set("octave", one.value === "auto" ? "auto" : +one.value));
   $("tt-far").addEventListener("change", () => set("octave", $("tt-far").value === "" ? "auto" : +$("tt-far").value));
   $("tt-dynamic").addEventListener("input", () => set("dynamic", EFFORTS[+$("tt-dynamic").value]));
   for (const field of document.querySelectorAll("[data-setting]")) {
@@ -601,19 +863,34 @@ function connectForm() {
       set(field.dataset.setting, field.type === "checkbox" ? field.checked : field.type === "range" ? +field.value : field.value);
     });
   }
-  $("tt-tonic").append(...TONICS.map((one) => new Option(one))); $("tt-scale").append(...SCALES.map((one) => new Option(one)));
-  for (const one of ["tt-tonic", "tt-scale"]) $(one).addEventListener("change", () => set("scale", $("tt-scale").value === "chromatic" ? "chromatic" : `${$("tt-tonic").value} ${$("tt-scale").value}`));
-  $("tt-presets").append(...PRESETS.map((preset) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: preset.name });
-    button.addEventListener("click", () => {
-      state.settings = { ...STANDARD, tracker: state.settings.tracker, ...preset.settings };
-      if (preset.instrument && facts[preset.instrument]) { state.how = "named"; state.instrument = preset.instrument; }
-      changed();
-    });
-    return button;
-  }));
+  $("tt-tonic").append(...TONICS.map((one) => new Option(one)));
+  $("tt-scale").append(...SCALES.map((one) => new Option(one)));
+  for (const one of ["tt-tonic", "tt-scale"])
+    $(one).addEventListener("change", () =>
+      set("scale", $("tt-scale").value === "chromatic" ? "chromatic" : `${$("tt-tonic").value} ${$("tt-scale").value}`),
+    );
+  $("tt-presets").append(
+    ...PRESETS.map((preset) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: preset.name });
+      button.addEventListener("click", () => {
+        state.settings = { ...STANDARD, tracker: state.settings.tracker, ...preset.settings };
+        if (preset.instrument && facts[preset.instrument]) {
+          state.how = "named";
+          state.instrument = preset.instrument;
+        }
+        changed();
+      });
+      return button;
+    }),
+  );
   for (const one of document.querySelectorAll("[name=tt-ab]")) one.addEventListener("change", () => swapSettings(+one.value));
-  $("tt-reset").addEventListener("click", () => { state.settings = { ...STANDARD }; state.edits = []; state.others = [null, null]; state.settingTakes = [null, null]; changed(); });
+  $("tt-reset").addEventListener("click", () => {
+    state.settings = { ...STANDARD };
+    state.edits = [];
+    state.others = [null, null];
+    state.settingTakes = [null, null];
+    changed();
+  });
 }
 
 /** Go to the other of two settings; one that was never set begins as a copy. */
@@ -622,11 +899,27 @@ function swapSettings(to) {
   if (!state.settingTakes[state.ab]) state.settingTakes[state.ab] = state.shown;
   state.ab = to;
   const other = state.others[to];
-  if (other) { state.settings = { ...other.settings }; state.instrument = other.instrument; }
+  if (other) {
+    state.settings = { ...other.settings };
+    state.instrument = other.instrument;
+  }
   changed();
 }
 
 // ---- the other tabs
+
+/** What was found of another recording is no longer shown. */
+function clearTabs() {
+  for (const one of ["compare", "analyze"]) {
+    $(`tt-${one}-stop`).click();
+    fileButton(`tt-${one}-files`, null);
+    show(`tt-${one}-error`, "");
+  }
+  $("tt-compare-player").pause();
+  $("tt-compare-player").hidden = true;
+  $("tt-cells").replaceChildren();
+  $("tt-analysis").replaceChildren();
+}
 
 function connectTabs() {
   const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -654,13 +947,19 @@ function connectTabs() {
 function fileButton(element, address, text) {
   $(element).replaceChildren();
   if (!address) return;
-  const button = Object.assign(document.createElement("button"), { type: "button", className: "tt-pill", textContent: text, id: `${element}-get` });
+  const button = Object.assign(document.createElement("button"), {
+    type: "button",
+    className: "tt-pill",
+    textContent: text,
+    id: `${element}-get`,
+  });
   button.addEventListener("click", () => saveAs(address));
   $(element).append(button);
 }
 
 function connectCompare() {
-  const player = $("tt-compare-player"), cells = $("tt-cells");
+  const player = $("tt-compare-player"),
+    cells = $("tt-cells");
   const hear = async (cell, item) => {
     cells.querySelectorAll("button").forEach((one) => one.setAttribute("aria-pressed", String(one === item)));
     await player.replace(1, { name: cell.title, role: "result", note: cell.note, src: cell.sound });
@@ -668,30 +967,55 @@ function connectCompare() {
     await player.play();
   };
   const add = (cell, index) => {
-    if (cell.name === "source") { player.hidden = false; player.takes = [{ name: cell.title, role: "source", note: cell.note, src: cell.sound }]; return; }
-    const item = document.createElement("li"), button = Object.assign(document.createElement("button"), { type: "button", className: "tt-cell" });
+    if (cell.name === "source") {
+      player.hidden = false;
+      player.takes = [{ name: cell.title, role: "source", note: cell.note, src: cell.sound }];
+      return;
+    }
+    const item = document.createElement("li"),
+      button = Object.assign(document.createElement("button"), { type: "button", className: "tt-cell" });
     button.innerHTML = `${cell.drawing}<span><b></b><small></small></span>`;
-    button.querySelector("b").textContent = cell.title; button.querySelector("small").textContent = cell.note = movedWords(cell.moved);
+    button.querySelector("b").textContent = cell.title;
+    button.querySelector("small").textContent = cell.note = movedWords(cell.moved);
     button.addEventListener("click", () => hear(cell, button));
     item.append(button);
     cells.append(item);
-    if (index === 1) player.takes = [...player.takes.length ? [{ name: "Your recording", role: "source", note: state.source.name, src: player.dataset.source }] : [], { name: cell.title, role: "result", note: cell.note, src: cell.sound }];
+    if (index === 1)
+      player.takes = [
+        ...(player.takes.length ? [{ name: "Your recording", role: "source", note: state.source.name, src: player.dataset.source }] : []),
+        { name: cell.title, role: "result", note: cell.note, src: cell.sound },
+      ];
   };
   $("tt-compare-go").addEventListener("click", async () => {
-    cells.replaceChildren(); fileButton("tt-compare-files", null); player.hidden = true;
+    cells.replaceChildren();
+    fileButton("tt-compare-files", null);
+    player.hidden = true;
     let count = 0;
-    const done = await comparing("Comparing", (told, signal) => askWithSource("compare", { wish: wish(), which: $("tt-which").value }, (step) => {
-      told(step);
-      if (step.cell) { if (step.cell.name === "source") player.dataset.source = step.cell.sound; add(step.cell, count++); }
-    }, signal));
+    const done = await comparing("Comparing", (told, signal) =>
+      askWithSource(
+        "compare",
+        { wish: wish(), which: $("tt-which").value },
+        (step) => {
+          told(step);
+          if (step.cell) {
+            if (step.cell.name === "source") player.dataset.source = step.cell.sound;
+            add(step.cell, count++);
+          }
+        },
+        signal,
+      ),
+    );
     if (done && done.archive) fileButton("tt-compare-files", done.archive, "All of them, as MP3");
   });
 }
 
 function connectAnalyze() {
   $("tt-analyze-go").addEventListener("click", async () => {
-    $("tt-analysis").replaceChildren(); fileButton("tt-analyze-files", null);
-    const done = await measuring("Listening", (told, signal) => askWithSource("analyze", { tracker: state.settings.tracker }, told, signal));
+    $("tt-analysis").replaceChildren();
+    fileButton("tt-analyze-files", null);
+    const done = await measuring("Listening", (told, signal) =>
+      askWithSource("analyze", { tracker: state.settings.tracker }, told, signal),
+    );
     if (!done || !done.html) return;
     $("tt-analysis").innerHTML = done.html;
     document.querySelectorAll("#tt-analysis .tt-map").forEach(drawMap);
@@ -707,12 +1031,26 @@ function connectBatch() {
   });
   $("tt-batch-go").addEventListener("click", async () => {
     const body = $("tt-rows").querySelector("tbody");
-    body.replaceChildren(); fileButton("tt-batch-files", null); $("tt-rows").hidden = true;
+    body.replaceChildren();
+    fileButton("tt-batch-files", null);
+    $("tt-rows").hidden = true;
     const done = await batching("Uploading", async (told, signal) => {
       if (!files.length) throw new Error("There are no recordings yet; add some.");
-      const ready = await Promise.all(files.map(readable)), paths = [];
-      for (const [index, file] of ready.entries()) { told({ doing: `Uploading ${file.name}`, progress: 0.1 * index / ready.length }); paths.push(await upload(file)); }
-      return ask("batch", { paths, names: ready.map((file) => file.name), wish: wish() }, (step) => { told(step); if (step.row) { $("tt-rows").hidden = false; body.append(row(step.row)); } }, signal);
+      const ready = await Promise.all(files.map(readable)),
+        paths = [];
+      for (const file of ready) paths.push(await upload(file, told, signal));
+      return ask(
+        "batch",
+        { paths, names: ready.map((file) => file.name), wish: wish() },
+        (step) => {
+          told(step);
+          if (step.row) {
+            $("tt-rows").hidden = false;
+            body.append(row(step.row));
+          }
+        },
+        signal,
+      );
     });
     if (done && done.archive) fileButton("tt-batch-files", done.archive, "All results, as WAV");
   });
@@ -720,69 +1058,30 @@ function connectBatch() {
 
 function row([name, result, command]) {
   const made = document.createElement("tr");
-  made.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }), Object.assign(document.createElement("td"), { textContent: result }), document.createElement("td"));
+  made.append(
+    Object.assign(document.createElement("th"), { scope: "row", textContent: name }),
+    Object.assign(document.createElement("td"), { textContent: result }),
+    document.createElement("td"),
+  );
   made.lastChild.append(Object.assign(document.createElement("code"), { textContent: command }));
   return made;
-}
-
-// ---- the map of timbres
-
-const FAMILY = { strings: 0, flute: 1, reed: 2, sax: 3, brass: 4, "free reed": 5, free_reed: 5, organ: 5, voice: 6, plucked: 7 };
-
-function drawMap(section) {
-  const data = JSON.parse(section.querySelector(".tt-data").dataset.json), canvas = section.querySelector("canvas"), pen = canvas.getContext("2d");
-  const all = [...data.named, ...Object.values(data.points)];
-  const [x0, x1, y0, y1] = ["x", "y"].flatMap((k) => [Math.min(...all.map((p) => p[k])), Math.max(...all.map((p) => p[k]))]);
-  let colours = {}, hover = null, near = () => [Infinity, null];
-  const draw = () => {
-    const width = section.clientWidth - 28, height = Math.min(380, Math.max(260, width * 0.6)), ratio = window.devicePixelRatio || 1;
-    if (width < 50) return;
-    canvas.style.height = `${height}px`; canvas.width = width * ratio; canvas.height = height * ratio; pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const x = (p) => 26 + (width - 52) * (p.x - x0) / (x1 - x0 || 1), y = (p) => 20 + (height - 40) * (1 - (p.y - y0) / (y1 - y0 || 1));
-    pen.clearRect(0, 0, width, height);
-    colours = inks(section, ["ink", "paper", "source", "result", ...Array.from({ length: 8 }, (_, k) => `c${k}`)]);
-    const font = getComputedStyle(document.body).fontFamily, taken = [], named = new Set();
-    const write = (p, text, weight, always) => {
-      pen.font = `${weight} 11px ${font}`;
-      if (named.has(text)) return;
-      const wide = pen.measureText(text).width, px = x(p), py = y(p);
-      const free = ([left, top]) => left > 2 && left + wide < width - 2 && top > 6 && top < height - 6
-        && !taken.some(([l, t, w]) => Math.abs(t - top) < 12 && left < l + w + 4 && l < left + wide + 4)
-        && !data.named.some((o) => o !== p && Math.abs(y(o) - top) < 9 && x(o) > left - 4 && x(o) < left + wide + 4);
-      const places = [[px + 7, py], [px - 7 - wide, py], [px - wide / 2, py - 12], [px - wide / 2, py + 12]];
-      const place = places.find(free) || (always && places.find(([left]) => left > 2 && left + wide < width - 2));
-      if (!place) return;
-      taken.push([...place, wide]); named.add(text);
-      pen.textBaseline = "middle"; pen.lineWidth = 3; pen.lineJoin = "round"; pen.strokeStyle = colours.paper; pen.strokeText(text, ...place);
-      pen.fillStyle = colours.ink; pen.fillText(text, ...place);
-    };
-    for (const p of data.named) { pen.beginPath(); pen.arc(x(p), y(p), 4, 0, 7); pen.fillStyle = colours[`c${FAMILY[p.family] ?? 7}`]; pen.globalAlpha = 0.85; pen.fill(); pen.globalAlpha = 1; }
-    for (const [key, p] of Object.entries(data.points)) {
-      pen.beginPath(); pen.arc(x(p), y(p), 9, 0, 7); pen.strokeStyle = key === "Your recording" ? colours.source : colours.result; pen.lineWidth = 3; pen.stroke();
-      taken.push([x(p) - 9, y(p), 18]);
-      write({ ...p, x: p.x + (x(p) < width / 2 ? 8 : -8) * (x1 - x0) / (width - 52), y: p.y + 13 * (y1 - y0) / (height - 40) }, key, "700", true);
-    }
-    if (hover) write(hover, hover.name, "700", true);
-    for (const p of data.named) if (data.nearest.includes(p.name)) write(p, p.name, "600");
-    if (width > 420) for (const p of data.named) if (!/ .* /.test(p.name)) write(p, p.name, "400");
-    near = (px, py) => data.named.map((p) => [Math.hypot(x(p) - px, y(p) - py), p]).sort((a, b) => a[0] - b[0])[0];
-  };
-  canvas.addEventListener("pointermove", (event) => {
-    const box = canvas.getBoundingClientRect(), [far, p] = near(event.clientX - box.left, event.clientY - box.top), next = far < 16 ? p : null;
-    if (next !== hover) { hover = next; draw(); }
-  });
-  new ResizeObserver(() => draw()).observe(section);
-  section.addEventListener("tt-draw", draw);
 }
 
 // ---- light and dark
 
 function connectTheme() {
-  const root = document.documentElement, system = matchMedia("(prefers-color-scheme: dark)");
+  const root = document.documentElement,
+    system = matchMedia("(prefers-color-scheme: dark)");
   const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const apply = () => { $("tt-theme").textContent = dark() ? "Light" : "Dark"; document.querySelectorAll(".tt-map").forEach((one) => one.dispatchEvent(new Event("tt-draw"))); };
+  const apply = () => {
+    $("tt-theme").textContent = dark() ? "Light" : "Dark";
+    document.querySelectorAll(".tt-map").forEach((one) => one.dispatchEvent(new Event("tt-draw")));
+  };
   if (localStorage.ttTheme) root.dataset.theme = localStorage.ttTheme;
-  $("tt-theme").addEventListener("click", () => { root.dataset.theme = localStorage.ttTheme = dark() ? "light" : "dark"; apply(); });
+  $("tt-theme").addEventListener("click", () => {
+    root.dataset.theme = localStorage.ttTheme = dark() ? "light" : "dark";
+    apply();
+  });
   system.addEventListener("change", apply);
   apply();
 }
@@ -790,39 +1089,103 @@ function connectTheme() {
 // ---- beginning
 
 function connectPlayer() {
-  const player = $("tt-player"), mini = $("tt-mini");
-  const told = () => { mini.textContent = player.paused ? "▶" : "❚❚"; mini.setAttribute("aria-label", player.paused ? "Play" : "Pause"); };
+  const player = $("tt-player"),
+    mini = $("tt-mini");
+  const told = () => {
+    mini.textContent = player.paused ? "▶" : "❚❚";
+    mini.setAttribute("aria-label", player.paused ? "Play" : "Pause");
+  };
   for (const kind of ["ab-play", "ab-pause"]) player.addEventListener(kind, told);
-  player.addEventListener("ab-time", (event) => { $("tt-roll").time = event.detail.time; });
+  player.addEventListener("ab-time", (event) => {
+    $("tt-roll").time = event.detail.time;
+  });
   mini.addEventListener("click", () => player.toggle());
-  $("tt-go").addEventListener("click", () => { const ready = state.shown && state.shown.key === keyOf(wish()); if (ready) play(); else transfer({ forced: true }); });
-  $("tt-roll").addEventListener("tt-edits", (event) => { state.edits = event.detail; if (state.shown) { state.shown = null; showPlayer(); $("tt-roll").scene = state.source.look.scene; $("tt-roll").edits = state.edits; } changed(); });
-  $("tt-auto").addEventListener("change", () => { save(); if ($("tt-auto").checked) transfer({ aloud: false }); });
-  $("tt-bar-who").addEventListener("click", () => { $("tt-who").scrollIntoView({ behavior: "smooth" }); $("tt-search").focus({ preventScroll: true }); });
-  $("tt-copy").addEventListener("click", async () => { await navigator.clipboard?.writeText($("tt-command").textContent); $("tt-copy").textContent = "Copied"; setTimeout(() => { $("tt-copy").textContent = "Copy"; }, 1500); });
-  $("tt-forget").addEventListener("click", () => { state.takes = []; state.settingTakes = [null, null]; keep("takes", (store) => store.clear()); clearTake(); $("tt-roll").scene = state.source.look?.scene || null; showTakes(); showGo(); save(); });
+  $("tt-go").addEventListener("click", () => {
+    const ready = state.shown && state.shown.key === keyOf(wish());
+    if (ready) play();
+    else transfer({ forced: true });
+  });
+  $("tt-roll").addEventListener("tt-edits", (event) => {
+    state.edits = event.detail;
+    if (state.shown) {
+      state.shown = null;
+      showPlayer();
+      $("tt-roll").scene = state.source.look.scene;
+      $("tt-roll").edits = state.edits;
+    }
+    changed();
+  });
+  $("tt-auto").addEventListener("change", () => {
+    save();
+    if ($("tt-auto").checked) transfer({ aloud: false });
+  });
+  $("tt-bar-who").addEventListener("click", () => {
+    $("tt-who").scrollIntoView({ behavior: "smooth" });
+    $("tt-search").focus({ preventScroll: true });
+  });
+  $("tt-copy").addEventListener("click", async () => {
+    await navigator.clipboard?.writeText($("tt-command").textContent);
+    $("tt-copy").textContent = "Copied";
+    setTimeout(() => {
+      $("tt-copy").textContent = "Copy";
+    }, 1500);
+  });
+  $("tt-forget").addEventListener("click", () => {
+    state.takes = [];
+    state.settingTakes = [null, null];
+    keep("takes", (store) => store.clear());
+    clearTake();
+    $("tt-roll").scene = state.source.look?.scene || null;
+    showTakes();
+    showGo();
+    save();
+  });
 }
 
 function connectSource() {
-  $("tt-upload").addEventListener("change", () => { const [file] = $("tt-upload").files; if (file) setSource(file); $("tt-upload").value = ""; });
-  for (const one of document.querySelectorAll("[data-example]")) one.addEventListener("click", () => setSource(null, { example: one.dataset.example }));
-  let forReference = false;
-  $("tt-recorder").addEventListener("tt-recorded", (event) => { if (forReference) setReference(event.detail.file); else setSource(event.detail.file); forReference = false; });
-  $("tt-reference-record").addEventListener("click", () => { forReference = true; $("tt-recorder").scrollIntoView({ behavior: "smooth", block: "center" }); $("tt-recorder").toggle(); });
-  $("tt-reference").addEventListener("change", () => { const [file] = $("tt-reference").files; if (file) setReference(file); });
-  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
-    if (![...(event.dataTransfer?.types || [])].includes("Files")) return;
-    event.preventDefault();
-    document.body.classList.toggle("tt-dragged", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files[0]) setSource(event.dataTransfer.files[0]);
+  $("tt-upload").addEventListener("change", () => {
+    const [file] = $("tt-upload").files;
+    if (file) setSource(file);
+    $("tt-upload").value = "";
   });
-  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("tt-dragged"); });
+  for (const one of document.querySelectorAll("[data-example]"))
+    one.addEventListener("click", () => setSource(null, { example: one.dataset.example }));
+  let forReference = false;
+  $("tt-recorder").addEventListener("tt-recorded", (event) => {
+    if (forReference) setReference(event.detail.file);
+    else setSource(event.detail.file);
+    forReference = false;
+  });
+  $("tt-reference-record").addEventListener("click", () => {
+    forReference = true;
+    $("tt-recorder").scrollIntoView({ behavior: "smooth", block: "center" });
+    $("tt-recorder").toggle();
+  });
+  $("tt-reference").addEventListener("change", () => {
+    const [file] = $("tt-reference").files;
+    if (file) setReference(file);
+  });
+  for (const kind of ["dragover", "drop"])
+    document.addEventListener(kind, (event) => {
+      if (![...(event.dataTransfer?.types || [])].includes("Files")) return;
+      event.preventDefault();
+      document.body.classList.toggle("tt-dragged", kind === "dragover");
+      if (kind === "drop" && event.dataTransfer.files[0]) setSource(event.dataTransfer.files[0]);
+    });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) document.body.classList.remove("tt-dragged");
+  });
 }
 
 async function setReference(file) {
   const blob = await readable(file);
   show("tt-error", "");
-  try { state.reference = { id: newId(), name: blob.name, blob, path: await upload(blob) }; } catch (error) { fail("tt-error", error); return; }
+  try {
+    state.reference = { id: newId(), name: blob.name, blob, path: await upload(blob) };
+  } catch (error) {
+    fail("tt-error", error);
+    return;
+  }
   showForm();
   transfer();
 }
@@ -838,15 +1201,30 @@ async function open() {
     showSource();
     showForm();
     const take = state.takes.find((one) => one.id === shown);
-    if (take) await showTake(take, false); else clearTake();
-    if (state.source.blob || state.source.example) $("tt-recorder").offer(state.source.blob || (await (await fetch(sourceAddress())).blob()), state.source.name);
+    if (take) await showTake(take, false);
+    else {
+      clearTake();
+      transfer({ aloud: false });
+    }
+    if (state.source.blob || state.source.example)
+      $("tt-recorder").offer(state.source.blob || (await (await fetch(sourceAddress())).blob()), state.source.name);
     return;
   }
   const found = await (await fetch(partUrl("hum_violin.json"))).json();
   state.source = { id: "example hum", name: "hum.mp3", example: "hum", path: null, look: { ...found.look, path: null } };
   showSource();
   showForm();
-  const given = wish(), take = { id: "first", key: keyOf(given), wish: given, source: state.source.id, told: "", ...found.take, sound: partUrl("hum_violin.mp3"), made: 0 };
+  const given = wish(),
+    take = {
+      id: "first",
+      key: keyOf(given),
+      wish: given,
+      source: state.source.id,
+      told: "",
+      ...found.take,
+      sound: partUrl("hum_violin.mp3"),
+      made: 0,
+    };
   state.takes.push(take);
   await showTake(take, false);
   $("tt-recorder").offer(await (await fetch(sourceAddress())).blob(), state.source.name);

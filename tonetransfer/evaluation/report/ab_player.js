@@ -13,12 +13,17 @@ const RATE = 48000; // Hz; all takes are decoded to it
 const FADE_S = 0.012; // of a swap: too short to hear, long enough not to click
 const LEAD_S = 0.03; // between the decision to play and the first sample, so that all takes begin at the same one
 const HEADROOM_DB = 1; // left where levels are matched
-const N_FFT = 4096, COLUMNS = 480, ROWS = 96; // of a spectrogram
-const LOWEST_HZ = 50, HIGHEST_HZ = 16000, RANGE_DB = 75;
+const N_FFT = 4096,
+  COLUMNS = 480,
+  ROWS = 96; // of a spectrogram
+const LOWEST_HZ = 50,
+  HIGHEST_HZ = 16000,
+  RANGE_DB = 75;
 const MOST_DECODED = 12; // players that keep their sound decoded; others decode again when they are played
 const SHORTEST_LOOP_S = 0.05;
-const WAITING = "input:not([type=radio]:checked), textarea, select, button, summary, a, audio, video, [contenteditable], "
-  + "[role=slider], [role=button], [role=tab], [role=option], [role=switch], [role=menuitem]"; // what has a use of its own for the space bar
+const WAITING =
+  "input:not([type=radio]:checked), textarea, select, button, summary, a, audio, video, [contenteditable], " +
+  "[role=slider], [role=button], [role=tab], [role=option], [role=switch], [role=menuitem]"; // what has a use of its own for the space bar
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5];
 
 let context = null; // the page's one AudioContext
@@ -68,10 +73,17 @@ function weighted(samples) {
   let values = samples;
   for (const [b0, b1, b2, a1, a2] of stages) {
     const next = new Float32Array(values.length);
-    let x1 = 0, x2 = 0, y1 = 0, y2 = 0;
+    let x1 = 0,
+      x2 = 0,
+      y1 = 0,
+      y2 = 0;
     for (let n = 0; n < values.length; n++) {
-      const x = values[n], y = b0 * x + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2;
-      x2 = x1; x1 = x; y2 = y1; y1 = y;
+      const x = values[n],
+        y = b0 * x + b1 * x1 + b2 * x2 - a1 * y1 - a2 * y2;
+      x2 = x1;
+      x1 = x;
+      y2 = y1;
+      y1 = y;
       next[n] = y;
     }
     values = next;
@@ -81,16 +93,20 @@ function weighted(samples) {
 
 /** Integrated loudness [LUFS] with both gates of ITU-R BS.1770-4; -Infinity for silence. */
 export function loudness(buffer) {
-  const step = Math.round(0.1 * buffer.sampleRate), tenths = new Float64Array(Math.max(Math.ceil(buffer.length / step), 1));
+  const step = Math.round(0.1 * buffer.sampleRate),
+    tenths = new Float64Array(Math.max(Math.ceil(buffer.length / step), 1));
   for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
-    weighted(buffer.getChannelData(channel)).forEach((value, n) => { tenths[Math.floor(n / step)] += value * value; });
+    weighted(buffer.getChannelData(channel)).forEach((value, n) => {
+      tenths[Math.floor(n / step)] += value * value;
+    });
   }
   const blocks = [];
   for (let k = 0; k + 4 <= tenths.length || k === 0; k++) {
     const sum = tenths.slice(k, k + 4).reduce((a, b) => a + b, 0);
     blocks.push(sum / Math.min(4 * step, buffer.length));
   }
-  const level = (mean) => -0.691 + 10 * Math.log10(mean), mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+  const level = (mean) => -0.691 + 10 * Math.log10(mean),
+    mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
   const loud = blocks.filter((one) => level(one) > -70);
   if (!loud.length) return -Infinity;
   const gate = level(mean(loud)) - 10;
@@ -116,21 +132,26 @@ function matchingGains(takes) {
 
 /** Lowest and highest sample of each of `columns` spans of `seconds`. */
 function envelope(buffer, seconds, columns = 900) {
-  const samples = buffer.getChannelData(0), step = seconds * buffer.sampleRate / columns, ends = new Float32Array(2 * columns);
+  const samples = buffer.getChannelData(0),
+    step = (seconds * buffer.sampleRate) / columns,
+    ends = new Float32Array(2 * columns);
   for (let column = 0; column < columns; column++) {
-    let low = 0, high = 0;
+    let low = 0,
+      high = 0;
     for (let n = Math.floor(column * step); n < Math.min((column + 1) * step, samples.length); n++) {
       if (samples[n] < low) low = samples[n];
       else if (samples[n] > high) high = samples[n];
     }
-    ends[2 * column] = low; ends[2 * column + 1] = high;
+    ends[2 * column] = low;
+    ends[2 * column + 1] = high;
   }
   return ends;
 }
 
-const TWIDDLES = Array.from({ length: N_FFT / 2 }, (_, k) => [Math.cos(2 * Math.PI * k / N_FFT), -Math.sin(2 * Math.PI * k / N_FFT)]);
-const COSINES = Float64Array.from(TWIDDLES, (one) => one[0]), SINES = Float64Array.from(TWIDDLES, (one) => one[1]);
-const HANN = Float64Array.from({ length: N_FFT }, (_, n) => 0.5 - 0.5 * Math.cos(2 * Math.PI * n / N_FFT));
+const TWIDDLES = Array.from({ length: N_FFT / 2 }, (_, k) => [Math.cos((2 * Math.PI * k) / N_FFT), -Math.sin((2 * Math.PI * k) / N_FFT)]);
+const COSINES = Float64Array.from(TWIDDLES, (one) => one[0]),
+  SINES = Float64Array.from(TWIDDLES, (one) => one[1]);
+const HANN = Float64Array.from({ length: N_FFT }, (_, n) => 0.5 - 0.5 * Math.cos((2 * Math.PI * n) / N_FFT));
 const REVERSED = Uint16Array.from({ length: N_FFT }, (_, n) => {
   let reversed = 0;
   for (let bit = 0, bits = Math.log2(N_FFT); bit < bits; bit++) reversed |= ((n >> bit) & 1) << (bits - 1 - bit);
@@ -143,10 +164,16 @@ function transform(real, imaginary) {
     const stride = N_FFT / (2 * half);
     for (let start = 0; start < N_FFT; start += 2 * half) {
       for (let k = 0; k < half; k++) {
-        const c = COSINES[k * stride], s = SINES[k * stride], low = start + k, high = low + half;
-        const re = real[high] * c - imaginary[high] * s, im = real[high] * s + imaginary[high] * c;
-        real[high] = real[low] - re; imaginary[high] = imaginary[low] - im;
-        real[low] += re; imaginary[low] += im;
+        const c = COSINES[k * stride],
+          s = SINES[k * stride],
+          low = start + k,
+          high = low + half;
+        const re = real[high] * c - imaginary[high] * s,
+          im = real[high] * s + imaginary[high] * c;
+        real[high] = real[low] - re;
+        imaginary[high] = imaginary[low] - im;
+        real[low] += re;
+        imaginary[low] += im;
       }
     }
   }
@@ -154,12 +181,17 @@ function transform(real, imaginary) {
 
 /** Spectrogram [dB re a full-scale sine], ROWS by COLUMNS, octaves equally high, low frequencies last; gives way to the page in between. */
 async function spectrogram(buffer, seconds) {
-  const samples = buffer.getChannelData(0), levels = new Float32Array(ROWS * COLUMNS).fill(-160);
-  const edges = Array.from({ length: ROWS + 1 }, (_, row) => (N_FFT / buffer.sampleRate) * LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** (row / ROWS));
-  const real = new Float64Array(N_FFT), imaginary = new Float64Array(N_FFT);
+  const samples = buffer.getChannelData(0),
+    levels = new Float32Array(ROWS * COLUMNS).fill(-160);
+  const edges = Array.from(
+    { length: ROWS + 1 },
+    (_, row) => (N_FFT / buffer.sampleRate) * LOWEST_HZ * (HIGHEST_HZ / LOWEST_HZ) ** (row / ROWS),
+  );
+  const real = new Float64Array(N_FFT),
+    imaginary = new Float64Array(N_FFT);
   let pause = performance.now() + 12;
   for (let column = 0; column < COLUMNS; column++) {
-    const first = Math.round((column + 0.5) / COLUMNS * seconds * buffer.sampleRate) - N_FFT / 2;
+    const first = Math.round(((column + 0.5) / COLUMNS) * seconds * buffer.sampleRate) - N_FFT / 2;
     if (first > samples.length) break;
     for (let n = 0; n < N_FFT; n++) real[REVERSED[n]] = HANN[n] * (samples[first + n] || 0);
     imaginary.fill(0);
@@ -171,12 +203,15 @@ async function spectrogram(buffer, seconds) {
       }
       levels[(ROWS - 1 - row) * COLUMNS + column] = 10 * Math.log10(power + 1e-16) - 20 * Math.log10(N_FFT / 4);
     }
-    if (performance.now() > pause) { await new Promise((resolve) => setTimeout(resolve)); pause = performance.now() + 12; }
+    if (performance.now() > pause) {
+      await new Promise((resolve) => setTimeout(resolve));
+      pause = performance.now() + 12;
+    }
   }
   return levels;
 }
 
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${(Math.floor(seconds * 10) / 10 % 60).toFixed(1).padStart(4, "0")}`;
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${((Math.floor(seconds * 10) / 10) % 60).toFixed(1).padStart(4, "0")}`;
 const spoken = (seconds) => `${seconds.toFixed(1)} seconds`;
 const numbers = (colour) => (colour.match(/[\d.]+/g) || [0, 0, 0]).slice(0, 3).map(Number);
 
@@ -254,9 +289,23 @@ const FRAME = `<div class="frame" part="frame"><div class="bar" part="bar">
 export class ABPlayer extends HTMLElement {
   static observedAttributes = ["label", "view", "compact"];
 
-  #takes = []; #selected = 0; #gains = []; #sources = []; #master = null;
-  #offset = 0; #began = 0; #playing = false; #loop = null; #rate = 1; #matched = true;
-  #loading = null; #generation = 0; #frame = 0; #observers = []; #colours = null; #view = "both";
+  #takes = [];
+  #selected = 0;
+  #gains = [];
+  #sources = [];
+  #master = null;
+  #offset = 0;
+  #began = 0;
+  #playing = false;
+  #loop = null;
+  #rate = 1;
+  #matched = true;
+  #loading = null;
+  #generation = 0;
+  #frame = 0;
+  #observers = [];
+  #colours = null;
+  #view = "both";
 
   constructor() {
     super();
@@ -272,11 +321,24 @@ export class ABPlayer extends HTMLElement {
     if (!this.#takes.length) this.#takesFromChildren();
     const resized = new ResizeObserver(() => this.#draw());
     resized.observe(this);
-    const seen = new IntersectionObserver((entries) => { if (entries.some((one) => one.isIntersecting)) this.load().catch(() => {}); }, { rootMargin: "300px" });
+    const seen = new IntersectionObserver(
+      (entries) => {
+        if (entries.some((one) => one.isIntersecting)) this.load().catch(() => {});
+      },
+      { rootMargin: "300px" },
+    );
     if (this.getAttribute("preload") !== "none") seen.observe(this);
-    const themed = new MutationObserver(() => { this.#colours = null; this.#draw(); });
-    for (const one of [document.documentElement, document.body]) themed.observe(one, { attributes: true, attributeFilter: ["class", "style", "data-theme", "data-md-color-scheme"] });
-    const dark = matchMedia("(prefers-color-scheme: dark)"), changed = () => { this.#colours = null; this.#draw(); };
+    const themed = new MutationObserver(() => {
+      this.#colours = null;
+      this.#draw();
+    });
+    for (const one of [document.documentElement, document.body])
+      themed.observe(one, { attributes: true, attributeFilter: ["class", "style", "data-theme", "data-md-color-scheme"] });
+    const dark = matchMedia("(prefers-color-scheme: dark)"),
+      changed = () => {
+        this.#colours = null;
+        this.#draw();
+      };
     dark.addEventListener("change", changed);
     this.#observers = [resized, seen, themed, { disconnect: () => dark.removeEventListener("change", changed) }];
     this.#build();
@@ -297,20 +359,26 @@ export class ABPlayer extends HTMLElement {
   // ---- what stands in the player
 
   /** Takes: `{ name, role, note, src | blob | samples + sampleRate | buffer }`; `role` is "source", "result", "reference" or "other". */
-  get takes() { return this.#takes.map(({ name, role, note, loudness_db, gain_db }) => ({ name, role, note, loudness_db, gain_db })); }
+  get takes() {
+    return this.#takes.map(({ name, role, note, loudness_db, gain_db }) => ({ name, role, note, loudness_db, gain_db }));
+  }
 
   set takes(takes) {
     this.pause();
     this.#takes = [...takes].map((take) => ({ role: "other", note: "", ...take }));
     this.#selected = Math.min(this.#selected, Math.max(this.#takes.length - 1, 0));
-    this.#offset = 0; this.#loop = null;
+    this.#offset = 0;
+    this.#loop = null;
     this.#forget();
   }
 
   /** Exchange one take and play on where one is. */
   async replace(index, take) {
-    const at = this.currentTime, playing = this.#playing;
-    await decode(take).then((buffer) => { take = { ...take, buffer }; });
+    const at = this.currentTime,
+      playing = this.#playing;
+    await decode(take).then((buffer) => {
+      take = { ...take, buffer };
+    });
     this.#stop();
     this.#takes[index] = { role: "other", note: "", ...take };
     this.#forget();
@@ -323,7 +391,10 @@ export class ABPlayer extends HTMLElement {
   load() {
     const generation = this.#generation;
     this.#loading ??= this.#decodeAll(generation).catch((error) => {
-      if (generation === this.#generation) { this.#loading = null; this.#fail(error); }
+      if (generation === this.#generation) {
+        this.#loading = null;
+        this.#fail(error);
+      }
       throw error;
     });
     return this.#loading;
@@ -331,22 +402,34 @@ export class ABPlayer extends HTMLElement {
 
   // ---- how it is played
 
-  get duration() { return Math.max(0, ...this.#takes.map((take) => take.seconds || 0)); }
-  get paused() { return !this.#playing; }
-  get selected() { return this.#selected; }
-  set selected(index) { this.select(index); }
+  get duration() {
+    return Math.max(0, ...this.#takes.map((take) => take.seconds || 0));
+  }
+  get paused() {
+    return !this.#playing;
+  }
+  get selected() {
+    return this.#selected;
+  }
+  set selected(index) {
+    this.select(index);
+  }
   /** The node through which all sound goes: connect an analyser to it. */
   get output() {
-    if (!this.#master) { this.#master = new GainNode(output()); this.#master.connect(output().destination); }
+    if (!this.#master) {
+      this.#master = new GainNode(output());
+      this.#master.connect(output().destination);
+    }
     return this.#master;
   }
 
   get currentTime() {
     if (!this.#playing) return this.#offset;
-    const passed = Math.max(context.currentTime - this.#began, 0) * this.#rate, time = this.#offset + passed;
+    const passed = Math.max(context.currentTime - this.#began, 0) * this.#rate,
+      time = this.#offset + passed;
     if (!this.#loop) return Math.min(time, this.duration);
     const [from, to] = this.#loop;
-    return time < to ? time : from + (time - from) % (to - from);
+    return time < to ? time : from + ((time - from) % (to - from));
   }
 
   set currentTime(seconds) {
@@ -382,9 +465,13 @@ export class ABPlayer extends HTMLElement {
   }
 
   /** Bring the keys to the pictures, where the space bar swaps. */
-  focus(options) { this.#part("stage").focus({ preventScroll: true, ...options }); }
+  focus(options) {
+    this.#part("stage").focus({ preventScroll: true, ...options });
+  }
 
-  toggle() { return this.#playing ? this.pause() : this.play(); }
+  toggle() {
+    return this.#playing ? this.pause() : this.play();
+  }
 
   /** Let another take be heard, at the instant where one is. */
   select(index) {
@@ -396,9 +483,13 @@ export class ABPlayer extends HTMLElement {
     this.#emit("ab-select");
   }
 
-  swap() { this.select((this.#selected + 1) % Math.max(this.#takes.length, 1)); }
+  swap() {
+    this.select((this.#selected + 1) % Math.max(this.#takes.length, 1));
+  }
 
-  get loop() { return this.#loop && [...this.#loop]; }
+  get loop() {
+    return this.#loop && [...this.#loop];
+  }
   /** Span that is repeated, `[from, to]` in seconds, or null. */
   set loop(span) {
     const at = this.currentTime;
@@ -409,7 +500,9 @@ export class ABPlayer extends HTMLElement {
     this.#emit("ab-loop");
   }
 
-  get rate() { return this.#rate; }
+  get rate() {
+    return this.#rate;
+  }
   /** Speed; pitch follows it. */
   set rate(rate) {
     const at = this.currentTime;
@@ -418,7 +511,9 @@ export class ABPlayer extends HTMLElement {
     this.currentTime = at;
   }
 
-  get matched() { return this.#matched; }
+  get matched() {
+    return this.#matched;
+  }
   set matched(on) {
     this.#matched = Boolean(on);
     this.#setGains(0.05);
@@ -430,7 +525,9 @@ export class ABPlayer extends HTMLElement {
 
   #takesFromChildren() {
     this.#takes = [...this.querySelectorAll(":scope > audio")].map((one) => ({
-      name: one.dataset.name || one.getAttribute("aria-label") || "Take", role: one.dataset.role || "other", note: one.dataset.note || "",
+      name: one.dataset.name || one.getAttribute("aria-label") || "Take",
+      role: one.dataset.role || "other",
+      note: one.dataset.note || "",
       src: one.getAttribute("src"),
     }));
     this.#forget();
@@ -441,7 +538,10 @@ export class ABPlayer extends HTMLElement {
     this.#loading = null;
     decoded.delete(this);
     this.shadowRoot.querySelector(".fault").hidden = true;
-    if (this.isConnected) { this.#build(); if (this.getAttribute("preload") !== "none") this.load().catch(() => {}); }
+    if (this.isConnected) {
+      this.#build();
+      if (this.getAttribute("preload") !== "none") this.load().catch(() => {});
+    }
   }
 
   async #decodeAll(generation) {
@@ -455,13 +555,18 @@ export class ABPlayer extends HTMLElement {
       take.peak ??= peakOf(buffers[k]);
       take.decoded = padded(buffers[k], length);
     });
-    matchingGains(this.#takes).forEach((gain, k) => { this.#takes[k].gain_db = 20 * Math.log10(gain); });
-    decoded.delete(this); decoded.add(this);
+    matchingGains(this.#takes).forEach((gain, k) => {
+      this.#takes[k].gain_db = 20 * Math.log10(gain);
+    });
+    decoded.delete(this);
+    decoded.add(this);
     for (const other of decoded) {
       if (decoded.size <= MOST_DECODED) break;
       if (other !== this && other.paused) other.#release();
     }
-    this.#showState(); this.#showTime(); this.#showAxis();
+    this.#showState();
+    this.#showTime();
+    this.#showAxis();
     this.#draw();
     this.#emit("ab-ready");
     this.#drawSpectrograms(generation);
@@ -470,7 +575,9 @@ export class ABPlayer extends HTMLElement {
   /** Forget decoded sound, and keep its pictures. */
   #release() {
     this.#loading = null;
-    this.#takes.forEach((take) => { take.decoded = null; });
+    this.#takes.forEach((take) => {
+      take.decoded = null;
+    });
     decoded.delete(this);
   }
 
@@ -500,7 +607,8 @@ export class ABPlayer extends HTMLElement {
 
   #restart(from) {
     this.#silence();
-    const sound = output(), when = sound.currentTime + LEAD_S;
+    const sound = output(),
+      when = sound.currentTime + LEAD_S;
     this.#gains = this.#takes.map((_, index) => {
       const gain = new GainNode(sound, { gain: from > 0 ? 0 : this.#gainOf(index) });
       gain.gain.setValueAtTime(gain.gain.value, when);
@@ -515,7 +623,10 @@ export class ABPlayer extends HTMLElement {
       return source;
     });
     const longest = this.#takes.findIndex((take) => take.decoded);
-    if (longest >= 0) this.#sources[longest].onended = (event) => { if (event.target === this.#sources[longest]) this.#end(); };
+    if (longest >= 0)
+      this.#sources[longest].onended = (event) => {
+        if (event.target === this.#sources[longest]) this.#end();
+      };
     this.#offset = from;
     this.#began = when + (sound.outputLatency || 0);
   }
@@ -527,15 +638,21 @@ export class ABPlayer extends HTMLElement {
       this.#gains[index].gain.setTargetAtTime(0, now, FADE_S / 4);
       source.stop(now + 2 * FADE_S);
     });
-    this.#sources = []; this.#gains = [];
+    this.#sources = [];
+    this.#gains = [];
   }
 
-  #stop() { this.#silence(); this.#playing = false; cancelAnimationFrame(this.#frame); }
+  #stop() {
+    this.#silence();
+    this.#playing = false;
+    cancelAnimationFrame(this.#frame);
+  }
 
   #end() {
     this.#stop();
     this.#offset = 0;
-    this.#showState(); this.#showTime();
+    this.#showState();
+    this.#showTime();
     this.#emit("ab-pause", { ended: true });
   }
 
@@ -559,16 +676,19 @@ export class ABPlayer extends HTMLElement {
 
   // ---- what is seen
 
-  #part(name) { return this.shadowRoot.querySelector(`.${name}`); }
+  #part(name) {
+    return this.shadowRoot.querySelector(`.${name}`);
+  }
 
   #build() {
     const rows = this.#part("rows");
     rows.querySelectorAll(".row").forEach((one) => one.remove());
     this.#takes.forEach((take, index) => {
       const row = document.createElement("div");
-      row.className = "row"; row.dataset.role = take.role;
+      row.className = "row";
+      row.dataset.role = take.role;
       row.innerHTML = '<button class="take" type="button"><b></b><small></small></button><canvas aria-hidden="true"></canvas>';
-      row.querySelector("b").textContent = `${String.fromCharCode(65 + index % 26)}  ${take.name}`;
+      row.querySelector("b").textContent = `${String.fromCharCode(65 + (index % 26))}  ${take.name}`;
       row.querySelector("small").textContent = take.note;
       row.querySelector("button").addEventListener("click", () => this.select(index));
       rows.insertBefore(row, this.#part("stage"));
@@ -577,13 +697,20 @@ export class ABPlayer extends HTMLElement {
     this.#part("match").hidden = this.#takes.length < 2;
     this.#part("view").hidden = this.hasAttribute("view");
     this.#part("stage").setAttribute("aria-label", `Position in ${this.getAttribute("label") || "the recording"}`);
-    this.#showState(); this.#showSelected(); this.#showLoop(); this.#showAxis();
+    this.#showState();
+    this.#showSelected();
+    this.#showLoop();
+    this.#showAxis();
   }
 
   #showState() {
-    const play = this.#part("play"), told = this.#playing ? "Pause" : "Play";
+    const play = this.#part("play"),
+      told = this.#playing ? "Pause" : "Play";
     play.disabled = !this.#takes.some((take) => take.src || take.blob || take.samples || take.buffer);
-    if (play.getAttribute("aria-label") !== told) { play.setAttribute("aria-label", told); play.innerHTML = this.#playing ? PAUSE : PLAY; }
+    if (play.getAttribute("aria-label") !== told) {
+      play.setAttribute("aria-label", told);
+      play.innerHTML = this.#playing ? PAUSE : PLAY;
+    }
     this.toggleAttribute("playing", this.#playing);
   }
 
@@ -597,41 +724,56 @@ export class ABPlayer extends HTMLElement {
   }
 
   #showTime() {
-    const time = this.currentTime, duration = this.duration, stage = this.#part("stage");
+    const time = this.currentTime,
+      duration = this.duration,
+      stage = this.#part("stage");
     this.#part("now").textContent = clock(time);
     this.#part("all").textContent = clock(duration);
-    this.#part("head").style.left = `${duration ? 100 * time / duration : 0}%`;
+    this.#part("head").style.left = `${duration ? (100 * time) / duration : 0}%`;
     stage.setAttribute("aria-valuemax", duration.toFixed(1));
     stage.setAttribute("aria-valuenow", time.toFixed(1));
-    stage.setAttribute("aria-valuetext", `${spoken(time)} of ${spoken(duration)}, ${this.#takes[this.#selected]?.name || "nothing"} is heard`);
+    stage.setAttribute(
+      "aria-valuetext",
+      `${spoken(time)} of ${spoken(duration)}, ${this.#takes[this.#selected]?.name || "nothing"} is heard`,
+    );
     this.#emit("ab-time");
   }
 
   #showLoop() {
-    const box = this.#part("loop"), [from, to] = this.#loop || [0, 0];
+    const box = this.#part("loop"),
+      [from, to] = this.#loop || [0, 0];
     box.hidden = this.#part("unloop").hidden = !this.#loop;
-    box.style.left = `${100 * from / (this.duration || 1)}%`;
-    box.style.width = `${100 * (to - from) / (this.duration || 1)}%`;
+    box.style.left = `${(100 * from) / (this.duration || 1)}%`;
+    box.style.width = `${(100 * (to - from)) / (this.duration || 1)}%`;
   }
 
   #showAxis() {
-    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120].find((one) => this.duration / one <= 6) || 300, marks = [];
+    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120].find((one) => this.duration / one <= 6) || 300,
+      marks = [];
     for (let time = 0; time < 0.96 * this.duration; time += step) marks.push(time);
-    this.#part("axis").replaceChildren(...marks.map((time) => {
-      const mark = document.createElement("span");
-      mark.textContent = `${+time.toFixed(1)} s`;
-      mark.style.left = `${100 * time / this.duration}%`; // not in the markup: a page may forbid styles there
-      return mark;
-    }));
+    this.#part("axis").replaceChildren(
+      ...marks.map((time) => {
+        const mark = document.createElement("span");
+        mark.textContent = `${+time.toFixed(1)} s`;
+        mark.style.left = `${(100 * time) / this.duration}%`; // not in the markup: a page may forbid styles there
+        return mark;
+      }),
+    );
   }
 
   #palette() {
     if (this.#colours) return this.#colours;
-    const probe = document.createElement("i"), colour = (name) => { probe.style.color = `var(--${name})`; return getComputedStyle(probe).color; };
+    const probe = document.createElement("i"),
+      colour = (name) => {
+        probe.style.color = `var(--${name})`;
+        return getComputedStyle(probe).color;
+      };
     this.shadowRoot.append(probe);
     this.#colours = Object.fromEntries(["ink", "ground", "source", "result", "reference", "other"].map((name) => [name, colour(name)]));
     probe.remove();
-    this.#takes.forEach((take) => { take.picture = null; });
+    this.#takes.forEach((take) => {
+      take.picture = null;
+    });
     return this.#colours;
   }
 
@@ -641,47 +783,69 @@ export class ABPlayer extends HTMLElement {
   }
 
   #drawRow(canvas, take) {
-    const both = this.#view === "both" && !this.hasAttribute("compact"), tall = this.hasAttribute("compact") ? 36 : 44;
-    const wave = this.#view === "spectrogram" ? 0 : tall, height = wave + (both || this.#view === "spectrogram" ? 76 : 0);
-    const width = canvas.clientWidth, ratio = Math.min(devicePixelRatio || 1, 2), colours = this.#palette();
+    const both = this.#view === "both" && !this.hasAttribute("compact"),
+      tall = this.hasAttribute("compact") ? 36 : 44;
+    const wave = this.#view === "spectrogram" ? 0 : tall,
+      height = wave + (both || this.#view === "spectrogram" ? 76 : 0);
+    const width = canvas.clientWidth,
+      ratio = Math.min(devicePixelRatio || 1, 2),
+      colours = this.#palette();
     canvas.style.height = `${height}px`;
     if (!width || !take) return;
-    canvas.width = width * ratio; canvas.height = height * ratio;
-    const pen = canvas.getContext("2d"), own = colours[take.role] || colours.other, gain = this.#matched ? 10 ** ((take.gain_db || 0) / 20) : 1;
+    canvas.width = width * ratio;
+    canvas.height = height * ratio;
+    const pen = canvas.getContext("2d"),
+      own = colours[take.role] || colours.other,
+      gain = this.#matched ? 10 ** ((take.gain_db || 0) / 20) : 1;
     pen.scale(ratio, ratio);
     if (take.decoded) take.ends = take.endsOf === this.duration ? take.ends : envelope(take.decoded, this.duration);
     take.endsOf = this.duration;
     if (wave && take.ends) {
       pen.fillStyle = own;
-      const columns = take.ends.length / 2, middle = wave / 2 - 0.3, scale = 0.5 * wave * gain / Math.max(...this.#takes.map((one) => this.#shownPeak(one)));
+      const columns = take.ends.length / 2,
+        middle = wave / 2 - 0.3,
+        scale = (0.5 * wave * gain) / Math.max(...this.#takes.map((one) => this.#shownPeak(one)));
       pen.beginPath();
-      for (let column = 0; column < columns; column++) pen.lineTo(column * width / columns, middle - take.ends[2 * column + 1] * scale);
-      for (let column = columns - 1; column >= 0; column--) pen.lineTo(column * width / columns, middle + 0.6 - take.ends[2 * column] * scale);
+      for (let column = 0; column < columns; column++) pen.lineTo((column * width) / columns, middle - take.ends[2 * column + 1] * scale);
+      for (let column = columns - 1; column >= 0; column--)
+        pen.lineTo((column * width) / columns, middle + 0.6 - take.ends[2 * column] * scale);
       pen.fill();
     }
     if (height > wave && take.levels) pen.drawImage(this.#picture(take, colours, own, gain), 0, wave, width, height - wave);
   }
 
-  #shownPeak(take) { return Math.max((take.peak || 0) * (this.#matched ? 10 ** ((take.gain_db || 0) / 20) : 1), 1e-6); }
+  #shownPeak(take) {
+    return Math.max((take.peak || 0) * (this.#matched ? 10 ** ((take.gain_db || 0) / 20) : 1), 1e-6);
+  }
 
   /** The spectrogram in the take's own colour: paper where there is nothing, ink where it is loudest. */
   #picture(take, colours, own, gain) {
-    const top = Math.max(...this.#takes.filter((one) => one.levels).map((one) => {
-      one.top ??= one.levels.reduce((a, b) => Math.max(a, b), -160);
-      return one.top + (this.#matched ? one.gain_db || 0 : 0);
-    }));
+    const top = Math.max(
+      ...this.#takes
+        .filter((one) => one.levels)
+        .map((one) => {
+          one.top ??= one.levels.reduce((a, b) => Math.max(a, b), -160);
+          return one.top + (this.#matched ? one.gain_db || 0 : 0);
+        }),
+    );
     const key = `${top.toFixed(1)} ${gain.toFixed(4)} ${own}`;
     if (take.picture && take.pictureKey === key) return take.picture;
-    const stops = [numbers(colours.ground), numbers(own), numbers(colours.ink)], picture = new OffscreenCanvas(COLUMNS, ROWS);
-    const image = new ImageData(COLUMNS, ROWS), floor = top - RANGE_DB - 20 * Math.log10(gain);
+    const stops = [numbers(colours.ground), numbers(own), numbers(colours.ink)],
+      picture = new OffscreenCanvas(COLUMNS, ROWS);
+    const image = new ImageData(COLUMNS, ROWS),
+      floor = top - RANGE_DB - 20 * Math.log10(gain);
     take.levels.forEach((level, n) => {
-      const share = Math.min(Math.max((level - floor) / RANGE_DB, 0), 1), place = share < 0.7 ? share / 0.7 : 1 + (share - 0.7) / 0.3;
-      const from = stops[Math.min(Math.floor(place), 1)], to = stops[Math.min(Math.floor(place), 1) + 1], part = place - Math.min(Math.floor(place), 1);
+      const share = Math.min(Math.max((level - floor) / RANGE_DB, 0), 1),
+        place = share < 0.7 ? share / 0.7 : 1 + (share - 0.7) / 0.3;
+      const from = stops[Math.min(Math.floor(place), 1)],
+        to = stops[Math.min(Math.floor(place), 1) + 1],
+        part = place - Math.min(Math.floor(place), 1);
       for (let k = 0; k < 3; k++) image.data[4 * n + k] = from[k] + (to[k] - from[k]) * part;
       image.data[4 * n + 3] = 255;
     });
     picture.getContext("2d").putImageData(image, 0, 0);
-    take.picture = picture; take.pictureKey = key;
+    take.picture = picture;
+    take.pictureKey = key;
     return picture;
   }
 
@@ -689,11 +853,21 @@ export class ABPlayer extends HTMLElement {
 
   #connectControls() {
     const on = (name, kind, act) => this.#part(name).addEventListener(kind, act);
-    on("play", "click", (event) => { this.toggle(); if (event.detail) this.#part("stage").focus({ preventScroll: true }); });
+    on("play", "click", (event) => {
+      this.toggle();
+      if (event.detail) this.#part("stage").focus({ preventScroll: true });
+    });
     on("swap", "click", () => this.swap());
-    on("unloop", "click", () => { this.loop = null; this.#part("stage").focus({ preventScroll: true }); });
-    on("match", "click", () => { this.matched = !this.matched; });
-    on("speed", "change", (event) => { this.rate = event.target.value; });
+    on("unloop", "click", () => {
+      this.loop = null;
+      this.#part("stage").focus({ preventScroll: true });
+    });
+    on("match", "click", () => {
+      this.matched = !this.matched;
+    });
+    on("speed", "change", (event) => {
+      this.rate = event.target.value;
+    });
     on("view", "click", (event) => {
       this.#view = this.#view === "both" ? "wave" : "both";
       event.currentTarget.setAttribute("aria-pressed", String(this.#view === "both"));
@@ -705,13 +879,38 @@ export class ABPlayer extends HTMLElement {
   }
 
   #press(event) {
-    const step = event.shiftKey ? 5 : 1, number = Number(event.key);
+    const step = event.shiftKey ? 5 : 1,
+      number = Number(event.key);
     const acts = {
-      " ": () => this.swap(), Enter: () => this.toggle(), ArrowRight: () => { this.currentTime += step; }, ArrowLeft: () => { this.currentTime -= step; },
-      ArrowUp: () => { this.currentTime += step; }, ArrowDown: () => { this.currentTime -= step; },
-      Home: () => { this.currentTime = 0; }, End: () => { this.currentTime = this.duration; }, Escape: () => { this.loop = null; },
-      "[": () => { this.loop = [this.currentTime, this.#loop ? this.#loop[1] : this.duration]; },
-      "]": () => { this.loop = [this.#loop ? this.#loop[0] : 0, this.currentTime]; },
+      " ": () => this.swap(),
+      Enter: () => this.toggle(),
+      ArrowRight: () => {
+        this.currentTime += step;
+      },
+      ArrowLeft: () => {
+        this.currentTime -= step;
+      },
+      ArrowUp: () => {
+        this.currentTime += step;
+      },
+      ArrowDown: () => {
+        this.currentTime -= step;
+      },
+      Home: () => {
+        this.currentTime = 0;
+      },
+      End: () => {
+        this.currentTime = this.duration;
+      },
+      Escape: () => {
+        this.loop = null;
+      },
+      "[": () => {
+        this.loop = [this.currentTime, this.#loop ? this.#loop[1] : this.duration];
+      },
+      "]": () => {
+        this.loop = [this.#loop ? this.#loop[0] : 0, this.currentTime];
+      },
     };
     const act = acts[event.key] || (number >= 1 && number <= this.#takes.length ? () => this.select(number - 1) : null);
     if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -722,15 +921,21 @@ export class ABPlayer extends HTMLElement {
 
   #drag(event) {
     if (event.target.closest("button") || event.button > 0 || !this.duration) return;
-    const stage = this.#part("stage"), box = stage.getBoundingClientRect();
+    const stage = this.#part("stage"),
+      box = stage.getBoundingClientRect();
     const time = (one) => Math.min(Math.max((one.clientX - box.left) / box.width, 0), 1) * this.duration;
-    const begin = time(event), near = 8 / box.width * this.duration;
+    const begin = time(event),
+      near = (8 / box.width) * this.duration;
     const fixed = this.#loop && [1, 0].map((k) => [this.#loop[k], this.#loop[1 - k]]).find(([, end]) => Math.abs(end - begin) < near)?.[0];
-    const move = (one) => { if (Math.abs(one.clientX - event.clientX) > 5) this.loop = [fixed ?? begin, time(one)]; };
+    const move = (one) => {
+      if (Math.abs(one.clientX - event.clientX) > 5) this.loop = [fixed ?? begin, time(one)];
+    };
     const lift = (one) => {
-      for (const kind of ["pointermove", "pointerup", "pointercancel"]) window.removeEventListener(kind, kind === "pointermove" ? move : lift);
+      for (const kind of ["pointermove", "pointerup", "pointercancel"])
+        window.removeEventListener(kind, kind === "pointermove" ? move : lift);
       if (one.type === "pointercancel" || Math.abs(one.clientX - event.clientX) > 5) return;
-      const rows = [...this.shadowRoot.querySelectorAll(".row")], hit = rows.findIndex((row) => one.clientY <= row.getBoundingClientRect().bottom);
+      const rows = [...this.shadowRoot.querySelectorAll(".row")],
+        hit = rows.findIndex((row) => one.clientY <= row.getBoundingClientRect().bottom);
       if (hit >= 0) this.select(hit);
       if (this.#loop && (begin < this.#loop[0] || begin > this.#loop[1])) this.loop = null;
       this.currentTime = begin;
@@ -754,6 +959,12 @@ if (!customElements.get("ab-player")) {
   document.addEventListener("play", () => active?.pause(), true); // one sound at a time
   // Browsers let a page sound only after a gesture; from the first one on, what comes later may be played by itself.
   for (const kind of ["pointerdown", "keydown"]) {
-    document.addEventListener(kind, () => { if (output().state === "suspended") output().resume(); }, { once: true, capture: true });
+    document.addEventListener(
+      kind,
+      () => {
+        if (output().state === "suspended") output().resume();
+      },
+      { once: true, capture: true },
+    );
   }
 }
