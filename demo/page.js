@@ -3,26 +3,32 @@
 import "./ab_player.js";
 import "./recorder.js";
 import "./roll.js";
+import { buildCards, pictureOf, search, showCards, showFits } from "./cards.js";
 import { keep } from "./kept.js";
 import { drawMap } from "./map.js";
 import { LARGEST, Stopped, ask, readable, upload } from "./server.js";
+import { askWithSource, partUrl } from "./source.js";
+import {
+  $,
+  STANDARD,
+  chosen,
+  facts,
+  fail,
+  keyOf,
+  label,
+  movedWords,
+  newId,
+  playerName,
+  reachOf,
+  save,
+  show,
+  small,
+  state,
+  stoppable,
+  wish,
+} from "./state.js";
+import { clearTabs, connectAnalyze, connectBatch, connectCompare, connectTabs, saveAs } from "./tabs.js";
 
-const $ = (id) => document.getElementById(id);
-const newId = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`; // crypto.randomUUID is not there without https
-const FIRST = { instrument: "violin", second: "flute" };
-const STANDARD = {
-  octave: "auto",
-  semitones: 0,
-  loudness_db: 0,
-  dynamic: null,
-  autotune: 0,
-  scale: "chromatic",
-  dynamics: 1,
-  noise_db: 0,
-  hall: 0,
-  fit: true,
-  tracker: "joint",
-};
 const EFFORTS = [null, "pp", "p", "mp", "mf", "f", "ff"];
 const TONICS = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"];
 const SCALES = [
@@ -55,146 +61,8 @@ const FILES = {
   Page: "Both sounds, the notes and the settings in one file, to be sent to somebody",
 };
 const MOST_TAKES = 12;
-const HOVER_MS = 500;
-
-// ---- state
-
-const state = {
-  source: null, // { id, name, blob | example, path, look }
-  how: "named",
-  slots: [FIRST.instrument, FIRST.second],
-  slot: 0,
-  share: 0.5,
-  instrument: FIRST.instrument,
-  reference: null,
-  settings: { ...STANDARD },
-  ab: 0,
-  others: [null, null],
-  edits: [],
-  takes: [],
-  shown: null,
-  settingTakes: [null, null],
-};
-let facts = {}; // of instruments
-let job = null,
-  saving = 0;
-
-const label = (name) =>
-  facts[name] ? facts[name].label : (name || "").replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
-const small = (text) => text.replace(/^./, (letter) => letter.toLowerCase());
-const chosen = () => (state.how === "blend" ? state.slots : [state.instrument]);
-
-function playerName() {
-  if (state.how === "like") return state.reference ? `the sound of ${state.reference.name}` : "a recording";
-  return chosen()
-    .map((name) => small(label(name)))
-    .join(" and ");
-}
-
-/** What is wanted, in the words of the server; what is as it always is is left out. */
-function wish() {
-  const given = Object.fromEntries(Object.entries(state.settings).filter(([key, value]) => value !== STANDARD[key]));
-  if (!state.settings.fit) delete given.dynamic;
-  if (!state.settings.autotune) delete given.scale;
-  if (state.how === "blend" && state.slots[0] !== state.slots[1])
-    given.mix = { [state.slots[0]]: 1 - state.share, [state.slots[1]]: state.share };
-  else if (state.how === "like") given.like = state.reference ? { path: state.reference.path } : null;
-  else given.to = chosen()[0];
-  if (state.edits.length) given.edits = state.edits;
-  return given;
-}
-
-const keyOf = (given) => JSON.stringify([state.source && state.source.id, { ...given, like: given.like && state.reference.id }]);
-
-function save() {
-  clearTimeout(saving);
-  saving = setTimeout(() => {
-    const { source, how, slots, slot, share, instrument, reference, settings, ab, others, edits, shown } = state;
-    const session = {
-      source,
-      how,
-      slots,
-      slot,
-      share,
-      instrument,
-      reference,
-      settings,
-      ab,
-      others,
-      edits,
-      shown: shown && shown.id,
-      auto: $("tt-auto").checked,
-    };
-    keep("session", (store) => store.put(session, "now"));
-  }, 300);
-}
-
-// ---- messages
-
-function show(element, text) {
-  $(element).textContent = text;
-  $(element).hidden = !text;
-}
-
-function fail(element, error) {
-  if (error instanceof Stopped) return;
-  show(element, error.message || String(error));
-}
-
-/** A progress line that hears what a function of the server yields. */
-function worker(element) {
-  const line = $(element),
-    bar = line.querySelector("progress"),
-    told = line.querySelector("span");
-  return {
-    begin(text) {
-      line.hidden = false;
-      bar.removeAttribute("value");
-      told.textContent = text;
-    },
-    told(step) {
-      if (step.progress !== undefined) bar.value = step.progress;
-      const left = step.left_s > 1.5 ? `, ${Math.round(step.left_s)} s left` : "";
-      if (step.doing) told.textContent = `${step.doing}${left}`;
-    },
-    end() {
-      line.hidden = true;
-    },
-  };
-}
-
-/** One job of a kind at a time: a new one ends the one before, and Stop ends it, too. */
-function stoppable(button, work, error) {
-  let control = null;
-  $(button).addEventListener("click", () => control && control.abort());
-  return async (doing, run) => {
-    control?.abort();
-    const own = (control = new AbortController()),
-      line = worker(work);
-    show(error, "");
-    $(button).disabled = false;
-    line.begin(doing);
-    try {
-      return await run((step) => {
-        if (!own.signal.aborted) line.told(step);
-      }, own.signal);
-    } catch (problem) {
-      if (!own.signal.aborted) fail(error, problem);
-      return null;
-    } finally {
-      if (control === own) {
-        control = null;
-        $(button).disabled = true;
-        line.end();
-      }
-    }
-  };
-}
 
 const playing = stoppable("tt-stop", "tt-work", "tt-error");
-const comparing = stoppable("tt-compare-stop", "tt-compare-work", "tt-compare-error");
-const measuring = stoppable("tt-analyze-stop", "tt-analyze-work", "tt-analyze-error");
-const batching = stoppable("tt-batch-stop", "tt-batch-work", "tt-batch-error");
 
 // ---- the recording
 
@@ -216,31 +84,6 @@ async function setSource(file, { example = null } = {}) {
   $("tt-recorder").offer(blob || (await (await fetch(partUrl(`${example}.mp3`))).blob()), name);
   save();
   await transfer();
-}
-
-const partUrl = (name) => new URL(name, import.meta.url).href;
-
-/** What the server has to be given of the recording: where it lies, or that it is an example. */
-async function sourceGiven(told, signal) {
-  if (state.source.blob && !state.source.path) state.source.path = await upload(state.source.blob, told, signal);
-  const { path, name, example, look } = state.source;
-  return { path, name, example: path ? null : example, seconds: look ? look.scene.seconds : undefined };
-}
-
-/** Ask with the recording; if the server has removed it meanwhile, it is given once more. */
-async function askWithSource(name, given, told, signal) {
-  const again = async () => ask(name, { ...(await sourceGiven(told, signal)), ...given }, told, signal);
-  try {
-    return await again();
-  } catch (error) {
-    if (!/not here \(any more\)/.test(error.message)) throw error;
-    state.source.path = null;
-    if (state.reference && given.wish && given.wish.like) {
-      state.reference.path = await upload(state.reference.blob);
-      given.wish.like.path = state.reference.path;
-    }
-    return again();
-  }
 }
 
 function showSource() {
@@ -294,7 +137,6 @@ function clearTake() {
   showGo();
 }
 
-const reachOf = (name) => (state.how === "named" && facts[name] ? [facts[name].lowest, facts[name].highest] : null);
 const sourceTake = () => ({
   name: "Your recording",
   role: "source",
@@ -312,13 +154,6 @@ function resultTake(take, role = "result") {
     blob: take.blob,
     src: take.blob ? undefined : take.sound,
   };
-}
-
-function movedWords(moved) {
-  if (!moved) return "at your pitch";
-  return moved % 12
-    ? `${moved > 0 ? "+" : "−"}${Math.abs(moved)} semitones`
-    : `${Math.abs(moved / 12)} octave${Math.abs(moved) > 12 ? "s" : ""} ${moved > 0 ? "up" : "down"}`;
 }
 
 /** Recording and result in the one player; with two settings, both results. */
@@ -421,13 +256,6 @@ async function download(take, kind) {
   saveAs(take.files[kind]);
 }
 
-function saveAs(address, name = "") {
-  const link = Object.assign(document.createElement("a"), { href: address, download: name });
-  document.body.append(link);
-  link.click();
-  link.remove();
-}
-
 function keepTake(take) {
   keep("takes", (store) => store.put(take));
   while (state.takes.length > MOST_TAKES) {
@@ -460,7 +288,8 @@ function showTakes() {
 
 /** Put the fields to what a take was made with. */
 function restore(take) {
-  const { to, mix, like, edits, ...settings } = take.wish;
+  const { to, mix, edits, ...settings } = take.wish;
+  delete settings.like; // the recording that is there now
   Object.assign(state.settings, STANDARD, settings);
   state.edits = edits || [];
   if (mix) {
@@ -513,13 +342,13 @@ async function transfer({ aloud = true, forced = false } = {}) {
     at = state.shown && !player.paused ? player.currentTime : 0; // what sounds goes on, on the other instrument
   show("tt-error", "");
   if (known) {
-    job = null;
+    state.job = null;
     $("tt-stop").click();
     await showTake(known, aloud, at);
     return;
   }
   const automatic = forced || $("tt-auto").checked,
-    own = (job = { key, at });
+    own = (state.job = { key, at });
   if (state.shown) clearTake();
   if (!automatic) $("tt-roll").scene = state.source.look ? state.source.look.scene : null;
   const done = await playing(automatic ? `Transferring to ${playerName()}` : "Listening", async (told, signal) => {
@@ -542,14 +371,14 @@ async function transfer({ aloud = true, forced = false } = {}) {
       signal,
     );
   });
-  if (job !== own) return;
-  job = null;
+  if (state.job !== own) return;
+  state.job = null;
   if (done && done.take) await finishTake(done.take, given, key, own, aloud);
 }
 
 /** The first seconds of a result, until the whole is there. */
 function showBeginning(step, own, aloud) {
-  if (job !== own) return;
+  if (state.job !== own) return;
   own.begun = true;
   showPlayer([
     {
@@ -592,161 +421,11 @@ async function finishTake(found, given, key, own, aloud) {
   }
 }
 
-// ---- cards
-
-function buildCards(html) {
-  $("tt-picker").innerHTML = html;
-  $("tt-picker").addEventListener("change", (event) => {
-    if (event.target.name === "tt-instrument") choose(event.target.value);
-  });
-  $("tt-picker").addEventListener("click", (event) => {
-    const chip = event.target.closest(".tt-chip");
-    if (!chip) return;
-    const family = $("tt-picker").querySelector(`fieldset[data-family="${chip.dataset.family}"]`),
-      box = family.closest(".tt-picker");
-    box.scrollTo({ top: family.offsetTop - box.offsetTop, left: family.offsetLeft - box.offsetLeft, behavior: "smooth" });
-    (family.querySelector("input:checked") || family.querySelector("input")).focus({ preventScroll: true });
-  });
-  connectPreviews($("tt-picker"));
-}
-
 function choose(name) {
   if (state.how === "blend") state.slots[state.slot] = name;
   else state.instrument = name;
   showForm();
   transfer();
-}
-
-/** Which players of a group are seen, and what is checked. */
-function showCards() {
-  const now = state.how === "blend" ? state.slots[state.slot] : state.instrument,
-    card = document.querySelector(`.tt-card input[value="${CSS.escape(now)}"]`);
-  if (!card) return;
-  card.checked = true;
-  const group = card.closest(".tt-card").dataset.of || now,
-    seeking = $("tt-search").value.trim() !== "";
-  document.querySelectorAll(".tt-card[data-of]").forEach((one) => {
-    one.hidden = one.dataset.of !== group && !(seeking && one.dataset.found);
-  });
-  const box = card.closest(".tt-picker"),
-    seen = box.getBoundingClientRect(),
-    own = card.getBoundingClientRect();
-  if (own.top < seen.top || own.bottom > seen.bottom) box.scrollTop += own.top - seen.top - seen.height / 3;
-  if (own.left < seen.left || own.right > seen.right) box.scrollLeft += own.left - seen.left - seen.width / 3;
-}
-
-function search() {
-  const words = $("tt-search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-  document.querySelectorAll(".tt-card").forEach((card) => {
-    const text =
-      `${card.innerText || card.textContent} ${card.querySelector("input").value.replaceAll("_", " ")} ${card.closest("fieldset").querySelector("legend").textContent}`.toLowerCase();
-    const hit = words.every((word) => text.includes(word));
-    card.classList.toggle("tt-away", words.length > 0 && !hit);
-    card.dataset.found = words.length && hit ? "yes" : "";
-  });
-  document
-    .querySelectorAll(".tt-family")
-    .forEach((family) => family.classList.toggle("tt-away", ![...family.querySelectorAll(".tt-card:not(.tt-away)")].length));
-  let none = document.querySelector(".tt-none");
-  if (!none && document.querySelector("#tt-picker .tt-picker")) {
-    none = Object.assign(document.createElement("p"), { className: "tt-none tt-hint", textContent: "No instrument of that name." });
-    $("tt-picker").querySelector(".tt-picker").append(none);
-  }
-  if (none) none.hidden = Boolean(document.querySelector(".tt-family:not(.tt-away)"));
-  showCards();
-}
-
-/** How many of the song's notes each instrument has at the octave that the server would choose. */
-function showFits() {
-  const notes = state.source && state.source.look ? state.source.look.scene.notes.map((note) => note.midi) : [];
-  document.querySelectorAll(".tt-card").forEach((card) => {
-    const one = facts[card.querySelector("input").value],
-      told = card.querySelector(".tt-fit");
-    if (!one || !notes.length) {
-      told.textContent = "";
-      return;
-    }
-    const held = (shift) => notes.filter((midi) => midi + shift >= one.lowest - 0.6 && midi + shift <= one.highest + 0.6).length;
-    const at = held(0),
-      best = Math.max(...[-36, -24, -12, 0, 12, 24, 36].map(held));
-    told.textContent = at === notes.length ? "all notes" : best === notes.length ? "all, moved" : `${best} of ${notes.length} notes`;
-    card.classList.toggle("tt-unfit", best < 0.8 * notes.length);
-  });
-}
-
-/** Two seconds of the recording on the instrument that is pointed at, or pressed and held. */
-function connectPreviews(picker) {
-  const sound = new Audio(),
-    known = new Map();
-  let timer = 0,
-    held = false,
-    control = null,
-    pointed = null;
-  const quiet = () => {
-    clearTimeout(timer);
-    control?.abort();
-    sound.pause();
-    document.querySelector(".tt-card.tt-heard")?.classList.remove("tt-heard");
-  };
-  const hear = async (card) => {
-    const name = card.querySelector("input").value,
-      key = `${state.source && state.source.id} ${name}`;
-    if (!state.source || job || !$("tt-player").paused || navigator.userActivation?.hasBeenActive === false) return;
-    control = new AbortController();
-    try {
-      if (!known.has(key)) known.set(key, (await askWithSource("preview", { wish: { to: name } }, undefined, control.signal)).sound);
-      sound.src = known.get(key);
-      card.classList.add("tt-heard");
-      await sound.play();
-    } catch {
-      card.classList.remove("tt-heard");
-    } // a preview that does not come is none
-  };
-  sound.addEventListener("ended", quiet);
-  picker.addEventListener("pointermove", (event) => {
-    // not pointerover: cards that move under a resting pointer are not pointed at
-    const card = event.target.closest(".tt-card");
-    if (event.pointerType !== "mouse" || card === pointed) return;
-    quiet();
-    pointed = card;
-    if (card) timer = setTimeout(() => hear(card), HOVER_MS);
-  });
-  picker.addEventListener("pointerleave", () => {
-    pointed = null;
-    quiet();
-  });
-  picker.addEventListener("pointerdown", (event) => {
-    const card = event.target.closest(".tt-card");
-    held = false;
-    quiet();
-    if (card && event.pointerType !== "mouse")
-      timer = setTimeout(() => {
-        held = true;
-        hear(card);
-      }, HOVER_MS);
-  });
-  for (const kind of ["pointerup", "pointercancel", "scroll"])
-    picker.addEventListener(
-      kind,
-      () => {
-        if (held || kind !== "pointerup") quiet();
-        else clearTimeout(timer);
-      },
-      true,
-    );
-  picker.addEventListener(
-    "click",
-    (event) => {
-      if (held) {
-        event.preventDefault();
-        held = false;
-      }
-    },
-    true,
-  );
-  picker.addEventListener("contextmenu", (event) => {
-    if (event.target.closest(".tt-card") && held) event.preventDefault();
-  });
 }
 
 // ---- the form
@@ -806,11 +485,6 @@ function showSetting(field) {
       ? `${value} dB`
       : `${value > 0 && field.min < 0 ? "+" : ""}${value}${unit}`;
   if (told) told.textContent = shownValue.replace("-", "−");
-}
-
-function pictureOf(name) {
-  const drawing = document.querySelector(`.tt-card input[value="${CSS.escape(name)}"]`)?.parentElement.querySelector("svg");
-  return drawing ? drawing.cloneNode(true) : document.createElement("span");
 }
 
 function showGo() {
@@ -904,167 +578,6 @@ function swapSettings(to) {
     state.instrument = other.instrument;
   }
   changed();
-}
-
-// ---- the other tabs
-
-/** What was found of another recording is no longer shown. */
-function clearTabs() {
-  for (const one of ["compare", "analyze"]) {
-    $(`tt-${one}-stop`).click();
-    fileButton(`tt-${one}-files`, null);
-    show(`tt-${one}-error`, "");
-  }
-  $("tt-compare-player").pause();
-  $("tt-compare-player").hidden = true;
-  $("tt-cells").replaceChildren();
-  $("tt-analysis").replaceChildren();
-}
-
-function connectTabs() {
-  const tabs = [...document.querySelectorAll("[role=tab]")];
-  const open = (tab) => {
-    for (const one of tabs) {
-      one.setAttribute("aria-selected", String(one === tab));
-      one.tabIndex = one === tab ? 0 : -1;
-      $(one.getAttribute("aria-controls")).hidden = one !== tab;
-    }
-    document.body.dataset.tab = tab.id;
-  };
-  tabs.forEach((tab, index) => {
-    tab.addEventListener("click", () => open(tab));
-    tab.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!step) return;
-      const next = tabs[(index + step + tabs.length) % tabs.length];
-      open(next);
-      next.focus();
-    });
-  });
-  open(tabs[0]);
-}
-
-function fileButton(element, address, text) {
-  $(element).replaceChildren();
-  if (!address) return;
-  const button = Object.assign(document.createElement("button"), {
-    type: "button",
-    className: "tt-pill",
-    textContent: text,
-    id: `${element}-get`,
-  });
-  button.addEventListener("click", () => saveAs(address));
-  $(element).append(button);
-}
-
-function connectCompare() {
-  const player = $("tt-compare-player"),
-    cells = $("tt-cells");
-  const hear = async (cell, item) => {
-    cells.querySelectorAll("button").forEach((one) => one.setAttribute("aria-pressed", String(one === item)));
-    await player.replace(1, { name: cell.title, role: "result", note: cell.note, src: cell.sound });
-    player.select(1);
-    await player.play();
-  };
-  const add = (cell, index) => {
-    if (cell.name === "source") {
-      player.hidden = false;
-      player.takes = [{ name: cell.title, role: "source", note: cell.note, src: cell.sound }];
-      return;
-    }
-    const item = document.createElement("li"),
-      button = Object.assign(document.createElement("button"), { type: "button", className: "tt-cell" });
-    button.innerHTML = `${cell.drawing}<span><b></b><small></small></span>`;
-    button.querySelector("b").textContent = cell.title;
-    button.querySelector("small").textContent = cell.note = movedWords(cell.moved);
-    button.addEventListener("click", () => hear(cell, button));
-    item.append(button);
-    cells.append(item);
-    if (index === 1)
-      player.takes = [
-        ...(player.takes.length ? [{ name: "Your recording", role: "source", note: state.source.name, src: player.dataset.source }] : []),
-        { name: cell.title, role: "result", note: cell.note, src: cell.sound },
-      ];
-  };
-  $("tt-compare-go").addEventListener("click", async () => {
-    cells.replaceChildren();
-    fileButton("tt-compare-files", null);
-    player.hidden = true;
-    let count = 0;
-    const done = await comparing("Comparing", (told, signal) =>
-      askWithSource(
-        "compare",
-        { wish: wish(), which: $("tt-which").value },
-        (step) => {
-          told(step);
-          if (step.cell) {
-            if (step.cell.name === "source") player.dataset.source = step.cell.sound;
-            add(step.cell, count++);
-          }
-        },
-        signal,
-      ),
-    );
-    if (done && done.archive) fileButton("tt-compare-files", done.archive, "All of them, as MP3");
-  });
-}
-
-function connectAnalyze() {
-  $("tt-analyze-go").addEventListener("click", async () => {
-    $("tt-analysis").replaceChildren();
-    fileButton("tt-analyze-files", null);
-    const done = await measuring("Listening", (told, signal) =>
-      askWithSource("analyze", { tracker: state.settings.tracker }, told, signal),
-    );
-    if (!done || !done.html) return;
-    $("tt-analysis").innerHTML = done.html;
-    document.querySelectorAll("#tt-analysis .tt-map").forEach(drawMap);
-    fileButton("tt-analyze-files", done.file, "Descriptors, as JSON");
-  });
-}
-
-function connectBatch() {
-  let files = [];
-  $("tt-files").addEventListener("change", () => {
-    files = [...$("tt-files").files];
-    $("tt-files-told").textContent = files.length ? `${files.length} recording${files.length > 1 ? "s" : ""}` : "none yet";
-  });
-  $("tt-batch-go").addEventListener("click", async () => {
-    const body = $("tt-rows").querySelector("tbody");
-    body.replaceChildren();
-    fileButton("tt-batch-files", null);
-    $("tt-rows").hidden = true;
-    const done = await batching("Uploading", async (told, signal) => {
-      if (!files.length) throw new Error("There are no recordings yet; add some.");
-      const ready = await Promise.all(files.map(readable)),
-        paths = [];
-      for (const file of ready) paths.push(await upload(file, told, signal));
-      return ask(
-        "batch",
-        { paths, names: ready.map((file) => file.name), wish: wish() },
-        (step) => {
-          told(step);
-          if (step.row) {
-            $("tt-rows").hidden = false;
-            body.append(row(step.row));
-          }
-        },
-        signal,
-      );
-    });
-    if (done && done.archive) fileButton("tt-batch-files", done.archive, "All results, as WAV");
-  });
-}
-
-function row([name, result, command]) {
-  const made = document.createElement("tr");
-  made.append(
-    Object.assign(document.createElement("th"), { scope: "row", textContent: name }),
-    Object.assign(document.createElement("td"), { textContent: result }),
-    document.createElement("td"),
-  );
-  made.lastChild.append(Object.assign(document.createElement("code"), { textContent: command }));
-  return made;
 }
 
 // ---- light and dark
@@ -1233,10 +746,10 @@ async function open() {
 async function start() {
   try {
     const found = await ask("start");
-    facts = found.instruments;
+    Object.assign(facts, found.instruments);
     if (!facts[state.instrument]) state.instrument = found.first;
     state.slots = state.slots.map((name) => (facts[name] ? name : found.first));
-    buildCards(found.picker);
+    buildCards(found.picker, choose);
     showForm();
     showFits();
     if (state.source) $("tt-roll").reach = reachOf(state.instrument);

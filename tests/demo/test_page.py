@@ -203,6 +203,7 @@ def test_cards_are_found_opened_blended_and_heard_before_they_are_chosen(browser
     visit.wait_for(source="hum.mp3", to="--to cello")
     assert page.is_visible(".tt-card:has(input[value=cello_2])")  # its players stand beside it
     assert page.inner_text(".tt-card:has(input[value=tuba]) .tt-fit").startswith("all, moved")
+    page.wait_for_function("!document.querySelector('#tt-player').paused")
     page.evaluate("document.querySelector('#tt-player').pause()")
     with page.expect_response("**/call/page_preview"):
         page.hover(".tt-card:has(input[value=cello_3])")
