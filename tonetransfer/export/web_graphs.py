@@ -446,35 +446,37 @@ class RoomConvolution(nn.Module):
 
     real: torch.Tensor
     imaginary: torch.Tensor
+    waves: torch.Tensor
 
     def __init__(self, response: torch.Tensor, grid: FrameGrid) -> None:
         super().__init__()
         self.hop, self.n_parts = grid.hop_length, -(-len(response) // grid.hop_length)
         self.fourier = Fourier(2 * self.hop // NOISE_COLUMNS, NOISE_COLUMNS)
-        parts = functional.pad(response.detach(), (0, self.n_parts * self.hop - len(response))).unflatten(0, (-1, self.hop))
-        real, imaginary = (
-            self.fourier(functional.pad(parts, (0, self.hop))).unflatten(-1, (2, -1)).flip(0).permute(2, 1, 3, 0).flatten(1, 2)
-        )
-        waves = torch.from_numpy(_waves_of_bins(self.fourier.bins(), 2 * self.hop)).float().flatten()[:, None]
-        self.register_buffer("real", real * waves, persistent=False)  # (bins, n_parts), the last part first
-        self.register_buffer("imaginary", imaginary * waves, persistent=False)
+        parts = functional.pad(response.detach(), (0, self.n_parts * self.hop - len(response))).unflatten(0, (-1, self.hop)).flip(0)
+        spectra = self.fourier(functional.pad(parts, (0, self.hop))).half().float()  # as they are stored
+        self.register_buffer("real", spectra[..., : self.fourier.width], persistent=False)  # (n_parts, rows, width), the last part first
+        self.register_buffer("imaginary", spectra[..., self.fourier.width :], persistent=False)
+        waves = torch.from_numpy(_waves_of_bins(self.fourier.bins(), 2 * self.hop)).float()
+        self.register_buffer("waves", torch.cat([waves, waves], dim=1), persistent=False)
 
     @property
     def state_size(self) -> int:
         """Numbers that are kept: spectra of earlier hops, and the last hop."""
-        return (self.n_parts - 1) * 2 * len(self.real) + self.hop
+        return (self.n_parts - 1) * self.waves.numel() + self.hop
 
     def forward(self, sound: torch.Tensor, before: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Sound (n_frames, hop) and state (1, state_size) -> sound in the room, state."""
         hops = torch.cat([before[:, -self.hop :], sound])
-        spectra = self.fourier(torch.cat([hops[:-1], hops[1:]], dim=1)).flatten(1)
-        spectra = torch.cat([before[:, : -self.hop].unflatten(1, (self.n_parts - 1, -1))[0], spectra])
-        pairs = spectra.unflatten(1, (self.fourier.rows, 2, -1)).transpose(2, 3).flatten(1)  # real and imaginary part of each bin
-        kernels = torch.stack([torch.stack([self.real, -self.imaginary], dim=1), torch.stack([self.imaginary, self.real], dim=1)], dim=1)
-        heard = functional.conv1d(pairs.T[None], kernels.flatten(0, 1), groups=len(self.real))[0].T
-        parts = heard.unflatten(1, (self.fourier.rows, -1, 2)).transpose(2, 3).flatten(2)
+        spectra = self.fourier(torch.cat([hops[:-1], hops[1:]], dim=1))
+        spectra = torch.cat([before[0, : -self.hop].unflatten(0, (self.n_parts - 1, self.fourier.rows, -1)), spectra])
+        frames = torch.arange(sound.shape[0], device=sound.device)[:, None] + torch.arange(self.n_parts, device=sound.device)
+        recent = torch.index_select(spectra, 0, frames.flatten()).unflatten(0, (-1, self.n_parts))
+        straight = (recent * torch.cat([self.real, self.real], dim=-1)).sum(1)
+        crossed = (recent * torch.cat([self.imaginary, self.imaginary], dim=-1)).sum(1)
+        width = self.fourier.width
+        parts = torch.cat([straight[..., :width] - crossed[..., width:], crossed[..., :width] + straight[..., width:]], dim=-1)
         kept = torch.cat([spectra[sound.shape[0] :].reshape(1, -1), hops[-1:]], dim=1)
-        return sound + self.fourier.inverse(parts)[:, self.hop :], kept
+        return sound + self.fourier.inverse(parts * self.waves)[:, self.hop :], kept
 
 
 class Loudness(nn.Module):
