@@ -272,9 +272,14 @@ def test_an_earlier_page_is_replaced_only_when_asked_and_nothing_else_ever(place
     monkeypatch.setattr(web, "_write_graphs", fails)
     assert run(*arguments, "--overwrite")[0] == 1
     assert json.loads(Path("site", web.MANIFEST).read_text())["n"] == 2 and sorted(one.name for one in Path().iterdir()) == ["site"]
+    monkeypatch.setattr(web, "_write_graphs", lambda part, players, sessions: {"instruments": [], "n": len(players)})
     Path("site", ".git").mkdir()
+    Path("site", "README.md").write_text("mine")
+    assert run(*arguments, "--overwrite")[0] == 0 and Path("site", ".git").is_dir() and Path("site", "README.md").read_text() == "mine"
+    assert json.loads(Path("site", web.MANIFEST).read_text())["n"] == 1
+    Path("site", web.MANIFEST).unlink()
     code, _, err = run(*arguments, "--overwrite")
-    assert code == 1 and "holds .git" in err and Path("site", ".git").is_dir()
+    assert code == 1 and "not of an earlier export" in err and Path("site", "README.md").read_text() == "mine"
     shutil.rmtree("site")
     Path("site").write_text("mine")
     assert run(*arguments, "--overwrite")[0] == 1 and Path("site").read_text() == "mine"

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from copy import copy, deepcopy
 from dataclasses import replace
 from importlib import metadata, resources
@@ -37,6 +36,7 @@ from .web_graphs import LATENCY_FRAMES, Finish, Loudness, WebInstrument
 PAGE = Path(__file__).parent / "site"  # as web/ builds it
 FORMAT = 1
 MANIFEST = "tonetransfer.json"
+OURS = (MANIFEST, "index.html", "assets", "favicon.svg", "graphs", "instruments", "ort")
 RUNTIME = {"ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js"}
 RUNTIME_PACKAGE = "onnxruntime-web@1.22.0"
 LARGEST_MB, GRAPH_MB = 6.0, 0.8  # of an instrument; of that, what is not weights
@@ -72,7 +72,7 @@ def export_web(folder: str | Path, players: Sequence[WebPlayer], *, runtime: Pat
     runtime : Path or None
         ONNX Runtime Web's npm package, or its folder ``dist``; None: that of a checkout's ``web/node_modules``.
     overwrite : bool
-        Whether an earlier page in that place may be replaced.
+        Whether an earlier page in that place may be replaced; what others have put beside it stays.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def export_web(folder: str | Path, players: Sequence[WebPlayer], *, runtime: Pat
     if not (PAGE / "index.html").is_file():
         raise ExportError("the built page is not part of this installation; in a checkout, build it: cd web && npm ci && npm run build")
     parts = _runtime_files(runtime) + _pitch_files()
-    _check_folder(folder, {MANIFEST, "graphs", "instruments", "ort", *(one.name for one in PAGE.iterdir())}, overwrite=overwrite)
+    _check_folder(folder, overwrite=overwrite)
     _check_players(players)
     old = temporary_name(folder)
     with replacing(folder, error=ExportError) as part:
@@ -103,8 +103,8 @@ def export_web(folder: str | Path, players: Sequence[WebPlayer], *, runtime: Pat
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         if folder.exists():
             os.replace(folder, old)
-    with suppress(OSError):
-        shutil.rmtree(old)
+    if old.exists():
+        _keep_foreign(old, folder)
     files = {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()}
     return manifest | {"files": files}
 
@@ -130,20 +130,26 @@ def _pitch_files() -> list[tuple[Path, str]]:
     return [(network, "graphs/pitch.onnx"), (Path(str(licences[0].locate())), "graphs/pitch.LICENSE.txt")]
 
 
-def _check_folder(folder: Path, ours: set[str], *, overwrite: bool) -> None:
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
             raise ExportError(
                 f"{folder} exists; a new folder is wanted: choose another name, or replace it with --overwrite (overwrite=True)"
             )
-        foreign = sorted({one.name for one in folder.iterdir()} - ours)
-        if foreign or not (folder / MANIFEST).is_file():
-            held = f"holds {foreign[0]}, which is not of an earlier export" if foreign else "is not of an earlier export"
-            raise ExportError(f"{folder} {held}, and is not replaced; choose a folder of its own for the page")
+        if not (folder / MANIFEST).is_file():
+            raise ExportError(f"{folder} is not of an earlier export, and is not replaced; choose a folder of its own for the page")
     elif folder.exists() and not folder.is_dir():
         raise ExportError(f"{folder} is a file; a new folder is wanted: choose another name")
     if not folder.parent.is_dir() or not os.access(folder.parent, os.W_OK):
         raise ExportError(f"{folder} cannot be written: {folder.parent} is no folder that may be written to; choose another")
+
+
+def _keep_foreign(old: Path, folder: Path) -> None:
+    """What others have put beside an earlier page, such as the settings of a host, goes on to the new one; the rest is deleted."""
+    for one in old.iterdir():
+        if one.name not in OURS and not (folder / one.name).exists():
+            os.replace(one, folder / one.name)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_players(players: Sequence[WebPlayer]) -> None:
