@@ -16,8 +16,9 @@ from torch import nn
 
 from tonetransfer.classification.classifier import Classifier
 from tonetransfer.errors import WeightsError
-from tonetransfer.models.tensor_files import Header, no_larger_than, read_header
+from tonetransfer.models.tensor_files import no_larger_than
 from tonetransfer.models.weights import load_model, read_notes
+from tonetransfer.models.weights_header import Header, read_header
 
 
 def rewrite(source: Path, target: Path, **changes: Any) -> Path:

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 
 from tonetransfer.audio.units import hz_to_midi
 from tonetransfer.errors import WeightsError
-from tonetransfer.models import tensor_files
+from tonetransfer.models import weights_header
 from tonetransfer.models.note_age_table import LOWEST_MIDI, N_AGES, N_LEVELS, N_PITCHES
-from tonetransfer.models.tensor_files import find_weights
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import load_model, read_notes, save_model
+from tonetransfer.models.weights_header import find_weights
 from tonetransfer.pipeline.target import find_target
 from tonetransfer.training.reconstruction import single_instrument
 
@@ -207,7 +207,7 @@ def test_an_extra_tensor_is_no_accident(tiny_weights: Path, tmp_path: Path) -> N
 
 def test_where_weights_are_looked_for(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_weights(tiny_weights) == tiny_weights
-    assert find_weights().name == tensor_files.BUNDLED
+    assert find_weights().name == weights_header.BUNDLED
     with pytest.raises(WeightsError, match="no such"):
         find_weights("tiny.safetensors")
     with pytest.raises(WeightsError, match="folder"):

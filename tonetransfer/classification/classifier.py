@@ -22,7 +22,8 @@ from safetensors.torch import save as to_bytes
 from ..atomic import check_new, replacing
 from ..audio.files import AudioLike, DiskArray, LongAudio, PathLike, Samples, open_audio, resample
 from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
-from ..models.tensor_files import Header, no_larger_than, read_header, read_tensors
+from ..models.tensor_files import no_larger_than, read_tensors
+from ..models.weights_header import Header, read_header
 from ..threads import trim_malloc
 from .clips import Clip
 from .estimators import Estimator, VectorHead

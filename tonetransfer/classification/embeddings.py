@@ -20,8 +20,8 @@ from torch import nn
 
 from ..audio.stft import magnitudes, mel_filters
 from ..errors import MissingDependencyError, SettingsError, WeightsError
-from ..models.tensor_files import find_weights
 from ..models.weights import load_model
+from ..models.weights_header import find_weights
 from .frontends import Frontend
 
 

@@ -116,7 +116,7 @@ def _check_names(arguments: argparse.Namespace) -> None:
     if not asked or any(mark in name for name in asked for mark in (".", "/", ":")):
         return
     from ..models.instrument_names import find_name
-    from ..models.tensor_files import find_weights, read_header
+    from ..models.weights_header import find_weights, read_header
 
     try:
         described = read_header(find_weights(arguments.weights)).json("instruments", list)

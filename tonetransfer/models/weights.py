@@ -22,8 +22,9 @@ from ..errors import WeightsError
 from ..synthesis.colour import TONE_POINTS_HZ
 from .note_age_table import N_AGES, N_LEVELS, N_PITCHES
 from .settings import ModelSettings
-from .tensor_files import FORMAT, Header, find_weights, no_larger_than, read_header, read_tensors
+from .tensor_files import no_larger_than, read_tensors
 from .timbre_model import Instrument, TimbreModel
+from .weights_header import FORMAT, Header, find_weights, read_header
 
 HALVED = ("note_tables",)  # stored in 16 bits: they add to raw outputs of some units, where 0.001 is not heard
 FIGURES = {
