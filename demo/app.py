@@ -63,6 +63,10 @@ AT_ONCE = 2  # jobs; the others queue
 WAITING = 64
 PREVIEW_S = 2.5  # of a card
 PARTS = (".css", ".js", ".svg")  # files of the page in this folder, by ending
+SECURITY = (  # nothing comes from elsewhere; worklets, which record, are made of text (blob:)
+    "default-src 'self'; script-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "media-src 'self' data: blob:; connect-src 'self' data: blob:; object-src 'none'; base-uri 'none'"
+)
 SPEEDS = {"listen": 0.12, "play": 0.06}  # seconds of work for a second of sound, until something was measured here
 
 
@@ -452,7 +456,7 @@ def page_routes(work: studio.Studio) -> list[Route]:
 
     def front(request: Request) -> Response:
         same = request.headers.get("if-none-match") == tag
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        headers = {"ETag": tag, "Cache-Control": "no-cache", "Content-Security-Policy": SECURITY}
         return Response("" if same else text, status_code=304 if same else 200, media_type="text/html", headers=headers)
 
     def part(request: Request) -> Response:
@@ -467,7 +471,7 @@ def page_routes(work: studio.Studio) -> list[Route]:
         place = work.folder / "made" / token / name
         if not re.fullmatch(r"[0-9a-f]{32}", token) or not re.fullmatch(r"\w[\w.-]*", name) or not place.is_file():
             return Response("it is not here any more", status_code=404)
-        return FileResponse(place, filename=name, headers={"Cache-Control": "private, max-age=3600"})
+        return FileResponse(place, filename=name, headers={"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"})
 
     return [
         FrontPage("/", front, methods=["GET", "HEAD"]),

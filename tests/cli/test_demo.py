@@ -210,14 +210,17 @@ def test_players_of_one_instrument_stand_behind_one_card_with_a_name_for_people(
 
 
 def test_the_finished_take_of_the_page_is_what_the_model_plays(tmp_path: Path) -> None:
-    """Where this fails, the model has changed: make the take again with python demo/first.py."""
+    """Where this fails, the model has changed much: make the take again with python demo/first.py."""
     stored = json.loads((ROOT / "demo" / "examples" / "hum_violin.json").read_text(encoding="utf-8"))
     work = studio.Studio(tmp_path / "work")
     page = demo.find_part("app").Page(work)
     source = work.analyze(page.example("hum"))
     *_, performance = work.perform_source(source, studio.Player("violin"), studio.Settings())
     now, then = page.taken(performance, [])["scene"], stored["take"]["scene"]
-    assert [note["name"] for note in now["notes"]] == [note["name"] for note in then["notes"]] and stored["take"]["files"] == {}
+    played, shown = (torch.tensor([float("nan") if m is None else m for m in one["result"]["midi"]]) for one in (now, then))
+    both = played.isfinite() & shown.isfinite()
+    assert (played - shown)[both].abs().median() < 0.3 and both.float().mean() > 0.8 * shown.isfinite().float().mean() > 0.3
+    assert stored["take"]["files"] == {}
     assert performance.command == stored["take"]["command"] and stored["take"]["moved"] == performance.arrangement.transposed
     sound, rate = tt.load_audio(ROOT / "demo" / "examples" / "hum_violin.mp3")
     assert len(sound) / rate == pytest.approx(len(performance.audio) / work.model.sample_rate, abs=0.1)

@@ -74,6 +74,7 @@ class Visit:
     """One visitor's page; `strange` holds errors, and addresses elsewhere that were asked."""
 
     def __init__(self, browser: Any, served: Served, *, width: int = 1280, height: int = 900, context: Any = None, **options: Any) -> None:
+        options = {"bypass_csp": True, **options}  # what waits in the page for a test is a string that is evaluated
         self.context = context or browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
         self.page, self.strange, self.served = self.context.new_page(), [], served
         self.page.set_default_timeout(PATIENCE_MS)
@@ -160,6 +161,26 @@ def test_record_and_hear_it_at_once_at_the_right_pitch(browser: Any, served: Ser
     visit.wait_for(source="(cut)", to="--to violin")
     page.wait_for_function(f"Math.abs(document.querySelector('#tt-player').duration - {length / 2}) < 0.2")
     visit.close()
+
+
+def test_the_policy_of_the_page_forbids_nothing_that_it_does(browser: Any, served: Served) -> None:
+    page, said = browser.new_page(bypass_csp=False), []
+    page.set_default_timeout(PATIENCE_MS)
+    page.on("console", lambda message: said.append(message.text) if "Content Security Policy" in message.text else None)
+    answer = page.goto(served.address)
+    assert "script-src 'self' blob:" in answer.headers["content-security-policy"]
+    page.click("#tt-go")
+    page.wait_for_selector("#tt-player[playing]")
+    page.uncheck(".tt-count")
+    page.click(".tt-record")
+    page.wait_for_selector("tt-recorder[data-state=recording]")
+    page.wait_for_timeout(1500)
+    page.click(".tt-record")
+    page.wait_for_selector("#tt-source-name:has-text('recording')")
+    page.wait_for_selector("#tt-downloads button")
+    page.wait_for_selector("#tt-player[playing]")
+    assert said == []
+    page.close()
 
 
 def test_octaves_notes_out_of_reach_and_edits(browser: Any, served: Served, tmp_path: Path) -> None:
