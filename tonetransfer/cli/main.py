@@ -9,6 +9,7 @@ Exit code 0: done. 1: a problem that the user can put right, told in one line on
 from __future__ import annotations
 
 import argparse
+import atexit
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -103,9 +105,14 @@ def _as_program() -> list[int]:
 
 
 def _interrupted(arguments: argparse.Namespace, heard: list[int]) -> int:
+    """Tell what is kept; a program ends here, because Python forgets the exit code of some interruptions (those in a text it executes)."""
     if os.environ.get("LOCAL_RANK", "0") == "0":  # helpers of a distributed run have nothing to tell
         print(f"{PROGRAM}: interrupted; {arguments.kept}", file=sys.stderr, flush=True)
-    return 128 + (heard[0] if heard else signal.SIGINT)
+    if heard:
+        with suppress(Exception):
+            atexit._run_exitfuncs()
+        os._exit(128 + heard[0])
+    return 128 + signal.SIGINT
 
 
 def _check_names(arguments: argparse.Namespace) -> None:
