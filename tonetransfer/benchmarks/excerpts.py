@@ -29,36 +29,12 @@ from ..errors import SettingsError
 from ..models.timbre_model import TimbreModel
 from ..training.batches import kind_of
 
-ORCHESTRA = (  # the twelve of the symphony orchestra
-    "violin",
-    "viola",
-    "cello",
-    "contrabass",
-    "flute",
-    "oboe",
-    "clarinet",
-    "bassoon",
-    "horn",
-    "trumpet",
-    "trombone",
-    "tuba",
-)
+STRINGS, WOODWIND = ("violin", "viola", "cello", "contrabass"), ("flute", "oboe", "clarinet", "bassoon")
+ORCHESTRA = (*STRINGS, *WOODWIND, "horn", "trumpet", "trombone", "tuba")  # the twelve of the symphony orchestra
 PRESET = "_fluid"  # at the end of a name: the preset of an instrument whose name recordings have
 COMMON = (  # with their relatives: all that a player may expect to find
-    *ORCHESTRA,
-    "piccolo",
-    "recorder",
-    "pan_flute",
-    "english_horn",
-    "soprano_sax",
-    "alto_sax",
-    "tenor_sax",
-    "baritone_sax",
-    "muted_trumpet",
-    "harmonica",
-    "accordion",
-    "organ",
-    "voice_ooh",
+    *(*ORCHESTRA, "piccolo", "recorder", "pan_flute", "english_horn", "soprano_sax", "alto_sax", "tenor_sax", "baritone_sax"),
+    *("muted_trumpet", "harmonica", "accordion", "organ", "voice_ooh"),
 )
 TRAINED, UNSEEN = "trained", "unseen"
 UNSEEN_FONT = "generaluser"  # under `parallel.soundfonts` of the corpus

@@ -16,15 +16,14 @@ import numpy as np
 
 from ..audio.files import SOUND_ENDINGS, load_audio, resample
 from ..audio.frames import FrameGrid
-from ..audio.units import hz_to_midi, midi_to_hz
+from ..audio.units import TONICS, hz_to_midi, midi_to_hz
+from ..controls.dynamics import DYNAMICS_DB
 from ..errors import InstrumentError
 from ..pitch.f0_refinement import refine_f0
 from .composition import FRAME_RATE, MEZZO_FORTE_DB, ComposedNote, Performance, velocity_db
 from .soundfont import a_weighted_db
 
 NOTE_NAME = re.compile(r"(?<![A-Za-z0-9#])([A-Ga-g])([#bs]?)(-?\d)(?![A-Za-z0-9])")  # a whole word: the letters of a hash are no notes
-SEMITONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
-DYNAMICS_DB = {"pp": -26.0, "p": -20.0, "mp": -15.0, "m": -11.0, "mf": -11.0, "f": -5.0, "ff": -1.0}  # re the strongest
 LAYER = re.compile(r"vl?(\d+)")
 REFERENCE_DB = -20.0  # A-weighted loudness that a note played with full force is brought to
 OVERSAMPLING = 2  # notes are held at twice the rate: cubic interpolation then loses nothing that is heard
@@ -77,7 +76,7 @@ def note_of_name(name: str) -> int | None:
     if not found:
         return None
     letter, accidental, octave = found[-1]
-    return SEMITONES[letter.lower()] + {"#": 1, "s": 1, "b": -1, "": 0}[accidental] + 12 * (int(octave) + 1)
+    return TONICS[letter.lower()] + {"#": 1, "s": 1, "b": -1, "": 0}[accidental] + 12 * (int(octave) + 1)
 
 
 def layer_of_name(name: str, n_layers: int = 5) -> float:

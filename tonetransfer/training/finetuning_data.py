@@ -318,6 +318,6 @@ def instrument_heard(model: TimbreModel, material: Material, settings: Finetunin
     )
 
 
-def _thinned(values: torch.Tensor, most: int = 1_000_000) -> torch.Tensor:
+def _thinned(values: torch.Tensor) -> torch.Tensor:
     """Every n-th value, so that torch can take quantiles of many."""
-    return values[:: max(1, -(-len(values) // most))]
+    return values[:: max(1, -(-len(values) // 1_000_000))]
