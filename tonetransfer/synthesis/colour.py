@@ -28,7 +28,7 @@ QUIETEST_DB = -150.0  # of a room tone's density, below the loud notes
 LOUDEST_TONE_DB = -75.0  # A-weighted, below the loud notes: what is louder is music that never pauses
 RUMBLE_HZ = 120.0  # what is lower is no music
 BELOW_NOTES = 0.7  # of the lowest f0: nor is this
-LOUDEST_RUMBLE_DB = -20.0  # below the loud notes, not weighted
+LOUDEST_RUMBLE_DB = -15.0  # below the loud notes, not weighted
 HOLD_S, FADE_S = 0.4, 0.3  # beyond the notes that a room tone lasts, and fades
 GATE_FRAMES = 5  # in which it comes and goes where the source is silent
 
