@@ -16,6 +16,7 @@ import torch
 
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.controls import Controls
+from tonetransfer.controls.dynamics import loudness_quantiles
 from tonetransfer.controls.profile import Target
 from tonetransfer.export.web import CONFIDENCE, PERIODICITY
 from tonetransfer.pipeline.transfer import arrange
@@ -26,6 +27,7 @@ TABLE = Path(__file__).parents[2] / "web" / "test" / "table.json"
 VIOLIN = Target(torch.zeros(1), torch.linspace(-42.0, -14.0, 13), 76.0, 55.0, 100.0, 200.0)
 TUBA = Target(torch.zeros(1), torch.linspace(-36.0, -10.0, 13), 42.0, 28.0, 58.0, 800.0)
 DIGITS = 4
+SILENT_BELOW_DB = -60.0  # re the loud notes: where a source is so quiet there is no room tone
 
 
 def phrase(
@@ -73,6 +75,7 @@ def performances() -> Iterator[tuple[str, Controls, Target, dict[str, Any]]]:
 def case(name: str, heard: Controls, target: Target, settings: dict[str, Any]) -> dict[str, Any]:
     asked = arrange(heard, target, **settings)
     assert target.quantiles is not None
+    loudest_db = float(loudness_quantiles(heard.loudness_db, asked.notes)[-1])
     return {
         "name": name,
         **rows(f0_hz=heard.f0_hz, periodicity=heard.periodicity, loudness_db=heard.loudness_db),
@@ -80,10 +83,12 @@ def case(name: str, heard: Controls, target: Target, settings: dict[str, Any]) -
         "highest_midi": target.highest_midi,
         "loudness_quantiles_db": numbers(target.quantiles),
         "release_db_per_s": target.release_db_per_s,
+        "silent_below_db": SILENT_BELOW_DB,
         "transpose": settings.get("transpose", "auto"),
         "dynamic": settings.get("dynamic"),
         "expected": {
             "notes": asked.notes.int().tolist(),
+            "silent": (heard.loudness_db < loudest_db + SILENT_BELOW_DB).int().tolist(),
             "semitones": asked.transposed,
             **rows(f0_hz=asked.asked.f0_hz, loudness_db=asked.asked.loudness_db),
             "gain_db": round(asked.gain_db, DIGITS),

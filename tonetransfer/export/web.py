@@ -29,6 +29,7 @@ from ..models.note_age_table import N_AGES, N_LEVELS, N_PITCHES
 from ..models.timbre_model import TimbreModel
 from ..pitch.autocorrelation import SAMPLE_RATE as PITCH_RATE
 from ..pitch.estimators import SWIFT_HOP
+from ..synthesis.colour import SILENT_BELOW_DB, tone_loudness_db
 from .checks import level_db, phrase
 from .onnx import open_runtime, to_onnx
 from .web_graphs import LATENCY_FRAMES, Finish, Loudness, WebInstrument
@@ -228,6 +229,7 @@ def _entry(player: WebPlayer, graph: WebInstrument, content: bytes, figures: dic
         "loudness_quantiles_db": [round(float(level), 4) for level in target.quantiles],
         "release_db_per_s": target.release_db_per_s,
         "room_tone": target.room_tone_db is not None,
+        "silent_below_db": _silent_below_db(target, player.model.sample_rate),
         "state_size": graph.state_size,
         "n_noise": graph.n_noise,
         "latency_samples": LATENCY_FRAMES * graph.grid.hop_length,
@@ -235,6 +237,11 @@ def _entry(player: WebPlayer, graph: WebInstrument, content: bytes, figures: dic
         "source": known.source,
         "test": figures,
     }
+
+
+def _silent_below_db(target: Target, sample_rate: int) -> float | None:
+    """Loudness of a source re its loud notes [dB], below which the room tone is not there."""
+    return None if target.room_tone_db is None else round(tone_loudness_db(target.room_tone_db, sample_rate) - SILENT_BELOW_DB, 4)
 
 
 def halved(model: TimbreModel) -> TimbreModel:

@@ -21,7 +21,7 @@ from ..audio.units import db_to_amplitude, hz_to_midi
 from ..models.decoder import SILENT_DB
 from ..models.note_age_table import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES, looked_up
 from ..models.timbre_model import TimbreModel
-from ..synthesis.colour import FADE_S, HOLD_S, presence_at, room_tone_taps
+from ..synthesis.colour import FADE_S, GATE_FRAMES, HOLD_S, presence_at, room_tone_taps
 from ..synthesis.fluctuation import CORNER_HZ
 from ..synthesis.render import SynthParams, below_nyquist, highest_around
 
@@ -186,30 +186,14 @@ class WebInstrument(nn.Module):
         fluctuation = recursion(noise[:, hop:] * math.sqrt(1.0 - self.fluctuation_pole**2), before["fluctuation"], self.fluctuation_pole)
         raw = torch.cat([before["raw"][:, None], raw], dim=1)
         moves = db_to_amplitude(depth_db * torch.cat([before["fluctuation"], fluctuation]))
-        # As far as the next frame is unknown, and as it turns out to be.
-        guessed, magnitudes = self._legal(f0[:, HISTORY:], level[:, HISTORY:], self._so_far(f0), raw[:, 1:], moves[1:])
-        highest = highest_around(f0[:, HISTORY - 2 :])[:, 1:-1]
-        amplitudes, _ = self._legal(f0[:, HISTORY - 1 : -1], level[:, HISTORY - 1 : -1], highest, raw[:, :-1], moves[:-1])
-        gain_db = self._gain_db(f0_hz[0], loudness_db[0], guessed, magnitudes, before["gain_db"])
-        gain = db_to_amplitude(follow * torch.cat([before["gain_db"], gain_db]))
-        amplitudes = torch.cat([before["amplitudes"], amplitudes * gain[:-1]])
+        amplitudes, magnitudes, gain_db = self._asked(f0, level, raw, moves, follow, before["gain_db"])
+        amplitudes = torch.cat([before["amplitudes"], amplitudes])
         tonal, phase = self.tone(f0[0, HISTORY - 2 : -1], amplitudes, before["phase"])
         white = torch.cat([before["white"], noise[:, :hop]])
-        hissing, ringing = self.noise(magnitudes * gain[1:], white, before["ringing"])
+        hissing, ringing = self.noise(magnitudes, white, before["ringing"])
         sound = tonal + hissing
-        after = [
-            memory[0],
-            f0[:, n_frames:],
-            level[:, n_frames:] - FLOOR_DB,
-            age[:, -1:] + 1.0,
-            raw[:, -1],
-            fluctuation[-1:],
-            gain_db[-1:],
-            amplitudes[-1:],
-            phase,
-            white[-1:],
-            ringing,
-        ]
+        after = [memory[0], f0[:, n_frames:], level[:, n_frames:] - FLOOR_DB, age[:, -1:] + 1.0, raw[:, -1], fluctuation[-1:]]
+        after += [gain_db[-1:], amplitudes[-1:], phase, white[-1:], ringing]
         if self.room is not None:
             sound, kept = self.room(sound, before["room"])
             after.append(kept)
@@ -228,6 +212,27 @@ class WebInstrument(nn.Module):
         latest = functional.max_pool2d(begun, (1, LONGEST_AGE + 1), (1, 1))[0]  # of one dimension takes sizes for constants
         age = torch.where(latest >= 0.0, frames - latest, before + frames)
         return age.clamp(max=float(LONGEST_AGE))
+
+    def _asked(
+        self,
+        f0_hz: torch.Tensor,
+        level_db: torch.Tensor,
+        raw: torch.Tensor,
+        moves: torch.Tensor,
+        follow: torch.Tensor,
+        before: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Amplitudes (n_frames, n_harmonics) from a frame before, noise magnitudes (n_frames, n_bands), and gains (n_frames, 1) [dB].
+
+        f0 and levels come with their history, raw outputs and moves with a frame before. Amplitudes wait for the next frame, which decides
+        what is below Nyquist; for the gain that is guessed.
+        """
+        guessed, magnitudes = self._legal(f0_hz[:, HISTORY:], level_db[:, HISTORY:], self._so_far(f0_hz), raw[:, 1:], moves[1:])
+        highest, here = highest_around(f0_hz[:, HISTORY - 2 :])[:, 1:-1], slice(HISTORY - 1, -1)
+        amplitudes, _ = self._legal(f0_hz[:, here], level_db[:, here], highest, raw[:, :-1], moves[:-1])
+        gain_db = self._gain_db(f0_hz[0, HISTORY:], level_db[0, HISTORY:], guessed, magnitudes, before)
+        gain = db_to_amplitude(follow * torch.cat([before, gain_db]))
+        return amplitudes * gain[:-1], magnitudes * gain[1:], gain_db
 
     def _so_far(self, f0_hz: torch.Tensor) -> torch.Tensor:
         """:func:`~tonetransfer.realtime.voice.highest_so_far` of all frames behind the history, (1, n_frames)."""
@@ -562,7 +567,8 @@ class Finish(nn.Module):
         audio : Tensor [shape=(n_frames, hop_length)]
         loudness_db : Tensor [shape=(1, n_frames)]
             As it was asked for.
-        notes : Tensor [shape=(1, n_frames)], 0 or 1
+        notes : Tensor [shape=(1, n_frames)], 1, 0 or -1
+            1 in a note, -1 where the source is quieter than a room.
         gain_db, tone_level_db : Tensor [shape=(1,)]
             Of the whole, and what the room tone is relative to.
         noise : Tensor [shape=(noise_frames + n_frames, hop_length)]
@@ -589,8 +595,11 @@ class Finish(nn.Module):
         return self.fourier.inverse(parts)[:, at_once * self.grid.hop_length :].flatten()[: n_frames * self.grid.hop_length]
 
     def _near(self, notes: torch.Tensor) -> torch.Tensor:
-        """Share of the room tone in each frame (n_frames,): 1 near notes, 0 far from them."""
+        """:func:`~tonetransfer.synthesis.colour.room_presence`, (n_frames,)."""
         span = len(self.presence)
         around = functional.pad(notes, (span // 2, span // 2))
         frames = torch.arange(notes.shape[0], device=notes.device)[:, None] + torch.arange(span, device=notes.device)
-        return (torch.index_select(around, 0, frames.flatten()).unflatten(0, (-1, span)) * self.presence).amax(1)
+        near = (torch.index_select(around, 0, frames.flatten()).unflatten(0, (-1, span)).clamp(min=0.0) * self.presence).amax(1)
+        gated = torch.stack([torch.where(notes > -0.5, near, 0.0), torch.ones_like(near)])
+        total = functional.conv1d(gated[:, None], torch.ones(1, 1, GATE_FRAMES, device=notes.device), padding=GATE_FRAMES // 2)[:, 0]
+        return total[0] / total[1]

@@ -20,7 +20,7 @@ from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..synthesis.colour import room_presence, tone_loudness_db, with_room_tone
+from ..synthesis.colour import SILENT_BELOW_DB, room_presence, tone_loudness_db, with_room_tone
 from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
 from .effort_estimation import estimate_dynamic
 from .recorded_room import RecordedRoom, measure_room
@@ -32,7 +32,6 @@ UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was
 SHORTEST_S = 0.1  # a recording with fewer notes is warned of
 STEEPEST_DB = 6.0  # rise of loudness in a frame
 ROOM_FIRST_S = 0.004  # until the first reflection in a recorded room
-SILENT_BELOW_DB = 6.0  # a room: it cannot be there
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ BELOW_NOTES = 0.7  # of the lowest f0: nor is this
 LOUDEST_RUMBLE_DB = -15.0  # below the loud notes, not weighted
 HOLD_S, FADE_S = 0.4, 0.3  # beyond the notes that a room tone lasts, and fades
 GATE_FRAMES = 5  # in which it comes and goes where the source is silent
+SILENT_BELOW_DB = 6.0  # a room tone: where a source is so much quieter, it cannot be there
 
 
 def coloured(pieces: Iterable[SynthParams], colour_db: torch.Tensor, sample_rate: int) -> Iterator[SynthParams]:

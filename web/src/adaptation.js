@@ -158,16 +158,17 @@ function release(f0Hz, loudnessDb, notes, rateDbPerS, dry) {
  * A performance written for an instrument.
  *
  * heard: { f0Hz, periodicity, loudnessDb }, each (n_frames,) at 100 Hz
- * instrument: { range_midi: [lowest, highest], loudness_quantiles_db: 13 numbers, release_db_per_s }
+ * instrument: { range_midi: [lowest, highest], loudness_quantiles_db: 13 numbers, release_db_per_s, silent_below_db: a number or null }
  * transpose: semitones, or "auto"; dynamic: a marking, decibels, or null
- * Returns { f0Hz, loudnessDb, notes, semitones, gainDb, effortDb }; the sound is turned up by gainDb in the end.
+ * Returns { f0Hz, loudnessDb, notes, silent, semitones, gainDb, effortDb }; `silent`: frames quieter than the instrument's room; the sound is turned up by gainDb in the end.
  */
 export function arrange(heard, instrument, { transpose = "auto", dynamic = null } = {}) {
   const notes = noteFrames(heard.periodicity, heard.loudnessDb);
   const semitones = transpose === "auto" ? octaveShift(chosen(Array.from(heard.f0Hz, toMidi), notes), instrument.range_midi) : transpose;
   const effortDb = loudEndDb(swellRangeDb(heard.loudnessDb, notes), dynamic);
   const played = notes.includes(true) ? chosen(heard.loudnessDb, notes) : heard.loudnessDb;
-  const shift = instrument.loudness_quantiles_db.at(-1) + effortDb - quantile(played, 0.98);
+  const loudest = quantile(played, 0.98), shift = instrument.loudness_quantiles_db.at(-1) + effortDb - loudest;
+  const silent = Array.from(heard.loudnessDb, (level) => level < loudest + (instrument.silent_below_db ?? -Infinity));
   const periodicity = Float64Array.from(heard.periodicity, (value, t) => (notes[t] ? value : Math.min(value, DOUBTFUL)));
   const faded = fadeOut(Float64Array.from(heard.loudnessDb, (level) => level + shift), notes, periodicity);
   const audible = faded.map((level, t) => (heard.loudnessDb[t] > FLOOR_DB ? level : FLOOR_DB));
@@ -175,5 +176,5 @@ export function arrange(heard, instrument, { transpose = "auto", dynamic = null 
   const dry = heard.loudnessDb.filter((level) => level <= FLOOR_DB + 0.5).length >= SILENT_FRAMES;
   const transposed = Float64Array.from(heard.f0Hz, (f0) => f0 * 2 ** (semitones / 12));
   const [f0Hz, loudnessDb] = release(transposed, prompt, notes, instrument.release_db_per_s, dry);
-  return { f0Hz, loudnessDb, notes, semitones, gainDb: -effortDb, effortDb };
+  return { f0Hz, loudnessDb, notes, silent, semitones, gainDb: -effortDb, effortDb };
 }

@@ -87,13 +87,13 @@ export class Finish {
   }
 
   /** Frames `first` to `last`, finished, of a piece of sound that begins `before` frames sooner and ends up to `context` frames later. */
-  async part(piece, before, { loudnessDb, notes, gainDb }, spec, first, last) {
+  async part(piece, before, { loudnessDb, notes, silent, gainDb }, spec, first, last) {
     const hop = this.hopLength, n = piece.length / hop, begin = first - before;
     const toneDb = spec.room_tone ? spec.loudness_quantiles_db.at(-1) : -300;
     const found = await this.session.run({
       audio: new ort.Tensor("float32", piece, [n, hop]),
       loudness_db: row(loudnessDb.slice(begin, begin + n)),
-      notes: row(notes.slice(begin, begin + n).map(Number)),
+      notes: row(notes.slice(begin, begin + n).map((note, t) => (note ? 1 : silent[begin + t] ? -1 : 0))),
       gain_db: new ort.Tensor("float32", [gainDb], [1]),
       tone_level_db: new ort.Tensor("float32", [toneDb], [1]),
       noise: noiseOfFrames(begin - this.noiseFrames, begin + n, hop),

@@ -15,9 +15,10 @@ const near = (found, wanted, most, what) => {
 for (const one of table.cases) {
   test(`what Python arranges: ${one.name}`, () => {
     const heard = { f0Hz: one.f0_hz, periodicity: one.periodicity, loudnessDb: one.loudness_db };
-    const instrument = { range_midi: [one.lowest_midi, one.highest_midi], loudness_quantiles_db: one.loudness_quantiles_db, release_db_per_s: one.release_db_per_s };
+    const instrument = { range_midi: [one.lowest_midi, one.highest_midi], loudness_quantiles_db: one.loudness_quantiles_db, release_db_per_s: one.release_db_per_s, silent_below_db: one.silent_below_db };
     const found = arrange(heard, instrument, one);
     assert.deepEqual(found.notes.map(Number), one.expected.notes);
+    assert.deepEqual(found.silent.map(Number), one.expected.silent);
     assert.equal(found.semitones, one.expected.semitones);
     near(found.f0Hz.map(Math.log2), one.expected.f0_hz.map(Math.log2), 0.2 / 1200, "f0");
     near(found.loudnessDb, one.expected.loudness_db, 0.01, "loudness");
