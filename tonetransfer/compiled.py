@@ -54,10 +54,12 @@ def use_own_cache() -> None:
 
     A folder that ``NUMBA_CACHE_DIR`` names is used instead. Nothing is imported.
     """
-    if "NUMBA_CACHE_DIR" not in os.environ and (folder := cache_folder()) is not None:
-        os.environ["NUMBA_CACHE_DIR"] = str(folder)
-        if "numba" in sys.modules:
-            sys.modules["numba"].config.CACHE_DIR = str(folder)
+    if (folder := cache_folder()) is not None:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))  # else torch leaves a folder among the temporary files
+        if "NUMBA_CACHE_DIR" not in os.environ:
+            os.environ["NUMBA_CACHE_DIR"] = str(folder)
+            if "numba" in sys.modules:
+                sys.modules["numba"].config.CACHE_DIR = str(folder)
     if (loaded := sys.modules.get("numba.core.caching")) is not None:
         _guard(loaded)
     elif not any(isinstance(finder, _Guard) for finder in sys.meta_path):

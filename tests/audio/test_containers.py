@@ -31,7 +31,7 @@ def sound(seconds: float = 4.0, f0_hz: float = 440.0, rate: int = RATE) -> np.nd
 def encoded(folder: Path, ending: str, samples: np.ndarray, rate: int = RATE) -> bytes:
     path = folder / f"whole{ending}"
     subtype = {".ogg": "VORBIS", ".mp3": "MPEG_LAYER_III"}.get(ending, "PCM_16")
-    soundfile.write(path, samples, rate, format=FORMATS[ending], subtype=subtype)
+    soundfile.write(path, samples, rate, format=FORMATS.get(ending, ending[1:].upper()), subtype=subtype)
     return path.read_bytes()
 
 
@@ -53,6 +53,7 @@ LITTLE: dict[str, tuple[str, Callable[[bytes], bytes], float]] = {  # ending, wh
     "wav of size 0": (".wav", lambda c: at(at(c, b"RIFF", bytes(4)), b"data", bytes(4)), 0.0),
     "wav of size 0 in data alone": (".wav", lambda c: at(c, b"data", bytes(4)), 0.0),
     "wav of its first second": (".wav", lambda c: at(c, b"data", struct.pack("<I", 2 * RATE)), 1.0),
+    "rf64 that was being recorded": (".rf64", lambda c: at(c, b"ds64", bytes(24), after=8), 0.0),
     "aiff of its first second": (".aiff", lambda c: at(c, b"SSND", struct.pack(">I", 2 * RATE + 8)), 1.0),
     "aiff of size 0": (".aiff", lambda c: at(at(c, b"COMM", bytes(4), after=10), b"SSND", bytes(4)), 0.0),
     "caf that was being recorded": (".caf", lambda c: at(c, b"data", struct.pack(">q", -1)), 0.0),

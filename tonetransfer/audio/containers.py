@@ -190,7 +190,7 @@ def _is_chunk(content: Content, at: int, header: str) -> bool:
 def _riff(content: Content, first: int = 0, before: int = 0) -> Findings:
     """WAV and RF64 (BW64) from `first` on, behind `before` others; also several one after the other."""
     header, found, kept = "<4sI", Findings(), first + 12
-    byte_rate, wide = 0, 0
+    byte_rate, wide = 0, -1
     for chunk in _chunks(content, first + 12, header):
         if chunk.name == b"ds64" and chunk.length >= 16:
             wide = struct.unpack_from("<Q", content, chunk.start + 8)[0]
@@ -198,9 +198,9 @@ def _riff(content: Content, first: int = 0, before: int = 0) -> Findings:
         elif chunk.name == b"fmt " and chunk.length >= 16:
             byte_rate = struct.unpack_from("<I", content, chunk.start + 8)[0]
         elif chunk.name == b"data":
-            said = wide if wide and chunk.length == 0xFFFF_FFFF else chunk.length
+            said = wide if wide >= 0 and chunk.length == 0xFFFF_FFFF else chunk.length
             asked = _Chunk(chunk.name, chunk.start, said)
-            end = _sound_end(content, asked, header, streamed=1 << 62 if wide else STREAMED)
+            end = _sound_end(content, asked, header, streamed=1 << 62 if wide > 0 else STREAMED)
             return _mended_riff(content, kept, asked, end, byte_rate, before)
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..compiled import cache_folder
 from ..errors import MissingDependencyError
 from ..models.note_age_table import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES, note_age
 from ..models.timbre_model import EXCERPT_SECONDS, TimbreModel
@@ -180,8 +178,6 @@ def to_onnx(
 
     for name in ("torch.onnx", "onnxscript"):  # they tell that torchvision is not there, and what they leave as it is
         logging.getLogger(name).setLevel(logging.ERROR)
-    if (folder := cache_folder()) is not None:  # otherwise torch leaves a folder among the temporary files
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder / "inductor"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
