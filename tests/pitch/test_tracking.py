@@ -385,5 +385,10 @@ def test_nothing_is_written_or_reported(tmp_path):
     code = "import numpy as np; import tonetransfer as tt; from tonetransfer.pitch.tracking import track_f0; "
     code += "track_f0(np.sin(np.arange(48000) / 20).astype(np.float32), 48000, tt.FrameGrid())"
     variables = {name: value for name, value in os.environ.items() if not name.startswith("ORT_")}
-    subprocess.run([sys.executable, "-c", code], env=variables | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}, check=True)
-    assert [path for path in tmp_path.rglob("*") if "numba" not in str(path)] == []
+    temporary, home = tmp_path / "temporary", tmp_path / "home"
+    temporary.mkdir()
+    home.mkdir()
+    subprocess.run([sys.executable, "-c", code], env=variables | {"TMPDIR": str(temporary), "HOME": str(home)}, check=True)
+    assert [path for path in temporary.rglob("*") if "numba" not in str(path)] == []
+    kept = home / ".cache" / "tonetransfer"  # what was compiled
+    assert [path for path in home.rglob("*") if path.is_file() and kept not in path.parents] == []
