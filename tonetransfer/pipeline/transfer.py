@@ -22,6 +22,7 @@ from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import SILENT_BELOW_DB, room_presence, tone_loudness_db, with_room_tone
 from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
+from ..threads import one_thread
 from .effort_estimation import estimate_dynamic
 from .recorded_room import RecordedRoom, measure_room
 from .target import Recording, at_rate, find_target
@@ -89,6 +90,7 @@ class Arrangement:
         return self.asked.loudness_db + self.gain_db
 
 
+@one_thread()
 def transfer(
     audio: AudioLike,
     sample_rate: int,
