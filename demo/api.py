@@ -1,4 +1,4 @@
-"""What the page does, for programs: endpoints whose parameters have names, however the page is laid out."""
+"""Endpoints of the page for programs, whose parameters have names, however the page is laid out."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def read(
     tracker: Any = None,
     edits: Any = None,
 ) -> Wish:
-    """Who plays, how, and what is corrected; None is the standard.
+    """Read a request: player, settings and corrections; None is the standard.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def file_data(path: str | None) -> dict[str, Any] | None:
 
 
 def summary(performance: studio.Performance) -> str:
-    """Who plays, how long, by how much it was moved, and the warnings."""
+    """Sentence on a performance: player, length, transposition, and the warnings."""
     moved = performance.arrangement.transposed
     seconds = performance.arrangement.asked.n_frames / performance.arrangement.asked.grid.frame_rate
     how = f"moved by {moved:+g} semitones" if moved else "at its own pitch"

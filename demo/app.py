@@ -128,7 +128,7 @@ class Page:
         yield {"look": self.looked(source)}
 
     def looked(self, source: studio.Source) -> dict[str, Any]:
-        """What the page shows of a recording before it is played."""
+        """Contents of the page for a recording that is not played yet."""
         scene = pictures.scene(source, None, studio.note_name)
         return {"scene": scene, "warnings": list(source.warnings), "path": source.path, "sound": self._playable(source)}
 
@@ -165,7 +165,7 @@ class Page:
         yield {"take": taken}
 
     def taken(self, performance: studio.Performance, edits: list[dict[str, Any]]) -> dict[str, Any]:
-        """What the page shows of a performance."""
+        """Contents of the page for a performance."""
         import tonetransfer as tt
 
         z, source = performance.target.z, performance.source
@@ -335,7 +335,7 @@ class Page:
         return found["value"]
 
     def _titles(self) -> dict[str, str]:
-        """What the page calls each instrument, in the middle of a line."""
+        """Name of each instrument, in the middle of a line."""
         labels = {name: str(told["label"]) for name, told in cards.facts(self.studio.instruments()).items()}
         return {name: label[:1].lower() + label[1:] for name, label in labels.items()}
 

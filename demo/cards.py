@@ -50,7 +50,7 @@ def title(one: Any, number: int) -> str:
 
 
 def facts(instruments: Sequence[Any]) -> dict[str, dict[str, Any]]:
-    """What the page has to know of each instrument."""
+    """Facts about each instrument, for the page."""
     found = {}
     for members in players_of(instruments).values():
         for number, one in enumerate(members, 1):

@@ -18,7 +18,7 @@ TAKE = Path(__file__).parent / "examples" / f"{EXAMPLE}_{INSTRUMENT}.json"
 
 
 def make(work: studio.Studio) -> tuple[dict[str, Any], studio.Performance]:
-    """What the page shows, and the performance."""
+    """Make the finished take: contents of the page, and the performance."""
     page = app.Page(work)
     source = work.analyze(page.example(EXAMPLE))
     *_, performance = work.perform_source(source, studio.Player(INSTRUMENT), studio.Settings())

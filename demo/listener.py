@@ -103,7 +103,7 @@ class Listener:
 
 
 def _ask(process: subprocess.Popen[bytes], asked: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """What a process says, and rows of numbers, float32."""
+    """Ask a process: its answer, and rows of numbers, float32."""
     assert process.stdin is not None and process.stdout is not None
     late = threading.Timer(LONGEST_ANSWER_S, process.kill)
     late.start()

@@ -240,7 +240,7 @@ class Studio:
         return place
 
     def is_analysed(self, path: str | None, tracker: str) -> bool:
-        """Whether :meth:`analyze` answers at once."""
+        """Test whether :meth:`analyze` answers at once."""
         with contextlib.suppress(Refusal, OSError), self._lock:
             place = self.place(path or "")
             return (place, place.stat().st_mtime_ns, tracker) in self._analyses
@@ -470,8 +470,7 @@ class Studio:
         import tonetransfer as tt
 
         folder = self.new_folder()
-        stem = f"{safe(Path(performance.source.name).stem)}_{safe(performance.player.stem)}"
-        files = {}
+        stem, files = result_name(performance.source.name, performance.player), {}
         for ending in endings:
             path = files[ending] = str(folder / f"{stem}.{ending}")
             self.listen(lambda path=path: tt.save_audio(path, performance.audio, self.model.sample_rate))
@@ -489,7 +488,7 @@ class Studio:
         """A performance as one page, to be sent to somebody."""
         import tonetransfer as tt
 
-        path = str(self.new_folder() / f"{safe(Path(performance.source.name).stem)}_{safe(performance.player.stem)}.html")
+        path = str(self.new_folder() / f"{result_name(performance.source.name, performance.player)}.html")
         source, target, who = performance.source, performance.target, performance.player.name
         names = (source.name, who[:1].upper() + who[1:])
         told = {"Command": performance.command}
@@ -501,7 +500,7 @@ class Studio:
         """The notes of a performance as a MIDI file."""
         import tonetransfer as tt
 
-        path = str(self.new_folder() / f"{safe(Path(performance.source.name).stem)}_{safe(performance.player.stem)}.mid")
+        path = str(self.new_folder() / f"{result_name(performance.source.name, performance.player)}.mid")
         arrangement = performance.arrangement
         tt.write_midi(path, arrangement.asked, arrangement.notes, name=performance.player.name)
         return path
@@ -581,13 +580,18 @@ def safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_")[:60] or "sound"
 
 
+def result_name(source_name: str, player: Player) -> str:
+    """Name of a result's files, without an ending."""
+    return f"{safe(Path(source_name).stem)}_{safe(player.stem)}"
+
+
 def controls_name(source_name: str) -> str:
     return f"{safe(Path(source_name).stem)}_controls.npz"
 
 
 def command_line(source_name: str, player: Player, settings: Settings, transposed: float, *, edited: bool) -> str:
     """The command that makes the same sound of the same files."""
-    output = f"{safe(Path(source_name).stem)}_{safe(player.stem)}.wav"
+    output = f"{result_name(source_name, player)}.wav"
     if edited:
         words = ["tonetransfer", "synthesize", controls_name(source_name), output]
         words += ["--fit"] if settings.fit else []

@@ -118,7 +118,7 @@ class _Turn:
         self.guard, self.healed_ns = threading.RLock(), 0
 
     def closed(self, folder: Path) -> bool:
-        """Whether this process does without files."""
+        """Test whether this process does without files."""
         healed_ns = 0
         with suppress(OSError):
             healed_ns = (folder / "lock").stat().st_mtime_ns
@@ -220,7 +220,7 @@ def _guard(caching: Any) -> None:
         turn.made(place(self, key))
 
     def read(self: Any, key: Any) -> Any:
-        """What was compiled; None: nothing was. Raises what a damaged pickle raises."""
+        """Load what was compiled; None: nothing was. Raises what a damaged pickle raises."""
         try:
             with open(place(self, key), "rb") as file:
                 told, content = file.read(32), file.read()

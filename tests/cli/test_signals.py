@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SAMPLE_RATE, melody, tone
+from processes import descendants, is_alive
 
 from tonetransfer.audio.files import save_audio
 
@@ -42,18 +43,6 @@ def heed_signals() -> None:
 def processor_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def children(pid: int) -> list[int]:
-    own = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
-    return own + [grandchild for child in own for grandchild in children(child)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +77,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     process = begin("corpus", "render", "corpus.yaml", "out", "--samples", ".", "--workers", 2, cwd=tmp_path)
     while process.poll() is None and not list((tmp_path / "out").glob("*/*.flac")):
         time.sleep(0.1)
-    workers = children(process.pid)
+    workers = descendants(process.pid)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert len(workers) >= 2 and process.returncode == (-9 if number == signal.SIGKILL else 128 + number), err

@@ -26,6 +26,7 @@ from pathlib import Path
 
 sys.path += map(str, Path(__file__).parents[1:3])
 from commands import tiny_weights
+from processes import descendants, is_alive
 
 ROOT = Path(__file__).parents[2]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -130,25 +131,6 @@ def weights_hash(folder: Path) -> object:
 def export_names(folder: Path) -> object:
     """Names of exported files, and whether there is something in them: graphs name their nodes anew."""
     return [(path.name, path.stat().st_size > 0) for path in sorted(folder.iterdir())]
-
-
-def descendants(process: int) -> list[int]:
-    """Processes that a process began, and those that these began."""
-    own: list[int] = []
-    for task in Path(f"/proc/{process}/task").glob("*/children"):
-        try:
-            own += map(int, task.read_text().split())
-        except OSError:
-            continue
-    return own + [other for one in own for other in descendants(one)]
-
-
-def is_alive(process: int) -> bool:
-    """Test whether a process runs."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except OSError:
-        return False
 
 
 class Trial:

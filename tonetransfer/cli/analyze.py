@@ -153,7 +153,7 @@ def _middle(ranked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _tuning(notes: Sequence[Mapping[str, Any]]) -> str:
-    """How far notes lie from those of the piano, as a mean on the circle of a semitone, and how far they stray from it."""
+    """Mean deviation of notes from those of a piano, on the circle of a semitone, and their spread around it, in words."""
     whole_s = sum(one["duration_s"] for one in notes)
     mean = sum(one["duration_s"] * cmath.exp(2j * math.pi * one["f0_midi"]) for one in notes) / whole_s
     cents = 100.0 * cmath.phase(mean) / (2.0 * math.pi)

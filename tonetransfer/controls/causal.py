@@ -302,7 +302,7 @@ class Adapter:
         self._midi_counts[int(min(max(hz_to_midi(heard.f0_hz) + 0.5, 0.0), 127.0))] += 1.0
 
     def _forget_pitch(self, f0_hz: float) -> None:
-        """What was taken for a note was none: no octave is chosen for its sake."""
+        """Take back a pitch that was no note's: no octave is chosen for its sake."""
         self._midi_counts[int(hz_to_midi(f0_hz) + 0.5)] = 0.0
         if not self._midi_counts.any() and self.transpose == "auto":
             self.semitones, self._octave_known = 0.0, False
@@ -343,7 +343,7 @@ class Adapter:
 
 
 class _Hum:
-    """Whether what is heard is mains hum, which is soft and stands still on one of its first lines."""
+    """Detector of mains hum, which is soft and stands still on one of its first lines."""
 
     def __init__(self) -> None:
         self._levels_db = deque([0.0] * HUM_FRAMES, maxlen=HUM_FRAMES)

@@ -48,10 +48,8 @@ INPUTS = ("f0_hz", "loudness_db", "noise", "follow", "state")
 OWN = ("z", "depth_db", "note_table")  # inputs of an instrument's graph that become its own
 TABLE_PLACES = (N_PITCHES + N_LEVELS, N_AGES)
 LOWEST_HZ, HIGHEST_HZ = 46.875, 2093.75  # of swift-f0
-CONFIDENCE, PERIODICITY = (
-    [0.0, 0.2, 0.5, 1.0],
-    [0.0, 0.55, 0.75, 1.0],
-)  # what its confidence is taken for: notes are found as joint finds them
+# What its confidence is taken for: notes are found as joint finds them.
+CONFIDENCE, PERIODICITY = [0.0, 0.2, 0.5, 1.0], [0.0, 0.55, 0.75, 1.0]
 
 
 class WebPlayer(NamedTuple):
@@ -146,7 +144,7 @@ def _check_folder(folder: Path, *, overwrite: bool) -> None:
 
 
 def _keep_foreign(old: Path, folder: Path) -> None:
-    """What others have put beside an earlier page, such as the settings of a host, goes on to the new one; the rest is deleted."""
+    """Move what others have put beside an earlier page, such as the settings of a host, to the new one; delete the rest."""
     for one in old.iterdir():
         if one.name not in OURS and not (folder / one.name).exists():
             os.replace(one, folder / one.name)
@@ -216,7 +214,7 @@ def _write_graphs(part: Path, players: Sequence[WebPlayer], sessions: Any) -> di
 
 
 def _entry(player: WebPlayer, graph: WebInstrument, content: bytes, figures: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest says of an instrument."""
+    """Entry of an instrument in the manifest."""
     target, known = player.target, player.model.instrument(player.name)
     assert target.quantiles is not None
     return {
@@ -284,7 +282,7 @@ def _with_own(template: Any, values: dict[str, np.ndarray]) -> bytes:
 
 
 def own_inputs(target: Target, content: Any) -> dict[str, np.ndarray]:
-    """What an instrument's graph takes beside controls, as arrays; what it has nothing of is zeros."""
+    """Inputs of an instrument's graph beside controls, as arrays; zeros for what it does not have."""
     shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in content.graph.input}
     found = zip(OWN, (target.z[None], target.fluctuation_db, target.note_table), strict=True)
     return {name: np.zeros(shapes[name], np.float32) if x is None else x.float().numpy() for name, x in found}

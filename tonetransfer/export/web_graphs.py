@@ -515,7 +515,7 @@ class Loudness(nn.Module):
 
 
 class Finish(nn.Module):
-    """What offline rendering does to a whole sound: loudness correction, gain, and room tone.
+    """Last steps of offline rendering, of a whole sound: loudness correction, gain, and room tone.
 
     Parameters
     ----------

@@ -6,6 +6,8 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -13,7 +15,7 @@ from ..audio.loudness import correct_loudness_in_pieces
 from ..audio.stft import band_centres_hz, frame_magnitudes
 from ..controls.controls import Controls
 from ..models.timbre_model import TimbreModel
-from ..synthesis.fluctuation import PROBE_DB, fluctuation_depths, fluctuation_to_add, measure_fluctuation
+from ..synthesis.fluctuation import fluctuation_depths, fluctuation_to_add, measure_beside
 
 N_FFT = 4096  # 85 ms: tells partials from what is between them above 100 Hz
 LONGEST_S = 30.0  # the reference is heard up to here
@@ -42,8 +44,7 @@ def match_colour(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, h
     Tensor [shape=(2, n_bands)], in [-18, 18] [dB]
         Of partials and of noise, at the centres of the noise bands.
     """
-    heard = heard.slice(0.0, LONGEST_S)
-    reference = torch.nn.functional.pad(reference, (0, max(heard.n_samples - len(reference), 0)))[: heard.n_samples]
+    reference, heard = _beginning(reference, heard)
     notes = heard.note_frames()
     played = torch.cat(list(correct_loudness_in_pieces(model.play(heard, z), heard.loudness_db, notes, heard.grid)))
     of_reference, of_played = (_partials_and_noise(sound, heard, notes, model.settings.n_bands) for sound in (reference, played))
@@ -59,15 +60,20 @@ def match_fluctuation(model: TimbreModel, z: torch.Tensor, reference: torch.Tens
     Tensor [shape=(n_harmonics,)] or None, >= 0 [dB]
         Of each partial; None: no note is long enough, or nothing is to be added.
     """
-    heard = heard.slice(0.0, LONGEST_S)
-    reference = torch.nn.functional.pad(reference, (0, max(heard.n_samples - len(reference), 0)))[: heard.n_samples]
+    reference, heard = _beginning(reference, heard)
     notes, n_harmonics = heard.note_frames(), model.settings.n_harmonics
-    recorded = measure_fluctuation(reference, heard.f0_hz, notes, heard.grid)
-    if recorded is None:
-        return None
-    played = [torch.cat(list(model.play(heard, z, fluctuation_db=fluctuation_depths(depth, n_harmonics)))) for depth in (0.0, PROBE_DB)]
-    levels = recorded, *(measure_fluctuation(one, heard.f0_hz, notes, heard.grid) for one in played)
+
+    def play(depth_db: torch.Tensor | None) -> Iterator[torch.Tensor]:
+        return model.play(heard, z, fluctuation_db=depth_db)
+
+    levels = measure_beside(reference, play, n_harmonics, heard.f0_hz, notes, heard.grid)
     return fluctuation_depths(fluctuation_to_add([levels], LARGEST_FLUCTUATION_DB) or 0.0, n_harmonics)
+
+
+def _beginning(reference: torch.Tensor, heard: Controls) -> tuple[torch.Tensor, Controls]:
+    """The part of a reference that is compared with what a model plays, and what is heard in it: equally long."""
+    heard = heard.slice(0.0, LONGEST_S)
+    return torch.nn.functional.pad(reference, (0, max(heard.n_samples - len(reference), 0)))[: heard.n_samples], heard
 
 
 def _partials_and_noise(sound: torch.Tensor, heard: Controls, notes: torch.Tensor, n_bands: int) -> tuple[np.ndarray, np.ndarray]:

@@ -115,7 +115,7 @@ def measure_room(audio: torch.Tensor | LongAudio, heard: Controls) -> RecordedRo
 
 
 def _decay(sound: np.ndarray, f0_hz: np.ndarray, notes: np.ndarray, grid: FrameGrid) -> tuple[float, float] | None:
-    """How fast a room dies away [dB/s], and the level of a held note in it [dB re the direct sound]; None if that cannot be told."""
+    """Decay of a room [dB/s], and level of a held note in it [dB re the direct sound]; None if there is too little to measure."""
     padded = np.pad(sound, (N_FFT // 2, N_FFT))
     window = np.hanning(N_FFT).astype(np.float32)
     levels: dict[int, list[float]] = {after: [] for after in AFTER_FRAMES}

@@ -142,7 +142,7 @@ def room_presence(notes: torch.Tensor, silent: torch.Tensor, frame_rate: float) 
 
 def tone_loudness_db(tone_db: torch.Tensor, sample_rate: int) -> float:
     """A-weighted loudness of a room tone [dB re the loud notes]."""
-    return float(_levels_db(tone_db.numpy(), sample_rate, np.ones((1, TONE_FFT // 2 + 1)) * a_weighting(sample_rate, TONE_FFT).numpy())[0])
+    return float(_levels_db(tone_db.numpy(), sample_rate, a_weighting(sample_rate, TONE_FFT).numpy()))
 
 
 def presence_at(away_s: np.ndarray) -> np.ndarray:
@@ -196,7 +196,7 @@ def _not_louder(tone_db: np.ndarray, sample_rate: int, rumble_hz: float) -> np.n
 
 
 def _levels_db(tone_db: np.ndarray, sample_rate: int, weights: np.ndarray) -> np.ndarray:
-    """Level of a room tone under weights (n, n_bins) of its power [dB re the loud notes], (n,)."""
+    """Level of a room tone under weights (..., n_bins) of its power [dB re the loud notes], (...)."""
     frequencies = np.linspace(0.0, sample_rate / 2.0, TONE_FFT // 2 + 1)
     density = 10.0 ** (np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(TONE_POINTS_HZ), tone_db) / 10.0)
     return 10.0 * np.log10(2.0 * (weights * density).sum(-1) * sample_rate / TONE_FFT + 1e-20)

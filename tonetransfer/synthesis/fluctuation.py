@@ -9,7 +9,7 @@ recording get the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -93,13 +93,44 @@ def fluctuating(pieces: Iterable[SynthParams], fluctuation: Fluctuation) -> Iter
         yield replace(piece, harmonic_distribution=moved / total.clamp(min=1e-9))
 
 
+def measure_beside(
+    recorded: torch.Tensor,
+    play: Callable[[torch.Tensor | None], Iterable[torch.Tensor]],
+    n_harmonics: int,
+    f0_hz: torch.Tensor,
+    playing: torch.Tensor,
+    grid: FrameGrid,
+) -> tuple[float | None, ...]:
+    """Measure how far partials move in a recording and in what a model plays of it, still and probed.
+
+    Parameters
+    ----------
+    recorded : Tensor [shape=(n_samples,)]
+    play : callable
+        Given the depth of each partial's fluctuation (n_harmonics,) [dB], or None, the model's sound in consecutive pieces.
+    n_harmonics : int
+    f0_hz, playing, grid
+        As for :func:`measure_fluctuation`.
+
+    Returns
+    -------
+    tuple of float or None
+        What :func:`fluctuation_to_add` takes of a recording.
+    """
+    level = measure_fluctuation(recorded, f0_hz, playing, grid)
+    if level is None:
+        return (None,)
+    played = [torch.cat(list(play(fluctuation_depths(depth, n_harmonics)))) for depth in (0.0, PROBE_DB)]
+    return level, *(measure_fluctuation(one, f0_hz, playing, grid) for one in played)
+
+
 def fluctuation_to_add(levels: Sequence[tuple[float | None, ...]], largest_db: float) -> float | None:
     """Fluctuation that makes what a model plays move as far as a recording does; variances add up.
 
     Parameters
     ----------
     levels : sequence of (recorded, played, played with a fluctuation of `PROBE_DB`)
-        Each as :func:`measure_fluctuation` returns it.
+        Each as :func:`measure_beside` returns it.
     largest_db : float, > 0
 
     Returns

@@ -5,7 +5,7 @@ Both are measured on the recordings of a corpus after a training. Instruments th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from ..controls.controls import Controls
 from ..models.timbre_model import Instrument, TimbreModel
 from ..synthesis.colour import measure_room_tone
-from ..synthesis.fluctuation import PROBE_DB, fluctuation_depths, fluctuation_to_add, measure_fluctuation
+from ..synthesis.fluctuation import fluctuation_to_add, measure_beside
 from .batches import QUIET_DB, Corpus, Recording
 
 MOST_RECORDINGS = 4  # that a player is measured on
@@ -114,11 +114,11 @@ def player_fluctuation_db(model: TimbreModel, corpus: Corpus, instrument: Instru
     levels = []
     for recording in [one for one in corpus.recordings if one.timbre == row][:: 1 + _count(corpus, row) // MOST_RECORDINGS]:
         heard, sound = _heard(corpus, recording)
-        played = [
-            torch.cat(list(model.play(heard, z, note_table=table, fluctuation_db=fluctuation_depths(depth, model.settings.n_harmonics))))
-            for depth in (0.0, PROBE_DB)
-        ]
-        levels.append(tuple(measure_fluctuation(one, heard.f0_hz, heard.note_frames(), corpus.grid) for one in (sound, *played)))
+
+        def play(depth_db: torch.Tensor | None, heard: Controls = heard) -> Iterator[torch.Tensor]:
+            return model.play(heard, z, note_table=table, fluctuation_db=depth_db)
+
+        levels.append(measure_beside(sound, play, model.settings.n_harmonics, heard.f0_hz, heard.note_frames(), corpus.grid))
     return fluctuation_to_add(levels, LARGEST_DB)
 
 

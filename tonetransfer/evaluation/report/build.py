@@ -70,7 +70,7 @@ def check_report(path: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
 
 
 class ReportOptions(TypedDict, total=False):
-    """What a report can be told; :func:`write_report` says what each means."""
+    """Options of a report; see :func:`write_report`."""
 
     title: str | None
     n_shown: int
@@ -197,7 +197,7 @@ def _title(sets: Sequence[ExampleSet]) -> str:
 def _measure_all(
     sets: Sequence[ExampleSet], model: TimbreModel, classifier: Classifier, seed: int, progress: Progress | None
 ) -> list[dict[str, Any]]:
-    """What is measured of each system.
+    """Measure each system.
 
     Raises
     ------
