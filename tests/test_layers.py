@@ -7,6 +7,7 @@ import graphlib
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -15,7 +16,7 @@ PACKAGE = ROOT / "tonetransfer"
 # From the ground up: a folder imports only from lines above its own, and those of one line import nothing of each other.
 LAYERS = """
     errors
-    atomic threads compiled
+    atomic progress threads compiled
     audio
     synthesis
     pitch
@@ -61,6 +62,7 @@ HOMES = {  # third-party packages that one module alone may import
 }
 
 
+@cache  # all but one of the sources are the same from test to test
 def imports(name: str, source: str) -> tuple[set[str], set[str]]:
     """Our own modules (``folder.module``) and other packages that a module imports, lazily or not."""
     ours, others = set(), set()

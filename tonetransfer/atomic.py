@@ -15,18 +15,14 @@ from pathlib import Path
 from .errors import ToneTransferError
 
 PARTIAL = ".part"  # in temporary names, before the ending
+ENDINGS = {"picture": (".png",), "MIDI file": (".mid", ".midi"), "page": (".html",)}
 
 
-def check_new(path: str | os.PathLike[str], error: type[ToneTransferError], *, overwrite: bool = False) -> Path:
+def check_new(path: str | os.PathLike[str], error: type[ToneTransferError], *, kind: str | None = None, overwrite: bool = False) -> Path:
     """Refuse, before any long work, a file that could not be written in the end; remove what a killed process left of it.
 
-    Parameters
-    ----------
-    path : str or Path
-    error : type
-        Raised where `path` is a folder, exists and may not be replaced, or lies in a folder that is missing or may not be written to.
-    overwrite : bool
-        Whether an existing file may be replaced.
+    `error` is raised where `path` is a folder, exists and may not be replaced, lies in a folder that is missing or may not be written to,
+    or has not the ending of its `kind`.
     """
     path = Path(path)
     if path.is_dir():
@@ -37,6 +33,9 @@ def check_new(path: str | os.PathLike[str], error: type[ToneTransferError], *, o
         raise error(f"{path} cannot be written: there is no folder {path.parent}; make it first, or choose another")
     if not os.access(path.parent, os.W_OK):
         raise error(f"{path} cannot be written: no permission in {path.parent}; choose another folder")
+    if kind and path.suffix.lower() not in ENDINGS[kind]:
+        ending = ENDINGS[kind][0]
+        raise error(f"{path}: a {kind} is written into a file ending in {ending}; name it {path.stem}{ending}")
     remove_remains(Path(os.path.realpath(path)))
     return path
 
@@ -44,11 +43,8 @@ def check_new(path: str | os.PathLike[str], error: type[ToneTransferError], *, o
 def temporary_name(path: Path, *, alone: bool = False) -> Path:
     """A hidden name beside `path`, with the same ending, of nobody else's.
 
-    Parameters
-    ----------
-    path : Path
-    alone : bool
-        Nobody else writes this file: the name is always the same, so that the remains of a process that was killed are written over.
+    With `alone` nobody else writes this file: the name is always the same, so that the remains of a process that was killed are written
+    over.
     """
     token = "" if alone else f".{_computer()}-{os.getpid():x}-{secrets.token_hex(4)}"
     return path.with_name(f".{path.stem}{token}{PARTIAL}{path.suffix}")
@@ -92,16 +88,9 @@ def _remove(part: Path) -> None:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, error: type[ToneTransferError] | None = None, alone: bool = False) -> Iterator[Path]:
-    """A temporary name for a file, which gets its own when the block has ended, and is gone if that raises.
+    """A temporary name for a file, which gets its own when the block has ended, and is gone if that raises; a link stays a link.
 
-    Parameters
-    ----------
-    path : str or Path
-        A link stays a link.
-    error : type or None
-        Raised in place of an OSError, with its reason.
-    alone : bool
-        See :func:`temporary_name`.
+    `error` is raised in place of an OSError, with its reason; `alone` as for :func:`temporary_name`.
     """
     target = Path(os.path.realpath(path))
     part = temporary_name(target, alone=alone)

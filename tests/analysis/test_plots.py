@@ -9,7 +9,7 @@ from tonetransfer.analysis import plot_panels as panels
 from tonetransfer.analysis import plots as plot
 from tonetransfer.analysis.descriptors import analyze_timbre
 from tonetransfer.analysis.plot_panels import log_spectrogram, part_borders
-from tonetransfer.analysis.plots import check_picture, plot_analysis, plot_transfer
+from tonetransfer.analysis.plots import plot_analysis, plot_transfer
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.audio.units import PRINTED, note_name
@@ -89,11 +89,13 @@ def test_an_existing_picture_is_kept_unless_allowed(tmp_path):
     assert pixels(path)
 
 
-@pytest.mark.parametrize(("name", "says"), [("picture.jpg", "PNG"), ("nowhere/picture.png", "no folder"), ("folder.png", "is a folder")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("picture.jpg", "ending in .png"), ("nowhere/picture.png", "no folder"), ("folder.png", "is a folder")]
+)
 def test_a_place_that_cannot_be_is_refused_in_one_line(tmp_path, name, says):
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ToneTransferError, match=says) as caught:
-        check_picture(tmp_path / name, overwrite=True)
+        plot_analysis(tmp_path / name, *silence(4800), overwrite=True)
     assert "\n" not in str(caught.value)
 
 

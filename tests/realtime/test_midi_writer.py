@@ -101,7 +101,7 @@ def test_silence_has_no_notes_and_what_cannot_be_is_refused(tmp_path: Path) -> N
     assert not [one for one in mido.MidiFile(tmp_path / "silence.mid") if one.type == "note_on"]
     with pytest.raises(ControlsError, match="exists"):
         write_midi(tmp_path / "silence.mid", silence)
-    with pytest.raises(ControlsError, match="ends in .mid"):
+    with pytest.raises(ControlsError, match="ending in .mid"):
         write_midi(tmp_path / "silence.wav", silence)
     with pytest.raises(ControlsError, match="one performance"):
         twice = {name: torch.stack([getattr(silence, name)] * 2) for name in ("f0_hz", "periodicity", "loudness_db")}

@@ -98,23 +98,8 @@ class Analysis:
 def analyze_timbre(audio: AudioLike | LongAudio, controls: Controls, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> Analysis:
     """Find notes and partials of a recording.
 
-    Parameters
-    ----------
-    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)], in [-1, 1]
-        At ``controls.grid.sample_rate``.
-    controls : Controls [shape=(n_frames,)]
-        Extracted from this audio.
-    rolloff_percent : sequence of float, between 0 and 100
-        Of which roll-off frequencies there are to be descriptors.
-
-    Returns
-    -------
-    Analysis
-
-    Raises
-    ------
-    AudioError, ControlsError, SettingsError
-        The audio is not audio; the controls are not those of one recording of this length; a roll-off is no percentage.
+    `audio` (n_samples,) is at the rate of the controls that were extracted from it; each of `rolloff_percent`, between 0 and 100, becomes a
+    descriptor. What is not audio, controls of another length and other percentages raise AudioError, ControlsError, SettingsError.
     """
     if wrong := [percent for percent in rolloff_percent if not 0.0 < percent < 100.0]:
         raise SettingsError(f"a roll-off of {wrong[0]:g} %; a share of the spectrum between 0 and 100 % is wanted, for example 85")
@@ -291,14 +276,7 @@ def describe_note(analysis: Analysis, number: int) -> dict[str, float]:
 
 
 def note_envelope(analysis: Analysis, number: int) -> tuple[np.ndarray, float]:
-    """Envelope of one note with the silence before (to 0.1 s) and after it (to 0.5 s), and where it begins [s].
-
-    Returns
-    -------
-    envelope : ndarray [shape=(n,)], >= 0
-        1000 values a second.
-    first_s : float
-    """
+    """Envelope (n,) of one note, 1000 values a second, with silence before (to 0.1 s) and after it (to 0.5 s), and where it begins [s]."""
     notes, grid = analysis.notes, analysis.grid
     note = notes[number]
     earliest = _quietest(analysis, notes[number - 1].stop, note.start) if number > 0 else 0

@@ -44,23 +44,14 @@ ONSET_CYCLES = 1.25
 
 @dataclass(frozen=True)
 class Adsr:
-    """Parts of a note [s], re the start of its envelope where they are instants. A part that a note does not have is 0.
+    """Parts of a note [s], re the start of its envelope where they are instants. A part that a note does not have is 0."""
 
-    Parameters
-    ----------
-    onset_s : float
-        Where the attack's straight line leaves zero.
-    attack_s, decay_s, sustain_s, release_s : float, >= 0
-    sustain_db : float, <= 0
-        Level of the sustained part re the peak.
-    """
-
-    onset_s: float = 0.0
+    onset_s: float = 0.0  # where the attack's straight line leaves zero
     attack_s: float = 0.0
     decay_s: float = 0.0
     sustain_s: float = 0.0
     release_s: float = 0.0
-    sustain_db: float = 0.0
+    sustain_db: float = 0.0  # of the sustained part, re the peak
 
     @property
     def log_attack_time(self) -> float:
@@ -74,20 +65,7 @@ def window_s(f0_hz: float) -> float:
 
 
 def amplitude_envelope(audio: np.ndarray, sample_rate: int, f0_hz: float) -> np.ndarray:
-    """Amplitude of one note.
-
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_samples,)]
-    sample_rate : int [Hz]
-    f0_hz : float, > 0
-        The note's mean f0.
-
-    Returns
-    -------
-    ndarray [shape=(n,)], >= 0, linear
-        1000 values a second; a sine reads its amplitude.
-    """
+    """Amplitude (n,) of one note, `audio` (n_samples,) of mean f0 `f0_hz`: 1000 values a second; a sine reads its amplitude."""
     window = np.hanning(round(window_s(f0_hz) * sample_rate) + 2)[1:-1]
     power = fftconvolve(np.asarray(audio, np.float64) ** 2, window / window.sum(), mode="same")
     n = 1 + int((len(audio) - 1) * ENVELOPE_RATE / sample_rate)
@@ -98,16 +76,8 @@ def amplitude_envelope(audio: np.ndarray, sample_rate: int, f0_hz: float) -> np.
 def find_adsr(envelope: np.ndarray, *, smoothing_s: float = 0.0) -> Adsr:
     """Take a note's envelope apart.
 
-    Parameters
-    ----------
-    envelope : ndarray [shape=(n,)], >= 0
-        1000 values a second, from at most 0.1 s before the note to after it.
-    smoothing_s : float, >= 0
-        Length of the window that it was smoothed with; what that adds to a rise is taken off again.
-
-    Returns
-    -------
-    Adsr
+    `envelope` (n,) has 1000 values a second, from at most 0.1 s before the note to after it; what a smoothing by a window of `smoothing_s`
+    adds to a rise is taken off again.
     """
     peak = float(envelope.max(initial=0.0))
     if len(envelope) < 3 or peak <= 0:
@@ -178,26 +148,13 @@ def _decay(body: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Modulation:
-    """A swing of a contour. All 0 if there is none.
-
-    Parameters
-    ----------
-    rate_hz : float, >= 0
-    extent : float, >= 0
-        Peak from the mean, in the contour's unit; median over the part where the swing is fully grown.
-    onset_s : float, >= 0
-        From the contour's start to where the swing has grown to half its extent.
-    duration_s : float, >= 0
-        Time during which it swings.
-    end_s : float, >= 0
-        From the contour's start to where it swings last.
-    """
+    """A swing of a contour. All 0 if there is none."""
 
     rate_hz: float = 0.0
-    extent: float = 0.0
-    onset_s: float = 0.0
-    duration_s: float = 0.0
-    end_s: float = 0.0
+    extent: float = 0.0  # peak from the mean, in the contour's unit; median over the part where the swing is fully grown
+    onset_s: float = 0.0  # from the contour's start to where the swing has grown to half its extent
+    duration_s: float = 0.0  # in which it swings
+    end_s: float = 0.0  # from the contour's start to where it swings last
 
 
 @dataclass(frozen=True)
@@ -217,17 +174,8 @@ class Swing:
 def find_modulation(contour: np.ndarray, frame_rate: float, *, least_extent: float) -> Modulation:
     """Vibrato of one note from its f0 in cents, or tremolo from its level in dB.
 
-    Parameters
-    ----------
-    contour : ndarray [shape=(n_frames,)], finite
-        Of one note, without its very first and last moments.
-    frame_rate : float, > 0 [Hz]
-    least_extent : float, > 0
-        Smaller swings, in the contour's unit, are taken for unsteadiness.
-
-    Returns
-    -------
-    Modulation
+    `contour` (n_frames,) is that of a note without its very first and last moments; swings smaller than `least_extent`, in its unit, are
+    taken for unsteadiness.
     """
     swing = follow_swing(contour, frame_rate)
     swinging = (swing.share >= LEAST_SHARE) & (swing.extent >= least_extent)

@@ -134,18 +134,7 @@ def _steps(cents: np.ndarray, frame_rate: float) -> np.ndarray:
 
 
 def change_points(cents: np.ndarray, price: float) -> np.ndarray:
-    """Frames at which the best sequence of levels changes, by dynamic programming.
-
-    Parameters
-    ----------
-    cents : ndarray [shape=(n_frames,)], n_frames > 0
-    price : float
-        Of one change [cents times frames].
-
-    Returns
-    -------
-    ndarray of int, rising
-    """
+    """Frames at which the best sequence of levels changes, rising, by dynamic programming; a change costs `price` [cents times frames]."""
     levels = np.arange(cents.min(), cents.max() + LEVEL_GRID_CENTS, LEVEL_GRID_CENTS)
     changed = np.zeros((len(cents), len(levels)), bool)
     cheapest = np.zeros(len(cents), int)

@@ -35,26 +35,13 @@ _CHUNK = 1 << 17  # numbers held at once: bounds the memory, whatever the length
 
 @dataclass(frozen=True)
 class Partials:
-    """Levels and frequencies at the multiples of f0. All zeros (levels: -120 dB) in frames that were not looked at.
+    """Levels and frequencies at the multiples of f0. All zeros (levels: -120 dB) in frames that were not looked at."""
 
-    Parameters
-    ----------
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-        The given f0, corrected to where the partials really are.
-    amplitudes : ndarray [shape=(n_frames, n_partials)], >= 0, linear
-        Peak amplitude of each partial; 0 above Nyquist.
-    stretch : ndarray [shape=(n_frames, n_partials)]
-        Frequency of partial k over k f0; 1 for a harmonic sound.
-    level_db : ndarray [shape=(n_frames,)], dB re full scale
-        Unweighted; a full-scale sine reads 0 dB.
-    harmonic_to_noise_ratio_db : ndarray [shape=(n_frames,)], in [-20, 60]
-    """
-
-    f0_hz: np.ndarray
-    amplitudes: np.ndarray
-    stretch: np.ndarray
-    level_db: np.ndarray
-    harmonic_to_noise_ratio_db: np.ndarray
+    f0_hz: np.ndarray  # (n_frames,), the given f0, corrected to where the partials really are
+    amplitudes: np.ndarray  # (n_frames, n_partials), peak amplitude of each; 0 above Nyquist
+    stretch: np.ndarray  # (n_frames, n_partials), frequency of partial k over k f0; 1 for a harmonic sound
+    level_db: np.ndarray  # (n_frames,), unweighted; a full-scale sine reads 0 dB
+    harmonic_to_noise_ratio_db: np.ndarray  # (n_frames,), in [-20, 60]
 
 
 @dataclass(frozen=True)
@@ -70,21 +57,7 @@ class _Windows:
 
 
 def find_partials(audio: Samples, f0_hz: np.ndarray, grid: FrameGrid, *, where: np.ndarray, n_partials: int = N_PARTIALS) -> Partials:
-    """Follow the partials of a recording.
-
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_samples,)]
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-    grid : FrameGrid
-    where : ndarray of bool [shape=(n_frames,)]
-        Frames to look at: those in which a note sounds.
-    n_partials : int, > 0
-
-    Returns
-    -------
-    Partials
-    """
+    """Follow the partials of a recording (n_samples,) around `f0_hz` (n_frames,), in the frames `where` a note sounds."""
     n_frames = len(f0_hz)
     order = np.arange(1, n_partials + 1)
     found_hz = np.array(_corrected_f0(audio, f0_hz, grid, where), dtype=np.float64)
@@ -108,16 +81,9 @@ def partials_db(amplitudes: np.ndarray) -> np.ndarray:
 
 
 def tristimulus(amplitudes: np.ndarray) -> np.ndarray:
-    """Share of the fundamental, of partials 2 to 4, and of those from 5 on (Pollard and Jansson, 1982).
+    """Shares of the fundamental, of partials 2 to 4, and of those from 5 on, (n_frames, 3) (Pollard and Jansson, 1982).
 
-    Parameters
-    ----------
-    amplitudes : ndarray [shape=(n_frames, n_partials)], >= 0
-
-    Returns
-    -------
-    ndarray [shape=(n_frames, 3)]
-        Rows sum to 1; zeros where there is no partial.
+    0 without partials.
     """
     share = _shares(amplitudes)
     return np.stack([share[:, 0], share[:, 1:4].sum(-1), share[:, 4:].sum(-1)], axis=-1)
@@ -153,17 +119,8 @@ def inharmonicity(stretch: np.ndarray, amplitudes: np.ndarray) -> float:
     """Coefficient B of a stiff string, f_k = k f_1 sqrt(1 + B k^2), for the frames of one note (Fletcher et al., 1962).
 
     (f_k / k)^2 is a straight line over k^2; it is fitted to each partial's median over the frames, weighted with the partial's energy.
-    Partials so far off that the window has lost them (B k^3 beyond about 0.5), and those 60 dB below the strongest, are left out.
-
-    Parameters
-    ----------
-    stretch, amplitudes : ndarray [shape=(n_frames, n_partials)]
-        As in :class:`Partials`.
-
-    Returns
-    -------
-    float, >= 0
-        0 where fewer than three partials can be used.
+    Partials so far off that the window has lost them (B k^3 beyond about 0.5), and those 60 dB below the strongest, are left out; with
+    fewer than three of them it is 0. Arguments (n_frames, n_partials) as in :class:`Partials`.
     """
     if len(stretch) == 0:
         return 0.0

@@ -63,19 +63,7 @@ def only_where(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def draw_spectrogram(axes: Any, audio: np.ndarray, grid: FrameGrid, *, lowest_hz: float = LOWEST_HZ) -> Any:
-    """Spectrogram up to Nyquist, octaves equally high, 80 dB deep.
-
-    Parameters
-    ----------
-    axes : matplotlib Axes
-    audio : ndarray [shape=(n_samples,)]
-    grid : FrameGrid
-    lowest_hz : float, > 0
-
-    Returns
-    -------
-    The mesh, for a colour bar.
-    """
+    """Spectrogram up to Nyquist, octaves equally high, 80 dB deep; gives the mesh, for a colour bar."""
     hop_length = max(grid.hop_length // 2, -(-len(audio) // N_COLUMNS))
     frequencies, level_db = log_spectrogram(audio, grid.sample_rate, hop_length, lowest_hz)
     top = max(float(level_db.max()), -60.0)

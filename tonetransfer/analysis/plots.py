@@ -60,23 +60,10 @@ def plot_analysis(
 ) -> None:
     """Draw what a recording is made of: waveform and envelopes, spectrogram with partials, f0, techniques, descriptors over time.
 
-    Parameters
-    ----------
-    path : str or Path
-        A new .png file.
-    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
-        At ``controls.grid.sample_rate``. The first 60 s are drawn.
-    controls : Controls [shape=(n_frames,)]
-    title : str
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    ToneTransferError
-        The file exists or cannot be written; the audio is not audio; the controls do not fit it.
+    Its first 60 s, into a new .png file; `audio` (n_samples,) is at the rate of its controls. ToneTransferError: it cannot be written, or
+    the two do not fit each other.
     """
-    path = check_picture(path, overwrite=overwrite)
+    path = check_new(path, ToneTransferError, kind="picture", overwrite=overwrite)
     audio, controls, whole_s = _beginning(audio, controls)
     analysis = analyze_timbre(audio, controls)
     with _style():
@@ -116,23 +103,10 @@ def plot_transfer(
 ) -> None:
     """Draw source and result of a transfer: f0 and loudness over each other, spectrograms below each other.
 
-    Parameters
-    ----------
-    path : str or Path
-        A new .png file.
-    source_audio, result_audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
-        Each at its controls' sample rate. The first 60 s are drawn.
-    source_controls, result_controls : Controls [shape=(n_frames,)]
-    title : str
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    ToneTransferError
-        The file exists or cannot be written; the audio is not audio.
+    The first 60 s of each, into a new .png file; audio (n_samples,) is at the rate of its controls. ToneTransferError as for
+    :func:`plot_analysis`.
     """
-    path = check_picture(path, overwrite=overwrite)
+    path = check_new(path, ToneTransferError, kind="picture", overwrite=overwrite)
     source, source_controls, whole_s = _beginning(source_audio, source_controls)
     result, result_controls, _ = _beginning(result_audio, result_controls)
     with _style():
@@ -174,27 +148,12 @@ def plot_timbre_map(
     title: str = "",
     overwrite: bool = False,
 ) -> None:
-    """Draw excerpts as points on a map, coloured by who plays and, beside it, by how high.
+    """Draw excerpts as `points` (n, 2) on a map, coloured by who plays and, beside it, by how high.
 
-    Parameters
-    ----------
-    path : str or Path
-        A new .png file.
-    points : ndarray [shape=(n, 2)]
-    instruments, pitch_midi : ndarray [shape=(n,)]
-    order : list of str
-        All instruments; neighbours get similar colours.
-    named : list of str
-        Those whose names are written on the map, at the median of their points.
-    title : str
-    overwrite : bool
-
-    Raises
-    ------
-    ToneTransferError
-        The file exists or cannot be written.
+    `instruments` and `pitch_midi` are (n,); in `order` stand all instruments, neighbours in similar colours, and those `named` are written
+    at the median of their points.
     """
-    path = check_picture(path, overwrite=overwrite)
+    path = check_new(path, ToneTransferError, kind="picture", overwrite=overwrite)
     hue = np.array([order.index(name) for name in instruments]) / max(len(order), 1)
     marks = {name.replace("_", " "): np.median(points[instruments == name], axis=0) for name in named if (instruments == name).any()}
     with _style():
@@ -208,21 +167,6 @@ def plot_timbre_map(
         ticks = [midi for midi in range(24, 109, 12) if pitch_midi.min() <= midi <= pitch_midi.max()]
         bar.set_ticks(ticks, labels=[note_name(midi, PRINTED) for midi in ticks])
         _save(figure, path)
-
-
-def check_picture(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Refuse, before any long work, a picture that could not be written in the end.
-
-    Raises
-    ------
-    ToneTransferError
-    """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise ToneTransferError(
-            f"{path} has the extension {path.suffix!r}; pictures are written as PNG: name it {path.stem or 'picture'}.png"
-        )
-    return check_new(path, ToneTransferError, overwrite=overwrite)
 
 
 def _style() -> Any:

@@ -27,16 +27,7 @@ _PIECE_FRAMES = 1000
 
 
 def spectral_tracks(audio: Samples, grid: FrameGrid, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> dict[str, np.ndarray]:
-    """Descriptors of the spectrum on the grid, each (n_frames,), float64, finite.
-
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_samples,)]
-        A piece at a time is looked at, so memory stays small however long it is.
-    grid : FrameGrid
-    rolloff_percent : sequence of float, between 0 and 100
-        Shares of the magnitude below the roll-off frequency; each has a track, `spectral_rolloff_85_hz`.
-    """
+    """Descriptors of the spectrum of audio (n_samples,) on the grid, each (n_frames,), float64, finite; memory stays small."""
     parts = [_tracks(piece, grid, rolloff_percent) for piece in _pieces(audio, grid)]
     tracks = {key: np.concatenate([part.pop(key) for part in parts]) for key in list(parts[0])}
     return tracks | {"spectral_flux": np.concatenate([[0.0], tracks["spectral_flux"][1:]])}  # nothing comes before the first frame
@@ -45,15 +36,7 @@ def spectral_tracks(audio: Samples, grid: FrameGrid, *, rolloff_percent: Sequenc
 def mel_tracks(audio: Samples, grid: FrameGrid) -> dict[str, np.ndarray]:
     """librosa's mel spectrogram, and its onset strength: the mean rise of the mel bands from frame to frame.
 
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_samples,)]
-    grid : FrameGrid
-
-    Returns
-    -------
-    dict
-        `mel_db` (n_frames, 96) [dB], the power of each band, not below -100; `onset_strength_db` (n_frames,), >= 0.
+    `mel_db` (n_frames, 96) [dB] is the power of each band, not below -100; `onset_strength_db` (n_frames,), >= 0.
     """
     mel = np.concatenate([piece[:, 1:].T for piece in _mel_pieces(audio, grid)]).astype(np.float64)
     return {"mel_db": mel, "onset_strength_db": onset_strength_db(audio, grid)}
@@ -145,16 +128,9 @@ def _mel_db(spectrum: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def spectral_flux(spectrum: np.ndarray) -> np.ndarray:
-    """Change of a spectrum from frame to frame: distance of the spectra scaled to an L2 norm of 1.
+    """Change of a spectrum (n_bins, 1 + n_frames) from frame to frame: distance of the spectra scaled to an L2 norm of 1.
 
-    Parameters
-    ----------
-    spectrum : ndarray [shape=(n_bins, 1 + n_frames)], >= 0
-
-    Returns
-    -------
-    ndarray [shape=(n_frames,)], in [0, sqrt(2)]
-        0 where one of the two is silent. A change of level alone is no flux.
+    In [0, sqrt(2)], (n_frames,); 0 where one of the two is silent. A change of level alone is no flux.
     """
     norm = np.sqrt((spectrum.astype(np.float64) ** 2).sum(0))
     both = (norm[1:] > 1e-4) & (norm[:-1] > 1e-4)

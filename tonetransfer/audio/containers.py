@@ -29,15 +29,7 @@ BAR_S = 0.1  # headers may be wrong by so much without a word
 
 @dataclass(frozen=True)
 class ByteRange:
-    """Bytes `start` to `end` of a file without `holes`, with `head` before them: a sound file of its own.
-
-    Parameters
-    ----------
-    head : bytes
-    start, end : int
-    holes : tuple of (int, int)
-        Stretches between them that are left out, in their order.
-    """
+    """Bytes `start` to `end` of a file without `holes`, in their order, with `head` before them: a sound file of its own."""
 
     head: bytes
     start: int
@@ -106,13 +98,7 @@ class Window(io.RawIOBase):
 
 
 def examine(path: Path) -> Findings:
-    """Compare a sound file's header with what is in it.
-
-    Raises
-    ------
-    OSError
-        It cannot be read.
-    """
+    """Compare a sound file's header with what is in it; OSError where it cannot be read."""
     with open(path, "rb") as file:
         start = file.read(12)
         kind = next((look for mark, look in _KINDS.items() if start.startswith(mark)), None)

@@ -94,21 +94,7 @@ def load_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
 def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: float = math.inf, held_s: float = LONG_S) -> OpenedAudio:
     """Open what :func:`load_audio` reads, in memory up to `held_s` seconds, and else in a temporary file.
 
-    Parameters
-    ----------
-    path, sample_rate, longest_s
-        As for :func:`load_audio`.
-    held_s : float [s]
-
-    Returns
-    -------
-    OpenedAudio
-        Of `samples`, a Tensor [shape=(n_samples,)] or a :class:`LongAudio`, and `sample_rate`.
-
-    Raises
-    ------
-    AudioError
-        As :func:`load_audio`.
+    Other arguments and errors as there.
     """
     path = Path(path)
     _check_readable(path)
@@ -124,9 +110,7 @@ def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
 class LongAudio:
     """Audio in a temporary file, of which slices are read: an hour at 48 kHz would take 0.7 GB of memory.
 
-    Parameters
-    ----------
-    pieces : iterable of ndarray [shape=(n_samples,)], float32, finite
+    Made of float32 `pieces` (n_samples,).
     """
 
     def __init__(self, pieces: Iterable[np.ndarray]) -> None:
@@ -161,12 +145,7 @@ class LongAudio:
 
 
 class DiskArray:
-    """Audio in a temporary file, as what needs slices of an array takes it.
-
-    Parameters
-    ----------
-    audio : LongAudio
-    """
+    """Audio in a temporary file, as what needs slices of an array takes it."""
 
     def __init__(self, audio: LongAudio) -> None:
         self.audio, self.shape = audio, audio.shape
@@ -232,25 +211,9 @@ def sound_facts(path: PathLike) -> SoundFacts:
 
 
 def stream_audio(path: PathLike, sample_rate: int, n_samples: int) -> Iterator[torch.Tensor]:
-    """Stream what :func:`load_audio` reads, a stretch at a time: of a day's recording no more than one is held.
+    """Stream what :func:`load_audio` reads at a rate [Hz], `n_samples` at a time: of a day's recording no more is held.
 
-    Parameters
-    ----------
-    path : str or Path
-    sample_rate : int [Hz]
-        That is wanted.
-    n_samples : int, > 0
-        Of a stretch.
-
-    Yields
-    ------
-    Tensor [shape=(n_samples,)], float32
-        The last one may be shorter.
-
-    Raises
-    ------
-    AudioError
-        As :func:`load_audio`, when what is wrong is met.
+    The last piece is shorter.
     """
     path = Path(path)
     _check_readable(path)
@@ -327,22 +290,9 @@ def check_sample_rate(sample_rate: Any, what: str = "sample_rate is") -> int:
 
 
 def resample(audio: AudioLike, from_rate: int, to_rate: int) -> torch.Tensor:
-    """Change the sample rate; instants stay where they are.
+    """Change the sample rate of audio (n_samples,); instants stay where they are, and at least one sample is left.
 
-    Parameters
-    ----------
-    audio : Tensor or ndarray [shape=(n_samples,)]
-    from_rate, to_rate : int [Hz]
-
-    Returns
-    -------
-    Tensor [shape=(n_samples * to_rate / from_rate,)], float32, at least one sample
-        `audio` itself if the rates are equal.
-
-    Raises
-    ------
-    AudioError
-        As :func:`check_audio`.
+    At equal rates `audio` itself.
     """
     samples = check_audio(audio, from_rate)
     check_sample_rate(to_rate)
@@ -359,19 +309,7 @@ def sound_files(folder: Path, *, below: bool = False) -> list[Path]:
 
 
 def check_output(path: PathLike, *, overwrite: bool = False) -> Path:
-    """Refuse, before any long work, an output that could not be written in the end.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where sound is to go; the extension names the format.
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    AudioError
-    """
+    """Refuse, before any long work, an output that could not be written in the end; the extension names the format."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise AudioError(f"{path} has the extension {path.suffix!r}, which is not written here; use one of {', '.join(FORMATS)}")
@@ -421,17 +359,7 @@ def save_audio(path: PathLike, audio: AudioLike, sample_rate: int, *, overwrite:
 def encode_mp3(audio: AudioLike, sample_rate: int) -> bytes:
     """A short mono recording as the bytes of an MP3 file, which every browser plays; the same bytes for the same sound.
 
-    Parameters
-    ----------
-    audio : Tensor or ndarray [shape=(n_samples,)]
-        What lies beyond [-1, 1] is cut: scale it first.
-    sample_rate : int [Hz]
-        One of MPEG's, such as 44100 or 48000.
-
-    Raises
-    ------
-    AudioError
-        The audio is not audio, or it cannot be encoded at this rate.
+    What lies beyond [-1, 1] is cut: scale it first. AudioError at a sample rate [Hz] that is none of MPEG's, such as 44100 or 48000.
     """
     samples = check_audio(audio, sample_rate).clamp(-JUST_UNDER_ONE, JUST_UNDER_ONE).numpy()
     form, subtype = FORMATS[".mp3"]
@@ -450,19 +378,9 @@ def encode_mp3(audio: AudioLike, sample_rate: int) -> bytes:
 class AudioWriter:
     """Write a recording piece by piece, under the rules of :func:`save_audio`, however long it is.
 
-    The peak is known at the end only, so the pieces go to a temporary file of floats beside the result, which is then
-    converted. If the `with` body raises, nothing is left behind.
-
-    Parameters
-    ----------
-    path : str or Path
-    sample_rate : int [Hz]
-    overwrite : bool
-
-    Raises
-    ------
-    AudioError
-        On entering, if the file exists or could not be written; on leaving, if no sample was written.
+    The peak is known at the end only, so the pieces go to a temporary file of floats beside the result, which is then converted. If the
+    `with` body raises, nothing is left behind. AudioError: on entering, if the file exists or could not be written; on leaving, if no
+    sample was.
     """
 
     def __init__(self, path: PathLike, sample_rate: int, *, overwrite: bool = False) -> None:

@@ -40,22 +40,11 @@ BLOCK_WINDOWS = 240  # at a time: a minute
 
 @dataclass(frozen=True)
 class HumLines:
-    """Hum as it runs through a recording.
+    """Hum as it runs through a recording."""
 
-    Parameters
-    ----------
-    base_hz : float
-        Near 50 or 60.
-    lines : ndarray [shape=(n_lines,)]
-        Which multiples of it are there.
-    phasors : ndarray [shape=(n_windows, n_lines), complex]
-        Amplitude of each and its phase re ``exp(2j pi line base_hz t)``, every `hop` samples from the first on.
-    sample_rate, hop : int
-    """
-
-    base_hz: float
-    lines: np.ndarray
-    phasors: np.ndarray
+    base_hz: float  # near 50 or 60
+    lines: np.ndarray  # (n_lines,), which multiples of it are there
+    phasors: np.ndarray  # (n_windows, n_lines), each one's amplitude and phase re exp(2j pi line base_hz t), every `hop` samples
     sample_rate: int
     hop: int
 
@@ -89,13 +78,7 @@ def without_hum(audio: torch.Tensor, sample_rate: int) -> torch.Tensor: ...
 @overload
 def without_hum(audio: torch.Tensor | LongAudio, sample_rate: int) -> torch.Tensor | LongAudio: ...
 def without_hum(audio: torch.Tensor | LongAudio, sample_rate: int) -> torch.Tensor | LongAudio:
-    """The recording less its mains hum; the very same where there is none.
-
-    Parameters
-    ----------
-    audio : Tensor or LongAudio [shape=(n_samples,)]
-    sample_rate : int [Hz]
-    """
+    """The recording (n_samples,) less its mains hum; the very same where there is none."""
     hum = find_lines(audio, sample_rate)
     if hum is None:
         return audio

@@ -28,20 +28,11 @@ QUIETEST_DB = -90.0  # measured below this, there is nothing to correct
 
 
 def loudness_db(audio: torch.Tensor | LongAudio, grid: FrameGrid) -> torch.Tensor:
-    """A-weighted loudness on the grid.
+    """A-weighted loudness (..., n_frames) on the grid [dB re full scale], >= -120, of audio (..., n_samples) in [-1, 1].
 
-    The power spectrum (Hann window of 2048 samples centred on the frame's instant, zeros beyond the ends) is weighted
-    by the A curve (IEC 61672) as power and summed; the window's power is divided out, so that a full-scale sine of 1 kHz reads 0 dB.
-    Long audio is worked through in pieces, with the same result.
-
-    Parameters
-    ----------
-    audio : Tensor [shape=(..., n_samples)] or LongAudio, in [-1, 1]
-    grid : FrameGrid
-
-    Returns
-    -------
-    Tensor [shape=(..., n_frames)], dB re full scale, >= -120
+    The power spectrum (Hann window of 2048 samples centred on the frame's instant, zeros beyond the ends) is weighted by the A curve (IEC
+    61672) as power and summed; the window's power is divided out, so that a full-scale sine of 1 kHz reads 0 dB. Long audio is worked
+    through in pieces, with the same result.
     """
     n_frames = grid.n_frames(audio.shape[-1])
     reach = -(-N_FFT // (2 * grid.hop_length))  # frames that a window reaches to either side
@@ -59,18 +50,7 @@ def _loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
 
 
 def level_db(magnitudes: torch.Tensor, sample_rate: int) -> torch.Tensor:
-    """A-weighted loudness of frames whose magnitudes are there already.
-
-    Parameters
-    ----------
-    magnitudes : Tensor [shape=(..., n_frames, N_FFT // 2 + 1)]
-        Hann window of `N_FFT`.
-    sample_rate : int [Hz]
-
-    Returns
-    -------
-    Tensor [shape=(..., n_frames)], dB re full scale, >= -120
-    """
+    """A-weighted loudness (..., n_frames) [dB re full scale], >= -120, of magnitudes (..., n_frames, N_FFT // 2 + 1) with a Hann window."""
     power = magnitudes.square() @ power_weighting(sample_rate).to(magnitudes)
     return 10.0 * torch.log10(power.clamp(min=10.0 ** (FLOOR_DB / 10.0)))
 
@@ -83,18 +63,9 @@ def power_weighting(sample_rate: int) -> torch.Tensor:
 
 
 def correction_db(measured_db: torch.Tensor, asked_db: torch.Tensor, notes: torch.Tensor, frame_rate: float) -> torch.Tensor:
-    """Gain that brings a measured loudness to within 1 dB of the asked one.
+    """Gain (n_frames,) that brings a measured loudness to within 1 dB of the asked one [dB], in [-12, 12], smooth.
 
-    Parameters
-    ----------
-    measured_db, asked_db : Tensor [shape=(n_frames,)]
-    notes : Tensor [shape=(n_frames,)], bool
-        Frames in which the loudness matters; elsewhere what is too loud is turned down and nothing is turned up.
-    frame_rate : float, > 0 [Hz]
-
-    Returns
-    -------
-    Tensor [shape=(n_frames,)], dB, in [-12, 12], smooth
+    `notes` (n_frames,) are the frames in which the loudness matters; elsewhere what is too loud is turned down and nothing is turned up.
     """
     deviation = asked_db - measured_db
     excess = (deviation - deviation.clamp(-TOLERANCE_DB, TOLERANCE_DB)).clamp(-LARGEST_DB, LARGEST_DB)
@@ -106,19 +77,7 @@ def correction_db(measured_db: torch.Tensor, asked_db: torch.Tensor, notes: torc
 
 
 def correct_loudness(audio: torch.Tensor, asked_db: torch.Tensor, notes: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
-    """A sound with its loudness brought to within 1 dB of what was asked for.
-
-    Parameters
-    ----------
-    audio : Tensor [shape=(n_frames * hop_length,)]
-    asked_db : Tensor [shape=(n_frames,)]
-    notes : Tensor [shape=(n_frames,)], bool
-    grid : FrameGrid
-
-    Returns
-    -------
-    Tensor [shape=(n_frames * hop_length,)]
-    """
+    """A sound (n_frames * hop_length,) with its loudness brought to within 1 dB of what was asked for; see :func:`correction_db`."""
     gain_db = correction_db(loudness_db(audio, grid), asked_db, notes, grid.frame_rate)
     return audio * grid.upsample(db_to_amplitude(gain_db))
 
@@ -126,18 +85,9 @@ def correct_loudness(audio: torch.Tensor, asked_db: torch.Tensor, notes: torch.T
 def correct_loudness_in_pieces(
     pieces: Iterable[torch.Tensor], asked_db: torch.Tensor, notes: torch.Tensor, grid: FrameGrid
 ) -> Iterator[torch.Tensor]:
-    """:func:`correct_loudness` of consecutive pieces; joined, they are what the whole would be.
+    """:func:`correct_loudness` of consecutive pieces of whole hops; joined, they are what the whole would be.
 
-    Parameters
-    ----------
-    pieces : iterable of Tensor [shape=(a whole number of hops,)]
-    asked_db, notes : Tensor [shape=(n_frames,)]
-        Of all pieces together.
-
-    Yields
-    ------
-    Tensor
-        As many samples in all as came in; a piece ends a few frames before that which came in.
+    `asked_db` and `notes` (n_frames,) are those of all pieces; what comes out ends a few frames before that which came in.
     """
     hop = grid.hop_length
     reach = -(-N_FFT // (2 * hop)) + len(_window(grid.frame_rate)) // 2 + 1  # frames whose sound decides about a frame's gain

@@ -57,10 +57,7 @@ class SoundReader(Protocol):
 def open_reader(path: Path, *, quiet: bool = False) -> SoundReader:
     """Open a sound file; says by a ToneTransferWarning what is missing in it, unless `quiet`.
 
-    Raises
-    ------
-    soundfile.SoundFileError, OSError, TypeError
-        It is none that can be read.
+    SoundFileError, OSError, TypeError: it is none.
     """
     findings = examine(path)
     if findings.parts:
@@ -140,15 +137,7 @@ class _PieceReader(ABC):
 
 
 class PartsReader(_PieceReader):
-    """Parts of a file, read one after the other at the rate and with the channels of the first.
-
-    Parameters
-    ----------
-    path : Path
-    parts : list of ByteRange
-    notes : list of str
-        What is left out is added.
-    """
+    """Parts of a file, read one after the other at the rate and with the channels of the first; what is left out is added to `notes`."""
 
     def __init__(self, path: Path, parts: list[ByteRange], notes: list[str]) -> None:
         super().__init__()
@@ -192,14 +181,7 @@ class PartsReader(_PieceReader):
 
 
 class AvReader(_PieceReader):
-    """Any format of FFmpeg's, through PyAV.
-
-    Parameters
-    ----------
-    path : Path
-    name : str
-        Of the format.
-    """
+    """Any format of FFmpeg's, by its name, through PyAV."""
 
     def __init__(self, path: Path, name: str) -> None:
         super().__init__()
@@ -240,14 +222,7 @@ class AvReader(_PieceReader):
 
 
 class ProgramReader(_PieceReader):
-    """Any format of FFmpeg's, through the program ``ffmpeg``.
-
-    Parameters
-    ----------
-    path : Path
-    name : str
-        Of the format.
-    """
+    """Any format of FFmpeg's, by its name, through the program ``ffmpeg``."""
 
     def __init__(self, path: Path, name: str) -> None:
         super().__init__()

@@ -28,18 +28,9 @@ def fast_length(n: int) -> int:
 
 
 def magnitudes(audio: torch.Tensor, n_fft: int, hop_length: int, *, center: bool = True) -> torch.Tensor:
-    """Magnitude spectrogram with a Hann window, not normalised.
+    """Magnitude spectrogram (..., n_fft // 2 + 1, 1 + n_samples // hop_length) of audio (..., n_samples), Hann window, not normalised.
 
-    Parameters
-    ----------
-    audio : Tensor [shape=(..., n_samples)]
-    n_fft, hop_length : int [samples]
-    center : bool
-        True: frame t is centred on sample ``t * hop_length``, zeros beyond the ends.
-
-    Returns
-    -------
-    Tensor [shape=(..., n_fft // 2 + 1, 1 + n_samples // hop_length)], >= 0
+    With `center` frame t is centred on sample ``t * hop_length``, zeros beyond the ends.
     """
     flat = audio.reshape(-1, audio.shape[-1])
     window = hann(n_fft).to(flat)
@@ -184,23 +175,13 @@ def same_length(reference: torch.Tensor, estimate: torch.Tensor) -> tuple[torch.
 
 
 def log_spectral_distance_db(reference: torch.Tensor, estimate: torch.Tensor) -> float:
-    """Log-spectral distance of two recordings of the same performance [dB]; the longer one is cut.
-
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-    """
+    """Log-spectral distance of two recordings (n_samples,) of the same performance [dB]; the longer one is cut."""
     x, y = (20.0 * torch.log10(magnitudes(a, N_FFT, HOP_LENGTH) + FLOOR) for a in same_length(reference, estimate))
     return float((x - y).square().mean(dim=-2).sqrt().mean())
 
 
 def audible_log_spectral_distance_db(reference: torch.Tensor, estimate: torch.Tensor) -> float:
-    """LSD-60 [dB]: the longer one is cut, and 0 is given where nothing is audible.
-
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-    """
+    """LSD-60 of two recordings (n_samples,) [dB]: the longer one is cut, and 0 is given where nothing is audible."""
     x, y = (magnitudes(a, N_FFT, HOP_LENGTH) for a in same_length(reference, estimate))
     largest = x.max().clamp(min=1e-9)
     audible = torch.maximum(x, y) >= largest * 1e-3

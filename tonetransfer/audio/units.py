@@ -85,20 +85,9 @@ def _log2(value: Value) -> Value:
 
 
 def find_scale(name: str) -> tuple[int, ...]:
-    """Pitch classes of a named scale.
+    """Pitch classes of a named scale, 0 (C) to 11, rising.
 
-    Parameters
-    ----------
-    name : str
-        "chromatic", or a tonic and a scale of :data:`SCALES`: "C major", "f#-minor", "Bb minor pentatonic".
-
-    Returns
-    -------
-    tuple of int, in 0 ... 11 (0 is C), rising
-
-    Raises
-    ------
-    SettingsError
+    "chromatic", or a tonic and a scale of :data:`SCALES`: "C major", "f#-minor", "Bb minor pentatonic"; SettingsError for another name.
     """
     words = name.lower().replace("-", " ").replace("_", " ").split()
     if words == [CHROMATIC]:

@@ -36,10 +36,6 @@ class PlainSynthesis(nn.Module):
     """Decoder and synthesizer of DDSP (Engel et al. 2020) in the plainest PyTorch: the baseline.
 
     Two small networks, a GRU of 512, a dense network; 100 harmonics, upsampled and summed sample by sample; noise through 65 bands.
-
-    Parameters
-    ----------
-    sample_rate, hop_length : int
     """
 
     def __init__(self, sample_rate: int, hop_length: int, width: int = 512, n_harmonics: int = 100, n_bands: int = 65) -> None:

@@ -57,24 +57,12 @@ Report = Callable[[str], None]
 
 
 def bench(source: Path | None = None, *, hour: bool = False, peers: bool = True, report: Report = lambda line: None) -> dict[str, Any]:
-    """Measure.
+    """Measure how fast everything is here.
 
-    Parameters
-    ----------
-    source : Path or None
-        A recording, repeated to the lengths that are needed; None: ``examples/flute.flac``, or a melody rendered now.
-    hour : bool
-        Also transfer a recording of an hour.
-    peers : bool
-        Also measure the other programs that are installed.
-    report : callable
-        Told what is measured next.
-
-    Returns
-    -------
-    dict
-        ``machine``, ``stages``, ``peers`` (rows), ``absent`` (names), ``lengths``, ``batches``, ``train``, ``start_up``. Factors are
-        seconds of sound per second: by the clock (``realtime_factor``) and by processor time, of all threads (``realtime_factor_cpu``).
+    `source` is a recording, repeated to the lengths that are needed (None: ``examples/flute.flac``, or a melody rendered now); `hour`: also
+    transfer a recording of an hour; `peers`: also measure the other programs that are installed; `report` is told what is measured next.
+    Returns ``machine``, ``stages``, ``peers`` (rows), ``absent`` (names), ``lengths``, ``batches``, ``train``, ``start_up``. Factors are
+    seconds of sound per second: by the clock (``realtime_factor``) and by processor time, of all threads (``realtime_factor_cpu``).
     """
     begin, load = time.perf_counter(), os.getloadavg()[0]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -32,12 +32,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..models.timbre_model import TimbreModel
+from ..progress import Progress
 from .excerpts import COMMON, ORCHESTRA, TRAINED, UNSEEN, Excerpts, read_excerpts
 from .swaps import ForestClassifier, choose_swaps, evaluate_blends, evaluate_swaps, reference_classifier_accuracy
 
 COLUMNS = ("z", "baseline", "mfcc")
 LABELS = {"pitch": "pitch_midi", "pitch_range": "pitch_range_semitones", "loudness": "loudness_db"}
-Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
 MOST_ON_MAP = 1500  # excerpts
 N_FOLDS = 5
@@ -69,18 +69,7 @@ class Map(NamedTuple):
 def read_material(
     folder: Path, model: TimbreModel, baseline: TimbreModel | None = None, *, progress: Progress | None = None
 ) -> ExaminedMaterial:
-    """Excerpts of what :func:`~tonetransfer.benchmarks.excerpts.render_material` made, encoded.
-
-    Parameters
-    ----------
-    folder : Path
-        Holds `trained` and perhaps `unseen`.
-    model : TimbreModel
-        Only instruments that it names are looked at.
-    baseline : TimbreModel or None
-        Another model to compare with.
-    progress : callable or None
-    """
+    """Excerpts of what :func:`~tonetransfer.benchmarks.excerpts.render_material` made, of instruments that the model names, encoded."""
     encoders = {"z": model} | ({"baseline": baseline} if baseline else {})
     trained = read_excerpts(folder / TRAINED, encoders, names=model.names, progress=progress)
     if not (folder / UNSEEN / "manifest.json").is_file():
@@ -89,19 +78,10 @@ def read_material(
 
 
 def evaluate_timbre(material: ExaminedMaterial, *, say: Say = lambda _: None) -> dict[str, float]:
-    """Measure z with probes and nearest neighbours.
+    """Measure z with probes and nearest neighbours; `say` is told what is being done.
 
-    Parameters
-    ----------
-    material : ExaminedMaterial
-    say : callable
-        Told what is being done.
-
-    Returns
-    -------
-    dict
-        Keys begin with what is examined (``z``, ``mfcc``, ``baseline``, ``chance``). Accuracies are shares, R2 as
-        :func:`~tonetransfer.benchmarks.disentanglement.within_instrument_r2` defines it.
+    Keys begin with what is examined (``z``, ``mfcc``, ``baseline``, ``chance``). Accuracies are shares, R2 as
+    :func:`~tonetransfer.benchmarks.disentanglement.within_instrument_r2` defines it.
     """
     trained, unseen = material.trained, material.unseen
     figures: dict[str, float] = {"n_excerpts": len(trained.rows), "n_instruments": len(set(trained.instruments))}
@@ -174,11 +154,8 @@ def _chance(trained: Excerpts) -> dict[str, float]:
 def evaluate_exchange(material: ExaminedMaterial, model: TimbreModel, *, progress: Progress | None = None) -> dict[str, float]:
     """Swaps and blends of common instruments, heard by a reference classifier that was fitted on the excerpts of both sources.
 
-    Returns
-    -------
-    dict
-        ``judge_accuracy`` on performances that the classifier does not know; ``swap_*``, with references from the trained sources;
-        ``unseen_swap_*``, with references from the other; ``blend_*``. See :mod:`tonetransfer.benchmarks.swaps`.
+    ``judge_accuracy`` on performances that the classifier does not know; ``swap_*``, with references from the trained sources;
+    ``unseen_swap_*``, with references from the other; ``blend_*``. See :mod:`tonetransfer.benchmarks.swaps`.
     """
     heard = [excerpts for excerpts in (material.trained, material.unseen) if excerpts is not None]
     mfcc, kinds, groups = (
@@ -233,14 +210,7 @@ class Probed:
 
 
 def instrument_accuracy(vectors: np.ndarray, names: np.ndarray, groups: np.ndarray) -> Probed:
-    """Share of rows whose instrument is read correctly.
-
-    Parameters
-    ----------
-    vectors : ndarray [shape=(n, d)]
-    names, groups : ndarray [shape=(n,)]
-        Instrument and performance of each row.
-    """
+    """Share of rows of `vectors` (n, d) whose instrument is read correctly, of their instruments and performances (`groups`), (n,) each."""
     right = np.zeros((2, len(names)), dtype=bool)
     for train, test in _folds(groups, N_FOLDS):
         for kind, mlp in enumerate((False, True)):
@@ -255,16 +225,7 @@ def transferred_accuracy(vectors: np.ndarray, names: np.ndarray, other_vectors: 
 
 
 def within_instrument_r2(vectors: np.ndarray, label: np.ndarray, names: np.ndarray, groups: np.ndarray) -> Probed:
-    """R2 of reading a label's deviation from its instrument's mean.
-
-    Parameters
-    ----------
-    vectors : ndarray [shape=(n, d)]
-    label : ndarray [shape=(n,)]
-        A number, such as the mean pitch.
-    names, groups : ndarray [shape=(n,)]
-        Instrument and performance of each row.
-    """
+    """R2 of reading, from vectors (n, d), the deviation of a label (n,), such as the mean pitch, from its instrument's mean."""
     wanted = _deviation(label[:, None], names)[:, 0]
     means = vectors - (deviations := _deviation(vectors, names))
     known = np.concatenate([deviations, means], axis=1)
@@ -289,17 +250,10 @@ def shuffled_within(label: np.ndarray, names: np.ndarray) -> np.ndarray:
 def nearest_is_same(
     queries: np.ndarray, query_names: np.ndarray, gallery: np.ndarray, gallery_names: np.ndarray, allowed: np.ndarray | None = None
 ) -> float:
-    """Share of queries whose nearest neighbour is of the same instrument.
+    """Share of queries (n, d) whose nearest neighbour in a gallery (m, d) is of the same instrument.
 
-    Nearest by the cosine between deviations from the gallery's mean. Queries without an allowed neighbour of their instrument do not count.
-
-    Parameters
-    ----------
-    queries : ndarray [shape=(n, d)]
-    gallery : ndarray [shape=(m, d)]
-    query_names, gallery_names : ndarray [shape=(n,)], [shape=(m,)]
-    allowed : ndarray [shape=(n, m)], bool, or None
-        Which neighbours may be found.
+    Nearest by the cosine between deviations from the gallery's mean. `allowed` (n, m) says which neighbours may be found; queries without
+    an allowed neighbour of their instrument do not count.
     """
     mean = gallery.mean(axis=0)
     unit = [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9) for x in (queries - mean, gallery - mean)]

@@ -8,7 +8,7 @@ and gives each its z and, for comparison, what spectral statistics say of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from ..data.render_corpus import render_corpus
 from ..data.soundfont import find_soundfont
 from ..errors import SettingsError
 from ..models.timbre_model import TimbreModel
+from ..progress import Progress, counted
 from ..training.batches import kind_of
 
 STRINGS, WOODWIND = ("violin", "viola", "cello", "contrabass"), ("flute", "oboe", "clarinet", "bassoon")
@@ -46,45 +47,26 @@ QUIET_DB = -60.0
 N_MFCC = 20
 SOUNDING_DB = 50.0  # below the loudest frame: still part of the statistics
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A piece of a rendering, and what is played in it.
+    """A piece of a rendering, and what is played in it."""
 
-    Parameters
-    ----------
-    path : Path
-        Of the recording; its labels lie beside it.
-    start_s : float
-    instrument, performance : str
-    pitch_midi, pitch_range_semitones, loudness_db : float
-        Mean, distance of the 5 % and 95 % quantiles, and mean over the frames of notes.
-    """
-
-    path: Path
+    path: Path  # of the recording; its labels lie beside it
     start_s: float
     instrument: str
     performance: str
-    pitch_midi: float
-    pitch_range_semitones: float
-    loudness_db: float
+    pitch_midi: float  # mean over the frames of notes
+    pitch_range_semitones: float  # between the 5 % and 95 % quantiles
+    loudness_db: float  # mean over the frames of notes
 
 
 @dataclass(frozen=True)
 class Excerpts:
-    """Excerpts and their features, row by row.
-
-    Parameters
-    ----------
-    rows : list of Excerpt
-    features : mapping to ndarray [shape=(n_excerpts, n_features)]
-        ``z``, ``mfcc``, and what else was asked for.
-    """
+    """Excerpts and their features, row by row."""
 
     rows: list[Excerpt]
-    features: dict[str, np.ndarray]
+    features: dict[str, np.ndarray]  # ``z``, ``mfcc``, and what else was asked for, each (n_excerpts, n_features)
 
     @cached_property
     def instruments(self) -> np.ndarray:
@@ -115,18 +97,8 @@ def render_material(
 ) -> None:
     """Render what is not there yet: 4 phrases of 12 s for each of the windows that cover an instrument's range.
 
-    Parameters
-    ----------
-    config : Path
-        Of the training corpus.
-    out : Path
-        Gets the folders `trained` and `unseen`, each with the configuration that made it.
-    soundfont_folders, samples, progress
-        As for :func:`~tonetransfer.data.render_corpus.render_corpus`.
-
-    Raises
-    ------
-    SettingsError, MissingDependencyError
+    `config` is that of the training corpus; `out` gets the folders `trained` and `unseen`, each with the configuration that made it. The
+    other arguments are those of :func:`~tonetransfer.data.render_corpus.render_corpus`.
     """
     described = load_config(config)
     if UNSEEN_FONT not in described.parallel.soundfonts:
@@ -176,21 +148,14 @@ def read_excerpts(
 ) -> Excerpts:
     """Cut a set of :func:`render_material` into excerpts of 3 s in which notes sound half of the time or more.
 
-    Parameters
-    ----------
-    folder : Path
-    encoders : mapping of str to TimbreModel
-        Each gives the excerpts a feature of that name; ``mfcc`` is always there.
-    names : iterable of str or None
-        Only these instruments.
-    progress : callable or None
+    Each of the encoders gives them a feature of its name; ``mfcc`` is always there. `names` are the instruments that are wanted; None: all.
     """
     listed = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
     wanted = None if names is None else set(names)
     files = [file for file in listed if wanted is None or file["timbre"] in wanted]
     rows: list[Excerpt] = []
     features: dict[str, list[np.ndarray]] = {name: [] for name in (*encoders, "mfcc")}
-    for done, file in enumerate(files):
+    for file in counted(files, progress):
         path = folder / file["timbre"] / f"{file['performance']}.flac"
         audio, controls = read_recording(path, next(iter(encoders.values())))
         for excerpt, sound in cut(path, audio, controls):
@@ -198,8 +163,6 @@ def read_excerpts(
             features["mfcc"].append(mfcc_statistics(sound.numpy(), controls.grid.sample_rate))
             for name, model in encoders.items():
                 features[name].append(model.encode(sound).numpy())
-        if progress:
-            progress(done + 1, len(files))
     return Excerpts(rows, {name: np.stack(values) for name, values in features.items()})
 
 

@@ -27,11 +27,12 @@ from ..data.corpus_config import load_config
 from ..data.render_corpus import render_parallel
 from ..errors import InstrumentError
 from ..evaluation.metrics import audible_log_spectral_distance_db, log_spectral_distance_db, raw_pitch_accuracy
-from ..evaluation.transfer_quality import PEAK, Progress
+from ..evaluation.transfer_quality import PEAK
 from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model
 from ..pipeline.target import find_target
 from ..pipeline.transfer import Arrangement, arrange, play
+from ..progress import Progress
 from ..training.finetuning import finetune
 from ..training.finetuning_data import TRAIN, VALIDATION, Material
 from ..training.settings import FinetuningSettings
@@ -49,18 +50,8 @@ MOST_S = 180.0  # all recordings together
 def render_material(config: Path, out: Path, *, soundfont_folders: Sequence[Path] = (), progress: Progress | None = None) -> None:
     """Render what is not there yet: performances of the unseen soundfont, to learn from and to test with.
 
-    Parameters
-    ----------
-    config : Path
-        Of the training corpus.
-    out : Path
-        Gets the folders `learned` and `tested`, each with the configuration that made it.
-    soundfont_folders, progress
-        As for :func:`~tonetransfer.data.render_corpus.render_parallel`.
-
-    Raises
-    ------
-    SettingsError, MissingDependencyError
+    `config` is that of the training corpus; `out` gets the folders `learned` and `tested`, each with the configuration that made it. The
+    other arguments are those of :func:`~tonetransfer.data.render_corpus.render_parallel`.
     """
     for name, seed in SEEDS.items():
         folder = out / name
@@ -85,14 +76,7 @@ class HeldRecording:
 
 
 class HeldRecordings:
-    """Recordings as :class:`~tonetransfer.training.finetuning_data.PreparedFolder`, in memory: what ``prepare`` would make of these files.
-
-    Parameters
-    ----------
-    sounds : sequence of Tensor [shape=(n_samples,)]
-        One of every five is held out for validation.
-    grid : FrameGrid
-    """
+    """A :class:`~tonetransfer.training.finetuning_data.PreparedFolder` of sounds (n_samples,) in memory, one of five held out."""
 
     def __init__(self, sounds: Sequence[torch.Tensor], grid: FrameGrid) -> None:
         self.manifest: dict[str, Any] = {}
@@ -228,16 +212,8 @@ class _Tested:
 def measure_instrument(model: TimbreModel, material: Material) -> dict[str, float]:
     """Measure a model of one instrument on held-out recordings, from their own controls.
 
-    Parameters
-    ----------
-    model : TimbreModel
-    material : Material
-
-    Returns
-    -------
-    dict
-        ``lsd_db``, ``lsd60_db`` (:mod:`tonetransfer.evaluation.metrics`); over note frames ``loudness_error_db`` and ``raw_pitch_accuracy``
-        (50 cents); ``seconds`` that were compared. Empty where nothing is held out.
+    ``lsd_db``, ``lsd60_db`` (:mod:`tonetransfer.evaluation.metrics`); over note frames ``loudness_error_db`` and ``raw_pitch_accuracy`` (50
+    cents); ``seconds`` that were compared. Empty where nothing is held out.
     """
     found: dict[str, list[float]] = {}
     seconds, n = 0.0, material.length

@@ -11,7 +11,7 @@ Anything with `names` and `probabilities` can take its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol
@@ -32,6 +32,7 @@ from ..evaluation.metrics import raw_pitch_accuracy
 from ..models.timbre_model import TimbreModel
 from ..pipeline.target import find_target
 from ..pipeline.transfer import Arrangement, analyze, arrange, play
+from ..progress import Progress, counted
 from .excerpts import EXCERPT_S, N_MFCC, Excerpt, Excerpts, mfcc_statistics, read_recording
 
 SWAPS_PER_TARGET = 4
@@ -53,7 +54,6 @@ DESCRIPTORS = {  # what a blend is followed by, and how large a step back is sti
     "harmonic_to_noise_ratio_db": 1.0,
 }
 PROBABILITY_STEP = 0.03
-Progress = Callable[[int, int], None]
 N_TREES = 300
 SHAPE = [column for column in range(2 * N_MFCC) if column % N_MFCC]  # all but the level and its deviation
 
@@ -87,20 +87,15 @@ def evaluate_swaps(
 ) -> dict[str, float]:
     """Play all swaps and classify the results.
 
-    Returns
-    -------
-    dict
-        ``target_accuracy`` among its instruments, and ``resynthesis_accuracy``: of the reference played from its own controls with
-        the same z; ``target_probability`` and ``source_probability`` of the result, ``*_before`` of the excerpt as it was;
-        ``raw_pitch_accuracy`` (50 cents, f0 of the result as it is tracked against the asked one, note frames), and
-        ``source_raw_pitch_accuracy``: what the tracker reaches on the excerpt as it was; ``loudness_error_db``.
+    ``target_accuracy`` among its instruments, and ``resynthesis_accuracy``: of the reference played from its own controls with the same z;
+    ``target_probability`` and ``source_probability`` of the result, ``*_before`` of the excerpt as it was; ``raw_pitch_accuracy`` (50
+    cents, f0 of the result as it is tracked against the asked one, note frames), and ``source_raw_pitch_accuracy``: what the tracker
+    reaches on the excerpt as it was; ``loudness_error_db``.
     """
     scores: dict[str, list[float]] = {}
-    for done, swap in enumerate(swaps):
+    for swap in counted(swaps, progress):
         for key, value in _measure_swap(model, swap, classifier).items():
             scores.setdefault(key, []).append(value)
-        if progress:
-            progress(done + 1, len(swaps))
     return {key: round(fmean(values), 4) for key, values in scores.items()} | {"n_swaps": len(swaps)}
 
 
@@ -158,20 +153,12 @@ def evaluate_blends(
 ) -> dict[str, float]:
     """Walk from instrument to instrument.
 
-    Returns
-    -------
-    dict
-        ``*_monotone_share``: of the steps that do not go back (:func:`monotone_share`); ``*_spearman``: mean absolute rank correlation
-        with t, where the ends differ; ``loudness_deviation_db``: largest distance of a blend's mean loudness from the line between
-        the ends; ``pitch_deviation_cents``: largest median distance of its f0 from what was asked for.
+    ``*_monotone_share``: of the steps that do not go back (:func:`monotone_share`); ``*_spearman``: mean absolute rank correlation with t,
+    where the ends differ; ``loudness_deviation_db``: largest distance of a blend's mean loudness from the line between the ends;
+    ``pitch_deviation_cents``: largest median distance of its f0 from what was asked for.
     """
     pairs = [(pair, found) for pair in PAIRS if set(pair) <= set(model.names) and (found := _playable_by_both(model, sources, pair))]
-    paths = []
-    for done, (pair, excerpt) in enumerate(pairs):
-        paths.append(_walk(model, pair, excerpt, classifier))
-        if progress:
-            progress(done + 1, len(pairs))
-    return summarize_paths(paths)
+    return summarize_paths([_walk(model, pair, excerpt, classifier) for pair, excerpt in counted(pairs, progress)])
 
 
 def _playable_by_both(model: TimbreModel, sources: Excerpts, pair: tuple[str, str]) -> Excerpt | None:
@@ -254,14 +241,7 @@ class ReferenceClassifier(Protocol):
 
 
 class ForestClassifier:
-    """A classifier fitted on MFCC statistics.
-
-    Parameters
-    ----------
-    mfcc : ndarray [shape=(n, 40)]
-        From :func:`~tonetransfer.benchmarks.excerpts.mfcc_statistics`.
-    instruments : ndarray [shape=(n,)]
-    """
+    """A classifier fitted on MFCC statistics (n, 40) of known instruments (n,)."""
 
     def __init__(self, mfcc: np.ndarray, instruments: np.ndarray) -> None:
         self.forest = _forest().fit(mfcc[:, SHAPE], instruments)

@@ -41,6 +41,7 @@ from ..controls.controls import extract
 from ..data.composition import FRAME_RATE, LEAD_FRAMES, TAIL_FRAMES, ComposedNote, Performance, velocity_db
 from ..data.soundfont import SoundFont
 from ..pitch.estimators import DEFAULT_TRACKER
+from ..progress import Progress, counted
 from ..synthesis.render import SynthParams, render
 
 FIRST_SEED = 1000
@@ -64,17 +65,7 @@ PEAK = 0.5
 
 
 def match_techniques(truth: Sequence[Technique], found: Sequence[Technique]) -> list[tuple[int, int]]:
-    """Pairs of labels that agree, one to one.
-
-    Parameters
-    ----------
-    truth, found : sequence of Technique
-
-    Returns
-    -------
-    list of (int, int)
-        Places in `truth` and in `found`.
-    """
+    """Pairs of labels that agree, one to one, as their places in `truth` and in `found`."""
     overlaps = {(i, j): _overlap(one, other) for i, one in enumerate(truth) for j, other in enumerate(found)}
     pairs: list[tuple[int, int]] = []
     for (i, j), value in sorted(overlaps.items(), key=lambda item: -item[1]):
@@ -84,18 +75,7 @@ def match_techniques(truth: Sequence[Technique], found: Sequence[Technique]) -> 
 
 
 def score_techniques(pairs: Sequence[tuple[Sequence[Technique], Sequence[Technique]]]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and counts of each technique over recordings.
-
-    Parameters
-    ----------
-    pairs : sequence of (truth, found)
-        One pair of label lists for each recording.
-
-    Returns
-    -------
-    dict
-        Technique to `precision`, `recall`, `f1` (all in [0, 1]), `n_true`, `n_found`, `n_right`.
-    """
+    """Precision, recall, F1, each in [0, 1], and counts of each technique over recordings, of pairs (truth, found), one for each."""
     scores = {}
     for name in TECHNIQUES:
         n_true = sum(one.name == name for truth, _ in pairs for one in truth)
@@ -119,7 +99,7 @@ def evaluate_techniques(
     n_etudes: int = 24,
     first_seed: int = FIRST_SEED,
     tracker: str = DEFAULT_TRACKER,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Play etudes, analyse the audio, and compare the labels with what was played.
 
@@ -144,15 +124,13 @@ def evaluate_techniques(
     players = [SYNTHESIZER, *PRESETS] if soundfont else [SYNTHESIZER]
     results: dict[str, list[tuple[Sequence[Technique], Sequence[Technique]]]] = {}
     mistakes: list[dict[str, Any]] = []
-    for number in range(n_etudes):
+    for number in counted(range(n_etudes), progress):
         seed = first_seed + number
         player = players[1 + (number // 2) % len(PRESETS)] if soundfont and number % 2 == 0 else SYNTHESIZER
         etude = compose_etude(*(SYNTHESIZER_RANGE if player == SYNTHESIZER else PRESETS[player][1:]), seed=seed)
         found = _detect(torch.from_numpy(play_etude(etude, player, grid, soundfont)), grid, tracker)
         results.setdefault(player, []).append((etude.techniques, found))
         mistakes += _mistakes(etude.techniques, found, seed, player)
-        if progress:
-            progress(number + 1, n_etudes)
     techniques = score_techniques([pair for pairs in results.values() for pair in pairs])
     scores = [one["f1"] for one in techniques.values()]
     return {
@@ -210,13 +188,7 @@ class _Gesture:
 
 
 def compose_etude(lowest_midi: int, highest_midi: int, *, seed: int) -> Etude:
-    """Compose an etude whose gestures begin on notes of a window; the same numbers give the same etude.
-
-    Parameters
-    ----------
-    lowest_midi, highest_midi : int
-    seed : int, >= 0
-    """
+    """Compose an etude whose gestures begin on notes of a window; the same numbers give the same etude."""
     rng = np.random.default_rng([seed, lowest_midi, highest_midi])
     kinds = rng.permutation(np.array(GESTURES, dtype=object))[:N_GESTURES]
     notes: list[ComposedNote] = []
@@ -239,21 +211,7 @@ def compose_etude(lowest_midi: int, highest_midi: int, *, seed: int) -> Etude:
 
 
 def play_etude(etude: Etude, player: str, grid: FrameGrid, soundfont: Path | None) -> np.ndarray:
-    """Sound of an etude.
-
-    Parameters
-    ----------
-    etude : Etude
-    player : str
-        A name in `PRESETS`, or `SYNTHESIZER`.
-    grid : FrameGrid
-    soundfont : Path or None
-        FluidR3_GM; not needed for the synthesizer.
-
-    Returns
-    -------
-    ndarray [shape=(n_samples,), float32], in [-0.5, 0.5]
-    """
+    """Sound of an etude (n_samples,), in [-0.5, 0.5], by a name in `PRESETS` (of FluidR3_GM, `soundfont`) or by `SYNTHESIZER`."""
     performance = etude.performance
     if player == SYNTHESIZER:
         audio = _synthesize(performance, grid)

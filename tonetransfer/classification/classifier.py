@@ -24,6 +24,7 @@ from ..audio.files import AudioLike, DiskArray, LongAudio, PathLike, Samples, op
 from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
 from ..models.tensor_files import no_larger_than, read_tensors
 from ..models.weights_header import Header, read_header
+from ..progress import Progress
 from ..threads import trim_malloc
 from .clips import Clip
 from .estimators import Estimator, VectorHead
@@ -31,7 +32,7 @@ from .fitting import batches_from, fit_network
 from .frontends import as_float, features_of
 from .registry import build, find_kind
 from .settings import ClassifierSettings, classifier_settings
-from .windows import AT_ONCE, Prediction, Progress, StepWindows, Windows, pool, prepare, sounding
+from .windows import AT_ONCE, Prediction, StepWindows, Windows, pool, prepare, sounding
 
 FORMAT = 1
 SHORTEST_S = 0.1  # of a recording; below it is no sound to be named

@@ -49,34 +49,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Clip:
-    """A recording and what sounds in it.
-
-    Parameters
-    ----------
-    path : Path
-    labels : tuple of str
-        All that sound in it.
-    spans : tuple of Span
-        When they do; empty where the labels hold throughout.
-    source : str
-        Timbre or collection, so that files can be chosen evenly.
-    """
+    """A recording and what sounds in it."""
 
     path: Path
     labels: tuple[str, ...]
-    spans: tuple[Span, ...] = ()
-    source: str = ""
+    spans: tuple[Span, ...] = ()  # when the labels hold; empty: throughout
+    source: str = ""  # timbre or collection, so that files can be chosen evenly
 
 
 def read_clips(settings: ClipSettings) -> list[Clip]:
-    """The clips that settings name, with labels renamed to classes.
+    """The clips that settings name, with labels renamed to classes. SettingsError: they are not there.
 
-    Raises
-    ------
-    SettingsError
-        Nothing there, or not what was described.
-    MissingDependencyError
-        mirdata is wanted and not installed.
+    MissingDependencyError: no mirdata.
     """
     if settings.mirdata:
         return rename(read_mirdata(settings.mirdata, settings.mirdata_home), settings.classes)
@@ -225,13 +209,7 @@ def rename(clips: Iterable[Clip], classes: dict[str, tuple[str, ...]]) -> list[C
 
 
 def check_labels(clips: Sequence[Clip], classes: Sequence[str]) -> None:
-    """Refuse labels that a classifier does not know.
-
-    Raises
-    ------
-    SettingsError
-        Names them, and the nearest class.
-    """
+    """Refuse labels that a classifier does not know, by a SettingsError that names them, and the nearest class."""
     unknown = sorted({label for clip in clips for label in clip.labels} - set(classes))
     if unknown:
         hint = did_you_mean(unknown[0], classes)
@@ -241,10 +219,7 @@ def check_labels(clips: Sequence[Clip], classes: Sequence[str]) -> None:
 def classes_of(clips: Sequence[Clip], *, fewest: int = 2) -> tuple[str, ...]:
     """Names of the classes, sorted.
 
-    Raises
-    ------
-    SettingsError
-        Fewer than `fewest` classes, or a class with a single file, of which nothing can be kept for validation.
+    SettingsError for fewer than `fewest`, or one of a single file, of which nothing can be kept for validation.
     """
     counts: dict[str, int] = {}
     for label in (label for clip in clips for label in clip.labels):
@@ -303,12 +278,8 @@ def _some(names: Iterable[str], most: int = 8) -> str:
 def augmenter(settings: AugmentSettings, sample_rate: int, *, seed: int) -> Iterator[Augment]:
     """A function from a window (n_samples,) to another of the same length.
 
-    The global random states, which audiomentations draws from, are put back at the end.
-
-    Raises
-    ------
-    MissingDependencyError
-        audiomentations or pyroomacoustics is not installed.
+    MissingDependencyError without audiomentations or pyroomacoustics. The global random states, which audiomentations draws from, are put
+    back at the end.
     """
     try:
         import audiomentations as am

@@ -41,13 +41,7 @@ class Embedding(Frontend):
 
 
 class TimbreZ(Embedding):
-    """Our own z (:class:`~tonetransfer.models.encoder.TimbreEncoder`): (n_windows, z_dim).
-
-    Parameters
-    ----------
-    weights : str
-        A weights file; empty for the bundled one.
-    """
+    """Our own z (:class:`~tonetransfer.models.encoder.TimbreEncoder`): (n_windows, z_dim), of a weights file or the bundled one."""
 
     rate = 48000
 
@@ -63,12 +57,7 @@ class TimbreZ(Embedding):
 class PannsCnn14(Embedding):
     """CNN14 of PANNs (Kong et al., 2020): (n_windows, 2048).
 
-    Parameters
-    ----------
-    weights : str
-        The authors' checkpoint (``Cnn14_mAP=0.431.pth``), or its tensors as safetensors.
-    width : int
-        Channels of the first block; 64 in the published network.
+    `weights` is the authors' checkpoint (``Cnn14_mAP=0.431.pth``), or its tensors as safetensors; `width`, of the first block, is theirs.
     """
 
     rate = 32000

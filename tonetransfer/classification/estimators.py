@@ -79,13 +79,7 @@ class Estimator(nn.Module, ABC):
 
 
 class Forest(Estimator):
-    """Random forest (Breiman, 2001): trees as arrays, all walked at once.
-
-    Parameters
-    ----------
-    n_trees, least_samples : int
-        How many, and the fewest windows in a leaf.
-    """
+    """Random forest (Breiman, 2001): trees as arrays, all walked at once, with at least `least_samples` windows in a leaf."""
 
     feature: torch.Tensor
     threshold: torch.Tensor
@@ -154,12 +148,7 @@ class Forest(Estimator):
 class SupportVectors(Estimator):
     """One support vector machine with a Gaussian kernel a class, each against the rest, its distance read as a probability (Platt, 1999).
 
-    Parameters
-    ----------
-    cost : float
-        What a window on the wrong side costs.
-    width : float
-        Of the kernel, times the usual 1 / n_features.
+    `cost` is that of a window on the wrong side, `width` that of the kernel, times the usual 1 / n_features.
     """
 
     vectors: torch.Tensor

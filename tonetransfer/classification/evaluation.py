@@ -17,10 +17,11 @@ from ..audio.files import load_audio
 from ..data.corpus_config import load_config
 from ..data.render_corpus import list_timbres, render_corpus
 from ..errors import AudioError, SettingsError, ToneTransferWarning
+from ..progress import Progress, counted
 from .classifier import Classifier
 from .clips import Clip, check_labels, class_of, find_clips, read_clips
 from .settings import INSTRUMENTS, ClassifierSettings, load_classifier_settings
-from .windows import Progress, Windows, prepare
+from .windows import Windows, prepare
 
 N_RESAMPLES = 1000  # of the files, for the interval of the accuracy
 NEEDS_WEIGHTS = ("panns", "ast", "mert", "clap")  # of someone else: in the table only where a configuration says where they are
@@ -28,31 +29,17 @@ Report = Callable[[str], None]
 
 
 def evaluate_classifier(classifier: Classifier, clips: Sequence[Clip], *, progress: Progress | None = None) -> dict[str, Any]:
-    """Measure a classifier on clips.
+    """Measure a classifier on clips; files that cannot be read are named in a warning, counted and left out.
 
-    Parameters
-    ----------
-    classifier : Classifier
-    clips : sequence of Clip
-        Files that cannot be read are named in a warning, counted and left out.
-    progress : callable (done, total) or None
-
-    Returns
-    -------
-    dict
-        ``files``, ``files_left_out``, ``classes``, ``realtime_factor``. One class a file: ``accuracy`` with the bounds of its 95 %
-        interval, ``macro_f1``, ``window_accuracy``, ``per_class`` and the most frequent ``confusions``. Several labels: ``macro_f1``,
-        ``micro_f1`` and ``mean_average_precision``. With spans also ``segment_f1``, over all steps of time.
-
-    Raises
-    ------
-    SettingsError
-        Labels that the classifier does not know, or no file that can be used.
+    ``files``, ``files_left_out``, ``classes``, ``realtime_factor``. One class a file: ``accuracy`` with the bounds of its 95 % interval,
+    ``macro_f1``, ``window_accuracy``, ``per_class`` and the most frequent ``confusions``. Several labels: ``macro_f1``, ``micro_f1`` and
+    ``mean_average_precision``. With spans also ``segment_f1``, over all steps of time. SettingsError: labels that the classifier does not
+    know, or no file that can be used.
     """
     check_labels(clips, classifier.classes)
     rows, whole, steps, skipped, seconds = [], [], [], [], 0.0
     begin = time.perf_counter()
-    for number, clip in enumerate(clips):
+    for clip in counted(clips, progress):
         try:
             audio, rate = load_audio(clip.path, classifier.settings.sample_rate)
             with warnings.catch_warnings():
@@ -64,8 +51,6 @@ def evaluate_classifier(classifier: Classifier, clips: Sequence[Clip], *, progre
             seconds += len(audio) / rate
         except AudioError as error:
             skipped.append(str(error) if str(clip.path) in str(error) else f"{clip.path}: {error}")
-        if progress:
-            progress(number + 1, len(clips))
     if skipped:
         warnings.warn(f"{len(skipped)} of {len(clips)} files left out: {'; '.join(skipped[:3])}", ToneTransferWarning, stacklevel=2)
     if not rows:
@@ -231,22 +216,10 @@ def in_order(configs: Sequence[Path], overrides: list[str] | None = None) -> lis
     return sorted(usable, key=lambda config: (shared_key(settings[config]), config.stem))
 
 
-def render_phrases(config: Path, out: Path, *, soundfont: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Render phrases that no training saw, a few of each class's timbres, across its range.
+def render_phrases(config: Path, out: Path, *, soundfont: Path | None = None, progress: Progress | None = None) -> Path:
+    """Render phrases that no training saw, a few of each class's timbres of a corpus, across its range; the folder.
 
-    Parameters
-    ----------
-    config : Path
-        Of the corpus.
-    out : Path
-    soundfont : Path or None
-        Another source, which stays as it is: no tilt.
-    progress : callable (done, total) or None
-
-    Returns
-    -------
-    Path
-        The folder.
+    Another `soundfont` stays as it is: no tilt.
     """
     described = load_config(config)
     content = described.model_dump(mode="json") | {

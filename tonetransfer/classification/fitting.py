@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import SettingsError
+from ..progress import Progress, counted
 from ..training.settings import warm_cosine
 from .frontends import Frontend, as_float
 from .settings import FitSettings
@@ -24,33 +25,13 @@ def fit_network(
     settings: FitSettings,
     *,
     multi: bool,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> float:
-    """Fit a network by gradient descent.
+    """Fit a network by gradient descent, on the CPU; the mean loss of the last tenth of the steps.
 
-    Parameters
-    ----------
-    network : Module
-        Features to scores; on the CPU.
-    frontend : Frontend
-        Says whether features are bands, which can be equalised and masked.
-    batch_of : callable
-        Rows (n,) to features (n, ...).
-    targets : Tensor [shape=(n_windows, n_classes)]
-    settings : FitSettings
-    multi : bool
-        Classes do not exclude each other.
-    progress : callable (done, total) or None
-
-    Returns
-    -------
-    float
-        Mean loss of the last tenth of the steps.
-
-    Raises
-    ------
-    SettingsError
-        It came apart: weights that are not finite.
+    `batch_of` gives the features of rows, which the network takes to scores; `targets` are (n_windows, n_classes), and with `multi` classes
+    do not exclude each other; the frontend says whether features are bands, which can be equalised and masked. SettingsError: it came
+    apart.
     """
     rng = np.random.default_rng(settings.seed)
     decayed = [p for p in network.parameters() if p.dim() > 1]
@@ -64,7 +45,7 @@ def fit_network(
     chooser, losses = balanced(targets.numpy(), rng), []
     half = torch.cpu._is_avx512_bf16_supported()
     network.train()
-    for step in range(settings.steps):
+    for _ in counted(range(settings.steps), progress):
         rows = chooser(settings.batch_size)
         x, y = batch_of(rows), targets[rows]
         if frontend.bands_db:
@@ -80,8 +61,6 @@ def fit_network(
         optimizer.step()
         schedule.step()
         losses.append(loss.item())
-        if progress:
-            progress(step + 1, settings.steps)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
         raise SettingsError(f"training failed: the weights are no longer finite after {settings.steps} steps; lower fit.learning_rate")
     network.eval()

@@ -25,15 +25,7 @@ BATCH_SIZE = 64  # windows
 
 
 class Frontend(nn.Module):
-    """Base of all frontends.
-
-    Parameters
-    ----------
-    sample_rate : int [Hz]
-        Of the windows.
-    n_samples : int
-        Of a window.
-    """
+    """Base of all frontends: of windows of `n_samples` at a sample rate [Hz]."""
 
     bands_db = 0.0  # dB to one unit of the features, if they are levels of bands (n_windows, n_bands, n_frames); 0: they are not
     cached = True  # cheaper to keep than to compute again
@@ -68,14 +60,7 @@ def _resolution(sample_rate: int, n_fft: int, frame_rate: float) -> tuple[int, i
 
 
 class LogMel(Frontend):
-    """Log-mel spectrogram, 0 dB at its loudest: (n_windows, n_mels, n_frames), -1 to 1.
-
-    Parameters
-    ----------
-    n_mels, n_fft : int
-    frame_rate : float [Hz]
-    lowest_hz : float
-    """
+    """Log-mel spectrogram, 0 dB at its loudest: (n_windows, n_mels, n_frames), -1 to 1; the frame rate is in Hz."""
 
     bands_db = FLOOR_DB / 2.0
     mel: torch.Tensor
@@ -122,11 +107,7 @@ class Waveform(Frontend):
 class Descriptors(Frontend):
     """Timbre descriptors (:mod:`tonetransfer.analysis.descriptors`), their mean and deviation over the audible frames: (n_windows, n).
 
-    Parameters
-    ----------
-    partials : bool
-        Also those that need f0: tristimulus, odd-to-even ratio, noisiness, partial levels. Ten times slower.
-    hop_length : int [samples]
+    With `partials` also those that need f0: tristimulus, odd-to-even ratio, noisiness, partial levels. Ten times slower.
     """
 
     def __init__(self, sample_rate: int, n_samples: int, *, partials: bool = False, hop_length: int = 480) -> None:
@@ -163,10 +144,7 @@ def relative_level(power: torch.Tensor) -> torch.Tensor:
 def features_of(frontend: Frontend, audio: np.ndarray) -> torch.Tensor:
     """Features of windows (n_windows, n_samples), int16 or float, batch by batch, without gradient.
 
-    Raises
-    ------
-    SettingsError
-        Features that are not finite.
+    SettingsError if they are not finite.
     """
     parts = []
     with torch.inference_mode():

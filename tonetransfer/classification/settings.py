@@ -87,10 +87,7 @@ class ClassifierSettings(Section):
 def load_classifier_settings(path: str | Path, overrides: Sequence[str] = ()) -> ClassifierSettings:
     """Read a YAML file of differences, and ``section.key=value`` overrides.
 
-    Raises
-    ------
-    SettingsError
-        With every problem at once, and the nearest known name for each unknown one.
+    SettingsError names all problems, and the nearest known names.
     """
     return classifier_settings(read_mapping(path, overrides, see="configs/classify"), where=str(path))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..audio.files import Samples, load_audio, windows_at
 from ..errors import AudioError, SettingsError, ToneTransferWarning
+from ..progress import Progress, counted
 from .clips import Augment, Clip, Span, augmenter, choose, classes_of, needs_library, split
 from .settings import AugmentSettings, ClassifierSettings
 
@@ -19,29 +20,17 @@ QUIET_DB = -70.0  # RMS of a window: nothing sounds in it
 AT_ONCE = 64  # windows that are held
 BELOW_DB = 35.0  # the loudest window of its recording: a pause or a tail
 LARGEST_INT = 32767.0
-Progress = Callable[[int, int], None]
 THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Excerpts of one length.
+    """Excerpts of one length."""
 
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_windows, n_samples)], int16
-        Peak at full scale: level says nothing of who plays.
-    targets : ndarray [shape=(n_windows, n_classes)], float32, 0 or 1
-    clips : ndarray [shape=(n_windows,)], int
-        Which clip each comes from.
-    skipped : tuple of str
-        Files that could not be used, with the reason.
-    """
-
-    audio: np.ndarray
-    targets: np.ndarray
-    clips: np.ndarray
-    skipped: tuple[str, ...] = ()
+    audio: np.ndarray  # (n_windows, n_samples), int16, peak at full scale: level says nothing of who plays
+    targets: np.ndarray  # (n_windows, n_classes), float32, 0 or 1
+    clips: np.ndarray  # (n_windows,), which clip each comes from
+    skipped: tuple[str, ...] = ()  # files that could not be used, with the reason
 
 
 def to_int16(window: np.ndarray) -> np.ndarray:
@@ -60,19 +49,9 @@ def sounding(levels_db: np.ndarray) -> np.ndarray:
 
 
 class StepWindows:
-    """Windows around the middle of each step of a recording, cut when they are asked for.
+    """Windows around the middle of each step of a recording (n_samples,) at the settings' sample rate, cut when they are asked for.
 
-    Parameters
-    ----------
-    audio : ndarray or DiskArray [shape=(n_samples,)], at the settings' sample rate
-    settings : ClassifierSettings
-    step_seconds : float or None
-        None: the settings'.
-
-    Attributes
-    ----------
-    levels_db : ndarray [shape=(n_steps,)]
-        Of the step itself: a second of silence between two notes is silent.
+    `levels_db` (n_steps,) is of the step itself: a second of silence between two notes is silent.
     """
 
     def __init__(self, audio: Samples, settings: ClassifierSettings, step_seconds: float | None = None) -> None:
@@ -103,19 +82,15 @@ def make_windows(
 ) -> Windows:
     """Windows of clips, where something sounds, with augmented copies.
 
-    Files that cannot be read are named in a warning, counted and left out.
-
-    Raises
-    ------
-    SettingsError
-        Nothing is left, or nothing of some class; a clip has several labels where one is wanted.
+    Files that cannot be read are named in a warning, counted and left out. SettingsError: nothing is left, or nothing of some class; a clip
+    has several labels where one is wanted.
     """
     _check_task(clips, settings)
     rng = np.random.default_rng(seed)
     length = round(settings.window_seconds * settings.sample_rate)
     audio, targets, origin, skipped = [], [], [], []
     with _augmenter(settings.augment if augmented else None, settings.sample_rate, seed) as augment:
-        for number, clip in enumerate(clips):
+        for number, clip in enumerate(counted(clips, progress)):
             try:
                 sound = load_audio(clip.path, settings.sample_rate)[0].numpy()
                 starts = _starts(sound, clip, settings, length, rng)
@@ -129,8 +104,6 @@ def make_windows(
                     audio.append(to_int16(changed))
                     targets.append(_target(clip, classes, start, settings))
                     origin.append(number)
-            if progress:
-                progress(number + 1, len(clips))
     if skipped:
         warnings.warn(f"{len(skipped)} of {len(clips)} files left out: {'; '.join(skipped[:3])}", ToneTransferWarning, stacklevel=2)
     if not audio:
@@ -144,13 +117,7 @@ def make_windows(
 def prepare(
     clips: Sequence[Clip], settings: ClassifierSettings, *, progress: Progress | None = None
 ) -> tuple[Windows, Windows, tuple[str, ...]]:
-    """Windows to learn from, windows to validate on, and the names of the classes.
-
-    Raises
-    ------
-    SettingsError
-        Fewer than two classes, a class with one file, or nothing that can be read.
-    """
+    """Windows to learn from, windows to validate on, and the names of the classes: two or more, of two files each, else SettingsError."""
     classes = classes_of(clips, fewest=1 if settings.task == "multi" else 2)
     learned, held_out = split(choose(clips, settings.data.files_per_class), settings.data.validation_share)
     windows = make_windows(learned, classes, settings, augmented=True, seed=settings.fit.seed, progress=progress)
@@ -230,25 +197,12 @@ def _target(clip: Clip, classes: Sequence[str], start: int, settings: Classifier
 
 @dataclass(frozen=True)
 class Prediction:
-    """Probabilities of classes.
-
-    Parameters
-    ----------
-    classes : tuple of str
-    probabilities : ndarray [shape=(n_classes,)]
-        Of the recording. They sum to 1, unless several classes can hold at once (`multi`).
-    steps : ndarray [shape=(n_steps, n_classes)]
-        Of each step of time; 0 where nothing sounds.
-    heard : ndarray [shape=(n_steps,)], bool
-        Where something sounds.
-    step_seconds : float
-    multi : bool
-    """
+    """Probabilities of classes."""
 
     classes: tuple[str, ...]
-    probabilities: np.ndarray
-    steps: np.ndarray
-    heard: np.ndarray
+    probabilities: np.ndarray  # (n_classes,), of the recording; they sum to 1, unless several classes can hold at once (`multi`)
+    steps: np.ndarray  # (n_steps, n_classes), of each step of time; 0 where nothing sounds
+    heard: np.ndarray  # (n_steps,), bool, where something sounds
     step_seconds: float
     multi: bool = False
 

@@ -106,13 +106,7 @@ def analyze(arguments: Namespace) -> Report:
 
 
 def musician_lines(result: Mapping[str, Any]) -> list[str]:
-    """Ten lines: what is played, how it is in tune, how it is played and what it sounds like.
-
-    Parameters
-    ----------
-    result : mapping
-        As for JSON: descriptors, `notes`, `techniques`.
-    """
+    """Ten lines from what is printed as JSON: what is played, how it is in tune, how it is played and what it sounds like."""
     notes, loudness = result["notes"], f"{result['loudness_mean_db']:.0f} dB on average"
     if not notes:
         return [f"{result['file']}: {result['seconds']:.1f} s, no note is heard", *table([("loudness", loudness)])]
@@ -171,13 +165,7 @@ def _vibrato(result: Mapping[str, Any]) -> str:
 
 
 def analysis_lines(result: Mapping[str, Any]) -> list[str]:
-    """Every measurement: sections, one descriptor a line, its spread beside it.
-
-    Parameters
-    ----------
-    result : mapping
-        As for JSON: descriptors, `notes`, `techniques`.
-    """
+    """Every measurement of what is printed as JSON: sections, one descriptor a line, its spread beside it."""
     lines: list[str] = []
     left = {key: value for key, value in result.items() if key not in ("notes", "techniques")}
     for title, beginnings in SECTIONS.items():

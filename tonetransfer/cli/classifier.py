@@ -45,10 +45,9 @@ def train_classifier(arguments: Namespace) -> Report:
     check_new(arguments.output, SettingsError, overwrite=arguments.overwrite)
     settings = load_classifier_settings(arguments.config, arguments.overrides)
     classifier = Classifier(settings)
-    progress, close = progress_bar("step")
-    begin = time.perf_counter()
-    measured = classifier.fit(read_clips(settings.data), progress=progress)
-    close()
+    with progress_bar("step") as progress:
+        begin = time.perf_counter()
+        measured = classifier.fit(read_clips(settings.data), progress=progress)
     minutes = (time.perf_counter() - begin) / 60.0
     classifier.save(arguments.output, notes={"training_minutes": round(minutes, 2)}, overwrite=arguments.overwrite)
     result = {"weights": str(arguments.output), "classes": len(classifier.classes), "parameters": classifier.n_parameters}
@@ -72,9 +71,8 @@ def evaluate_classifier(arguments: Namespace) -> Report:
     classifier = load_classifier(arguments.weights)
     result, lines = {}, []
     for place in arguments.data:
-        progress, close = progress_bar("file")
-        result[str(place)] = figures = measure(classifier, known_clips(place, classifier), progress=progress)
-        close()
+        with progress_bar("file") as progress:
+            result[str(place)] = figures = measure(classifier, known_clips(place, classifier), progress=progress)
         lines += [str(place)] + table([(f"  {key}", show(value)) for key, value in figures.items() if not isinstance(value, dict | list)])
         lines += [f"  {one['files']} x {one['truth']} taken for {one['said']}" for one in figures.get("confusions", [])]
     return {"data": result}, lines
@@ -109,9 +107,8 @@ def classifier_table(arguments: Namespace) -> Report:
     for name, place in sets.items():
         if not place.exists() and getattr(arguments, name) is None:
             font = find_soundfont(UNSEEN_FONT, arguments.soundfonts) if name == "unseen" else None
-            progress, close = progress_bar("file")
-            render_phrases(CORPUS_CONFIG, place, soundfont=font, progress=progress)
-            close()
+            with progress_bar("file") as progress:
+                render_phrases(CORPUS_CONFIG, place, soundfont=font, progress=progress)
     begin = time.perf_counter()
     rows = measure(configs, sets["test"], sets["unseen"], overrides=arguments.overrides, out=arguments.out, report=tell)
     keys = ("classifier", "accuracy", "macro_f1", "unseen_accuracy", "unseen_macro_f1", "parameters", "training_minutes", "realtime_factor")

@@ -37,29 +37,28 @@ def render_corpus(arguments: Namespace) -> Report:
     from ..data import render_corpus as corpus
     from .steps import progress_bar
 
-    progress, close = progress_bar("file")
-    common: dict[str, Any] = {
-        "seed": arguments.seed,
-        "soundfont_folders": arguments.soundfonts,
-        "workers": max(arguments.workers, 1),
-        "progress": progress,
-    }
-    if arguments.split == "parallel":
-        if arguments.only or arguments.samples:
-            raise SettingsError("--only and --samples do not apply to --split parallel; CONFIG says which instruments play")
-        font = {"soundfont": arguments.soundfont} if arguments.soundfont else {}
-        manifest = corpus.render_parallel(arguments.config, arguments.out, **font, **common)
-    else:
-        manifest = corpus.render_corpus(
-            arguments.config,
-            arguments.out,
-            split=arguments.split,
-            soundfont=Path(arguments.soundfont) if arguments.soundfont else None,
-            samples=arguments.samples,
-            only=arguments.only.split(",") if arguments.only else None,
-            **common,
-        )
-    close()
+    with progress_bar("file") as progress:
+        common: dict[str, Any] = {
+            "seed": arguments.seed,
+            "soundfont_folders": arguments.soundfonts,
+            "workers": max(arguments.workers, 1),
+            "progress": progress,
+        }
+        if arguments.split == "parallel":
+            if arguments.only or arguments.samples:
+                raise SettingsError("--only and --samples do not apply to --split parallel; CONFIG says which instruments play")
+            font = {"soundfont": arguments.soundfont} if arguments.soundfont else {}
+            manifest = corpus.render_parallel(arguments.config, arguments.out, **font, **common)
+        else:
+            manifest = corpus.render_corpus(
+                arguments.config,
+                arguments.out,
+                split=arguments.split,
+                soundfont=Path(arguments.soundfont) if arguments.soundfont else None,
+                samples=arguments.samples,
+                only=arguments.only.split(",") if arguments.only else None,
+                **common,
+            )
     return {"manifest": str(manifest)}, [str(manifest)]
 
 
@@ -80,9 +79,10 @@ def doctor(arguments: Namespace) -> Report:
     from .steps import check_files, progress_bar, tracker_of
 
     check_files(arguments, reads=[])
-    progress, close = progress_bar("s", "examining")
-    found = examine_folder(arguments.folder, tracker=tracker_of(arguments), workers=arguments.workers or usable_cores(), progress=progress)
-    close()
+    with progress_bar("s", "examining") as progress:
+        found = examine_folder(
+            arguments.folder, tracker=tracker_of(arguments), workers=arguments.workers or usable_cores(), progress=progress
+        )
     if arguments.plot:
         from ..data.doctor_plot import plot_doctor
 
@@ -118,8 +118,7 @@ def prepare(arguments: Namespace) -> Report:
     from ..data.prepare import report_lines, summarize
     from .steps import progress_bar, tracker_of
 
-    progress, close = progress_bar("s", "preparing")
-    try:
+    with progress_bar("s", "preparing") as progress:
         prepared = make(
             arguments.folder,
             arguments.out,
@@ -132,8 +131,6 @@ def prepare(arguments: Namespace) -> Report:
             scheduler=arguments.scheduler,
             progress=progress,
         )
-    finally:
-        close()
     result = summarize(prepared)
     return result, report_lines(result)
 

@@ -48,13 +48,7 @@ def demo(arguments: Namespace) -> Report:
 
 
 def find_page() -> ModuleType:
-    """The page's module ``app``.
-
-    Raises
-    ------
-    MissingDependencyError
-        Gradio is not installed, or the page is not.
-    """
+    """The page's module ``app``; MissingDependencyError where Gradio is not installed, or the page is not."""
     if importlib.util.find_spec("gradio") is None:
         raise MissingDependencyError("the page needs gradio, which is not installed; install it with: pip install 'tonetransfer[demo]'")
     return find_part("app")
@@ -63,10 +57,7 @@ def find_page() -> ModuleType:
 def find_part(name: str) -> ModuleType:
     """A module of the page: of the installed package, or of the folder beside this one in a checkout.
 
-    Raises
-    ------
-    MissingDependencyError
-        There is neither.
+    MissingDependencyError: neither is there.
     """
     if PACKAGE not in sys.modules and (CHECKOUT / "studio.py").is_file():
         spec = importlib.util.spec_from_file_location(PACKAGE, CHECKOUT / "__init__.py", submodule_search_locations=[str(CHECKOUT)])

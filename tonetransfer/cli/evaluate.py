@@ -81,13 +81,11 @@ def evaluate_parallel(arguments: Namespace) -> Report:
     except MissingDependencyError as error:
         warnings.warn(f"no figures for an unseen source: {error}", ToneTransferWarning, stacklevel=2)
         unseen = None
-    progress, close = progress_bar("recording")
-    figures = measure(model, trained, unseen, progress=progress)
-    close()
+    with progress_bar("recording") as progress:
+        figures = measure(model, trained, unseen, progress=progress)
     if arguments.recordings:
-        progress, close = progress_bar("recording")
-        figures |= evaluate_recordings(model, arguments.recordings, RECORDINGS_ON, progress=progress)
-        close()
+        with progress_bar("recording") as progress:
+            figures |= evaluate_recordings(model, arguments.recordings, RECORDINGS_ON, progress=progress)
     return dict(figures), table([(key, show(value)) for key, value in figures.items() if not isinstance(value, dict)])
 
 
@@ -134,24 +132,23 @@ def evaluate_report(arguments: Namespace) -> Report:
     check_report(arguments.out, overwrite=arguments.overwrite)
     model, classifier = load_model(arguments.weights), load_classifier(arguments.classifier)
     examples = _report_examples(arguments, model)
-    progress, close = progress_bar("example")
-    begin = time.perf_counter()
-    findings, files = write_report(
-        arguments.out,
-        examples,
-        model,
-        classifier,
-        title=arguments.title,
-        n_shown=arguments.shown,
-        megabytes=arguments.megabytes,
-        seed=arguments.seed,
-        weights=arguments.weights.name if arguments.weights else "bundled",
-        classifier_weights=arguments.classifier.name if arguments.classifier else "bundled",
-        settings={"match_level": True} if arguments.match_level else None,
-        overwrite=arguments.overwrite,
-        progress=progress,
-    )
-    close()
+    with progress_bar("example") as progress:
+        begin = time.perf_counter()
+        findings, files = write_report(
+            arguments.out,
+            examples,
+            model,
+            classifier,
+            title=arguments.title,
+            n_shown=arguments.shown,
+            megabytes=arguments.megabytes,
+            seed=arguments.seed,
+            weights=arguments.weights.name if arguments.weights else "bundled",
+            classifier_weights=arguments.classifier.name if arguments.classifier else "bundled",
+            settings={"match_level": True} if arguments.match_level else None,
+            overwrite=arguments.overwrite,
+            progress=progress,
+        )
     if left_out := findings["left_out"]:
         named = "; ".join(left_out[:3])
         warnings.warn(f"{len(left_out)} files left out or incomplete, named in {files.figures}: {named}", ToneTransferWarning, stacklevel=2)
@@ -205,16 +202,15 @@ def evaluate_recordings(arguments: Namespace) -> Report:
 
     if arguments.out:
         check_new(arguments.out, SettingsError, overwrite=arguments.overwrite)
-    progress, close = progress_bar("recording")
-    figures = evaluate_phrases(
-        load_model(arguments.weights),
-        arguments.folder,
-        like=arguments.like,
-        results=arguments.results,
-        only=arguments.only.split(",") if arguments.only else None,
-        progress=progress,
-    )
-    close()
+    with progress_bar("recording") as progress:
+        figures = evaluate_phrases(
+            load_model(arguments.weights),
+            arguments.folder,
+            like=arguments.like,
+            results=arguments.results,
+            only=arguments.only.split(",") if arguments.only else None,
+            progress=progress,
+        )
     for name, reason in figures["skipped"].items():
         warnings.warn(f"{name} is skipped: {reason}", ToneTransferWarning, stacklevel=2)
     if arguments.out:
@@ -252,9 +248,8 @@ def evaluate_finetune(arguments: Namespace) -> Report:
     settings = read_settings(arguments.config, arguments.overrides)
     if not isinstance(settings, FinetuningSettings):
         raise SettingsError(f"{arguments.config}: trains many instruments; a file with `kind: solo` is wanted")
-    progress, close = progress_bar("file")
-    render_material(CORPUS_CONFIG, arguments.material, soundfont_folders=arguments.soundfonts, progress=progress)
-    close()
+    with progress_bar("file") as progress:
+        render_material(CORPUS_CONFIG, arguments.material, soundfont_folders=arguments.soundfonts, progress=progress)
     figures = measure(
         arguments.material,
         settings,
@@ -291,9 +286,8 @@ def evaluate_techniques(arguments: Namespace) -> Report:
     if arguments.etudes < 1:
         raise SettingsError("--etudes 0; at least 1 is wanted, and some 20 to trust the figures")
     font = None if arguments.synthesizer_only else find_soundfont(SOUNDFONT, arguments.soundfonts)
-    progress, close = progress_bar("etude")
-    result = measure(font, n_etudes=arguments.etudes, first_seed=arguments.seed, tracker=tracker_of(arguments), progress=progress)
-    close()
+    with progress_bar("etude") as progress:
+        result = measure(font, n_etudes=arguments.etudes, first_seed=arguments.seed, tracker=tracker_of(arguments), progress=progress)
     keys = ("precision", "recall", "f1", "n_true", "n_found", "n_right")
     rows = [(name, *(show(round(scores[key], 3)) for key in keys)) for name, scores in result["techniques"].items()]
     lines = table([("technique", *keys), *rows, ("mean", "", "", f"{result['mean_f1']:.3f}", "", "", "")])
@@ -329,18 +323,17 @@ def evaluate_timbre(arguments: Namespace) -> Report:
     model = load_model(arguments.weights)
     baseline = load_model(arguments.baseline) if arguments.baseline else None
     _render_material(arguments)
-    progress, close = progress_bar("step")
-    material = disentangle.read_material(arguments.material, model, baseline, progress=progress)
-    if material.unseen is None:
-        warnings.warn(f"no figures for an unseen source: {arguments.material} holds none", ToneTransferWarning, stacklevel=2)
-    figures: dict[str, Any] = dict(disentangle.evaluate_timbre(material))
-    if not arguments.probes_only:
-        figures |= disentangle.evaluate_exchange(material, model, progress=progress)
-    if arguments.recordings:
-        figures |= evaluate_resynthesis(model, arguments.recordings, progress=progress)
-    if arguments.refine:
-        figures |= evaluate_resynthesis(model, arguments.recordings, adapt=refined, name="refined_resynthesis", progress=progress)
-    close()
+    with progress_bar("step") as progress:
+        material = disentangle.read_material(arguments.material, model, baseline, progress=progress)
+        if material.unseen is None:
+            warnings.warn(f"no figures for an unseen source: {arguments.material} holds none", ToneTransferWarning, stacklevel=2)
+        figures: dict[str, Any] = dict(disentangle.evaluate_timbre(material))
+        if not arguments.probes_only:
+            figures |= disentangle.evaluate_exchange(material, model, progress=progress)
+        if arguments.recordings:
+            figures |= evaluate_resynthesis(model, arguments.recordings, progress=progress)
+        if arguments.refine:
+            figures |= evaluate_resynthesis(model, arguments.recordings, adapt=refined, name="refined_resynthesis", progress=progress)
     if arguments.plot:
         from ..analysis.plots import plot_timbre_map
 
@@ -359,9 +352,8 @@ def _test_set(folder: Path, font: str, *, given: bool) -> Path:
         raise SettingsError(f"{folder}: holds no test set (manifest.json); make one with `{render}`")
     from ..data.render_corpus import render_parallel
 
-    progress, close = progress_bar("file")
-    render_parallel(CORPUS_CONFIG, folder, soundfont=font, progress=progress)
-    close()
+    with progress_bar("file") as progress:
+        render_parallel(CORPUS_CONFIG, folder, soundfont=font, progress=progress)
     return folder
 
 
@@ -398,14 +390,12 @@ def _render_material(arguments: Namespace) -> None:
         return
     if not CORPUS_CONFIG.is_file():
         raise SettingsError(f"{arguments.material}: holds no test material, and {CORPUS_CONFIG}, from which it is made, is not here either")
-    progress, close = progress_bar("file")
-    try:
-        render_material(
-            CORPUS_CONFIG, arguments.material, soundfont_folders=arguments.soundfonts, samples=arguments.samples, progress=progress
-        )
-    except MissingDependencyError as error:
-        if not (arguments.material / TRAINED / "manifest.json").is_file():
-            raise
-        warnings.warn(str(error), ToneTransferWarning, stacklevel=2)
-    finally:
-        close()
+    with progress_bar("file") as progress:
+        try:
+            render_material(
+                CORPUS_CONFIG, arguments.material, soundfont_folders=arguments.soundfonts, samples=arguments.samples, progress=progress
+            )
+        except MissingDependencyError as error:
+            if not (arguments.material / TRAINED / "manifest.json").is_file():
+                raise
+            warnings.warn(str(error), ToneTransferWarning, stacklevel=2)

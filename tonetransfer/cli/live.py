@@ -104,17 +104,9 @@ def _devices() -> Report:
 def _stream(arguments: Namespace, model: TimbreModel, target: Target) -> Any:
     from ..realtime.stream import Stream, StreamSettings
 
-    settings = StreamSettings(
-        look_ahead_s=arguments.look_ahead / 1e3,
-        path_frames=arguments.path_frames,
-        transpose=arguments.transpose,
-        loudness_db=arguments.loudness,
-        loudest_db=arguments.loudest,
-        dynamic=arguments.dynamic,
-        fit=arguments.fit,
-        seed=arguments.seed,
-    )
-    return Stream(model, target, settings)
+    levels = {"loudness_db": arguments.loudness, "loudest_db": arguments.loudest}
+    asked = {name: getattr(arguments, name) for name in ("path_frames", "transpose", "dynamic", "fit", "seed")}
+    return Stream(model, target, StreamSettings(look_ahead_s=arguments.look_ahead / 1e3, **levels, **asked))
 
 
 def _simulate(arguments: Namespace, model: TimbreModel, target: Target, name: str) -> Report:

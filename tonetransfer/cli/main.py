@@ -31,13 +31,7 @@ NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch words it,
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code.
-
-    Raises
-    ------
-    SystemExit
-        With 2 for a command that was not understood, with 0 after ``--help``.
-    """
+    """Run a command line; returns the exit code. SystemExit with 2 for a command that was not understood, with 0 after ``--help``."""
     heard = _as_program() if argv is None else []
     arguments = build_parser().parse_args(argv)
     arguments.is_program, arguments.words = argv is None, list(sys.argv[1:] if argv is None else argv)
@@ -80,10 +74,7 @@ def _failed(error: Exception) -> int:
 def _as_program() -> list[int]:
     """Be ended by signals as by Ctrl-C, so that nothing half done is left, and print what a console cannot show in other signs.
 
-    Returns
-    -------
-    list of int
-        Signals that have come.
+    Signals so far.
     """
     came: list[int] = []
 

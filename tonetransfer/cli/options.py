@@ -95,19 +95,10 @@ def add_verb(
     loads: str | None = "steps",
     kept: str = "nothing was written",
 ) -> argparse.ArgumentParser:
-    """A parser for a verb.
+    """A parser for a verb that `run` does: it takes the parsed arguments and gives a mapping for ``--json``, and lines for people.
 
-    Parameters
-    ----------
-    verbs : action
-        Of ``add_subparsers``.
-    name, summary : str
-    run : callable
-        Takes the parsed arguments and returns what it found: a mapping for ``--json``, and lines for people.
-    loads : str or None
-        A module of this folder that is imported before warnings are told: what other packages say while they are loaded is not.
-    kept : str
-        What is there after an interruption, and how to go on.
+    `loads` is a module of this folder that is imported before warnings are told: what other packages say while they are loaded is not.
+    `kept` says what is there after an interruption, and how to go on.
     """
     parser = verbs.add_parser(name, help=summary, description=_sentence(summary), allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")

@@ -55,7 +55,7 @@ def transfer(arguments: Namespace) -> Report:
     from ..pipeline.recorded_room import measure_room
     from ..pipeline.transfer import warn_about
     from ..threads import one_thread, trim_malloc
-    from .steps import KEPT_S, arrange_as_asked, check_files, open_target, report_sound, tracker_of, write_sound
+    from .steps import KEPT_S, arrange_as_asked, check_files, open_target, play_arrangement, report_arrangement, tracker_of
 
     if (arguments.to or "").endswith(SCRIPT_ENDING):
         return _transfer_foreign(arguments)
@@ -78,7 +78,7 @@ def transfer(arguments: Namespace) -> Report:
         room = measure_room(audio, heard) if arguments.fit and arguments.room else None
         arrangement = arrange_as_asked(arguments, heard, target, room)
         kept_s = SHARED_S if arguments.share else KEPT_S
-        peak, beginning = write_sound(arguments, arrangement, model, target, len(audio), kept_s)
+        writer, beginning = play_arrangement(arguments, arrangement, model, target, len(audio), kept_s)
     elapsed = time.perf_counter() - begin
     if arguments.plot:
         from ..analysis.plots import plot_transfer
@@ -88,7 +88,7 @@ def transfer(arguments: Namespace) -> Report:
         plot_transfer(arguments.plot, audio, heard, beginning, again, title=title, overwrite=arguments.overwrite)
     if arguments.share:
         _share(arguments, audio, heard, beginning, arrangement, target, name)
-    result, lines = report_sound(arguments, arrangement, name, len(audio), peak, elapsed)
+    result, lines = report_arrangement(arguments, arrangement, name, writer, elapsed)
     return result | ({"share": str(arguments.share)} if arguments.share else {}), lines
 
 
@@ -127,7 +127,7 @@ def synthesize(arguments: Namespace) -> Report:
     from ..controls.controls import Controls
     from ..controls.dynamics import check_dynamic
     from ..threads import one_thread
-    from .steps import arrange_as_asked, check_files, open_target, report_sound, write_sound
+    from .steps import arrange_as_asked, check_files, open_target, play_arrangement, report_arrangement
 
     check_files(arguments, reads=[arguments.controls, arguments.like])
     check_dynamic(arguments.dynamic, fit=arguments.fit)
@@ -139,8 +139,8 @@ def synthesize(arguments: Namespace) -> Report:
     begin = time.perf_counter()
     with one_thread():
         arrangement = arrange_as_asked(arguments, controls, target)
-        peak, _ = write_sound(arguments, arrangement, model, target, controls.n_samples)
-    return report_sound(arguments, arrangement, name, controls.n_samples, peak, time.perf_counter() - begin)
+        writer, _ = play_arrangement(arguments, arrangement, model, target, controls.n_samples)
+    return report_arrangement(arguments, arrangement, name, writer, time.perf_counter() - begin)
 
 
 def add_play(verbs: Any) -> None:
@@ -159,52 +159,34 @@ def add_play(verbs: Any) -> None:
 
 def play_midi(arguments: Namespace) -> Report:
     """``play SCORE.mid OUTPUT``."""
-    from tqdm import tqdm
-
-    from ..audio.files import AudioWriter
     from ..realtime.midi_files import duration_s, read_score
     from ..realtime.midi_playback import TAIL_S, play_score
     from ..threads import one_thread
-    from .steps import check_files
+    from .steps import check_files, report_sound, write_sound
 
     check_files(arguments, reads=[arguments.score, arguments.like])
     if arguments.autotune:
         raise SettingsError("--autotune pulls the pitch of a recording; a MIDI file says its notes itself: leave it out")
     parts, performers, names = _performers(arguments, read_score(arguments.score, top=arguments.voices == "top"))
     begin, rate = time.perf_counter(), performers[0].model.sample_rate
-    with (
-        one_thread(),
-        AudioWriter(arguments.output, rate, overwrite=arguments.overwrite) as writer,
-        tqdm(total=round(duration_s(parts) + TAIL_S), unit="s", desc="playing", disable=None, leave=False) as bar,
-    ):
-        for piece in play_score(parts, performers, seed=arguments.seed, noise_db=arguments.noise, hall=arguments.hall):
-            writer.write(piece)
-            bar.update(len(piece) / rate)
-    elapsed, seconds = time.perf_counter() - begin, writer.n_samples / rate
-    result = {
-        "output": str(arguments.output),
-        "instrument": ", ".join(dict.fromkeys(names)),
-        "seconds": seconds,
-        "sample_rate_hz": rate,
-        "transpose_semitones": performers[0].settings.transpose,
-        "voices": [
-            {"name": part.name, "instrument": name, "transpose_semitones": performer.settings.transpose, "notes": part.n_notes}
-            for part, name, performer in zip(parts, names, performers, strict=True)
-        ],
-        "notes": sum(part.n_notes for part in parts),
-        "peak": min(writer.peak, 1.0),
-        "elapsed_seconds": elapsed,
-        "realtime_factor": seconds / elapsed,
-    }
-    line = f"{arguments.output}: {seconds:.1f} s of {result['instrument']}, {result['notes']} notes in {len(parts)} voices"
-    return result, [f"{line}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"]
+    with one_thread():
+        pieces = play_score(parts, performers, seed=arguments.seed, noise_db=arguments.noise, hall=arguments.hall)
+        writer, _ = write_sound(arguments, pieces, rate, round((duration_s(parts) + TAIL_S) * rate))
+    voices = [
+        {"name": part.name, "instrument": name, "transpose_semitones": performer.settings.transpose, "notes": part.n_notes}
+        for part, name, performer in zip(parts, names, performers, strict=True)
+    ]
+    facts = {"voices": voices, "notes": sum(part.n_notes for part in parts)}
+    told = f", {facts['notes']} notes in {len(parts)} voices"
+    elapsed, semitones = time.perf_counter() - begin, performers[0].settings.transpose
+    return report_sound(arguments, ", ".join(dict.fromkeys(names)), semitones, writer, elapsed, facts, told)
 
 
 def _transfer_foreign(arguments: Namespace) -> Report:
     """``transfer SOURCE OUTPUT --to MODEL.ts --trust``."""
-    from ..audio.files import AudioWriter, load_audio
+    from ..audio.files import load_audio
     from ..pipeline.ddsp_pytorch import load_foreign, play_foreign
-    from .steps import check_files, tracker_of
+    from .steps import check_files, report_sound, tracker_of, write_sound
 
     check_files(arguments, reads=[arguments.source])
     if arguments.autotune or arguments.loudness or arguments.dynamic or arguments.plot or arguments.share or arguments.refine:
@@ -215,22 +197,8 @@ def _transfer_foreign(arguments: Namespace) -> Report:
     audio, sample_rate = load_audio(arguments.source)
     semitones = 0.0 if arguments.transpose == "auto" else arguments.transpose
     sound = play_foreign(audio, sample_rate, model, transpose=semitones, fit=arguments.fit, tracker=tracker_of(arguments))
-    with AudioWriter(arguments.output, model.grid.sample_rate, overwrite=arguments.overwrite) as writer:
-        writer.write(sound)
-    seconds, elapsed = len(sound) / model.grid.sample_rate, time.perf_counter() - begin
-    result = {
-        "output": str(arguments.output),
-        "instrument": Path(arguments.to).name,
-        "seconds": seconds,
-        "sample_rate_hz": model.grid.sample_rate,
-        "transpose_semitones": semitones,
-        "peak": min(writer.peak, 1.0),
-        "elapsed_seconds": elapsed,
-        "realtime_factor": seconds / elapsed,
-    }
-    return result, [
-        f"{arguments.output}: {seconds:.1f} s of {result['instrument']}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"
-    ]
+    writer, _ = write_sound(arguments, [sound], model.grid.sample_rate, len(sound))
+    return report_sound(arguments, Path(arguments.to).name, semitones, writer, time.perf_counter() - begin, {})
 
 
 def _performers(arguments: Namespace, parts: Sequence[Any]) -> tuple[Sequence[Any], list[Any], list[str]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -15,7 +17,7 @@ from ..atomic import check_new
 from ..audio.files import AudioWriter, check_output, load_audio
 from ..controls.controls import Controls
 from ..controls.profile import Target
-from ..errors import AudioError, ControlsError, InstrumentError, SettingsError
+from ..errors import AudioError, ControlsError, InstrumentError, SettingsError, ToneTransferError
 from ..models.hub import fetch, is_address, parse_address
 from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model, save_model
@@ -23,48 +25,37 @@ from ..pipeline.recorded_room import RecordedRoom
 from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import Arrangement, arrange, play
 from ..pitch.estimators import DEFAULT_TRACKER
+from ..progress import Progress
 from ..threads import one_thread
 from .options import Report
 
 WEIGHTS_ENDING = ".safetensors"
 KEPT_S = 60  # part of a result that is kept to be drawn
+WRITTEN: dict[str, tuple[type[ToneTransferError], str | None]] = {  # by option: error where the file cannot be written, and its kind
+    "plot": (ToneTransferError, "picture"),
+    "save": (ControlsError, None),
+    "keep": (SettingsError, None),
+    "to_midi": (ControlsError, "MIDI file"),
+    "share": (AudioError, "page"),
+}
 
 
 def check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
     """Refuse at once what could not be written in the end."""
-    output, plot, saved, kept, midi = (getattr(arguments, name, None) for name in ("output", "plot", "save", "keep", "to_midi"))
-    share = getattr(arguments, "share", None)
+    results = {name: path for name in ("output", *WRITTEN) if (path := getattr(arguments, name, None))}
     sources = [path for path in (*reads, getattr(arguments, "weights", None)) if path and path.exists()]
-    results = [path for path in (output, plot, saved, kept, midi, share) if path]
-    for path in (path for path in results if path.exists()):
+    for path in (path for path in results.values() if path.exists()):
         if any(path.samefile(source) for source in sources):
             raise AudioError(f"{path} is a source itself; another file is wanted for the result: choose another name")
-    if output:
-        check_output(output, overwrite=arguments.overwrite)
-    if plot:
-        from ..analysis.plots import check_picture
-
-        check_picture(plot, overwrite=arguments.overwrite)
-    if saved:
-        check_new(saved, ControlsError, overwrite=arguments.overwrite)
-    if kept:
-        _check_kept(kept, overwrite=arguments.overwrite)
-    if midi:
-        from ..realtime.midi_writer import check_midi
-
-        check_midi(midi, overwrite=arguments.overwrite)
-    if share:
-        from ..evaluation.report.take import check_take
-
-        check_take(share, overwrite=arguments.overwrite)
-    if len({path.absolute() for path in results}) < len(results):
+    if "output" in results:
+        check_output(results["output"], overwrite=arguments.overwrite)
+    for name, (error, kind) in WRITTEN.items():
+        if name in results:
+            check_new(results[name], error, kind=kind, overwrite=arguments.overwrite)
+    if (kept := results.get("keep")) and kept.suffix != WEIGHTS_ENDING:
+        raise SettingsError(f"{kept}: an instrument is kept in a file ending in {WEIGHTS_ENDING}; choose such a name")
+    if len({path.absolute() for path in results.values()}) < len(results):
         raise AudioError("two results are to go into one file; give each a name of its own")
-
-
-def _check_kept(path: Path, *, overwrite: bool) -> None:
-    if path.suffix != WEIGHTS_ENDING:
-        raise SettingsError(f"{path}: an instrument is kept in a file ending in {WEIGHTS_ENDING}; choose such a name")
-    check_new(path, SettingsError, overwrite=overwrite)
 
 
 def open_target(arguments: Namespace, load: Callable[[Path | None], TimbreModel] = load_model) -> tuple[TimbreModel, Target, str]:
@@ -103,64 +94,59 @@ def open_target(arguments: Namespace, load: Callable[[Path | None], TimbreModel]
 
 def _refined(arguments: Namespace, model: TimbreModel) -> TimbreModel:
     """The model fitted to ``--like``, and kept if that was asked for."""
-    progress, close = progress_bar("step", "refining")
-    like, name = load_audio(arguments.like), arguments.like.stem
-    refined = refine(*like, model, name=name, tracker=tracker_of(arguments), seed=arguments.seed, progress=progress)
-    close()
+    with progress_bar("step", "refining") as progress:
+        like, name = load_audio(arguments.like), arguments.like.stem
+        refined = refine(*like, model, name=name, tracker=tracker_of(arguments), seed=arguments.seed, progress=progress)
     if arguments.keep:
         save_model(arguments.keep, refined, notes={"refined": arguments.like.name}, overwrite=arguments.overwrite)
     return refined
 
 
 def arrange_as_asked(arguments: Namespace, heard: Controls, target: Target, room: RecordedRoom | None = None) -> Arrangement:
-    return arrange(
-        heard,
-        target,
-        transpose=arguments.transpose,
-        loudness_db=arguments.loudness,
-        dynamic=arguments.dynamic,
-        fit=arguments.fit,
-        autotune=arguments.autotune,
-        scale=arguments.scale,
-        dynamics=arguments.dynamics,
-        room=room,
-    )
+    asked = {name: getattr(arguments, name) for name in ("transpose", "dynamic", "fit", "autotune", "scale", "dynamics")}
+    return arrange(heard, target, loudness_db=arguments.loudness, room=room, **asked)
+
+
+def play_arrangement(
+    arguments: Namespace, arrangement: Arrangement, model: TimbreModel, target: Target, n_samples: int, kept_s: float = KEPT_S
+) -> tuple[AudioWriter, torch.Tensor]:
+    """Play an arrangement into the output file; as :func:`write_sound`."""
+    how = {"seed": arguments.seed, "noise_db": arguments.noise, "hall": arguments.hall}
+    return write_sound(arguments, play(arrangement, model, target.z, n_samples=n_samples, **how), model.sample_rate, n_samples, kept_s)
 
 
 def write_sound(
-    arguments: Namespace, arrangement: Arrangement, model: TimbreModel, target: Target, n_samples: int, kept_s: float = KEPT_S
-) -> tuple[float, torch.Tensor]:
-    """Play into the output file; the peak before anything was turned down, and the first seconds as they were written."""
-    beginning: list[torch.Tensor] = []
+    arguments: Namespace, pieces: Iterable[torch.Tensor], sample_rate: int, n_samples: int, kept_s: float = 0.0
+) -> tuple[AudioWriter, torch.Tensor]:
+    """Write consecutive pieces, `n_samples` together, into the output file; what wrote it, and the first seconds as they were written."""
+    beginning = [torch.zeros(0)]
     with (
-        AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer,
-        tqdm(total=round(n_samples / model.sample_rate), unit="s", desc="playing", disable=None, leave=False) as bar,
+        AudioWriter(arguments.output, sample_rate, overwrite=arguments.overwrite) as writer,
+        tqdm(total=round(n_samples / sample_rate), unit="s", desc="playing", disable=None, leave=False) as bar,
     ):
-        options = {"seed": arguments.seed, "noise_db": arguments.noise, "hall": arguments.hall}
-        for piece in play(arrangement, model, target.z, n_samples=n_samples, **options):
-            if writer.n_samples < kept_s * model.sample_rate:
+        for piece in pieces:
+            if writer.n_samples < kept_s * sample_rate:
                 beginning.append(piece)
             writer.write(piece)
-            bar.update(len(piece) / model.sample_rate)
-    return writer.peak, torch.cat(beginning) / max(writer.peak, 1.0)
+            bar.update(len(piece) / sample_rate)
+    return writer, torch.cat(beginning) / max(writer.peak, 1.0)
 
 
-def report_sound(arguments: Namespace, arrangement: Arrangement, name: str, n_samples: int, peak: float, elapsed: float) -> Report:
-    seconds = n_samples / arrangement.asked.grid.sample_rate
-    result = {
-        "output": str(arguments.output),
-        "instrument": name,
-        "seconds": seconds,
-        "sample_rate_hz": arrangement.asked.grid.sample_rate,
-        "transpose_semitones": arrangement.transposed,
-        "effort_db": arrangement.effort_db,
-        **summarize_controls(arrangement.asked, arrangement.notes),
-        "peak": min(peak, 1.0),
-        "elapsed_seconds": elapsed,
-        "realtime_factor": seconds / elapsed,
-    }
-    moved = f", transposed by {arrangement.transposed:+g} semitones" if arrangement.transposed else ""
-    return result, [f"{arguments.output}: {seconds:.1f} s of {name}{moved}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"]
+def report_arrangement(arguments: Namespace, arrangement: Arrangement, name: str, writer: AudioWriter, elapsed: float) -> Report:
+    facts = {"effort_db": arrangement.effort_db, **summarize_controls(arrangement.asked, arrangement.notes)}
+    told = f", transposed by {arrangement.transposed:+g} semitones" if arrangement.transposed else ""
+    return report_sound(arguments, name, arrangement.transposed, writer, elapsed, facts, told)
+
+
+def report_sound(
+    arguments: Namespace, name: str, semitones: float, writer: AudioWriter, elapsed: float, facts: Mapping[str, Any], told: str = ""
+) -> Report:
+    """What was written: in JSON, `facts` of it among the others, and in a line, `told` in it."""
+    seconds = writer.n_samples / writer.sample_rate
+    what = {"output": str(arguments.output), "instrument": name, "seconds": seconds, "sample_rate_hz": writer.sample_rate}
+    how_fast = {"elapsed_seconds": elapsed, "realtime_factor": seconds / elapsed}
+    result = {**what, "transpose_semitones": semitones, **facts, "peak": min(writer.peak, 1.0), **how_fast}
+    return result, [f"{arguments.output}: {seconds:.1f} s of {name}{told}, in {elapsed:.1f} s ({seconds / elapsed:.0f}x real time)"]
 
 
 def summarize_controls(controls: Controls, notes: torch.Tensor | None = None) -> dict[str, float]:
@@ -181,15 +167,16 @@ def tracker_of(arguments: Namespace) -> str:
     return arguments.tracker or DEFAULT_TRACKER
 
 
-def progress_bar(unit: str, what: str | None = None) -> tuple[Callable[[int, int], None], Callable[[], None]]:
-    """A progress bar as a function of (done, total), and what closes it."""
-    bar = tqdm(unit=unit, desc=what, disable=None, leave=what is None)
+@contextmanager
+def progress_bar(unit: str, what: str | None = None) -> Iterator[Progress]:
+    """A progress bar while the block runs, moved by what is given."""
+    with tqdm(unit=unit, desc=what, disable=None, leave=what is None) as bar:
 
-    def show(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
 
-    return show, bar.close
+        yield show
 
 
 def tell(line: str) -> None:

@@ -32,26 +32,11 @@ def adapt(
     transpose: float | Literal["auto"] = "auto",
     dynamic: str | float | None = None,
 ) -> Controls:
-    """Adapt a performance to an instrument.
+    """Adapt a performance (n_frames,) to the range of an instrument and to the quantiles (13,) of the loudness of its notes [dB].
 
     Only note frames count. "auto" leaves the melody where it is, or moves it by octaves if the instrument cannot reach it; loudness is
-    moved as a whole to where the instrument plays as hard as the player did (:mod:`~tonetransfer.controls.dynamics`); what is not a note
-    (hiss, breath, a room) fades out. Adapting twice is adapting once.
-
-    Parameters
-    ----------
-    controls : Controls, tensors (n_frames,)
-    lowest_midi, highest_midi : float
-        Range of the instrument.
-    quantiles : Tensor [shape=(13,)], dB
-        Of the loudness of the instrument's notes; the last one is its loudest playing.
-    transpose : float [semitones] or "auto"
-    dynamic : str, float [dB re the strongest] or None
-        How hard the usual note is to be played; None: as the recording suggests.
-
-    Returns
-    -------
-    Controls
+    moved as a whole to where the instrument plays as hard as the player did (:mod:`~tonetransfer.controls.dynamics`), or as `dynamic` says;
+    what is not a note (hiss, breath, a room) fades out. Adapting twice is adapting once.
     """
     if transpose == "auto":
         transpose = octave_shift(controls, lowest_midi, highest_midi)
@@ -72,19 +57,10 @@ def level_shift_db(
 
 
 def octave_shift(controls: Controls, lowest_midi: float, highest_midi: float) -> int:
-    """Smallest transposition by octaves that an instrument can play.
+    """Smallest transposition by octaves that an instrument of a range can play [semitones].
 
-    Parameters
-    ----------
-    controls : Controls, tensors (n_frames,)
-    lowest_midi, highest_midi : float
-        Range of the instrument.
-
-    Returns
-    -------
-    int [semitones], a multiple of 12
-        0 if at least 95 % of the note frames are in the range, or if there are no notes. Otherwise the smallest shift that brings so many
-        into it; where none does, the smallest of those that bring in the most.
+    0 if at least 95 % of the note frames are in the range, or if there are no notes. Otherwise the smallest shift that brings so many into
+    it; where none does, the smallest of those that bring in the most.
     """
     return smallest_octave_shift(hz_to_midi(controls.f0_hz[controls.note_frames()].double()).numpy(), lowest_midi, highest_midi)
 
@@ -105,21 +81,10 @@ def smallest_octave_shift(midi: np.ndarray, lowest_midi: float, highest_midi: fl
 
 
 def fade_out(loudness_db: torch.Tensor, notes: torch.Tensor, periodicity: torch.Tensor, frame_rate: float) -> torch.Tensor:
-    """Loudness with everything faded that is not a note.
+    """Loudness (n_frames,) with everything faded that is not a note [dB], >= -120.
 
-    Ceilings, not attenuations, because a ceiling that is applied twice changes nothing: the level of the nearest notes is held for
-    3 frames and then sinks by 200 dB a second on both sides; more slowly where it is as loud as notes and nearly periodic.
-
-    Parameters
-    ----------
-    loudness_db : Tensor [shape=(n_frames,)]
-    notes : Tensor [shape=(n_frames,)], bool
-    periodicity : Tensor [shape=(n_frames,)], in [0, 1]
-    frame_rate : float, > 0 [Hz]
-
-    Returns
-    -------
-    Tensor [shape=(n_frames,)], dB, >= -120
+    Ceilings, not attenuations, because a ceiling that is applied twice changes nothing: the level of the nearest notes is held for 3 frames
+    and then sinks by 200 dB a second on both sides; more slowly where it is as loud as notes and nearly periodic.
     """
     if not bool(notes.any()):
         return torch.full_like(loudness_db, FLOOR_DB)

@@ -63,21 +63,11 @@ class ControlFrame(NamedTuple):
 
 
 def prompt_loudness_db(frames: np.ndarray, grid: FrameGrid, look_ahead: int) -> np.ndarray:
-    """A-weighted loudness, as :func:`tonetransfer.audio.loudness.loudness_db` defines it, with a window that ends sooner.
+    """A-weighted loudness (n_frames,), as :func:`tonetransfer.audio.loudness.loudness_db` defines it, with a window that ends sooner.
 
-    The window is the definition's Hann window up to the frame's instant; after it, half a Hann window falls within `look_ahead`. From
-    1024 samples on it is the definition itself.
-
-    Parameters
-    ----------
-    frames : ndarray [shape=(n_frames, window_length(look_ahead))]
-        Frame by frame, what lies from 1024 samples before its instant to the look-ahead after it.
-    grid : FrameGrid
-    look_ahead : int, > 0 [samples]
-
-    Returns
-    -------
-    ndarray [shape=(n_frames,)], dB re full scale, >= -120
+    The window is the definition's Hann window up to the frame's instant; after it, half a Hann window falls within `look_ahead` [samples].
+    From 1024 samples on it is the definition itself. `frames` (n_frames, window_length(look_ahead)) hold what lies from 1024 samples before
+    each instant to the look-ahead after it.
     """
     window, weighting = _window(look_ahead), _weighting(grid.sample_rate)
     spectrum = scipy.fft.rfft(frames * window, N_FFT, axis=-1)
@@ -94,13 +84,8 @@ def window_length(look_ahead: int) -> int:
 class CausalExtractor:
     """Controls of audio that comes in blocks of any size.
 
-    Parameters
-    ----------
-    grid : FrameGrid
-    look_ahead : int, > 0 [samples]
-        What is heard after a frame's instant before it is described.
-    path_frames : int, >= 0
-        See :class:`~tonetransfer.pitch.causal.CausalTracker`.
+    `look_ahead` [samples] is what is heard after a frame's instant before it is described; `path_frames` as for
+    :class:`~tonetransfer.pitch.causal.CausalTracker`.
     """
 
     def __init__(self, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> None:
@@ -183,19 +168,9 @@ class Asked(NamedTuple):
 class Adapter:
     """Frame by frame, what a player does to what an instrument is asked for.
 
-    Parameters
-    ----------
-    target : Target
-    frame_rate : float, > 0 [Hz]
-    transpose : float [semitones] or "auto"
-    loudness_db : float
-        Added to what is asked.
-    loudest_db : float or None
-        How loud the player's loud notes are; None: learned as they come.
-    dynamic : str, float or None
-        How hard the usual note is played, as :func:`~tonetransfer.controls.dynamics.parse_dynamic` reads it; None: as the notes suggest.
-    fit : bool
-        False: octave, dynamics and sounds between notes stay the player's.
+    `loudness_db` is added to what is asked; `loudest_db` is how loud the player's loud notes are (None: learned as they come); `dynamic`,
+    as :func:`~tonetransfer.controls.dynamics.parse_dynamic` reads it, how hard the usual note is played (None: as the notes suggest).
+    Without `fit`, octave, dynamics and sounds between notes stay the player's.
     """
 
     def __init__(
@@ -239,15 +214,7 @@ class Adapter:
         self._hum = _Hum()
 
     def frame(self, heard: ControlFrame, quantiles: torch.Tensor | None = None, release_db_per_s: float | None = None) -> Asked:
-        """Adapt the next frame to the instrument.
-
-        Parameters
-        ----------
-        heard : ControlFrame
-        quantiles : Tensor [shape=(13,)] or None, dB
-        release_db_per_s : float or None
-            Of the instrument while it changes; None: the target's.
-        """
+        """Adapt the next frame to the instrument; quantiles (13,) [dB] and release are those while it changes, None the target's."""
         was_playing, leap = self._playing, self._leaps(heard.f0_hz)
         self._playing = self._is_note(heard, leap)
         if self._hum.stands and was_playing and not self._playing:

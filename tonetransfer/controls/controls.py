@@ -245,25 +245,10 @@ class Controls:
 
 
 def extract(audio: Any, grid: FrameGrid, *, tracker: str = DEFAULT_TRACKER) -> Controls:
-    """Extract the controls of a recording; mains hum is left out of all three rows.
+    """Extract the controls of a recording (n_samples,) at ``grid.sample_rate``; mains hum is left out of all three rows.
 
-    Parameters
-    ----------
-    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)], in [-1, 1]
-        At ``grid.sample_rate``.
-    grid : FrameGrid
-    tracker : str
-        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
-
-    Returns
-    -------
-    Controls
-        With ``grid.n_frames(n_samples)`` frames.
-
-    Raises
-    ------
-    AudioError, InstrumentError
-        The audio is not audio; there is no such tracker.
+    `tracker` is a name in :data:`tonetransfer.pitch.estimators.TRACKERS`; InstrumentError if there is none, AudioError of what is not
+    audio.
     """
     samples: torch.Tensor | LongAudio = audio if isinstance(audio, LongAudio) else check_audio(audio, grid.sample_rate)
     samples = without_hum(samples, grid.sample_rate)
@@ -325,21 +310,8 @@ def _as_values(name: str, values: Any) -> torch.Tensor:
 def read_npz(path: Path, wanted: Mapping[str, int]) -> dict[str, Any]:
     """Entries of an .npz file, and nothing else of it: whatever lies beside them is not read.
 
-    Parameters
-    ----------
-    path : Path
-    wanted : mapping of str to int
-        Names of entries, and how many numbers each may hold at most.
-
-    Returns
-    -------
-    dict of ndarray
-        Those of them that are there.
-
-    Raises
-    ------
-    ControlsError
-        It is none, is damaged, or an entry holds more.
+    `wanted` names them, and how many numbers each may hold at most; given are those that are there. ControlsError: the file is none, is
+    damaged, or an entry holds more.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -27,18 +27,7 @@ REST_DB = 30.0  # below the loudest stretch: no note, or a dying one
 
 
 def loudness_quantiles(loudness_db: torch.Tensor, notes: torch.Tensor) -> torch.Tensor:
-    """Quantiles (:data:`QUANTILES`) of the loudness of note frames.
-
-    Parameters
-    ----------
-    loudness_db : Tensor [shape=(n_frames,)], dB
-    notes : Tensor [shape=(n_frames,)], bool
-        Frames in which a note sounds; if there are none, all frames count.
-
-    Returns
-    -------
-    Tensor [shape=(13,)], dB, rising
-    """
+    """Quantiles (:data:`QUANTILES`) of loudness (n_frames,) in frames of notes, in all if there are none: (13,) [dB], rising."""
     chosen = loudness_db[notes] if bool(notes.any()) else loudness_db
     return torch.quantile(chosen.float(), torch.tensor(QUANTILES), interpolation="nearest")  # a level that occurs: it moves as a frame does
 
@@ -46,20 +35,11 @@ def loudness_quantiles(loudness_db: torch.Tensor, notes: torch.Tensor) -> torch.
 def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Move loudness from one distribution of note loudness towards another, keeping the player's own shape where it fits.
 
-    The loud ends are aligned by a plain gain: there, two recordings of one performance agree best (mean difference of their loudness
-    3.7 dB; with the medians aligned 4.5, with the best possible gain 3.2). A level may then differ from where quantile mapping would put
-    it by at most 6 dB, which lets the player's dynamics survive while no note falls far outside what the instrument does.
-    Dynamics are narrowed where need be and never widened: the ripple of one steady note would become a swell. Monotone, and idempotent.
-
-    Parameters
-    ----------
-    loudness_db : Tensor [shape=(...)], dB
-    source, target : Tensor [shape=(13,)], dB
-        Quantiles of the notes' loudness: the player's, and the instrument's.
-
-    Returns
-    -------
-    Tensor [shape=(...)], dB
+    The loud ends are aligned by a plain gain: there, two recordings of one performance agree best (mean difference of their loudness 3.7
+    dB; with the medians aligned 4.5, with the best possible gain 3.2). A level may then differ from where quantile mapping would put it by
+    at most 6 dB, which lets the player's dynamics survive while no note falls far outside what the instrument does. Dynamics are narrowed
+    where need be and never widened: the ripple of one steady note would become a swell. Monotone, and idempotent. `source` and `target` are
+    the quantiles (13,) of the notes' loudness, the player's and the instrument's [dB].
     """
     levels, played, plays = (x.detach().cpu().numpy() for x in (loudness_db, source, target))
     mapped = _interpolate(levels, played, plays[-1] + np.maximum(played - played[-1], plays - plays[-1]))
@@ -68,22 +48,11 @@ def map_loudness(loudness_db: torch.Tensor, source: torch.Tensor, target: torch.
 
 
 def scale_dynamics(loudness_db: torch.Tensor, notes: torch.Tensor, amount: float, frame_rate: float) -> torch.Tensor:
-    """Loudness whose swells are made wider or narrower, around the median of the notes.
+    """Loudness (n_frames,) whose swells are made wider or narrower, around the median of the notes [dB].
 
-    What is slower than 0.3 s is scaled: from phrase to phrase, from note to note, crescendi. Attacks, ends of notes and tremolo are kept.
-    Between notes the gain glides from one to the next.
-
-    Parameters
-    ----------
-    loudness_db : Tensor [shape=(n_frames,)], dB
-    notes : Tensor [shape=(n_frames,)], bool
-    amount : float, >= 0
-        0: all notes equally loud; 1: as they are; 2: twice the dynamics, in decibels.
-    frame_rate : float, > 0 [Hz]
-
-    Returns
-    -------
-    Tensor [shape=(n_frames,)], dB
+    `amount` 0: all notes equally loud; 1: as they are; 2: twice the dynamics, in decibels. What is slower than 0.3 s is scaled: from phrase
+    to phrase, from note to note, crescendi. Attacks, ends of notes and tremolo are kept. Between notes the gain glides from one to the
+    next.
     """
     frames = notes.nonzero()[:, 0].numpy()
     if amount == 1.0 or not len(frames):
@@ -106,22 +75,7 @@ def _interpolate(x: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.nda
 
 
 def parse_dynamic(dynamic: str | float) -> float:
-    """Convert a dynamic marking to decibels.
-
-    Parameters
-    ----------
-    dynamic : str or float
-        A marking from "ppp" to "fff", or decibels re the strongest, from -36 to 0.
-
-    Returns
-    -------
-    float, in [-36, 0] [dB]
-
-    Raises
-    ------
-    SettingsError
-        Neither.
-    """
+    """A marking from "ppp" to "fff", or decibels re the strongest, from -36 to 0, as decibels; SettingsError of what is neither."""
     if isinstance(dynamic, str) and (marking := dynamic.strip().lower()) in DYNAMICS_DB:
         return DYNAMICS_DB[marking]
     try:
@@ -137,13 +91,7 @@ def parse_dynamic(dynamic: str | float) -> float:
 
 
 def check_dynamic(dynamic: str | float | None, *, fit: bool) -> None:
-    """Refuse a dynamic that says nothing, or that nothing would come of.
-
-    Raises
-    ------
-    SettingsError
-        As of :func:`parse_dynamic`; or one is given while the performance stays as it is.
-    """
+    """Refuse, by a SettingsError, a dynamic that says nothing, or of which nothing would come: the performance stays as it is."""
     if dynamic is not None:
         parse_dynamic(dynamic)
         if not fit:
@@ -151,20 +99,9 @@ def check_dynamic(dynamic: str | float | None, *, fit: bool) -> None:
 
 
 def swell_range_db(loudness_db: torch.Tensor, notes: torch.Tensor, frame_rate: float) -> float:
-    """Range from the usual loudness of a performance to its loudest.
+    """Range from the usual loudness of a performance to its loudest [dB]; 0 if there are no notes.
 
     Compared are the loudest instants of stretches of half a second, so that attacks, decays and short rests do not count.
-
-    Parameters
-    ----------
-    loudness_db : Tensor [shape=(n_frames,)], dB
-    notes : Tensor [shape=(n_frames,)], bool
-    frame_rate : float, > 0 [Hz]
-
-    Returns
-    -------
-    float, >= 0 [dB]
-        0 if there are no notes.
     """
     if not bool(notes.any()):
         return 0.0
@@ -176,18 +113,9 @@ def swell_range_db(loudness_db: torch.Tensor, notes: torch.Tensor, frame_rate: f
 
 
 def loud_end_db(range_db: float, dynamic: str | float | None = None) -> float:
-    """Effort of the loudest notes of a performance.
+    """Effort of the loudest notes of a performance [dB re the strongest], in [-36, 0], of its range as :func:`swell_range_db` measures it.
 
-    Parameters
-    ----------
-    range_db : float, >= 0 [dB]
-        As :func:`swell_range_db` measures it.
-    dynamic : str, float or None
-        How hard the usual note is to be played, as :func:`parse_dynamic` reads it; None: a mezzo-forte.
-
-    Returns
-    -------
-    float, in [-36, 0] [dB re the strongest]
+    `dynamic` is how hard the usual note is to be played, as :func:`parse_dynamic` reads it; None: a mezzo-forte.
     """
     usual = USUAL_DB if dynamic is None else parse_dynamic(dynamic)
     return min(usual + range_db, 0.0)

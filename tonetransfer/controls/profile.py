@@ -27,18 +27,7 @@ MEASURED_DB = (3.0, 23.0)  # below where the fall began
 
 
 def find_releases(loudness_db: torch.Tensor, frame_rate: float) -> list[tuple[int, int]]:
-    """Find the ends of notes.
-
-    Parameters
-    ----------
-    loudness_db : Tensor [shape=(n_frames,)], dB
-    frame_rate : float, > 0 [Hz]
-
-    Returns
-    -------
-    list of (first, last)
-        The last frame of a note before it falls, and the one before the next note rises.
-    """
+    """Find the ends of notes: the last frame of each before loudness (n_frames,) falls, and the one before the next note rises."""
     level = loudness_db.double().tolist()
     gentle = GENTLE_DB_PER_S / frame_rate
     found: list[tuple[int, int]] = []
@@ -65,13 +54,7 @@ def find_releases(loudness_db: torch.Tensor, frame_rate: float) -> list[tuple[in
 
 
 def release_rate(loudness_db: torch.Tensor, frame_rate: float) -> float | None:
-    """Release rate of notes [dB/s], the median over all ends of notes; None if there is no end to measure.
-
-    Parameters
-    ----------
-    loudness_db : Tensor [shape=(n_frames,)], dB
-    frame_rate : float, > 0 [Hz]
-    """
+    """Release rate of notes [dB/s], the median over all ends of notes in loudness (n_frames,); None if there is no end to measure."""
     found = [fall_db_per_s(loudness_db[first : last + 1], frame_rate) for first, last in find_releases(loudness_db, frame_rate)]
     rates = [rate for rate in found if rate is not None]
     return float(np.clip(np.median(rates), SLOWEST_DB_PER_S, FASTEST_DB_PER_S)) if rates else None
@@ -102,25 +85,11 @@ def with_release(
     *,
     dry: bool = False,
 ) -> torch.Tensor:
-    """Loudness whose notes, where they stop short, ring on as an instrument's do; idempotent.
+    """Loudness (n_frames,) whose notes, where they stop short, ring on as an instrument's do [dB]; idempotent.
 
-    A note that takes its time to die away is left as it is: it was played so, or a room was heard. Not so in a source that is dry, with
-    nothing at all between notes: there the decay is the source instrument's own, and the other instrument's takes its place.
-
-    Parameters
-    ----------
-    loudness_db : Tensor [shape=(n_frames,)], dB
-    rate_db_per_s : float
-        Taken as 100 to 2000.
-    frame_rate : float, > 0 [Hz]
-    releases : sequence of (first, last) or None
-        What :func:`find_releases` says, if it is known.
-    dry : bool
-        What :func:`is_dry` says of the source.
-
-    Returns
-    -------
-    Tensor [shape=(n_frames,)], dB, >= -120 where it was changed
+    A note that takes its time to die away is left as it is: it was played so, or a room was heard. Not so in a source that is `dry`, with
+    nothing at all between notes (:func:`is_dry`): there the decay is the source instrument's own, and the other instrument's takes its
+    place. The rate is taken as 100 to 2000 dB/s; `releases` are what :func:`find_releases` says, if it is known.
     """
     result = loudness_db.clone()
     step = min(max(rate_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / frame_rate

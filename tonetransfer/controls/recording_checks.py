@@ -97,20 +97,9 @@ def _warn(message: str) -> None:
 
 
 def voices_share(audio: torch.Tensor | LongAudio, controls: Controls) -> float:
-    """Share of the steady, loud frames in which a second note sounds.
+    """Share of the steady, loud frames in which a second note sounds, 0 where there is too little to tell.
 
     Octaves are not heard as two notes. Up to :data:`POLYPHONIC_SHARE` it means nothing.
-
-    Parameters
-    ----------
-    audio : Tensor or LongAudio [shape=(n_samples,)]
-        At the rate of the controls' grid.
-    controls : Controls, tensors (n_frames,)
-
-    Returns
-    -------
-    float, in [0, 1]
-        0 where there is too little to tell.
     """
     grid, loud = controls.grid, controls.loudness_db.numpy()
     frames = np.flatnonzero(loud > np.percentile(loud, 95.0) - LOUD_DB)

@@ -54,17 +54,9 @@ class Finding:
 
 
 def advise(total: Mapping[str, Any]) -> dict[str, Any]:
-    """Verdict and findings on a folder.
+    """`verdict` and `findings` on a folder as :func:`tonetransfer.data.doctor.examine_folder` measures it.
 
-    Parameters
-    ----------
-    total : mapping
-        As :func:`tonetransfer.data.doctor.examine_folder` measures it.
-
-    Returns
-    -------
-    dict
-        `verdict`, and `findings`, a list of mappings with `weight`, `about`, `finding` and `advice`, the gravest first.
+    Each finding has `weight`, `about`, `finding` and `advice`, the gravest first.
     """
     found = _amount(total)
     if total["note_minutes"] > 0:

@@ -45,29 +45,15 @@ class ComposedNote:
 
 @dataclass(frozen=True)
 class Performance:
-    """A composed performance, note by note and swell by swell.
+    """A composed performance, note by note and swell by swell."""
 
-    Parameters
-    ----------
-    id : str
-        Same id, same performance, whoever plays it.
-    seed : int
-    lowest_midi, highest_midi : int
-        The window that the notes stay in (bends may leave it by two semitones).
-    notes : tuple of ComposedNote, in order of their starts
-    bend_semitones : ndarray [shape=(n_frames,)], in [-3, 3]
-        Added to the note that sounds: glides, scoops, vibrato.
-    expression_db : ndarray [shape=(n_frames,)], <= 0
-        Gain added to what velocity gives: swells, fades, crescendi.
-    """
-
-    id: str
+    id: str  # same id, same performance, whoever plays it
     seed: int
-    lowest_midi: int
+    lowest_midi: int  # of the window that the notes stay in (bends may leave it by two semitones)
     highest_midi: int
-    notes: tuple[ComposedNote, ...]
-    bend_semitones: np.ndarray
-    expression_db: np.ndarray
+    notes: tuple[ComposedNote, ...]  # in order of their starts
+    bend_semitones: np.ndarray  # (n_frames,), in [-3, 3], added to the note that sounds: glides, scoops, vibrato
+    expression_db: np.ndarray  # (n_frames,), <= 0, gain added to what velocity gives: swells, fades, crescendi
 
     @property
     def n_frames(self) -> int:
@@ -106,17 +92,9 @@ def velocity_db(velocity: int) -> float:
 
 
 def compose(lowest_midi: int, highest_midi: int, *, seed: int, id: str, duration_s: float = 15.0) -> Performance:
-    """Compose a performance within a window of notes.
+    """Compose a performance within a window of notes, `duration_s` >= 4 with silence before and tail after.
 
-    Parameters
-    ----------
-    lowest_midi, highest_midi : int
-    seed : int
-        The same numbers give the same performance.
-    id : str
-        Name of the performance.
-    duration_s : float, >= 4 [s]
-        Length with silence before and tail after.
+    The same numbers, the same performance.
     """
     rng = np.random.default_rng([seed, lowest_midi, highest_midi])
     n_frames = round(duration_s * FRAME_RATE)

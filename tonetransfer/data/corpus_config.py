@@ -107,13 +107,7 @@ class RecordedPhrase:
 
 
 def phrases(folder: Path, files: str) -> list[RecordedPhrase]:
-    """The recorded phrases of a folder.
-
-    Raises
-    ------
-    InstrumentError
-        There are none.
-    """
+    """The recorded phrases of a folder; InstrumentError if there are none."""
     found = sorted(path for path in folder.glob(files) if path.suffix.lower() in SOUND_ENDINGS)
     if not found:
         raise InstrumentError(f"{folder} holds no sound files that match {files}; put recorded phrases into it, one a file")
@@ -126,13 +120,7 @@ def taught_by_all(config: CorpusConfig, rendered: Collection[str]) -> list[tuple
 
 
 def load_config(path: Path) -> CorpusConfig:
-    """Read and check a corpus configuration.
-
-    Raises
-    ------
-    SettingsError
-        The file is missing or no YAML, a key is unknown or a value does not fit; all problems at once.
-    """
+    """Read and check a corpus configuration; SettingsError names all problems at once."""
     return _checked(validate_as(CorpusConfig, read_mapping(path), where=str(path)), path)
 
 
@@ -180,10 +168,7 @@ def voices(config: CorpusConfig) -> Iterator[tuple[str, Timbre, int]]:
 def chosen(parts: list[tuple[str, Timbre, int]], only: Iterable[str] | None, samples: Path | None) -> list[tuple[str, Timbre, int]]:
     """Those of the voices that are wanted and can be had: without a folder of samples none that are made of recorded notes.
 
-    Raises
-    ------
-    InstrumentError
-        `only` holds an unknown name, or one that needs `samples`.
+    InstrumentError: `only` holds an unknown name, or one that needs `samples`.
     """
     wanted = None if only is None else set(only)
     known = {name for name, _, _ in parts}

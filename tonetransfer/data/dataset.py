@@ -50,44 +50,21 @@ SPLITS = ("train", "validation")
 
 @dataclass(frozen=True)
 class PreparedRecording:
-    """A recording, or the part of one that belongs to a split.
+    """A recording, or the part of one that belongs to a split."""
 
-    Parameters
-    ----------
-    name : str
-        Path of its file in the folder it came from.
-    n_frames : int, > 0
-    split : str
-        "train" or "validation".
-    key : str
-        Name of its group.
-    first_frame : int, >= 0
-        Of the part in the group's arrays.
-    """
-
-    name: str
+    name: str  # path of its file in the folder it came from
     n_frames: int
-    split: str
-    key: str
-    first_frame: int = 0
+    split: str  # "train" or "validation"
+    key: str  # name of its group
+    first_frame: int = 0  # of the part in the group's arrays
 
 
 class Prepared:
     """A prepared dataset, read piece by piece; nothing but the index is loaded on opening.
 
-    It can be pickled, and so be used in the workers of a data loader, which open it again.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Made by ``tonetransfer prepare``: a folder, or a URL that fsspec knows, such as ``s3://bucket/sax``.
-    grid : FrameGrid
-        The model's clock; the dataset must have been prepared for it.
-
-    Raises
-    ------
-    SettingsError
-        No prepared dataset is there, or it was made for another grid or by other versions of the features.
+    It can be pickled, and so be used in the workers of a data loader, which open it again. `folder` was made by ``tonetransfer prepare``
+    and may be a URL that fsspec knows, such as ``s3://bucket/sax``. SettingsError: no dataset is there, or it was made for another grid or
+    by other versions of the features.
     """
 
     def __init__(self, folder: str | Path, grid: FrameGrid) -> None:
@@ -111,32 +88,13 @@ class Prepared:
         return sum(recording.n_frames for recording in self.recordings) / self.grid.frame_rate / 60.0
 
     def split(self, name: str) -> list[PreparedRecording]:
-        """The recordings of a split, "train" or "validation"; there may be none for validation.
-
-        Raises
-        ------
-        SettingsError
-            There is no such split.
-        """
+        """The recordings of a split, "train" or "validation" (SettingsError for another name); there may be none for validation."""
         if name not in SPLITS:
             raise SettingsError(f"there is no split {name!r}; choose one of {', '.join(SPLITS)}")
         return [recording for recording in self.recordings if recording.split == name]
 
     def audio(self, recording: PreparedRecording, first_sample: int, n_samples: int) -> torch.Tensor:
-        """A stretch of a recording, zeros outside of it.
-
-        Parameters
-        ----------
-        recording : PreparedRecording
-            One of :attr:`recordings`.
-        first_sample : int [samples]
-            Counted from where the recording begins; may be negative.
-        n_samples : int, >= 0
-
-        Returns
-        -------
-        Tensor [shape=(n_samples,)], float32
-        """
+        """A stretch (n_samples,) of a recording, from `first_sample` on, which may be negative; zeros outside of it."""
         length = self.grid.n_samples(recording.n_frames)
         begin, end = max(first_sample, 0), min(first_sample + n_samples, length)
         if begin >= end:
@@ -172,16 +130,7 @@ def recording_key(sha256: str, settings: dict[str, Any]) -> str:
 class RecordingWriter:
     """Write one recording's group, a stretch at a time; it appears in its place whole, when :meth:`finish` is called.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the dataset.
-    key : str
-    grid : FrameGrid
-    n_samples : int, > 0
-        That will be written, of whole frames.
-    peak : float, >= 0
-        Of the audio; int16 is scaled to it, so that soft recordings keep 16 bits.
+    `n_samples`, of whole frames, will be written; int16 is scaled to the audio's peak, so that soft recordings keep 16 bits.
     """
 
     def __init__(self, folder: Path, key: str, grid: FrameGrid, *, n_samples: int, peak: float) -> None:

@@ -61,13 +61,7 @@ class Channels:
 
 
 class RawMeter:
-    """Of the samples as they are in the file: level, clipping, spectrum, agreement of the channels. Fed piece by piece.
-
-    Parameters
-    ----------
-    sample_rate : int [Hz]
-        Of the file.
-    """
+    """Of the samples as they are in the file: level, clipping, spectrum, agreement of the channels. Fed piece by piece."""
 
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
@@ -115,11 +109,6 @@ def noise_floor_db(loudness_db: np.ndarray, frame_rate: float) -> float:
     """Loudness where nothing is played [dB(A) re full scale]; without pauses, the quietest moments: an upper bound.
 
     Digital silence does not count: an editor's or a gate's work, which hides the noise that is under the notes.
-
-    Parameters
-    ----------
-    loudness_db : ndarray [shape=(n_frames,)]
-    frame_rate : float, > 0 [Hz]
     """
     heard = loudness_db[EDGE_FRAMES:-EDGE_FRAMES] if len(loudness_db) > 4 * EDGE_FRAMES else loudness_db
     silent = heard <= FLOOR_DB + 1.0
@@ -130,15 +119,9 @@ def noise_floor_db(loudness_db: np.ndarray, frame_rate: float) -> float:
 
 
 def pause_seconds(notes: np.ndarray, loudness_db: np.ndarray, frame_rate: float) -> float:
-    """Duration for which nothing is played and the noise can be heard [s].
+    """Duration for which nothing is played and the noise can be heard [s], of frames of notes and loudness (n_frames,).
 
     Gaps between notes less a tenth of a second at both ends, and no digital silence.
-
-    Parameters
-    ----------
-    notes : ndarray of bool [shape=(n_frames,)]
-    loudness_db : ndarray [shape=(n_frames,)]
-    frame_rate : float, > 0 [Hz]
     """
     pause = ~notes & (loudness_db > FLOOR_DB + 1.0)
     inner = scipy.ndimage.minimum_filter1d(pause, 2 * round(PAUSE_EDGE_S * frame_rate) + 1, mode="nearest")
@@ -146,13 +129,7 @@ def pause_seconds(notes: np.ndarray, loudness_db: np.ndarray, frame_rate: float)
 
 
 def find_hum(audio: np.ndarray, sample_rate: int) -> Hum:
-    """Lines at the mains frequency and its multiples that are there while nothing is played.
-
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_samples,)]
-    sample_rate : int [Hz]
-    """
+    """Lines at the mains frequency and its multiples that are there while nothing is played in audio (n_samples,)."""
     low = scipy.signal.resample_poly(audio.astype(np.float64), HUM_RATE, sample_rate)
     length = round(HUM_WINDOW_S * HUM_RATE)
     if len(low) < length:
@@ -199,15 +176,8 @@ def _peak_hz(power: np.ndarray, line: int, bin_hz: float) -> float:
 def decay_times_s(loudness_db: np.ndarray, frame_rate: float, floor_db: float) -> list[float]:
     """Time in which the sound would fall by 60 dB [s], for each place where it falls freely.
 
-    Measured are the last 20 dB of a fall that lie 8 dB and more above the noise, by a straight line: by then the note is over, and what is
-    heard is the room (or a string that nobody damps).
-
-    Parameters
-    ----------
-    loudness_db : ndarray [shape=(n_frames,)]
-    frame_rate : float, > 0 [Hz]
-    floor_db : float
-        Of the noise.
+    Measured are the last 20 dB of a fall that lie 8 dB and more above the noise (`floor_db`), by a straight line: by then the note is over,
+    and what is heard is the room (or a string that nobody damps).
     """
     level, times = loudness_db.astype(np.float64), []
     loud = np.percentile(level, 90.0)
@@ -260,16 +230,10 @@ def _falls(level_db: np.ndarray) -> list[tuple[int, int]]:
 
 
 def bandwidth_hz(power: np.ndarray, sample_rate: int) -> float:
-    """Frequency where the spectrum breaks off [Hz]; half the sample rate if it does not.
+    """Frequency where a mean power spectrum (n_bins,) breaks off [Hz]; half the sample rate if it does not.
 
     An instrument's spectrum sinks into the noise of the recording, which goes on to the top; that of a file that was an MP3 or had a lower
     sample rate once ends at a cliff, noise and all. Compared are what lies between the partials below, and the strongest above.
-
-    Parameters
-    ----------
-    power : ndarray [shape=(n_bins,)]
-        Mean power spectrum, from 0 to half the sample rate.
-    sample_rate : int [Hz]
     """
     level = 10.0 * np.log10(power + power.max(initial=0.0) * 1e-16 + 1e-30)
     bin_hz = 0.5 * sample_rate / (len(power) - 1)

@@ -7,7 +7,6 @@ is decided by the same rules as in ``prepare`` (:mod:`tonetransfer.data.scan`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ..controls.controls import common_offset
 from ..controls.recording_checks import CLIPPED_SHARE, clipped_share
 from ..errors import AudioError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
+from ..progress import Progress
 from ..threads import one_thread
 from .advice import AGREEING, advise
 from .defects import RawMeter, decay_times_s, find_hum, noise_floor_db, pause_seconds, reverberation_s
@@ -50,31 +50,13 @@ def examine_folder(
     *,
     tracker: str = DEFAULT_TRACKER,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Measure all recordings of a folder and judge them as training material.
+    """Measure all recordings of a folder, or a single one, and judge them as training material.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Or a single file.
-    tracker : str
-        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
-    workers : int, > 0
-        Processes.
-    progress : callable or None
-        Told of the seconds of audio that are done and that are to be done.
-
-    Returns
-    -------
-    dict
-        `verdict` and `findings` (:func:`tonetransfer.data.advice.advise`); measurements of all usable recordings together; `recordings`,
-        the same for each of them; `skipped`, with kind and reason. Keys end in their unit; None stands where nothing could be measured.
-
-    Raises
-    ------
-    SettingsError
-        The folder holds no recording; the message says what it holds.
+    Gives `verdict` and `findings` (:func:`tonetransfer.data.advice.advise`); measurements of all usable recordings together; `recordings`,
+    the same for each of them; `skipped`, with kind and reason. Keys end in their unit; None stands where nothing could be measured.
+    `progress` is told of seconds of audio. SettingsError: there is no recording; the message says what is there.
     """
     find_tracker(tracker)
     sources, skipped = find_sources(folder)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..analysis.plot_panels import FAINT, INK, RESULT, SOURCE, tidy
-from ..analysis.plots import _figure, _save, _style, check_picture
+from ..analysis.plots import _figure, _save, _style
+from ..atomic import check_new
 from ..audio.units import PRINTED, note_name
-from ..errors import printable
+from ..errors import ToneTransferError, printable
 from .advice import LIMITED, NOT_YET, READY
 
 COLOURS = {READY: "#4c9f70", LIMITED: "#e0a030", NOT_YET: "#c0504d"}
@@ -23,21 +24,8 @@ WIDEST = 172  # letters of one
 
 
 def plot_doctor(path: str | os.PathLike[str], found: dict[str, Any], *, overwrite: bool = False) -> None:
-    """Draw a report of :func:`tonetransfer.data.doctor.examine_folder` as a new .png file.
-
-    Parameters
-    ----------
-    path : str or Path
-    found : dict
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    ToneTransferError
-        The file exists or cannot be written.
-    """
-    path = check_picture(path, overwrite=overwrite)
+    """Draw a report of :func:`tonetransfer.data.doctor.examine_folder` as a new .png file; ToneTransferError if it cannot be written."""
+    path = check_new(path, ToneTransferError, kind="picture", overwrite=overwrite)
     files = sorted(found["recordings"], key=lambda one: -one["note_seconds"])[:MOST_FILES]
     heights = (0.8 + LINE_IN * max(min(len(found["findings"]), MOST_FINDINGS), 1), 2.6, 0.4 + 0.21 * max(len(files), 4))  # inches
     total = sum(heights) + 2.2

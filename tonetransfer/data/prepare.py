@@ -29,6 +29,7 @@ from ..audio.files import stream_audio
 from ..audio.frames import FrameGrid
 from ..errors import AudioError, SettingsError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
+from ..progress import Progress
 from ..threads import one_thread, trim_malloc
 from .dataset import GROUPS, INDEX, Prepared, PreparedRecording, RecordingWriter, recording_facts, recording_key, stored_track, write_index
 from .jobs import run_jobs
@@ -83,7 +84,7 @@ def prepare(
     engine: str = "local",
     workers: int = 1,
     scheduler: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Make a dataset of a folder of recordings, or go on with one, or add what is new.
 
@@ -196,9 +197,7 @@ def _is_done(out: Path, key: str, force: bool) -> bool:
     return recording_facts(out, key) is not None or (note is not None and not (force and note["kind"] in DOUBTS))
 
 
-def _work(
-    jobs: list[tuple[SourceFile, PrepareJob]], engine: str, workers: int, scheduler: str | None, progress: Callable[[int, int], None] | None
-) -> None:
+def _work(jobs: list[tuple[SourceFile, PrepareJob]], engine: str, workers: int, scheduler: str | None, progress: Progress | None) -> None:
     """Do the jobs, the longest first, so that no core waits for one at the end."""
     jobs = sorted(jobs, key=lambda pair: (-pair[0].seconds, pair[0].name))
     seconds = {job.sha256: source.seconds for source, job in jobs}
@@ -359,19 +358,9 @@ class Candidate:
 
 
 def hold_out(candidates: Sequence[Candidate], grid: FrameGrid, loudness_db: Callable[[str], np.ndarray]) -> list[PreparedRecording]:
-    """Assign every recording to a split.
+    """Assign every recording to a split, in the order of the candidates; one that is cut stands twice.
 
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-    grid : FrameGrid
-    loudness_db : function of a group's key, giving ndarray [shape=(n_frames,)]
-        Asked only of a recording that is cut.
-
-    Returns
-    -------
-    list of PreparedRecording
-        In the order of the candidates; a recording that is cut stands twice.
+    `loudness_db` gives the loudness (n_frames,) of a group by its key; it is asked of a recording that is cut alone.
     """
     total = sum(one.n_frames for one in candidates)
     if not total:

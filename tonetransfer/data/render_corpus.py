@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -26,6 +26,7 @@ from ..audio.units import db_to_amplitude, midi_to_hz
 from ..controls.controls import extract
 from ..errors import InstrumentError, SettingsError
 from ..pitch.f0_refinement import refine_f0
+from ..progress import Progress, counted
 from .composition import Performance
 from .corpus_config import RecordedPhrase, Score, Timbre, chosen, entry, load_config, phrases, score_seed, scores, taught_by_all, voices
 from .jobs import run_jobs
@@ -70,7 +71,7 @@ def render_corpus(
     samples: Path | None = None,
     only: Iterable[str] | None = None,
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Render a corpus.
 
@@ -125,7 +126,7 @@ def render_corpus(
         origin = Path(samples or ".") / folder if folder else font or Path(described.soundfont)
         for score in phrases(origin, timbre.files) if timbre.phrases else scores(described, timbre, channel, split=split, seed=seed):
             jobs.append(RenderJob(name, timbre, channel, described.slope(timbre), origin, score, Path(out)))
-    files = _run(jobs, workers, progress)
+    files = list(counted(run_jobs(_render_job, jobs, workers=workers), progress, len(jobs)))
     entries = {name: entry(described, name, timbre) for name, timbre, _ in parts}
     for name, timbre in taught_by_all(described, entries):
         entries[name] = entry(described, name, timbre)
@@ -156,24 +157,13 @@ def render_parallel(
     soundfont_folders: Sequence[Path] = (),
     seed: int = 0,
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
-    """Render the test set in which every instrument plays the same performances, and one reference each that differs.
+    """Render the test set in which every instrument plays the same performances, and one reference each that differs; its manifest.
 
-    The configuration's own font is rendered as for training. Any other is an outside source and stays as it is: no tilt.
-
-    Parameters
-    ----------
-    config, out : Path
-    soundfont : str or Path
-        A name that the configuration knows (``fluid``, ``generaluser``), or a file.
-    soundfont_folders, seed, workers, progress
-        As for :func:`render_corpus`.
-
-    Returns
-    -------
-    Path
-        The manifest; its performances are ``parallel-*`` and ``reference``.
+    The configuration's own font is rendered as for training. Any other, by a name that the configuration knows (``fluid``, ``generaluser``)
+    or a file, is an outside source and stays as it is: no tilt. Other arguments as for :func:`render_corpus`; performances are called
+    ``parallel-*`` and ``reference``.
     """
     described = load_config(config)
     test = described.parallel
@@ -188,20 +178,10 @@ def render_parallel(
         for name, timbre in timbres.items()
         for score in pieces
     ]
-    files = _run(jobs, workers, progress)
+    files = list(counted(run_jobs(_render_job, jobs, workers=workers), progress, len(jobs)))
     source = described.source_of_font(file)
     entries = {name: {**entry(described, name, timbre), **source.model_dump()} for name, timbre in timbres.items()}
     return _write_manifest(Path(out), entries, files, seed=seed, split="parallel")
-
-
-def _run(jobs: list[RenderJob], workers: int, progress: Callable[[int, int], None] | None) -> list[dict[str, Any]]:
-    """Render every job and describe its file."""
-    done: list[dict[str, Any]] = []
-    for file in run_jobs(_render_job, jobs, workers=workers):
-        done.append(file)
-        if progress:
-            progress(len(done), len(jobs))
-    return done
 
 
 def _render_job(job: RenderJob) -> dict[str, Any]:
@@ -234,25 +214,10 @@ def _render_job(job: RenderJob) -> dict[str, Any]:
 def render_performance(
     performance: Performance, timbre: Timbre, origin: Path, *, channel: int = 0, slope: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Play a performance on a timbre.
+    """Play a performance on a timbre: audio (n_samples,) of peak 0.7, f0 [Hz] and where a note is held or rings on, (n_frames,) each.
 
-    Parameters
-    ----------
-    performance : Performance
-    timbre : Timbre
-    origin : Path
-        The soundfont or the folder of notes.
-    channel : int
-        0 left, 1 right. Never their mean: they are two microphones.
-    slope : float [dB per octave and dB]
-        How much brighter louder playing is; see :mod:`tonetransfer.data.soundfont`.
-
-    Returns
-    -------
-    audio : ndarray [shape=(n_samples,), float32], peak 0.7
-    f0_hz : ndarray [shape=(n_frames,), float32], > 0
-    voiced : ndarray [shape=(n_frames,), bool]
-        A note is held or its tail still sounds.
+    `origin` is the soundfont or the folder of notes; `channel` 0 left, 1 right, never their mean: they are two microphones; `slope` [dB per
+    octave and dB] is how much brighter louder playing is (:mod:`tonetransfer.data.soundfont`).
     """
     if timbre.folder is None:
         assert timbre.program is not None  # the configuration is checked
@@ -268,21 +233,9 @@ def render_performance(
 
 
 def read_phrase(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A recorded phrase, brought to the level of a mezzo-forte, with its measured f0.
+    """A recorded phrase, brought to the level of a mezzo-forte, with its measured f0, as :func:`render_performance` gives it.
 
-    Parameters
-    ----------
-    file : Path
-
-    Returns
-    -------
-    audio, f0_hz, voiced
-        As :func:`render_performance` returns them.
-
-    Raises
-    ------
-    InstrumentError
-        No notes are heard in it.
+    InstrumentError: no notes are heard in it.
     """
     recording = load_audio(file, GRID.sample_rate)[0]
     controls = extract(recording, GRID)

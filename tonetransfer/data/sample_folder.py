@@ -41,33 +41,15 @@ STEADY_DB = 9.0  # below its loudest: no longer the steady part of a note
 
 @dataclass(frozen=True)
 class RecordedNote:
-    """One note, trimmed and brought to level.
+    """One note, trimmed and brought to level."""
 
-    Parameters
-    ----------
-    name : str
-        Of its file.
-    audio : ndarray [shape=(n_samples,), float32]
-        At `OVERSAMPLING` times the folder's sample rate; starts at the onset.
-    midi : float
-        As it sounds.
-    layer_db : float, <= 0
-        How hard it was played [dB re the strongest].
-    rise : int [samples]
-        Until it is nearly as loud as its steady part: slow bows take a second.
-    steady : tuple of int [samples]
-        First and last sample of the part that can be repeated.
-    ending : ndarray [shape=(n_samples,), float32]
-        What is heard after the steady part, down to where it has died away; empty where the recording was cut.
-    """
-
-    name: str
-    audio: np.ndarray
-    midi: float
-    layer_db: float
-    rise: int
-    steady: tuple[int, int]
-    ending: np.ndarray
+    name: str  # of its file
+    audio: np.ndarray  # (n_samples,), at `OVERSAMPLING` times the folder's sample rate, from the onset on
+    midi: float  # as it sounds
+    layer_db: float  # how hard it was played [dB re the strongest]
+    rise: int  # samples until it is nearly as loud as its steady part: slow bows take a second
+    steady: tuple[int, int]  # first and last sample of the part that can be repeated
+    ending: np.ndarray  # (n_samples,), after the steady part until it has died away; empty where the recording was cut
 
 
 def note_of_name(name: str) -> int | None:
@@ -90,20 +72,7 @@ def layer_of_name(name: str, n_layers: int = 5) -> float:
 
 
 class NoteFolder:
-    """A folder of single notes as an instrument.
-
-    Parameters
-    ----------
-    folder : Path
-    files : str
-        Pattern of the file names.
-    sample_rate : int [Hz]
-
-    Raises
-    ------
-    InstrumentError
-        The folder is missing or holds no note that can be used.
-    """
+    """A folder of single notes as an instrument, of the files that match a pattern; InstrumentError if none can be used."""
 
     def __init__(self, folder: Path, *, files: str = "*", sample_rate: int = 48000) -> None:
         self.folder, self.sample_rate = Path(folder), sample_rate
@@ -136,16 +105,8 @@ class NoteFolder:
     def render(self, performance: Performance) -> tuple[np.ndarray, np.ndarray]:
         """Play notes, velocities and bends; expression is left to the caller.
 
-        Returns
-        -------
-        audio : ndarray [shape=(n_samples,), float32]
-        recorded_db : ndarray [shape=(n_frames,)]
-            How hard the note that is heard was played when it was recorded [dB re the strongest].
-
-        Raises
-        ------
-        InstrumentError
-            A note of the performance lies too far from every recorded one.
+        Audio (n_samples,), and how hard the note that is heard in each frame was played when it was recorded (n_frames,) [dB re the
+        strongest]. InstrumentError: a note of the performance lies too far from every recorded one.
         """
         rng = np.random.default_rng(performance.seed)
         n_samples = round(performance.duration_s * self.sample_rate)
@@ -206,17 +167,7 @@ class NoteFolder:
 
 
 def sustain(recorded: RecordedNote, length: int) -> np.ndarray:
-    """A recorded note made to last: its steady part repeats, joined where the waves agree and crossfaded.
-
-    Parameters
-    ----------
-    recorded : RecordedNote
-    length : int [samples]
-
-    Returns
-    -------
-    ndarray [shape=(length,)]
-    """
+    """A recorded note made to last `length` samples: its steady part repeats, joined where the waves agree and crossfaded."""
     audio, (start, end) = recorded.audio, recorded.steady
     if length <= end:
         return audio[:length]

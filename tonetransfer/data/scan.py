@@ -58,26 +58,9 @@ class Skipped:
 
 
 def find_sources(folder: str | Path, *, without: Path | None = None) -> tuple[list[SourceFile], list[Skipped]]:
-    """All recordings of a folder and of the folders in it, in the order of their names.
+    """All recordings of a folder (or a single file) and of the folders in it but `without`, in order of their names, and what is skipped.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Or a single file.
-    without : Path or None
-        A folder that is not looked into: where results go.
-
-    Returns
-    -------
-    sources : list of SourceFile
-        No two with the same content.
-    skipped : list of Skipped
-        Hidden files, whose names begin with a dot, are not mentioned.
-
-    Raises
-    ------
-    SettingsError
-        There is no such folder.
+    No two have the same content; hidden files, whose names begin with a dot, are not mentioned. SettingsError: there is no such folder.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -168,24 +151,12 @@ def _telling(skipped: list[Skipped]) -> list[Skipped]:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a recording, without the margins that it was heard with.
+    """A stretch of a recording, without the margins that it was heard with."""
 
-    Parameters
-    ----------
-    audio : Tensor [shape=(n_samples,)]
-        Of whole frames: the end of a recording is padded with zeros.
-    controls : Controls, tensors (n_frames,)
-    seconds : float
-        Without the padding.
-    voices_share : float, in [0, 1]
-        See :func:`tonetransfer.controls.recording_checks.voices_share`.
-    spoken : bool
-    """
-
-    audio: torch.Tensor
+    audio: torch.Tensor  # (n_samples,), of whole frames: the end of a recording is padded with zeros
     controls: Controls
-    seconds: float
-    voices_share: float
+    seconds: float  # without the padding
+    voices_share: float  # see controls/recording_checks.py
     spoken: bool
 
 
@@ -232,24 +203,7 @@ class Suitability:
 
 
 def read_stretches(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[Stretch]:
-    """Read and track a recording, however long, in stretches of five minutes.
-
-    Parameters
-    ----------
-    path : str or Path
-    grid : FrameGrid
-    tracker : str
-        A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
-
-    Yields
-    ------
-    Stretch
-
-    Raises
-    ------
-    AudioError
-        It cannot be read, or not to its end.
-    """
+    """Read and track a recording, however long, in stretches of five minutes; AudioError if it cannot be read, or not to its end."""
     length, margin = (grid.n_samples(round(seconds * grid.frame_rate)) for seconds in (STRETCH_S, MARGIN_S))
     before = torch.zeros(0)
     stretches = stream_audio(Path(path), grid.sample_rate, length)

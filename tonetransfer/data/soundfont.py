@@ -60,13 +60,7 @@ HIGHEST_OCTAVES = 4.0  # above the pivot the filter is level again
 
 @lru_cache(maxsize=1)
 def load_fluidsynth() -> ctypes.CDLL:
-    """The FluidSynth library, with the signatures of the calls that are used here.
-
-    Raises
-    ------
-    MissingDependencyError
-        When it is not installed.
-    """
+    """The FluidSynth library, with the signatures of the calls that are used here; MissingDependencyError when it is not installed."""
     name = find_library("fluidsynth") or find_library("libfluidsynth-3")
     if name is None:
         raise MissingDependencyError(
@@ -85,10 +79,7 @@ def load_fluidsynth() -> ctypes.CDLL:
 def find_soundfont(name: str, folders: Iterable[Path | str] = ()) -> Path:
     """Find a soundfont: a path as it is; else `folders`, ``$TONETRANSFER_SOUNDFONTS``, the system's folders.
 
-    Raises
-    ------
-    MissingDependencyError
-        When no such file is found.
+    MissingDependencyError: none is there.
     """
     if Path(name).is_file():
         return Path(name)
@@ -105,18 +96,7 @@ def find_soundfont(name: str, folders: Iterable[Path | str] = ()) -> Path:
 
 
 class SoundFont:
-    """A soundfont, opened in a synthesizer of its own.
-
-    Parameters
-    ----------
-    path : Path
-    sample_rate : int [Hz]
-
-    Raises
-    ------
-    MissingDependencyError
-        When FluidSynth is missing or does not read the file.
-    """
+    """A soundfont, opened in a synthesizer of its own; MissingDependencyError when FluidSynth is missing or does not read the file."""
 
     def __init__(self, path: Path, *, sample_rate: int = 48000) -> None:
         self.path, self.sample_rate = Path(path), sample_rate
@@ -138,20 +118,10 @@ class SoundFont:
             self._library.delete_fluid_settings(self._settings)
 
     def render(self, performance: Performance, *, program: int, bank: int = 0) -> np.ndarray:
-        """Notes, velocities and bends on one preset; expression is left to the caller.
+        """Notes, velocities and bends on one preset, left and right (2, n_samples); expression is left to the caller.
 
         General MIDI's expression (CC 11) is a plain gain in 127 steps. Applied afterwards it is exact and free of steps.
-
-        Parameters
-        ----------
-        performance : Performance
-        program, bank : int
-            The preset; a preset that the font does not hold raises MissingDependencyError.
-
-        Returns
-        -------
-        ndarray [shape=(2, n_samples), float32]
-            Left and right, ``n_samples = duration * sample_rate``.
+        MissingDependencyError: the font does not hold the preset.
         """
         self._prepare(program, bank)
         n_samples = round(performance.duration_s * self.sample_rate)
@@ -231,22 +201,10 @@ def _events(performance: Performance, index: list[int]) -> dict[int, list[tuple[
 
 
 def tilt(audio: np.ndarray, intensity_db: np.ndarray, f0_hz: np.ndarray, slope: float, grid: FrameGrid) -> np.ndarray:
-    """Brighten or darken audio as it is played harder or softer.
+    """Brighten or darken audio (n_samples,) as it is played harder or softer.
 
-    gain [dB] = slope * intensity * octaves above the fundamental (0 to 4); A-weighted loudness stays what it was.
-
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_samples,)]
-    intensity_db : ndarray [shape=(n_frames,)], dB
-        How hard is played, relative to how the recording was.
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-    slope : float [dB per octave and dB]
-    grid : FrameGrid
-
-    Returns
-    -------
-    ndarray [shape=(n_samples,), float32]
+    gain [dB] = slope * intensity * octaves above the fundamental (0 to 4); A-weighted loudness stays what it was. `intensity_db`
+    (n_frames,) is how hard is played, relative to how the recording was.
     """
     if slope == 0.0:
         return audio.astype(np.float32)
@@ -287,18 +245,10 @@ def measure_slope(audio: np.ndarray, sample_rate: int, *, span_db: float = 30.0)
 
 
 def slope_between(notes: Sequence[tuple[float, np.ndarray]], sample_rate: int) -> float:
-    """Octaves of centroid per decibel from soft notes to loud ones of the same pitch.
+    """Octaves of centroid per decibel from soft notes to loud ones of the same pitch, of pairs (midi, audio), at least two of some pitch.
 
-    Parameters
-    ----------
-    notes : sequence of (midi, audio)
-        At least two of some pitch. Each counts with the median of its louder half.
-    sample_rate : int [Hz]
-
-    Returns
-    -------
-    float [octaves per dB]
-        Least squares with an intercept of its own for every pitch. Means little when the recordings were brought to one level.
+    Each counts with the median of its louder half: least squares with an intercept of its own for every pitch. Means little when the
+    recordings were brought to one level.
     """
     keys, points = [], []
     for midi, audio in notes:

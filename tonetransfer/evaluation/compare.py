@@ -107,16 +107,9 @@ DESCRIPTOR_ERRORS = {  # metric: descriptor
 
 @dataclass(frozen=True)
 class HeardRecording:
-    """A recording and what is played in it.
+    """A recording and what is played in it."""
 
-    Parameters
-    ----------
-    audio : Tensor [shape=(n_samples,)]
-        At ``controls.grid.sample_rate``.
-    controls : Controls [shape=(n_frames,)]
-    """
-
-    audio: torch.Tensor
+    audio: torch.Tensor  # (n_samples,), at the rate of its controls
     controls: Controls
 
     @cached_property
@@ -204,20 +197,9 @@ def compare_heard(reference: HeardRecording, estimate: HeardRecording) -> dict[s
 
 
 def compare_played(reference: Controls, notes: torch.Tensor, estimate: HeardRecording) -> dict[str, float]:
-    """Metrics of pitch and loudness.
+    """Metrics of pitch and loudness; empty where there is no note.
 
-    Parameters
-    ----------
-    reference : Controls [shape=(n_frames,)]
-        What was played, or what was to be played.
-    notes : Tensor [shape=(n_frames,)], bool
-        Its note frames.
-    estimate : HeardRecording
-
-    Returns
-    -------
-    dict of float
-        Empty where there is no note.
+    `reference` is what was played, or what was to be played, and `notes` (n_frames,) its note frames.
     """
     n_frames = min(reference.n_frames, estimate.controls.n_frames)
     notes, heard = notes[:n_frames], estimate.notes[:n_frames]

@@ -61,12 +61,7 @@ N_RESAMPLES = 2000
 
 
 def multi_scale_spectral_distance(reference: torch.Tensor, estimate: torch.Tensor) -> float:
-    """Multi-scale spectral distance, without a unit; the longer one is cut.
-
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-    """
+    """Multi-scale spectral distance of two recordings (n_samples,), without a unit; the longer one is cut."""
     x, y = same_length(reference, estimate)
     return float(spectral_loss(y[None], x[None]))
 
@@ -74,11 +69,7 @@ def multi_scale_spectral_distance(reference: torch.Tensor, estimate: torch.Tenso
 def mel_cepstral_distortion_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
     """Mel-cepstral distortion [dB]: how far the coarse shapes of the spectra are apart; a gain alone is no distance.
 
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-        The longer one is cut; 0 is given where nothing can be heard.
-    sample_rate : int [Hz]
+    Of recordings (n_samples,); the longer one is cut, and 0 is given where nothing can be heard.
     """
     x, y = (magnitudes(a, N_FFT, HOP_LENGTH) for a in same_length(reference, estimate))
     largest = [magnitude.max().clamp(min=1e-9) for magnitude in (x, y)]
@@ -94,13 +85,7 @@ def mel_cepstral_distortion_db(reference: torch.Tensor, estimate: torch.Tensor, 
 
 
 def loudness_error_db(reference_db: torch.Tensor, estimate_db: torch.Tensor) -> float:
-    """Mean distance of loudness [dB]; 0 where there is no frame.
-
-    Parameters
-    ----------
-    reference_db, estimate_db : Tensor [shape=(n_frames,)]
-        In the frames that count: those of the reference's notes, say.
-    """
+    """Mean distance of loudness [dB] in the frames (n,) that count, those of the reference's notes, say; 0 where there is none."""
     difference = estimate_db.double() - reference_db.double()
     return float(difference.abs().mean()) if difference.numel() else 0.0
 
@@ -112,12 +97,9 @@ def loudness_contour_error_db(reference_db: torch.Tensor, estimate_db: torch.Ten
 
 
 def raw_pitch_accuracy(reference_hz: torch.Tensor, estimate_hz: torch.Tensor, *, tolerance_cents: float = TOLERANCE_CENTS) -> float:
-    """Share of frames whose f0 is within `tolerance_cents` of the reference, octave errors counted as errors (Poliner et al. 2007).
+    """Share of the reference's voiced frames (n,) whose f0 is within `tolerance_cents`, octave errors counted as errors (Poliner et al.
 
-    Parameters
-    ----------
-    reference_hz, estimate_hz : Tensor [shape=(n_frames,)], > 0
-        Voiced frames of the reference, and the estimate in the same frames.
+    2007).
     """
     if not reference_hz.numel():
         return 0.0
@@ -139,12 +121,7 @@ def pitch_error_cents(reference_hz: torch.Tensor, estimate_hz: torch.Tensor) -> 
 
 
 def voicing_recall(reference_voiced: torch.Tensor, estimate_voiced: torch.Tensor) -> float:
-    """Share of the reference's voiced frames that are voiced in the estimate.
-
-    Parameters
-    ----------
-    reference_voiced, estimate_voiced : Tensor [shape=(n_frames,)], bool
-    """
+    """Share of the reference's voiced frames that are voiced in the estimate, (n_frames,) each."""
     return _share(estimate_voiced, reference_voiced)
 
 
@@ -166,32 +143,19 @@ def _share(said: torch.Tensor, where: torch.Tensor) -> float:
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """A Fréchet distance as it is, and without the bias of small sets.
-
-    Parameters
-    ----------
-    distance : float, >= 0
-        Of the sets as they are.
-    extrapolated : float or None, >= 0
-        To sets without end; None where the smallest part would have fewer vectors than dimensions: no line leads there.
-    n_reference, n_estimate, n_dimensions : int
-    """
+    """A Fréchet distance as it is, and without the bias of small sets."""
 
     distance: float
-    extrapolated: float | None
+    extrapolated: float | None  # to sets without end; None where the smallest part would have fewer vectors than dimensions
     n_reference: int
     n_estimate: int
     n_dimensions: int
 
 
 def embedding_distance(reference: torch.Tensor, estimate: torch.Tensor, mean: torch.Tensor | None = None) -> float:
-    """Cosine distance of two embeddings: 0 the same direction, 1 unrelated, 2 opposite.
+    """Cosine distance of two embeddings (n,): 0 the same direction, 1 unrelated, 2 opposite.
 
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_dimensions,)]
-    mean : Tensor [shape=(n_dimensions,)] or None
-        What all embeddings have in common; directions are taken from it.
+    Directions are taken from `mean` (n,), what all embeddings have in common.
     """
     x, y = (one.double() - (0.0 if mean is None else mean.double()) for one in (reference, estimate))
     return float((1.0 - torch.nn.functional.cosine_similarity(x, y, dim=0)).clamp(min=0.0, max=2.0))
@@ -279,23 +243,13 @@ def _square(half: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it would lie, had other examples been drawn.
-
-    Parameters
-    ----------
-    mean, low, high : float
-        `low` and `high` are equal to `mean` where there is one group only: nothing is known then.
-    count : int
-        Values.
-    groups : int
-        Independent groups of values.
-    """
+    """A mean and where it would lie, had other examples been drawn."""
 
     mean: float
-    low: float
+    low: float  # as high as `mean`, like `high`, where there is one group only: nothing is known then
     high: float
-    count: int
-    groups: int
+    count: int  # values
+    groups: int  # that are independent
 
 
 def bootstrap_interval(

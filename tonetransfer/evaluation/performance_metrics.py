@@ -62,18 +62,10 @@ DEEPEST_DIP_DB, RISE_S, FIRST_ONSET_S, ARTICULATION_REACH_S = -50.0, 0.25, 0.1, 
 
 
 def high_frequency_failures_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> tuple[float, float]:
-    """Excess of the estimate's roll-off over the reference's [Hz], hiss, and its shortfall, dullness.
+    """Excess of the estimate's roll-off over the reference's [Hz], hiss, and its shortfall, dullness, of recordings (n_samples,).
 
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-        The longer one is cut.
-    sample_rate : int [Hz]
-
-    Returns
-    -------
-    added, lost : float, >= 0
-        Means over audible frames of the positive and of the negative differences, 0 for those of the other sign; 0 where none is audible.
+    Means over audible frames of the positive and of the negative differences, 0 for those of the other sign; 0 where none is audible. The
+    longer recording is cut.
     """
     difference_hz = _rolloff_difference_hz(reference, estimate, sample_rate)
     return _mean(np.maximum(difference_hz, 0.0)), _mean(np.maximum(-difference_hz, 0.0))
@@ -82,33 +74,14 @@ def high_frequency_failures_hz(reference: torch.Tensor, estimate: torch.Tensor, 
 def transient_failures_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> tuple[float, float]:
     """Weakening of the estimate's attacks in the reference [dB], clicks, and of the reference's in the estimate, smeared beginnings.
 
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-        The longer one is cut.
-    sample_rate : int [Hz]
-
-    Returns
-    -------
-    added, lost : float, >= 0
-        Means over attacks; those that are stronger count 0. 0 where there is no attack.
+    Means over attacks, of recordings (n_samples,), the longer one cut; those that are stronger count 0. 0 where there is no attack.
     """
     x, y = _attack_strengths(reference, estimate, sample_rate)
     return _missing_db(y, x, sample_rate), _missing_db(x, y, sample_rate)
 
 
 def attack_times_s(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
-    """Instants of a recording's attacks [s], rising.
-
-    Parameters
-    ----------
-    audio : Tensor [shape=(n_samples,)]
-    sample_rate : int [Hz]
-
-    Returns
-    -------
-    ndarray [shape=(n_attacks,)]
-    """
+    """Instants of the attacks in a recording (n_samples,) [s], rising."""
     return _attack_frames(_attack_strengths(audio, audio, sample_rate)[0], sample_rate) * ATTACK_HOP / sample_rate
 
 
@@ -164,13 +137,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def find_lag_s(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
-    """Delay of the estimate [s], in steps of 2.5 ms, within 40 ms; 0 where nothing ever changes.
-
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-    sample_rate : int [Hz]
-    """
+    """Delay of the estimate, of recordings (n_samples,) [s], in steps of 2.5 ms, within 40 ms; 0 where nothing ever changes."""
     x, y = (_band_changes(audio, sample_rate) for audio in (reference, estimate))
     n_frames, furthest = min(x.shape[1], y.shape[1]), round(LONGEST_LAG_S * LAG_RATE)
     best, found = 0.0, 0
@@ -183,18 +150,9 @@ def find_lag_s(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int
 
 
 def band_differences_db(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> list[float]:
-    """Energy of the bands `BANDS_HZ`, estimate minus reference [dB]; energies 120 dB below the whole count as that.
+    """Energy of the bands `BANDS_HZ`, estimate minus reference [dB], of recordings (n_samples,); the longer one is cut.
 
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-        The longer one is cut.
-    sample_rate : int [Hz]
-
-    Returns
-    -------
-    list of float
-        One difference a band; 0 where the reference is silent.
+    Energies 120 dB below the whole count as that; 0 where the reference is silent.
     """
     powers = _loud_powers(reference, estimate)
     hertz = torch.linspace(0.0, sample_rate / 2.0, N_FFT // 2 + 1)
@@ -208,14 +166,7 @@ def band_differences_db(reference: torch.Tensor, estimate: torch.Tensor, sample_
 
 
 def centroid_difference_octaves(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float:
-    """Spectral centroid of the power, estimate minus reference [octaves], mean over loud frames; 0 where the reference is silent.
-
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-        The longer one is cut.
-    sample_rate : int [Hz]
-    """
+    """Spectral centroid of the power, estimate minus reference [octaves], mean over loud frames; 0 where the reference is silent."""
     x, y = _loud_powers(reference, estimate)
     if not x.shape[1]:
         return 0.0
@@ -225,12 +176,9 @@ def centroid_difference_octaves(reference: torch.Tensor, estimate: torch.Tensor,
 
 
 def ghost_difference_db(reference_db: torch.Tensor, estimate_db: torch.Tensor) -> float | None:
-    """Loudness where the reference is silent, estimate minus reference [dB]: tails and notes that nobody played.
+    """Loudness (n_frames,) where the reference is silent, estimate minus reference [dB]: tails and notes that nobody played.
 
-    Parameters
-    ----------
-    reference_db, estimate_db : Tensor [shape=(n_frames,)]
-        A-weighted loudness. Frames 45 dB below the reference's loudest are silent; 80 dB below it counts as nothing.
+    Frames 45 dB below the reference's loudest are silent; 80 dB below it counts as nothing.
     """
     loudest = float(reference_db.max())
     silent = reference_db < loudest + SILENT_DB
@@ -243,12 +191,7 @@ def ghost_difference_db(reference_db: torch.Tensor, estimate_db: torch.Tensor) -
 def partial_movement_db(audio: torch.Tensor, sample_rate: int, f0_hz: np.ndarray, sounding: np.ndarray) -> float | None:
     """Movement of partials against the whole sound [dB rms], median over notes and partials 2 to 8.
 
-    Parameters
-    ----------
-    audio : Tensor [shape=(n_samples,)]
-    sample_rate : int [Hz]
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-    sounding : ndarray of bool [shape=(n_frames,)]
+    F0 and where it sounds are (n_frames,).
     """
     power, f0_hz, sounding = _powers_and_pitch(audio, sample_rate, MOVEMENT_FFT, f0_hz, sounding)
     leap = np.abs(1200.0 * np.log2(f0_hz / np.concatenate([f0_hz[:1], f0_hz[:-1]]))) >= STEP_CENTS
@@ -280,17 +223,7 @@ def between_partials_db(audio: torch.Tensor, sample_rate: int, f0_hz: np.ndarray
 
 
 def articulations_s(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
-    """Instants at which something is played anew [s], rising: attacks, and rises after dips between notes; without the first onset.
-
-    Parameters
-    ----------
-    audio : Tensor [shape=(n_samples,)]
-    sample_rate : int [Hz]
-
-    Returns
-    -------
-    ndarray [shape=(n_articulations,)]
-    """
+    """Instants at which something is played anew [s], rising: attacks, and rises after dips between notes; without the first onset."""
     level = loudness_db(audio, FrameGrid(sample_rate, sample_rate // FRAME_RATE)).double().numpy()
     level = np.maximum(level, level.max() + DEEPEST_DIP_DB)
     attacks = attack_times_s(audio, sample_rate)
@@ -304,13 +237,7 @@ def articulations_s(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
 
 
 def articulation_recall(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> float | None:
-    """Share of the reference's articulations that the estimate has within 50 ms; :func:`articulations_s` says what they are.
-
-    Parameters
-    ----------
-    reference, estimate : Tensor [shape=(n_samples,)]
-    sample_rate : int [Hz]
-    """
+    """Share of the reference's articulations that the estimate has within 50 ms; :func:`articulations_s` says what they are."""
     wanted, heard = (articulations_s(audio, sample_rate) for audio in (reference, estimate))
     if not len(wanted):
         return None

@@ -8,7 +8,7 @@ without transposition, moved to where it fits best, brought to the recording's l
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -27,6 +27,7 @@ from ..models.timbre_model import TimbreModel
 from ..pipeline.transfer import transfer
 from ..pitch.estimators import SAMPLE_RATE as PITCH_RATE
 from ..pitch.estimators import TRACKERS
+from ..progress import Progress, counted
 from .compare import SILENT_DB
 from .metrics import loudness_contour_error_db, mel_cepstral_distortion_db, raw_pitch_accuracy
 from .performance_metrics import (
@@ -65,28 +66,13 @@ FIGURES = {  # key: heading, and its unit
 
 
 def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: int) -> dict[str, float]:
-    """The figures of :data:`FIGURES` for a recording and another version of the same performance.
+    """The figures of :data:`FIGURES` for a recording and another version of the same performance, (n_samples,) each, the longer one cut.
 
-    Parameters
-    ----------
-    reference, estimate : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
-        The longer one is cut. A gain, and a delay of up to 40 ms, change nothing but `lag_ms`.
-    sample_rate : int [Hz]
-        Of both.
-
-    Returns
-    -------
-    dict of float
-        ``lsd60_db``, ``mel_cepstral_distortion_db``, ``raw_pitch_accuracy`` (50 cents) and ``loudness_contour_error_db`` as in
-        :mod:`~tonetransfer.evaluation.metrics`, the rest as in :mod:`~tonetransfer.evaluation.performance_metrics`: differences,
-        estimate minus reference, but for ``movement_db`` and ``recording_movement_db``, which stand beside each other, and the shares of
-        the reference's articulations that are found and of the estimate's that are its own. What has no meaning is not there; empty where
-        one of them is silent.
-
-    Raises
-    ------
-    AudioError
-        Something is not audio.
+    A gain, and a delay of up to 40 ms, change nothing but `lag_ms`. ``lsd60_db``, ``mel_cepstral_distortion_db``, ``raw_pitch_accuracy``
+    (50 cents) and ``loudness_contour_error_db`` are as in :mod:`~tonetransfer.evaluation.metrics`, the rest as in
+    :mod:`~tonetransfer.evaluation.performance_metrics`: differences, estimate minus reference, but for ``movement_db`` and
+    ``recording_movement_db``, which stand beside each other, and the shares of the reference's articulations that are found and of the
+    estimate's that are its own. What has no meaning is not there; empty where one of them is silent.
     """
     x, y = same_length(*(resample(audio, sample_rate, GRID.sample_rate) for audio in (reference, estimate)))
     lag_s = find_lag_s(x, y, GRID.sample_rate)
@@ -143,18 +129,10 @@ def _compare_pitch(reference: torch.Tensor, estimate: torch.Tensor, level_db: to
 
 @dataclass(frozen=True)
 class PhraseFolder:
-    """Recordings of known instruments.
+    """Recordings of known instruments."""
 
-    Parameters
-    ----------
-    instruments : dict of Path to str
-        Of each recording, in the order of their names.
-    skipped : dict of str to str
-        Names of files that are left out, and why.
-    """
-
-    instruments: dict[Path, str]
-    skipped: dict[str, str] = field(default_factory=dict)
+    instruments: dict[Path, str]  # of each recording, in the order of their names
+    skipped: dict[str, str] = field(default_factory=dict)  # names of files that are left out, and why
 
     def another(self, path: Path) -> Path | None:
         """The first other phrase of the same instrument."""
@@ -174,20 +152,9 @@ def instrument_of(file: str, names: Collection[str]) -> str | None:
 
 
 def read_phrases(folder: Path, names: Collection[str], *, only: Collection[str] | None = None) -> PhraseFolder:
-    """Read which recordings of a folder are of which instrument.
+    """Read which recordings of a folder are of which of the known instruments; only those that are wanted, or all.
 
-    Parameters
-    ----------
-    folder : Path
-    names : collection of str
-        Instruments that are known.
-    only : collection of str or None
-        Instruments that are wanted; None: all.
-
-    Raises
-    ------
-    SettingsError
-        There is no such folder, or nothing in it that is wanted.
+    SettingsError: there is no such folder, or nothing in it that is wanted.
     """
     if not folder.is_dir():
         raise SettingsError(
@@ -212,7 +179,7 @@ def evaluate_phrases(
     like: bool = False,
     results: Path | None = None,
     only: Collection[str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Play real phrases again as the instruments that they are, and measure the results beside the recordings.
 
@@ -244,13 +211,11 @@ def evaluate_phrases(
     phrases = read_phrases(folder, model.names, only=only)
     rows: dict[str, dict[str, Any]] = {}
     skipped = dict(phrases.skipped)
-    for done, (path, name) in enumerate(phrases.instruments.items()):
+    for path, name in counted(phrases.instruments.items(), progress):
         try:
             rows[path.name] = {"instrument": name, **_measure(model, phrases, path, like=like, results=results)}
         except (AudioError, InstrumentError) as error:
             skipped[path.name] = str(error)
-        if progress:
-            progress(done + 1, len(phrases.instruments))
     if not rows:
         raise SettingsError(
             f"{folder}: nothing could be measured: " + "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])

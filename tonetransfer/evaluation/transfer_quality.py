@@ -29,12 +29,12 @@ from ..errors import ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import analyze, arrange, play, synthesize
+from ..progress import Progress, counted
 from .metrics import audible_log_spectral_distance_db, log_spectral_distance_db, raw_pitch_accuracy
 
 PEAK = 0.7
 LOUD_DB, SOFT_DB = -14.0, -38.0  # the swell with which brightness is measured: ff to p
 BRIGHTNESS = ("alto_sax", "cello", "trumpet")  # what is recorded of them stands in configs/corpus.yaml
-Progress = Callable[[int, int], None]
 Adapt = Callable[[TimbreModel, torch.Tensor], tuple[TimbreModel, torch.Tensor]]
 
 
@@ -182,26 +182,15 @@ def brightness_slope(model: TimbreModel, name: str) -> float:
 def evaluate_recordings(
     model: TimbreModel, folder: Path, instruments: Iterable[str], *, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Real recordings, for which no right answer is known: is the melody kept, and the asked loudness met?
+    """Real recordings of one voice each, played on some instruments: is the melody kept, and the asked loudness met?
 
-    Parameters
-    ----------
-    model : TimbreModel
-    folder : Path
-        Recordings of one voice each.
-    instruments : iterable of str
-        Each recording is played on each of them.
-
-    Returns
-    -------
-    dict
-        ``raw_pitch_accuracy`` (50 cents; the result's f0, tracked like the source's, against what was asked for, over the source's note
-        frames), ``recordings_loudness_error_db``, ``recordings``: the same per file.
+    ``raw_pitch_accuracy`` (50 cents; the result's f0, tracked like the source's, against what was asked for, over the source's note
+    frames), ``recordings_loudness_error_db``, ``recordings``: the same per file.
     """
     files = sound_files(folder)
     targets = _named(model, instruments)
     per_file: dict[str, dict[str, float]] = {}
-    for done, path in enumerate(files):
+    for path in counted(files, progress):
         heard = analyze(*load_audio(path), model)
         accuracy, errors = [], []
         for target in targets.values():
@@ -215,8 +204,6 @@ def evaluate_recordings(
             errors.append(float((again.loudness_db - arrangement.loudness_db)[notes].abs().mean()))
         if accuracy:
             per_file[path.name] = {"raw_pitch_accuracy": round(fmean(accuracy), 4), "loudness_error_db": round(fmean(errors), 3)}
-        if progress:
-            progress(done + 1, len(files))
     if not per_file:
         return {"recordings": per_file}
     accuracy_all, error_all = (fmean(one[key] for one in per_file.values()) for key in ("raw_pitch_accuracy", "loudness_error_db"))
@@ -240,30 +227,17 @@ def evaluate_resynthesis(
     *,
     adapt: Adapt = one_shot,
     name: str = "resynthesis",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """LSD-60 of recordings played from their own z and controls, nothing fitted.
 
-    Recordings of several notes at once, and of speech, are listed but do not count: no solo instrument plays them.
-
-    Parameters
-    ----------
-    model : TimbreModel
-    folder : Path
-    adapt : callable
-        (model, reference) -> (model, z): how a timbre is had from a recording; :func:`one_shot` or :func:`refined`.
-    name : str
-        What the figures' keys begin with.
-    progress : callable or None
-
-    Returns
-    -------
-    dict
-        ``resynthesis_lsd60_db``: mean over what counts; ``resynthesis``: for each file ``lsd60_db`` and whether it ``counts``.
+    Recordings of several notes at once, and of speech, are listed but do not count: no solo instrument plays them. `adapt` says how a
+    timbre is had from a recording: :func:`one_shot` or :func:`refined`. ``resynthesis_lsd60_db`` (keys begin with `name`) is the mean over
+    what counts; ``resynthesis`` has for each file ``lsd60_db`` and whether it ``counts``.
     """
     files = sound_files(folder)
     found: dict[str, dict[str, Any]] = {}
-    for done, path in enumerate(files):
+    for path in counted(files, progress):
         audio, _ = load_audio(path, model.sample_rate)
         heard = analyze(audio, model.sample_rate, model)
         with warnings.catch_warnings():
@@ -272,7 +246,5 @@ def evaluate_resynthesis(
             sound = synthesize(heard, adapted, z)
         solo = voices_share(audio, heard) <= POLYPHONIC_SHARE and not sounds_spoken(heard)
         found[path.name] = {"lsd60_db": round(audible_log_spectral_distance_db(audio, sound), 3), "counts": solo}
-        if progress:
-            progress(done + 1, len(files))
-    counted = [one["lsd60_db"] for one in found.values() if one["counts"]]
-    return ({f"{name}_lsd60_db": round(fmean(counted), 3)} if counted else {}) | {name: found}
+    solos = [one["lsd60_db"] for one in found.values() if one["counts"]]
+    return ({f"{name}_lsd60_db": round(fmean(solos), 3)} if solos else {}) | {name: found}

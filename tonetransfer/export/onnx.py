@@ -43,26 +43,10 @@ class _Inputs(NamedTuple):
 
 @torch.no_grad()
 def write_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict[str, Any]:
-    """Write decoder and encoder, and try them.
+    """Write decoder and encoder into two paths, and try them with the timbre z (z_dim,).
 
-    Parameters
-    ----------
-    paths : list of 2 Path
-        Of the decoder and of the encoder.
-    model : TimbreModel
-    z : Tensor [shape=(z_dim,)]
-        The timbre that is tried.
-
-    Returns
-    -------
-    dict
-        For the card: ``signature``, ``z``, ``latency_samples``, ``test`` [dB], ``compute``.
-
-    Raises
-    ------
-    MissingDependencyError
-    ExportError
-        What was written does not do what the model does.
+    Gives for the card ``signature``, ``z``, ``latency_samples``, ``test`` [dB], ``compute``. ExportError: what was written does not do what
+    the model does.
     """
     sessions = open_runtime()
     inputs, n_samples = _inputs(model, z), int(EXCERPT_SECONDS * model.sample_rate)
@@ -162,17 +146,9 @@ def _labelled(content: Any) -> Any:
 def to_onnx(
     module: nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], outputs: list[str], dynamic: dict[str, dict[int, Any]]
 ) -> Any:
-    """A module as an ONNX ``ModelProto``.
+    """A module as an ONNX ``ModelProto``, called with an example as often as it takes to see what it does.
 
-    Parameters
-    ----------
-    module : Module
-    example : tuple of Tensor
-        What it is called with, as often as it takes to see what it does.
-    inputs, outputs : list of str
-        Their names.
-    dynamic : mapping of str to mapping
-        Axes of an input whose sizes may differ, as ``torch.export`` takes them.
+    `dynamic` are the axes of an input whose sizes may differ, as ``torch.export`` takes them.
     """
     import onnxscript.optimizer
 

@@ -31,12 +31,7 @@ TEST_BLOCKS = (1, 480, 64, 511, 2048, 1000)  # samples
 
 
 class FrameDecoder(nn.Module):
-    """A model's decoder as plain tensors in and out, to be traced.
-
-    Parameters
-    ----------
-    model : TimbreModel
-    """
+    """A model's decoder as plain tensors in and out, to be traced."""
 
     def __init__(self, model: TimbreModel) -> None:
         super().__init__()
@@ -83,19 +78,10 @@ def counted_noise(start: int, n_samples: int) -> torch.Tensor:
 
 
 class ScriptedInstrument(nn.Module):
-    """Pitch and loudness to sound in blocks of any size; to be scripted.
+    """Pitch and loudness to sound in blocks of any size, by one of the model's named timbres or another z (z_dim,); to be scripted.
 
-    Latency is :attr:`latency`: sample n of the output is the sound of input sample n - latency. Where sample t * hop_length of
-    the input stands, frame t is read.
-
-    Parameters
-    ----------
-    model : TimbreModel
-        Its named timbres can be switched while playing.
-    instrument : str
-        Who plays at first.
-    z : Tensor [shape=(z_dim,)] or None
-        Another timbre, which then stands first in the list under that name.
+    Latency is :attr:`latency`: sample n of the output is the sound of input sample n - latency. Where sample t * hop_length of the input
+    stands, frame t is read. `instrument` is who plays at first; it is the name of `z`, which then stands first in the list.
     """
 
     lowest_hz: Final[float] = LOWEST_HZ  # scripts see no globals
@@ -365,12 +351,7 @@ class ScriptedInstrument(nn.Module):
 
 
 class RealtimeInstrument(nn.Module):
-    """The call of ddsp_pytorch's realtime external around a :class:`ScriptedInstrument`: pitch and loudness apart, channels last.
-
-    Parameters
-    ----------
-    instrument : ScriptedInstrument
-    """
+    """The call of ddsp_pytorch's realtime external around a :class:`ScriptedInstrument`: pitch and loudness apart, channels last."""
 
     def __init__(self, instrument: ScriptedInstrument) -> None:
         super().__init__()

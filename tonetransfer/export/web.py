@@ -61,28 +61,11 @@ class WebPlayer(NamedTuple):
 
 
 def export_web(folder: str | Path, players: Sequence[WebPlayer], *, runtime: Path | None = None, overwrite: bool = False) -> dict[str, Any]:
-    """Write the page with some instruments, and try each of them.
+    """Write the page with some instruments into a new folder, which opens from any static host under any path, and try each of them.
 
-    Parameters
-    ----------
-    folder : str or Path
-        A new folder; the page opens from any static host under any path.
-    players : sequence of WebPlayer
-    runtime : Path or None
-        ONNX Runtime Web's npm package, or its folder ``dist``; None: that of a checkout's ``web/node_modules``.
-    overwrite : bool
-        Whether an earlier page in that place may be replaced; what others have put beside it stays.
-
-    Returns
-    -------
-    dict
-        The manifest, and ``files``: bytes of each.
-
-    Raises
-    ------
-    ExportError
-        Something is missing or in the way, or an instrument cannot be exported or failed its test; then nothing has changed.
-    MissingDependencyError
+    `runtime` is ONNX Runtime Web's npm package, or its folder ``dist``; None: that of a checkout's ``web/node_modules``. With `overwrite`
+    an earlier page in that place may be replaced; what others have put beside it stays. Gives the manifest, and ``files``: bytes of each.
+    ExportError: something is missing or in the way, or an instrument cannot be exported or failed its test; then nothing has changed.
     """
     folder = Path(os.path.abspath(folder))
     sessions = open_runtime()

@@ -34,16 +34,10 @@ NYQUIST_MARGIN = 2.0 ** (1 / 12)
 
 
 class Fourier(nn.Module):
-    """Real Fourier transform of frames by matrix products: N = rows * columns, as Cooley and Tukey split it.
+    """Real Fourier transform of frames by matrix products: N = rows * columns (even), as Cooley and Tukey split it.
 
-    Spectra are laid out (rows, columns // 2 + 1): bin k1 + rows * k2 stands at (k1, k2). The few beyond Nyquist are repeated.
-
-    Parameters
-    ----------
-    rows, columns : int
-        `columns` is even.
-    first, last : int
-        Rows of a frame that are not zero.
+    Spectra are laid out (rows, columns // 2 + 1): bin k1 + rows * k2 stands at (k1, k2). The few beyond Nyquist are repeated. Rows `first`
+    to `last` of a frame are not zero.
     """
 
     by_row: torch.Tensor
@@ -104,12 +98,7 @@ def _sin(cycles: np.ndarray) -> np.ndarray:
 
 
 class WebInstrument(nn.Module):
-    """The instruments of a model: controls of some frames to as much sound, :data:`LATENCY_FRAMES` late.
-
-    Parameters
-    ----------
-    model : TimbreModel
-    """
+    """The instruments of a model: controls of some frames to as much sound, :data:`LATENCY_FRAMES` late."""
 
     noise_power: torch.Tensor
 
@@ -262,12 +251,7 @@ class WebInstrument(nn.Module):
 
 
 class OneGru(nn.Module):
-    """A GRU as ONNX has it, one operation: what torch exports is a loop of many.
-
-    Parameters
-    ----------
-    gru : GRU, one layer, batch first
-    """
+    """A GRU (one layer, batch first) as ONNX has it, one operation: what torch exports is a loop of many."""
 
     into: torch.Tensor
     recurrent: torch.Tensor
@@ -314,13 +298,7 @@ def a_weighting_at(frequency_hz: torch.Tensor) -> torch.Tensor:
 
 
 class Tone(nn.Module):
-    """Harmonics from frame to frame: periods are read off as :mod:`~tonetransfer.synthesis.render` reads them.
-
-    Parameters
-    ----------
-    n_harmonics : int
-    grid : FrameGrid
-    """
+    """Harmonics from frame to frame: periods are read off as :mod:`~tonetransfer.synthesis.render` reads them."""
 
     numbers: torch.Tensor
     points: torch.Tensor
@@ -386,13 +364,7 @@ class Tone(nn.Module):
 
 
 class Noise(nn.Module):
-    """Filtered noise, frame by frame: :func:`~tonetransfer.synthesis.render.filtered_noise` with frames of four hops.
-
-    Parameters
-    ----------
-    n_bands : int
-    grid : FrameGrid
-    """
+    """Filtered noise, frame by frame: :func:`~tonetransfer.synthesis.render.filtered_noise` with frames of four hops."""
 
     band: torch.Tensor
     below: torch.Tensor
@@ -440,14 +412,7 @@ class Noise(nn.Module):
 
 
 class RoomConvolution(nn.Module):
-    """The room that an instrument has learned, hop by hop: partitions of its response, each in the frequency domain.
-
-    Parameters
-    ----------
-    response : Tensor [shape=(n_taps,)]
-        Without the direct sound.
-    grid : FrameGrid
-    """
+    """The room that an instrument has learned, hop by hop: partitions of its response (n_taps,), the direct sound left out, as spectra."""
 
     real: torch.Tensor
     imaginary: torch.Tensor
@@ -515,12 +480,7 @@ class Loudness(nn.Module):
 
 
 class Finish(nn.Module):
-    """Last steps of offline rendering, of a whole sound: loudness correction, gain, and room tone.
-
-    Parameters
-    ----------
-    grid : FrameGrid
-    """
+    """Last steps of offline rendering, of a whole sound: loudness correction, gain, and room tone."""
 
     rows, columns = 120, 160  # twice as many samples as a room tone's filter has taps, at 48 kHz
 

@@ -94,16 +94,7 @@ class TimbreEncoder(nn.Module):
         return level_free(self.mel_db(audio))
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
-        """Timbre of an excerpt.
-
-        Parameters
-        ----------
-        audio : Tensor [shape=(batch, n_samples)], at the model's sample rate
-
-        Returns
-        -------
-        Tensor [shape=(batch, z_dim)]
-        """
+        """Timbre (batch, z_dim) of excerpts (batch, n_samples) at the model's sample rate."""
         return self.encode_mel(self.log_mel(audio))
 
     def encode_mel(self, mel: torch.Tensor) -> torch.Tensor:

@@ -36,27 +36,10 @@ def parse_address(address: str) -> tuple[str, str | None, str | None]:
 
 
 def push(path: Path, address: str, *, private: bool = False) -> str:
-    """Put a weights file and its model card into a repository, which is made if it is not there; one commit, whole or not at all.
+    """Put a weights file and its model card into a repository (``hf://owner/repo``), which is made if it is not there.
 
-    Parameters
-    ----------
-    path : Path
-        A weights file; a card beside it (the same name, ``.md``) becomes the repository's page, else one is written from its notes.
-    address : str
-        ``hf://owner/repo``
-    private : bool
-        Of a repository that is made.
-
-    Returns
-    -------
-    str
-        Where it can be seen.
-
-    Raises
-    ------
-    WeightsError
-        The file is no weights file, or the hub does not take it.
-    MissingDependencyError
+    Where it can be seen. One commit, whole or not at all. A card beside the file (the same name, ``.md``) becomes the repository's page,
+    else one is written from its notes. WeightsError: it is no weights file, or the hub does not take it.
     """
     repo, file, name = parse_address(address)
     if name:
@@ -80,11 +63,7 @@ def push(path: Path, address: str, *, private: bool = False) -> str:
 def fetch(address: str) -> Path:
     """A weights file from a repository, kept in the hub's own cache.
 
-    Raises
-    ------
-    WeightsError
-        There is none, several without a choice, or the hub does not answer.
-    MissingDependencyError
+    WeightsError: there is none, several without a choice, or the hub does not answer.
     """
     repo, file, _ = parse_address(address)
     hub = _library()
@@ -97,10 +76,7 @@ def fetch(address: str) -> Path:
 def pull(address: str, output: Path | None = None, *, overwrite: bool = False) -> Path:
     """A weights file from a repository as a file of one's own, checked before it is put in its place; returns its path.
 
-    Raises
-    ------
-    WeightsError
-        As :func:`fetch`; or it is no instrument of this version; or `output` exists.
+    WeightsError: as :func:`fetch`; or it is no instrument of this version; or `output` exists.
     """
     cached = fetch(address)
     path = output or Path(cached.name)

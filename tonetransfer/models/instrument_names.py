@@ -70,13 +70,7 @@ PLAYERS = TABLE.split()
 
 
 def find_name(name: str, names: Sequence[str]) -> str:
-    """Find the name that is meant; spaces, capitals and common synonyms are understood.
-
-    Raises
-    ------
-    InstrumentError
-        Names the nearest one.
-    """
+    """Find the name that is meant; spaces, capitals and common synonyms are understood. InstrumentError names the nearest one."""
     wanted = "_".join(name.strip().lower().replace("-", " ").replace("_", " ").split())
     wanted = wanted if wanted in names else SYNONYMS.get(wanted, wanted)
     if wanted in names:

@@ -38,17 +38,9 @@ def soft_one_hot(x: torch.Tensor, lowest: float, highest: float, n: int) -> torc
 
 
 def note_age(f0_hz: torch.Tensor, loudness_db: torch.Tensor) -> torch.Tensor:
-    """Frames since the note that is played began: since f0 leapt, or the loudness rose steeply, or the track began.
+    """Frames since the note that is played began (..., n_frames), 0 to 127: since f0 leapt, the loudness rose steeply, or the track began.
 
-    Parameters
-    ----------
-    f0_hz : Tensor [shape=(..., n_frames)], > 0
-    loudness_db : Tensor [shape=(..., n_frames)]
-
-    Returns
-    -------
-    Tensor [shape=(..., n_frames)], float32, from 0 to 127
-        It depends on a frame and those before it only.
+    It depends on a frame and those before it only.
     """
     midi = hz_to_midi(f0_hz.double())
     begins = (midi - _earlier(midi, LEAP_FRAMES)).abs() > LEAP_SEMITONES
@@ -96,17 +88,9 @@ def coarse_places(midi: torch.Tensor, level_db: torch.Tensor) -> torch.Tensor:
 
 
 def looked_up(tables: torch.Tensor, midi: torch.Tensor, level_db: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
-    """Entries of coarse note-age tables, one table an item.
+    """Entries (batch, n_frames, n_out) of coarse note-age tables (batch, 25, 15, n_out), one an item.
 
-    Parameters
-    ----------
-    tables : Tensor [shape=(batch, 25, 15, n_out)]
-    midi, level_db, age : Tensor [shape=(batch, n_frames)]
-        Pitch [MIDI], loudness [dB] and age of the note [frames].
-
-    Returns
-    -------
-    Tensor [shape=(batch, n_frames, n_out)]
+    `midi`, `level_db` and `age` are pitch [MIDI], loudness [dB] and age of the note [frames], (batch, n_frames) each.
     """
     places = (coarse_places(midi, level_db)[..., None] * age_shares(age)[..., None, :]).flatten(-2)
     return places @ tables.flatten(1, 2)
@@ -127,10 +111,7 @@ def _between_pitches(like: torch.Tensor) -> torch.Tensor:
 class NoteAgeTable(nn.Module):
     """A table by semitone and age, another by level and age, added; it says nothing until it is learned.
 
-    Parameters
-    ----------
-    n_out : int
-        Numbers in each place.
+    `n_out` numbers stand in each place.
     """
 
     def __init__(self, n_out: int) -> None:

@@ -41,10 +41,7 @@ class ModelSettings(Section):
 class Mapping(dict[str, Any]):
     """A mapping that was read from YAML.
 
-    Attributes
-    ----------
-    places : dict
-        Of keys, as tuples from the outermost on: in which line of the file, or in which option, they stand.
+    `places` says of keys, as tuples from the outermost on, in which line of the file, or in which option, they stand.
     """
 
     def __init__(self) -> None:
@@ -53,20 +50,10 @@ class Mapping(dict[str, Any]):
 
 
 def read_mapping(path: str | Path, overrides: Sequence[str] = (), *, see: str = "configs/") -> Mapping:
-    """Read a YAML file that holds a mapping, and `section.key=value` overrides; values are not checked yet.
+    """Read a YAML file (UTF-8, or UTF-16 with its mark) that holds a mapping, and `section.key=value` overrides.
 
-    Parameters
-    ----------
-    path : str or Path
-        Of UTF-8, or UTF-16 with its mark.
-    overrides : sequence of str
-    see : str
-        Where there are examples.
-
-    Raises
-    ------
-    SettingsError
-        The file cannot be read, is no YAML, or holds no mapping; an override is not understood.
+    Values are not checked yet. `see` is where there are examples. SettingsError: the file cannot be read, is no YAML, or holds no mapping;
+    an override is not understood.
     """
     path, found = Path(path), Mapping()
     try:

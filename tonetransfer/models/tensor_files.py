@@ -30,13 +30,7 @@ def read_tensors(header: Header, *, what: str = "weights file") -> dict[str, tor
 
 @contextmanager
 def no_larger_than(header: Header) -> Iterator[None]:
-    """While this lasts, networks that are built may hold what the file holds and little more: settings can lie.
-
-    Raises
-    ------
-    WeightsError
-        More was to be made.
-    """
+    """While this lasts, networks that are built may hold what the file holds and little more, else WeightsError: settings can lie."""
     with _Budget(header):
         yield
 

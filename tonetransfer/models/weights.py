@@ -175,15 +175,7 @@ def _header(path: Path) -> Header:
 
 
 def model_card(instruments: list[dict[str, Any]], notes: dict[str, Any]) -> str:
-    """A model card as Markdown, with the header that model hubs read.
-
-    Parameters
-    ----------
-    instruments : list of dict
-        As :meth:`tonetransfer.models.timbre_model.Instrument.to_dict` gives them.
-    notes : dict
-        What a weights file says of its training; what it does not say is left out.
-    """
+    """A model card as Markdown, with the header that model hubs read; what the notes of a weights file do not say is left out."""
     name = str(notes.get("name") or (instruments[0]["name"] if instruments else "timbres"))
     licences = " and ".join(sorted({str(one["licence"]) for one in instruments})) or "not stated"
     lines = ["---", "library_name: tonetransfer", "tags: [audio, tone-transfer, timbre, ddsp]", "license: other"]

@@ -22,10 +22,7 @@ LONGEST_HEADER = 20_000_000  # bytes
 def find_weights(name: str | Path | None = None) -> Path:
     """Find a weights file: a path, a name in ``$TONETRANSFER_INSTRUMENTS``, or (None or ``bundled``) the bundled one.
 
-    Raises
-    ------
-    WeightsError
-        There is no such file.
+    WeightsError if there is none.
     """
     if name is None or str(name) == Path(BUNDLED).stem:
         bundled = Path(str(resources.files("tonetransfer.instruments") / BUNDLED))
@@ -57,13 +54,7 @@ class Header:
         return sum(math.prod(shape) for shape in self.shapes.values())
 
     def json(self, key: str, kind: type) -> Any:
-        """Parse a text as JSON of a kind (dict or list).
-
-        Raises
-        ------
-        WeightsError
-            It is missing, no JSON, or of another kind.
-        """
+        """Parse a text as JSON of a kind (dict or list); WeightsError: it is missing, no JSON, or of another kind."""
         wanted = "an object" if kind is dict else "a list"
         try:
             value = json.loads(self.text[key])
@@ -78,13 +69,7 @@ class Header:
 
 
 def read_header(path: Path, *, what: str = "weights file") -> Header:
-    """Read the header of a safetensors file.
-
-    Raises
-    ------
-    WeightsError
-        It is none, or its header does not fit its size.
-    """
+    """Read the header of a safetensors file; WeightsError: it is none, or its header does not fit its size."""
     try:
         if not path.is_file():
             raise ValueError("no file")

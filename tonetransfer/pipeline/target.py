@@ -25,9 +25,10 @@ from ..errors import AudioError, InstrumentError
 from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
+from ..progress import Progress
 from ..synthesis.colour import measure_room_tone
 from ..synthesis.fluctuation import fluctuation_depths
-from ..training.reconstruction import Progress, Reference, fit_few_shot, single_instrument
+from ..training.reconstruction import Reference, fit_few_shot, single_instrument
 from .colour_matching import match_colour, match_fluctuation
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference

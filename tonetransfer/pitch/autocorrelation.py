@@ -68,17 +68,11 @@ LAG_PRIOR = 0.02  # per octave: of two lags at which a sound repeats itself alik
 
 
 class Autocorrelation:
-    """Normalised autocorrelation of audio, frame by frame.
+    """Normalised autocorrelation of audio (n_samples,) at 16 kHz, without offset.
 
-    For a lag, the two halves of the frame that lie one lag apart are compared: 2 sum(x y) / (sum(x^2) + sum(y^2)). It is 1 for a
-    sound of exactly that period, 1 - (noise power / total power) for one in noise, and independent of level.
-
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_samples,)], float32
-        At 16 kHz, without offset.
-    n_frames : int
-        Frame t is centred on sample ``t * 160``; zeros beyond the ends.
+    Frame t is centred on sample ``t * 160``, zeros beyond the ends. For a lag, the two halves of the frame that lie one lag apart are
+    compared: 2 sum(x y) / (sum(x^2) + sum(y^2)). It is 1 for a sound of exactly that period, 1 - (noise power / total power) for one in
+    noise, and independent of level.
     """
 
     def __init__(self, audio: np.ndarray, n_frames: int) -> None:
@@ -90,14 +84,7 @@ class Autocorrelation:
         self._tables = [self._table(padded[(longest - band.frame_length) // 2 :], band) for band in BANDS]
 
     def peaks(self) -> tuple[np.ndarray, np.ndarray]:
-        """The lags at which the sound repeats itself best.
-
-        Returns
-        -------
-        frequency_hz : ndarray [shape=(n_frames, N_PEAKS)]
-            0 where there are fewer peaks.
-        value : ndarray [shape=(n_frames, N_PEAKS)], in [-1, 1]
-        """
+        """The lags at which the sound repeats itself best: frequencies [Hz] (0 where there are fewer) and heights, (n_frames, N_PEAKS)."""
         found = [_table_peaks(*table, band) for table, band in zip(self._tables, BANDS, strict=True)]
         frequency_hz, value = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
         lag = SAMPLE_RATE / np.maximum(frequency_hz, LOWEST_HZ)
@@ -191,20 +178,10 @@ def split_spectra(audio: np.ndarray, n_frames: int) -> SplitSpectra:
 
 
 def salience(spectra: SplitSpectra, frequency_hz: np.ndarray) -> np.ndarray:
-    """Contrast between the prime partials of a candidate f0 and the gaps between them.
+    """Contrast between the prime partials of candidates for f0 (n_frames, n_candidates) and the gaps between them.
 
-    Spectra are square roots of magnitudes, so that a strong partial does not outvote the others.
-
-    Parameters
-    ----------
-    spectra : SplitSpectra
-    frequency_hz : ndarray [shape=(n_frames, n_candidates)]
-        0: none.
-
-    Returns
-    -------
-    ndarray [shape=(n_frames, n_candidates)]
-        About 0.9 for a rich tone at its f0, 0.65 for a sine, below 0.5 at a subharmonic, 0 in silence and where there is none.
+    Spectra are square roots of magnitudes, so that a strong partial does not outvote the others. About 0.9 for a rich tone at its f0, 0.65
+    for a sine, below 0.5 at a subharmonic, 0 in silence and where there is no candidate (0 Hz).
     """
     there, frequency_hz = frequency_hz > 0.0, np.clip(frequency_hz, LOWEST_HZ, HIGHEST_HZ)
     result = np.zeros(frequency_hz.shape, dtype=np.float32)
@@ -224,17 +201,7 @@ def salience(spectra: SplitSpectra, frequency_hz: np.ndarray) -> np.ndarray:
 def upper_odd_partials(spectra: SplitSpectra, rows: np.ndarray, frequency_hz: np.ndarray) -> np.ndarray:
     """How strong partials 5, 7 and 9 are beside their even neighbours, where those can be heard: square roots of magnitudes.
 
-    Parameters
-    ----------
-    spectra : SplitSpectra
-    rows : ndarray [shape=(n,)]
-        Frames.
-    frequency_hz : ndarray [shape=(n,)], > 0
-
-    Returns
-    -------
-    ndarray [shape=(n,)], >= 0
-        About 1 where they are as strong, 0 where there are none.
+    For f0 (n,) in frames `rows` (n,): about 1 where they are as strong, 0 where there are none.
     """
     low = frequency_hz < SPLIT_HZ
     partials = np.zeros((UPPER_PARTIALS + 1, len(rows)), dtype=np.float32)

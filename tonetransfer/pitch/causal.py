@@ -34,15 +34,9 @@ RUMBLE_HZ = 30.0
 
 @compiled
 def through_sections(sections: Any, state: Any, audio: Any, out: Any) -> None:
-    """Second-order sections, one after the other, in transposed direct form II; as ``scipy.signal.sosfilt``.
+    """Second-order sections (n_sections, 6), one after the other, in transposed direct form II; as ``scipy.signal.sosfilt``.
 
-    Parameters
-    ----------
-    sections : ndarray [shape=(n_sections, 6)]
-        b0, b1, b2, 1, a1, a2 of each.
-    state : ndarray [shape=(n_sections, 2)]
-        Carried on.
-    audio, out : ndarray [shape=(n_samples,)]
+    `state` (n_sections, 2) is carried on; `audio` and `out` are (n_samples,).
     """
     for i in range(len(audio)):
         x = audio[i]
@@ -95,17 +89,9 @@ def vertex(before: float, here: float, after: float) -> tuple[float, float]:
 
 @compiled
 def peaks(values: Any, first: int, last: int, handicap: Any, lags: Any, heights: Any) -> None:
-    """The best peaks of an autocorrelation between two lags, best first; lag 0 and height -1 where there are fewer.
+    """The best peaks of an autocorrelation (n_lags,) between two lags, best first; lag 0 and height -1 where there are fewer.
 
-    Parameters
-    ----------
-    values : ndarray [shape=(n_lags,)]
-    first, last : int
-        Lags between which peaks lie, the last one excluded; both have neighbours.
-    handicap : ndarray [shape=(n_lags,)]
-        What is taken off a peak's height where peaks are compared.
-    lags, heights : ndarray [shape=(n_peaks,)]
-        Lags [samples] and heights of the parabola's vertex.
+    `handicap` (n_lags,) is taken off a peak's height where peaks are compared; `lags` [samples] and `heights` get the parabola's vertex.
     """
     n_peaks, n_found = len(lags), 0
     chosen, ranks = np.zeros(n_peaks, np.int64), np.zeros(n_peaks)
@@ -316,14 +302,8 @@ class _FrameEvidence(NamedTuple):
 class CausalTracker:
     """f0 and periodicity, one frame for every hop that is pushed.
 
-    Parameters
-    ----------
-    grid : FrameGrid
-        Clock and sample rate of the audio.
-    look_ahead : int, > 0 [samples]
-        How much of the sound after a frame's instant is heard before the frame is judged; 10 ms (480 at 48 kHz) serve well.
-    path_frames : int, >= 0
-        Frames that the path is followed further before f0 is given out; each is one hop of latency.
+    `look_ahead` [samples] is how much of the sound after a frame's instant is heard before the frame is judged; 10 ms (480 at 48 kHz) serve
+    well. The path is followed `path_frames` further before f0 is given out; each is one hop of latency.
     """
 
     def __init__(self, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> None:
@@ -353,10 +333,7 @@ class CausalTracker:
     def push(self, audio: np.ndarray) -> list[Tracked]:
         """Hear the next samples; returns the frames that are decided by them.
 
-        Parameters
-        ----------
-        audio : ndarray [shape=(n * hop_length,)]
-            Or, after a reset, `look_ahead` samples and then whole hops: every stretch ends where a frame's look-ahead does.
+        Whole hops, or, after a reset, `look_ahead` samples and then whole hops: every stretch ends where a frame's look-ahead does.
         """
         samples = np.asarray(audio, np.float64)
         filtered = np.empty(len(samples))
@@ -394,19 +371,9 @@ class CausalTracker:
 
 
 def track_causal(audio: np.ndarray, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A whole recording, tracked as it would be live.
+    """A whole recording (n_samples,), tracked as it would be live: f0, periodicity and level (n_frames,).
 
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_samples,)]
-        Silence is heard after its end.
-    grid : FrameGrid
-    look_ahead : int [samples]
-    path_frames : int, >= 0
-
-    Returns
-    -------
-    f0_hz, periodicity, level_db : ndarray [shape=(n_frames,)]
+    Silence is heard after its end.
     """
     n_frames = grid.n_frames(len(audio))
     tracker = CausalTracker(grid, look_ahead, path_frames=path_frames)

@@ -34,19 +34,9 @@ FINEST_HZ = 40000  # least rate of the samples that are compared
 
 
 def refine_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid) -> np.ndarray:
-    """f0 of the audio, sought around a curve by demodulating harmonics.
+    """f0 of audio (n_samples,), sought around a curve (n_frames,) by demodulating harmonics.
 
-    Parameters
-    ----------
-    audio : ndarray [shape=(n_samples,)]
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-        The curve, within 60 cents of the truth; the result stays as close to it.
-    grid : FrameGrid
-
-    Returns
-    -------
-    ndarray [shape=(n_frames,), float32], > 0
-        Where the audio is too quiet to tell, the deviation found last is held.
+    The curve lies within 60 cents of the truth, and the result as close to it; where it is too quiet to tell, the last deviation is held.
     """
     at_work = resample(audio, grid.sample_rate, WORK_RATE).numpy()
     frame_times = grid.times(len(f0_hz))
@@ -96,18 +86,7 @@ def _decimate(values: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 def refine_note_transitions(f0_hz: np.ndarray, samples: torch.Tensor | LongAudio, sample_rate: int, frame_rate: float) -> np.ndarray:
-    """Put the frames of a short transition on the note before or on the note after it, wherever that fits the sound better.
-
-    Parameters
-    ----------
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-    samples : Tensor or LongAudio [shape=(n_samples,)]
-    sample_rate, frame_rate : [Hz]
-
-    Returns
-    -------
-    ndarray [shape=(n_frames,)], > 0
-    """
+    """Put the frames of a short transition on the note before or on the note after it, wherever that fits the sound better."""
     stepped, piece, first_s = f0_hz.copy(), np.zeros(0, np.float32), -np.inf
     fine_rate = -(-FINEST_HZ // sample_rate) * sample_rate  # lags of high notes are read between samples
     for first, last in _transitions(f0_hz):

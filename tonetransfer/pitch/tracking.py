@@ -151,17 +151,8 @@ def _decide(evidence: _Evidence, gain: float, *, sure_of_itself: bool = True) ->
 def settle_edges(f0_hz: np.ndarray, level_db: np.ndarray) -> np.ndarray:
     """Give what begins a note an octave or more too low, or ends it as much too high, or leaves it for an instant, the pitch of the note.
 
-    Reeds and overblown pipes speak low before they settle; where a note dies away, its weak fundamental goes first; and nobody plays
-    an octave and back in 80 ms.
-
-    Parameters
-    ----------
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-    level_db : ndarray [shape=(n_frames,)]
-
-    Returns
-    -------
-    ndarray [shape=(n_frames,)], > 0
+    Reeds and overblown pipes speak low before they settle; where a note dies away, its weak fundamental goes first; and nobody plays an
+    octave and back in 80 ms. Tracks are (n_frames,).
     """
     leaps = np.flatnonzero(np.abs(np.diff(np.log2(f0_hz))) > LEAP_SEMITONES / 12.0) + 1
     edges, settled = np.concatenate([[0], leaps, [len(f0_hz)]]), f0_hz.copy()
@@ -192,18 +183,8 @@ def _without_flips(f0_hz: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def voiced_frames(f0_hz: np.ndarray, periodicity: np.ndarray, support: np.ndarray, level_db: np.ndarray) -> np.ndarray:
     """Voiced frames: hysteresis on periodicity, never in silence, no note shorter than 30 ms, no faint one shorter than 100 ms.
 
-    Parameters
-    ----------
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-        A leap of over a semitone between two frames begins another note.
-    periodicity : ndarray [shape=(n_frames,)]
-    support : ndarray [shape=(n_frames,)], in [0, 1]
-        The tracker's confidence in that f0.
-    level_db : ndarray [shape=(n_frames,)], dB re full scale
-
-    Returns
-    -------
-    ndarray [shape=(n_frames,)], bool
+    A leap of f0 of over a semitone between two frames begins another note; `support`, in [0, 1], is the tracker's confidence. All
+    (n_frames,).
     """
     audible, loud = _audible(level_db), ~_faint(level_db)
     clear = (periodicity >= CLEARLY_PERIODIC) | (f0_hz < UNSUPPORTED_HZ)
@@ -225,19 +206,9 @@ def hysteresis(on: np.ndarray, stay: np.ndarray) -> np.ndarray:
 
 
 def fill_unvoiced(f0_hz: np.ndarray, voiced: np.ndarray, level_db: np.ndarray) -> np.ndarray:
-    """Replace f0 where nothing is voiced; see :func:`track_f0` for how.
+    """Replace f0 where nothing is voiced; see :func:`track_f0` for how. Tracks are (n_frames,).
 
     What is held is the median of a note's last (or first) 50 ms: where sound breaks off, single frames are inexact.
-
-    Parameters
-    ----------
-    f0_hz : ndarray [shape=(n_frames,)], > 0
-    voiced : ndarray [shape=(n_frames,)], bool
-    level_db : ndarray [shape=(n_frames,)]
-
-    Returns
-    -------
-    ndarray [shape=(n_frames,)], > 0
     """
     if not voiced.any():
         return np.full(len(f0_hz), NOTHING_PLAYED_HZ)
@@ -437,20 +408,9 @@ def _forth_and_back(n_fft: int) -> np.ndarray:
 
 
 def place_f0(f0_hz: np.ndarray, frame_rate: float, grid: FrameGrid, n_frames: int) -> np.ndarray:
-    """f0 on another clock: linear in log-frequency, but never gliding through a leap of over a semitone.
+    """f0 (n,), whose first value is for instant 0, on another clock: linear in log-frequency, but never gliding through a leap.
 
-    Parameters
-    ----------
-    f0_hz : ndarray [shape=(n,)], > 0
-    frame_rate : float [Hz]
-        Of `f0_hz`; its first value is for instant 0.
-    grid : FrameGrid
-    n_frames : int
-
-    Returns
-    -------
-    ndarray [shape=(n_frames,)], > 0
-        Held after the last value.
+    A leap is over a semitone; the last value is held.
     """
     position = np.clip(grid.times(n_frames) * frame_rate, 0, len(f0_hz) - 1)
     left = position.astype(int)

@@ -35,28 +35,15 @@ class Player(Protocol):
 
 @dataclass
 class LiveReport:
-    """Report of a live performance.
-
-    Parameters
-    ----------
-    sample_rate : int [Hz]
-    latency_samples : int
-        Of the stream itself.
-    device_latency_s : float
-        What the devices say of themselves, both ways.
-    n_samples, xruns, clipped : int
-        Played; times that the devices had too much or too little; samples cut at full scale.
-    times_s : list of float
-        What each block took to compute.
-    """
+    """Report of a live performance."""
 
     sample_rate: int
-    latency_samples: int
-    device_latency_s: float = 0.0
-    n_samples: int = 0
-    xruns: int = 0
-    clipped: int = 0
-    times_s: list[float] = field(default_factory=list)
+    latency_samples: int  # of the stream itself
+    device_latency_s: float = 0.0  # what the devices say of themselves, both ways
+    n_samples: int = 0  # played
+    xruns: int = 0  # times that the devices had too much or too little
+    clipped: int = 0  # samples cut at full scale
+    times_s: list[float] = field(default_factory=list)  # what each block took to compute
 
     def to_dict(self) -> dict[str, float]:
         """Plain mapping, for JSON."""
@@ -82,13 +69,7 @@ class LiveReport:
 
 
 def sound_devices() -> Any:
-    """The sounddevice module.
-
-    Raises
-    ------
-    MissingDependencyError
-        It, or the PortAudio library that it needs, is not installed.
-    """
+    """The sounddevice module; MissingDependencyError: it, or the PortAudio library that it needs, is not installed."""
     try:
         import sounddevice
     except ImportError:
@@ -118,13 +99,7 @@ def list_devices(devices: Any) -> list[dict[str, Any]]:
 
 
 def find_device(devices: Any, wanted: str | None, kind: Kind) -> int | None:
-    """Number of the device that is meant by its number or a part of its name; None for the default one.
-
-    Raises
-    ------
-    SettingsError
-        There is none, or there are several.
-    """
+    """Number of the device that is meant by its number or a part of its name, else SettingsError; None for the default one."""
     fitting = {number: one["name"] for number, one in enumerate(devices.query_devices()) if one[CHANNELS[kind]] > 0}
     if not fitting:
         raise SettingsError(f"this computer has no {kind} for sound; connect one, or use --simulate")

@@ -35,37 +35,17 @@ USUAL_RANGE_DB = (-45.0, -14.0)  # of an instrument whose dynamics are not known
 
 @dataclass(frozen=True)
 class KeySettings:
-    """Settings of a player of keys.
+    """Settings of a player of keys."""
 
-    Parameters
-    ----------
-    attack_s, decay_s : float, >= 0 [s]
-        Rise to the peak, and fall from it.
-    sustain_db : float, <= 0
-        Level of a held note re its peak.
-    release_db_per_s : float or None, > 0
-        None: the instrument's own.
-    velocity_curve : float, >= 0
-        Share of General MIDI's 40 dB per decade of velocity; 0: all notes are loud.
-    bend_semitones : float, >= 0
-        Of the wheel at its end, until a score says otherwise.
-    glide_s : float, >= 0 [s]
-        Within a slur.
-    vibrato_hz, vibrato_cents : float, >= 0
-        Of the modulation wheel at its end.
-    transpose : float [semitones]
-    loudness_db : float
-    """
-
-    attack_s: float = 0.02
-    decay_s: float = 0.1
-    sustain_db: float = -2.0
-    release_db_per_s: float | None = None
-    velocity_curve: float = 1.0
-    bend_semitones: float = 2.0
-    glide_s: float = 0.03
-    vibrato_hz: float = 5.5
-    vibrato_cents: float = 45.0
+    attack_s: float = 0.02  # rise to the peak
+    decay_s: float = 0.1  # fall from it
+    sustain_db: float = -2.0  # level of a held note re its peak
+    release_db_per_s: float | None = None  # None: the instrument's own
+    velocity_curve: float = 1.0  # share of General MIDI's 40 dB per decade of velocity; 0: all notes are loud
+    bend_semitones: float = 2.0  # of the wheel at its end, until a score says otherwise
+    glide_s: float = 0.03  # within a slur
+    vibrato_hz: float = 5.5  # of the modulation wheel
+    vibrato_cents: float = 45.0  # of the modulation wheel at its end
     transpose: float = 0.0
     loudness_db: float = 0.0
 
@@ -87,17 +67,9 @@ class KeySettings:
 
 
 class Channel:
-    """Wheels, pedals and registered parameters of one MIDI channel.
+    """Wheels, pedals and registered parameters of one MIDI channel; `bend_semitones` are those of the wheel until it says otherwise.
 
-    Parameters
-    ----------
-    bend_semitones : float, >= 0
-        Of the wheel at its end, until the channel says otherwise.
-
-    Attributes
-    ----------
-    selected : int or None
-        Registered parameter that data entry sets; None: none, or one that is not registered.
+    `selected` is the registered parameter that data entry sets; None: none, or one that is not registered.
     """
 
     def __init__(self, bend_semitones: float) -> None:
@@ -173,15 +145,7 @@ class Channel:
 
 
 class Keys:
-    """One monophonic player.
-
-    Parameters
-    ----------
-    target : Target
-        The instrument; its dynamics and release are used.
-    frame_rate : float, > 0 [Hz]
-    settings : KeySettings
-    """
+    """One monophonic player of an instrument, whose dynamics and release are used."""
 
     def __init__(self, target: Target, frame_rate: float, settings: KeySettings | None = None) -> None:
         self.target, self.frame_rate, self.settings = target, frame_rate, settings or KeySettings()

@@ -32,29 +32,15 @@ ENDINGS = (".mid", ".midi", ".kar", ".rmi")
 
 @dataclass(frozen=True)
 class Part:
-    """Notes and controllers of one voice of a score; at most a slur's length of two notes overlap.
-
-    Parameters
-    ----------
-    name : str
-    number : int
-        Of its track, from 1; in a file of one track (type 0), of its channel.
-    program : int, in [0, 127]
-        Of General MIDI.
-    n_notes : int
-    notes, controllers : tuple of Event, in order
-        Beginnings and ends of its notes; what else its channel receives.
-    until_s : float
-        Where its last note ends.
-    """
+    """Notes and controllers of one voice of a score; at most a slur's length of two notes overlap."""
 
     name: str
-    number: int
-    program: int
+    number: int  # of its track, from 1; in a file of one track (type 0), of its channel
+    program: int  # of General MIDI, 0 to 127
     n_notes: int
-    notes: tuple[Event, ...]
-    controllers: tuple[Event, ...]
-    until_s: float
+    notes: tuple[Event, ...]  # beginnings and ends, in order
+    controllers: tuple[Event, ...]  # what else its channel receives, in order
+    until_s: float  # where its last note ends
 
     @property
     def events(self) -> Iterator[Event]:
@@ -70,21 +56,8 @@ class Part:
 def read_score(path: Path, *, top: bool = False) -> tuple[Part, ...]:
     """Read the voices of a MIDI file: every track and channel by itself, chords divided into as many voices as they need.
 
-    Parameters
-    ----------
-    path : Path
-    top : bool
-        Only the highest of the notes that sound together, as one voice.
-
-    Raises
-    ------
-    ControlsError
-        The file is missing, no MIDI file, or holds no notes.
-
-    Warns
-    -----
-    ToneTransferWarning
-        Something is left out, shortened or guessed: one warning for all of it.
+    With `top` only the highest of the notes that sound together, as one voice. ControlsError: the file is missing, no MIDI file, or holds
+    no notes. One ToneTransferWarning tells of all that is left out, shortened or guessed.
     """
     file = read_midi(Path(path))
     timed = sorted((Timed(e.time_s, i, e.message) for i, track in enumerate(file.tracks) for e in track), key=instant)

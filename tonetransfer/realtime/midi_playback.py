@@ -54,22 +54,10 @@ class Phrase(NamedTuple):
 
 
 def perform(events: Iterable[Event], target: Target, grid: FrameGrid, settings: KeySettings | None = None) -> Iterator[Phrase]:
-    """Ask an instrument for what a voice plays, without its rests.
+    """Ask an instrument for what a voice plays, without its rests, in phrases that are silent in their first and last frames.
 
     A message takes effect in the first frame at or after its instant, and sound rises to that frame from the one before: onsets are right
     to within half a frame.
-
-    Parameters
-    ----------
-    events : iterable of Event, in order
-    target : Target
-    grid : FrameGrid
-    settings : KeySettings
-
-    Yields
-    ------
-    Phrase
-        Silent in its first and last frames.
     """
     keys = Keys(target, grid.frame_rate, settings)
     lead, rest = round(LEAD_S * grid.frame_rate), round(REST_S * grid.frame_rate)
@@ -106,21 +94,7 @@ def _controls(rows: Sequence[Asked], grid: FrameGrid) -> Controls:
 def play_score(
     parts: Sequence[Part], performers: Sequence[Performer], *, seed: int = 0, noise_db: float = 0.0, hall: float = 0.0
 ) -> Iterator[torch.Tensor]:
-    """Sound of a score in consecutive pieces: every voice on its instrument, mixed.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-    performers : sequence of Performer
-        Of each part, all at one sample rate.
-    seed : int, >= 0
-    noise_db, hall : float
-        As for :func:`tonetransfer.transfer.play`.
-
-    Yields
-    ------
-    Tensor [shape=(n_samples_of_the_piece,)]
-    """
+    """Sound of a score in consecutive pieces: every part on its performer's instrument, all at one sample rate, mixed."""
     voices = [
         _phrases(part, performer, seed + number, noise_db) for number, (part, performer) in enumerate(zip(parts, performers, strict=True))
     ]
@@ -216,14 +190,7 @@ def octave_of(parts: Sequence[Part], target: Target) -> float:
 class KeyedVoice:
     """An instrument under the fingers: messages come in from any thread, sound is pulled.
 
-    Parameters
-    ----------
-    model : TimbreModel
-    target : Target
-    settings : KeySettings
-    events : iterable of Event, in order
-        Played by themselves, from the first sample that is pulled.
-    seed : int, >= 0
+    `events` play by themselves from the first sample on.
     """
 
     def __init__(
@@ -279,10 +246,7 @@ def midi_ports() -> list[str]:
 def open_port(wanted: str, voice: KeyedVoice) -> Any:
     """Open the MIDI input that has `wanted` in its name and send what it plays to a voice; the port, to be closed.
 
-    Raises
-    ------
-    SettingsError
-        There is no such port, or there are several.
+    SettingsError: there is no such port, or there are several.
     """
     names = midi_ports()
     found = [name for name in names if wanted.lower() in name.lower()]

@@ -60,31 +60,15 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class MidiFile:
-    """Events of a MIDI file.
+    """Events of a MIDI file."""
 
-    Parameters
-    ----------
-    format : int
-        0: one track of many channels; 1: tracks that sound together; 2: tracks that follow each other.
-    tracks : tuple of tuple of Event, each in order
-        Each ends with an "end_of_track".
-    faults : tuple of str
-        Parts of a sentence about what was left out or guessed.
-    """
-
-    format: int
-    tracks: tuple[tuple[Event, ...], ...]
-    faults: tuple[str, ...]
+    format: int  # 0: one track of many channels; 1: tracks that sound together; 2: tracks that follow each other
+    tracks: tuple[tuple[Event, ...], ...]  # events in order; each ends with an "end_of_track"
+    faults: tuple[str, ...]  # parts of a sentence about what was left out or guessed
 
 
 def read_midi(path: Path) -> MidiFile:
-    """Read a MIDI file.
-
-    Raises
-    ------
-    ControlsError
-        The file is missing, too large, or no MIDI file.
-    """
+    """Read a MIDI file; ControlsError: it is missing, too large, or no MIDI file."""
     if not path.is_file():
         raise ControlsError(f"{path} is not a file; a MIDI file (.mid) is wanted: check its name")
     if (size := path.stat().st_size) > LARGEST_BYTES:
@@ -193,12 +177,7 @@ class _File:
 class _Track:
     """Messages of the track whose events begin at `at` and end before `end`, of which at most `n_most` are taken.
 
-    Attributes
-    ----------
-    at : int
-        Where reading ended.
-    complete, broken : bool
-        It ended with an end of track; within an event.
+    `at` then is where reading ended, `complete`: with an end of track, or `broken`: within an event.
     """
 
     def __init__(self, data: bytes, at: int, end: int, fault: Callable[[str], None], n_most: int) -> None:

@@ -70,26 +70,13 @@ def write_midi(
     >>> tt.write_midi("a4.mid", tt.analyze(0.3 * np.sin(2 * np.pi * 440 * t), 48000, model))
     1
     """
-    target = check_midi(path, overwrite=overwrite)
+    target = check_new(path, ControlsError, kind="MIDI file", overwrite=overwrite)
     if controls.f0_hz.dim() != 1:
         raise ControlsError(f"controls have the shape {tuple(controls.f0_hz.shape)}; those of one performance, (n_frames,), are wanted")
     found = notes if notes is not None and not isinstance(notes, torch.Tensor) else performed_notes(controls, notes)
     with replacing(target, error=ControlsError) as part:
         part.write_bytes(midi_bytes(controls, found, name))
     return len(found)
-
-
-def check_midi(path: str | os.PathLike[str], *, overwrite: bool = False) -> os.PathLike[str]:
-    """Refuse a MIDI file that could not be written.
-
-    Raises
-    ------
-    ControlsError
-    """
-    target = check_new(path, ControlsError, overwrite=overwrite)
-    if target.suffix.lower() not in (".mid", ".midi"):
-        raise ControlsError(f"{target}: a MIDI file ends in .mid; name it {target.stem or 'notes'}.mid")
-    return target
 
 
 def performed_notes(controls: Controls, frames: torch.Tensor | None = None) -> list[Note]:

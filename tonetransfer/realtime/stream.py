@@ -287,19 +287,8 @@ def stream_at_once(
     """Compute a stream's output for a whole recording, without streaming: tracker, decoder and synthesizer each run once over all of it.
 
     Only the running fit goes frame by frame. The decoder is the torch one, harmonics and noise come from
-    :mod:`tonetransfer.synthesis.render`: with ``noise="exact"`` the sound is that of :func:`~tonetransfer.synthesis.render.render`.
-
-    Parameters
-    ----------
-    audio : Tensor [shape=(n_samples,)]
-        At the model's rate.
-    model, target, settings, room
-        As for :class:`Stream`.
-
-    Returns
-    -------
-    Tensor [shape=(n_samples,)]
-        Without latency: sample n is what the stream gives ``latency_samples`` later.
+    :mod:`tonetransfer.synthesis.render`: with ``noise="exact"`` the sound is that of :func:`~tonetransfer.synthesis.render.render`. Sample
+    n of (n_samples,) is what the stream gives ``latency_samples`` later.
     """
     settings, grid = settings or StreamSettings(), model.grid
     beyond = 4 * grid.hop_length  # the last frames are approached from what lies behind them

@@ -69,17 +69,8 @@ def correction_gain_db(sounds_db: float, asked_db: float, before_db: float, fram
 def prompt_noise(magnitudes: np.ndarray, white: np.ndarray, grid: FrameGrid) -> np.ndarray:
     """White noise through filters that answer at once: of minimum phase, where those of the synthesizer ring before their frame.
 
-    Parameters
-    ----------
-    magnitudes : ndarray [shape=(n_frames, n_bands)], >= 0, linear
-    white : ndarray [shape=(n_frames, 2 * hop_length)]
-        White noise of unit variance around each frame, windowed.
-    grid : FrameGrid
-
-    Returns
-    -------
-    ndarray [shape=(n_frames, n_fft)]
-        To be overlap-added; each begins one hop before its frame's instant.
+    Of magnitudes (n_frames, n_bands) and windowed noise (n_frames, 2 * hop_length) of unit variance around each frame: (n_frames, n_fft),
+    to be overlap-added; each begins one hop before its frame's instant.
     """
     n_fft = noise_fft(grid)
     response = np.maximum(_responses(magnitudes, n_fft, grid.sample_rate), np.float32(QUIETEST_MAGNITUDE))
@@ -100,13 +91,7 @@ def noise_fft(grid: FrameGrid) -> int:
 
 
 class StreamDecoder:
-    """A decoder evaluated one frame at a time in NumPy; agrees with it to 1e-5 (pitch and level are read off tables).
-
-    Parameters
-    ----------
-    decoder : Decoder
-        Its weights are taken; it is left alone.
-    """
+    """A decoder evaluated one frame at a time in NumPy; agrees with it to 1e-5 (pitch and level are read off tables)."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._timbre, self._last = _dense(decoder.timbre), _dense(decoder.last)
@@ -155,15 +140,9 @@ class StreamDecoder:
         return _FrameNoteAgeTable(full)
 
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, changed: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Amplitude of every harmonic (n_harmonics,) and noise magnitudes (n_bands,) of the next frame.
+        """Amplitude of every harmonic (n_harmonics,) and noise magnitudes (n_bands,) of the next frame, for z (z_dim,).
 
-        Parameters
-        ----------
-        f0_hz : float, > 0
-        loudness_db : float
-        z : ndarray [shape=(z_dim,)]
-        changed : float, in [0, 1]
-            How far the last change of the note-age table has come.
+        `changed`, in [0, 1], is how far the last change of the note-age table has come.
         """
         self._take_timbre(z)
         midi = 12.0 * math.log2(f0_hz / 440.0) + 69.0
@@ -240,17 +219,8 @@ def _table_between(one: torch.Tensor | None, other: torch.Tensor | None, share: 
 class Voice:
     """An instrument that sounds as it is told, frame by frame; each frame after the first gives one hop of sound.
 
-    Parameters
-    ----------
-    decoder : Decoder
-    grid : FrameGrid
-    noise : "prompt" or "exact"
-        Minimum-phase noise filters; or those of :func:`~tonetransfer.synthesis.render.render`, which ring ahead and cost two frames of
-        latency.
-    follow : bool
-        Bring the loudness to what is asked, as :mod:`tonetransfer.audio.loudness` does.
-    seed : int, >= 0
-        Of the noise.
+    `noise`: "prompt", minimum-phase filters; or "exact", those of :func:`~tonetransfer.synthesis.render.render`, which ring ahead and cost
+    two frames of latency. With `follow` the loudness is brought to what is asked, as :mod:`tonetransfer.audio.loudness` does.
     """
 
     def __init__(self, decoder: Decoder, grid: FrameGrid, *, noise: Noise = "prompt", follow: bool = True, seed: int = 0) -> None:
@@ -305,22 +275,10 @@ class Voice:
         return (1.0 - self._changed) * self._colours[0] + self._changed * self._colours[1]
 
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, *, gain_db: float = 0.0, changed: float = 1.0) -> np.ndarray:
-        """Play the next frame.
+        """Play the next frame, with timbre z (z_dim,): one hop of sound (hop_length,).
 
-        Parameters
-        ----------
-        f0_hz : float, > 0
-        loudness_db : float, dB re full scale
-        z : ndarray [shape=(z_dim,)]
-        gain_db : float
-            Of the sound, beyond what is asked of the instrument.
-        changed : float, in [0, 1]
-            How far the last :meth:`change` has come.
-
-        Returns
-        -------
-        ndarray [shape=(hop_length,)]
-            The sound up to this frame's instant, or, with exact noise, up to two frames earlier; silence before the first.
+        It ends at this frame's instant, or, with exact noise, up to two frames earlier; silence before the first. `gain_db` is that of the
+        sound, beyond what is asked of the instrument; `changed`, in [0, 1], is how far the last :meth:`change` has come.
         """
         f0_hz = float(np.float32(f0_hz))  # as precise as SynthParams are, and no more: the phase would run away from theirs
         self._changed = changed

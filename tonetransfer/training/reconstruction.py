@@ -8,7 +8,7 @@ was one for the better. :func:`tonetransfer.pipeline.target.refine` (one recordi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
 
@@ -22,6 +22,7 @@ from ..controls.dynamics import QUANTILES
 from ..models.decoder import Decoder
 from ..models.note_age_table import note_age
 from ..models.timbre_model import Instrument, TimbreModel
+from ..progress import Progress, counted
 from ..synthesis.render import SynthParams, below_nyquist, highest_around, render_batch
 from .losses import FFT_SIZES, Audible, heard_difference, two_sizes
 from .settings import warm_cosine
@@ -38,7 +39,6 @@ EXCERPT_S = 1.0  # as long as in training
 LONGEST_S = 60  # of a recording: its seconds with the most notes
 CHECK_EVERY = 30  # steps
 COUPLING_WEIGHT = 2.0
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ def fit_few_shot(
     validation = material.at(material.held_out, seed) if len(material.held_out) else None
     learned, start = deepcopy(model.decoder), z.clone()
     best, lowest = snapshot(moved), _validation_loss(model, z, validation, material.largest)
-    for step in range(steps):
+    for step in counted(range(steps), progress):
         for value in moved.values():
             value.requires_grad_(True)
         batch = material.at(rng.choice(material.learned, BATCH_SIZE), int(rng.integers(2**31)))
@@ -287,8 +287,6 @@ def fit_few_shot(
             found = _validation_loss(model, z, validation, material.largest)
             if found <= lowest:
                 best, lowest = snapshot(moved), found
-        if progress:
-            progress(step + 1, steps)
     with torch.no_grad():
         for key, value in moved.items():
             value.copy_(best[key])

@@ -20,9 +20,10 @@ from ...atomic import check_new, replacing_all
 from ...classification.classifier import Classifier
 from ...errors import SettingsError
 from ...models.timbre_model import TimbreModel
+from ...progress import Progress
 from ..compare import HeardRecording
 from .examples import LONGEST_S, ExampleSet, Sounds
-from .measure import Progress, measure
+from .measure import measure
 from .media import Drawn, audio_uri, contours
 from .page import PLACES, PlayerView, Shown, ShownResult, example_section, page
 
@@ -36,37 +37,18 @@ PAGE_BYTES = 100_000  # styles, scripts and sentences
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Files of a report, and the number of examples that can be heard in it.
+    """Files of a report, and the number of examples that can be heard in it."""
 
-    Parameters
-    ----------
-    page, figures : Path
-        HTML and JSON.
-    n_shown : int
-        Examples that can be heard.
-    megabytes : float
-        Of the page.
-    """
-
-    page: Path
-    figures: Path
+    page: Path  # HTML
+    figures: Path  # JSON
     n_shown: int
-    megabytes: float
+    megabytes: float  # of the page
 
 
 def check_report(path: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
-    """The two files of a report, or, before any long work, why they cannot be written.
-
-    Raises
-    ------
-    SettingsError
-    """
-    if path.suffix.lower() != ".html":
-        raise SettingsError(f"{path}: a report is a page ending in .html, with a .json beside it; name it {path.stem or 'report'}.html")
-    files = path, path.with_suffix(".json")
-    for file in files:
-        check_new(file, SettingsError, overwrite=overwrite)
-    return files
+    """The two files of a report, or, before any long work, why they cannot be written, as a SettingsError."""
+    page = check_new(path, SettingsError, kind="page", overwrite=overwrite)
+    return page, check_new(path.with_suffix(".json"), SettingsError, overwrite=overwrite)
 
 
 class ReportOptions(TypedDict, total=False):
@@ -197,13 +179,7 @@ def _title(sets: Sequence[ExampleSet]) -> str:
 def _measure_all(
     sets: Sequence[ExampleSet], model: TimbreModel, classifier: Classifier, seed: int, progress: Progress | None
 ) -> list[dict[str, Any]]:
-    """Measure each system.
-
-    Raises
-    ------
-    SettingsError
-        Of one of them, nothing could be used.
-    """
+    """Measure each system; SettingsError: of one of them, nothing could be used."""
     total, measured = sum(len(one.examples) for one in sets), []
     for number, one in enumerate(sets):
         before = sum(len(earlier.examples) for earlier in sets[:number])

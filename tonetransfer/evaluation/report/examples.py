@@ -33,95 +33,45 @@ KEPT = 24  # recordings that are held in memory, since they are met again
 
 @dataclass(frozen=True)
 class Sounds:
-    """One result, tracked, and what belongs to it.
-
-    Parameters
-    ----------
-    estimate : HeardRecording
-    reference : HeardRecording or None
-        The right answer, if there is one.
-    source : HeardRecording or None
-        What it was made from.
-    asked : Arrangement or None
-        What the instrument was asked to play, if that is known.
-    highest_hz : float
-        Half of the estimate's own sample rate: above it there can be nothing.
-    """
+    """One result, tracked, and what belongs to it."""
 
     estimate: HeardRecording
-    reference: HeardRecording | None = None
-    source: HeardRecording | None = None
-    asked: Arrangement | None = None
-    highest_hz: float = 24000.0
+    reference: HeardRecording | None = None  # the right answer, if there is one
+    source: HeardRecording | None = None  # what it was made from
+    asked: Arrangement | None = None  # what the instrument was asked to play, if that is known
+    highest_hz: float = 24000.0  # half of the estimate's own sample rate: above it there can be nothing
 
 
 @dataclass(frozen=True)
 class Example:
-    """Origin of one result.
-
-    Parameters
-    ----------
-    name : str
-    group : str
-        What it was made from: examples of one group are not independent.
-    source_name, target : str or None
-        Instruments, where they are known.
-    reference_name : str
-        Examples of the same reference share it.
-    load : callable
-        Gives its :class:`Sounds`; raises an AudioError where a file cannot be used.
-    """
+    """Origin of one result."""
 
     name: str
-    group: str
-    source_name: str | None
+    group: str  # what it was made from: examples of one group are not independent
+    source_name: str | None  # the instrument, where it is known, as `target`
     target: str | None
-    reference_name: str
-    load: Callable[[], Sounds]
+    reference_name: str  # examples of the same reference share it
+    load: Callable[[], Sounds]  # raises an AudioError where a file cannot be used
 
 
 @dataclass(frozen=True)
 class ExampleSet:
-    """Examples, and what to say of them as a whole.
+    """Examples, and what to say of them as a whole."""
 
-    Parameters
-    ----------
-    kind : str
-        "pairs", "parallel" or "recordings".
-    title : str
-    examples : list of Example
-    left_out : list of str
-        What was there and is not among them, with the reason.
-    system : str
-        What made the results.
-    """
-
-    kind: str
+    kind: str  # "pairs", "parallel" or "recordings"
     title: str
     examples: list[Example]
-    left_out: list[str]
-    system: str = "tonetransfer"
+    left_out: list[str]  # what was there and is not among them, with the reason
+    system: str = "tonetransfer"  # what made the results
 
 
 def pairs_of_folders(reference: Path, estimate: Path, source: Path | None, grid: FrameGrid, *, match_level: bool = False) -> ExampleSet:
-    """Files of two folders, and perhaps of a third, that have the same name.
+    """Files of two folders, and perhaps of a third, of what the estimates were made from, that have the same name.
 
     Names are compared without their endings and with the folders below the given ones. Files are resampled to the grid's rate, the first
-    minute counts, and reference and estimate are given the same gain, with which the reference peaks at 0.7.
-
-    Parameters
-    ----------
-    reference, estimate : Path
-    source : Path or None
-        What the estimates were made from.
-    grid : FrameGrid
-    match_level : bool
-        Bring each estimate to the mean loudness of its reference's notes: for systems whose level means nothing.
-
-    Raises
-    ------
-    SettingsError
-        Something is no folder, or no name is in both.
+    minute counts, and reference and estimate are given the same gain, with which the reference peaks at 0.7; with `match_level` each
+    estimate is brought to the mean loudness of its reference's notes: for systems whose level means nothing. SettingsError: something is no
+    folder, or no name is in both.
     """
     files = {role: _sounds_of(folder) for role, folder in (("reference", reference), ("estimate", estimate))}
     sources = _sounds_of(source) if source else {}
@@ -149,10 +99,7 @@ def pairs_of_systems(
 ) -> list[ExampleSet]:
     """:func:`pairs_of_folders` for several systems, each under its folder's name: only files that all of them have are compared.
 
-    Raises
-    ------
-    SettingsError
-        As there; two folders have the same name, or no file is in all of them.
+    SettingsError: as there; two folders have the same name, or no file is in all of them.
     """
     names = [folder.resolve().name for folder in estimates]
     if len(set(names)) < len(names):
@@ -172,24 +119,10 @@ def pairs_of_systems(
 
 
 def transfers_of_corpus(model: TimbreModel, folder: Path, *, count: int, seed: int = 0, play_seed: int = 0) -> ExampleSet:
-    """Transfers whose right answer is known.
+    """Transfers whose right answer is known, in a folder made by ``corpus render --split parallel``.
 
-    Parameters
-    ----------
-    model : TimbreModel
-    folder : Path
-        Made by ``corpus render --split parallel``.
-    count : int
-        How many; drawn so that all pairs of instruments, and then all performances, come equally often.
-    seed : int
-        Of the draw.
-    play_seed : int
-        Of the noise in the sound.
-
-    Raises
-    ------
-    SettingsError
-        The folder holds no such test set, or instruments that the model does not have.
+    `count` of them are drawn so that all pairs of instruments, and then all performances, come equally often; `play_seed` is that of the
+    noise in the sound. SettingsError: the folder holds no such test set, or instruments that the model does not have.
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     performances = sorted(path.stem for path in (folder / names[0]).glob("parallel-*.flac")) if names else []
@@ -219,10 +152,7 @@ def transfers_of_corpus(model: TimbreModel, folder: Path, *, count: int, seed: i
 def transfers_of_recordings(model: TimbreModel, folder: Path, instruments: Iterable[str], *, play_seed: int = 0) -> ExampleSet:
     """Each recording of a folder played on each instrument, as a user would: octave, dynamics and all are fitted.
 
-    Raises
-    ------
-    SettingsError, InstrumentError
-        The folder holds no recordings; there is no such instrument.
+    SettingsError if there is none.
     """
     files = _sounds_of(folder)
     if not files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +15,7 @@ from ...classification.frontends import as_float
 from ...classification.windows import StepWindows, sounding
 from ...errors import AudioError, ToneTransferWarning
 from ...models.timbre_model import EXCERPT_SECONDS, TimbreModel
+from ...progress import Progress, counted
 from ..compare import METRICS, HeardRecording, compare_heard, compare_played
 from ..metrics import bootstrap_interval, embedding_distance, extrapolate_frechet
 from .examples import Example, ExampleSet, Sounds
@@ -37,8 +37,6 @@ DESCRIPTORS = (
 ROLES = ("source", "estimate", "reference")
 QUIET_DB = -60.0  # RMS of an excerpt: it has no timbre
 
-Progress = Callable[[int, int], None]
-
 
 @dataclass
 class _Gathered:
@@ -52,33 +50,18 @@ class _Gathered:
 def measure(
     examples: ExampleSet, model: TimbreModel, classifier: Classifier, *, seed: int = 0, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Measure all examples of a set.
+    """Measure all examples of a set; those whose files cannot be read are named in ``left_out``, and counted.
 
-    Parameters
-    ----------
-    examples : ExampleSet
-        Those whose files cannot be read are named in ``left_out``, and counted.
-    model : TimbreModel
-        Its encoder embeds.
-    classifier : Classifier
-    seed : int
-        Of the bootstrap and of the extrapolation.
-    progress : callable (done, total) or None
-
-    Returns
-    -------
-    dict
-        ``metrics``: for each key ``mean``, ``low``, ``high``, ``count``, ``groups``, and ``source``: the same for the source left as it is;
-        ``frechet``; ``confusion``; ``descriptors``; ``per_example``; ``left_out``. All finite: what has no meaning is not there.
+    ``metrics``: for each key ``mean``, ``low``, ``high``, ``count``, ``groups``, and ``source``: the same for the source left as it is;
+    ``frechet``; ``confusion``; ``descriptors``; ``per_example``; ``left_out``. All finite: what has no meaning is not there. `seed` is that
+    of the bootstrap and of the extrapolation.
     """
     gathered = _Gathered(left_out=list(examples.left_out))
-    for done, example in enumerate(examples.examples):
+    for example in counted(examples.examples, progress):
         try:
             gathered.rows.append(_measure_one(example, example.load(), model, classifier, gathered.vectors))
         except AudioError as error:
             gathered.left_out.append(f"{example.name}: {error}")
-        if progress:
-            progress(done + 1, len(examples.examples))
     rows = gathered.rows
     return {
         "examples": len(rows),

@@ -62,18 +62,9 @@ class Drawn:
 def contours(
     drawn: Sequence[Drawn], seconds: float, bars: Sequence[Note] = (), reach: tuple[float, float] | None = None
 ) -> Iterator[Contours]:
-    """f0 in note frames, and loudness, over each other.
+    """f0 in note frames, and loudness, over each other, the last on top, over so many seconds.
 
-    Parameters
-    ----------
-    drawn : sequence of Drawn
-        The last lies on top.
-    seconds : float
-        That the picture spans.
-    bars : sequence of Note
-        Notes of the last.
-    reach : (float, float) or None
-        MIDI numbers between which it can play.
+    `bars` are notes of the last, `reach` the MIDI numbers between which it can play.
     """
     n_frames = [round(seconds * one.controls.grid.frame_rate) for one in drawn]
 

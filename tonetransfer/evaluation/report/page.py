@@ -65,18 +65,10 @@ class Shown:
 
 
 def page(findings: dict[str, Any], systems: Sequence[dict[str, Any]], shown: Sequence[tuple[str, int, str]], *, ranking: str) -> str:
-    """The whole report.
+    """The whole report, of what stands in the JSON, and what was measured of each system, with its `name`.
 
-    Parameters
-    ----------
-    findings : dict
-        What stands in the JSON.
-    systems : sequence of dict
-        What was measured of each system, with its `name`.
-    shown : sequence of (reason, number, HTML)
-        Examples as :func:`example_section` gives them, with the key of :data:`WHY` and the row of each.
-    ranking : str
-        Key of the metric by which best and worst were chosen.
+    `shown` are the reason, a key of :data:`WHY`, the row and the HTML of examples (:func:`example_section`); `ranking` is the key of the
+    metric by which best and worst were chosen.
     """
     rows = systems[0]["per_example"]
     keys = COMPARED if len(systems) > 1 else COLUMNS
@@ -108,16 +100,7 @@ def example_section(shown: Shown) -> Markup:
 
 
 def take_page(title: str, summary: str, shown: Shown, settings: Mapping[str, str], downloads: Sequence[tuple[str, str, str]]) -> str:
-    """A page of one take.
-
-    Parameters
-    ----------
-    title, summary : str
-    shown : Shown
-    settings : mapping of str to str
-    downloads : sequence of (text, name, address)
-        What the page offers to be saved.
-    """
+    """A page of one take; `downloads` are text, name and address of what it offers to be saved."""
     from importlib.metadata import version
 
     known = {"title": title, "summary": summary, "shown": shown, "settings": settings, "downloads": downloads}

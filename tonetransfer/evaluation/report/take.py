@@ -79,7 +79,7 @@ def write_take(
     >>> tt.write_take("take.html", audio, heard, result, arrangement, names=("Sine", "Violin")).name
     'take.html'
     """
-    target, grid = check_take(path, overwrite=overwrite), heard.grid
+    target, grid = check_new(path, AudioError, kind="page", overwrite=overwrite), heard.grid
     longest = round(LONGEST_S * grid.sample_rate)
     takes = [check_audio(one[:longest], grid.sample_rate) for one in (source, result)]
     whole_s = len(source) / grid.sample_rate
@@ -96,17 +96,4 @@ def write_take(
     summary = f"{whole_s:.1f} s, {len(midi)} {'note' if len(midi) == 1 else 'notes'}{moved}."
     notes_file = ("Notes as MIDI", f"{target.stem}.mid", data_uri("audio/midi", midi_bytes(asked, midi, names[1])))
     write_text(target, take_page(title, summary, shown, dict(settings or {}), [notes_file]), error=AudioError)
-    return target
-
-
-def check_take(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Refuse a page that could not be written.
-
-    Raises
-    ------
-    AudioError
-    """
-    target = check_new(path, AudioError, overwrite=overwrite)
-    if target.suffix.lower() != ".html":
-        raise AudioError(f"{target}: a take is a page ending in .html; name it {target.stem or 'take'}.html")
     return target
