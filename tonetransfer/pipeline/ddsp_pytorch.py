@@ -37,45 +37,21 @@ NOTE_PERIODICITY, NOTE_RANGE_DB = 0.6, 40.0
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """A scripted model and what its config says.
-
-    Parameters
-    ----------
-    script : ScriptModule
-    grid : FrameGrid
-        Its sample rate, and its block as hop.
-    mean_loudness, std_loudness : float
-        Of its training data, in its own measure.
-    standardizes : bool
-        Whether it takes loudness as measured and standardizes it itself.
-    realtime : bool
-        Whether it takes one value a sample, and remembers what came before.
-    """
+    """A scripted model and what its config says."""
 
     script: Any
-    grid: FrameGrid
-    mean_loudness: float
+    grid: FrameGrid  # its sample rate, and its block as hop
+    mean_loudness: float  # of its training data, in its own measure
     std_loudness: float
-    standardizes: bool
-    realtime: bool
+    standardizes: bool  # it takes loudness as measured and standardizes it itself
+    realtime: bool  # it takes one value a sample, and remembers what came before
 
 
 def load_foreign(path: str | Path, *, trust: bool = False) -> ForeignModel:
-    """Load a ddsp_pytorch export, with the YAML of its settings beside it.
+    """Load a ddsp_pytorch export, ``ddsp_NAME_pretrained.ts``, if its maker is trusted.
 
-    Parameters
-    ----------
-    path : str or Path
-        ``ddsp_NAME_pretrained.ts``; the settings are in ``ddsp_NAME_config.yaml``, or in ``<same name>.yaml`` or ``config.yaml``.
-    trust : bool
-        Whether its maker is trusted.
-
-    Raises
-    ------
-    WeightsError
-        Not trusted, missing, or not TorchScript.
-    SettingsError
-        The settings are missing or incomplete.
+    The YAML of its settings lies beside it: ``ddsp_NAME_config.yaml``, ``<same name>.yaml`` or ``config.yaml``. WeightsError: not trusted,
+    missing, or not TorchScript; SettingsError: the settings are missing or incomplete.
     """
     path = Path(path)
     if not path.is_file():
@@ -130,22 +106,9 @@ def play_foreign(
     fit: bool = True,
     tracker: str = DEFAULT_TRACKER,
 ) -> torch.Tensor:
-    """Play a recording with a ddsp_pytorch model.
+    """Play a recording (n_samples,) with a ddsp_pytorch model, whose rate the result has, as long as the recording.
 
-    Parameters
-    ----------
-    audio : Tensor or ndarray [shape=(n_samples,)], in [-1, 1]
-    sample_rate : int, > 0 [Hz]
-    model : ForeignModel
-    transpose : float [semitones]
-    fit : bool
-        Move the loudness of the notes to the mean of what the model was trained on.
-    tracker : str
-
-    Returns
-    -------
-    Tensor [shape=(ceil(n_samples * model rate / sample_rate),)]
-        At the model's rate, ``model.grid.sample_rate``.
+    With `fit` the loudness of the notes is moved to the mean of what the model was trained on.
     """
     grid = model.grid
     samples = without_hum(at_rate(check_audio(audio, sample_rate), sample_rate, grid.sample_rate), grid.sample_rate)

@@ -32,15 +32,7 @@ HIGHEST_HZ = 7000.0
 
 
 class Fluctuation:
-    """Level of each partial as it moves, frame by frame.
-
-    Parameters
-    ----------
-    depth_db : ndarray or Tensor [shape=(n_harmonics,)], >= 0
-        Standard deviation of each partial's level.
-    frame_rate : float, > 0 [Hz]
-    seed : int, >= 0
-    """
+    """Level of each partial as it moves, frame by frame, with a standard deviation of its own (n_harmonics,) [dB]."""
 
     def __init__(self, depth_db: np.ndarray | torch.Tensor, frame_rate: float, *, seed: int = 0) -> None:
         self.depth_db = np.asarray(depth_db, dtype=np.float64)
@@ -74,18 +66,7 @@ def fluctuation_depths(upper_db: float, n_harmonics: int) -> torch.Tensor | None
 
 
 def fluctuating(pieces: Iterable[SynthParams], fluctuation: Fluctuation) -> Iterator[SynthParams]:
-    """Parameters whose partials fluctuate, in consecutive pieces.
-
-    Parameters
-    ----------
-    pieces : iterable of SynthParams, tensors (n_frames, ...)
-    fluctuation : Fluctuation
-
-    Yields
-    ------
-    SynthParams
-        Rows of the distribution still sum to 1.
-    """
+    """Parameters (n_frames, ...) whose partials fluctuate, in consecutive pieces; rows of the distribution still sum to 1."""
     for piece in pieces:
         gains = torch.from_numpy(fluctuation.next(piece.n_frames)).to(piece.harmonic_distribution)
         moved = piece.harmonic_distribution * gains
@@ -101,21 +82,9 @@ def measure_beside(
     playing: torch.Tensor,
     grid: FrameGrid,
 ) -> tuple[float | None, ...]:
-    """Measure how far partials move in a recording and in what a model plays of it, still and probed.
+    """How far partials move in a recording (n_samples,) and in what a model plays of it, still and probed; see :func:`fluctuation_to_add`.
 
-    Parameters
-    ----------
-    recorded : Tensor [shape=(n_samples,)]
-    play : callable
-        Given the depth of each partial's fluctuation (n_harmonics,) [dB], or None, the model's sound in consecutive pieces.
-    n_harmonics : int
-    f0_hz, playing, grid
-        As for :func:`measure_fluctuation`.
-
-    Returns
-    -------
-    tuple of float or None
-        What :func:`fluctuation_to_add` takes of a recording.
+    `play` gives, for the depth of each partial's fluctuation (n_harmonics,) [dB] or None, the model's sound in consecutive pieces.
     """
     level = measure_fluctuation(recorded, f0_hz, playing, grid)
     if level is None:
@@ -125,18 +94,9 @@ def measure_beside(
 
 
 def fluctuation_to_add(levels: Sequence[tuple[float | None, ...]], largest_db: float) -> float | None:
-    """Fluctuation that makes what a model plays move as far as a recording does; variances add up.
+    """Fluctuation that makes what a model plays move as far as a recording does [dB]; variances add up. None: nothing was measured.
 
-    Parameters
-    ----------
-    levels : sequence of (recorded, played, played with a fluctuation of `PROBE_DB`)
-        Each as :func:`measure_beside` returns it.
-    largest_db : float, > 0
-
-    Returns
-    -------
-    float, >= 0 [dB], or None
-        None: nothing was measured.
+    `levels` are what :func:`measure_beside` gives of each recording: recorded, played, played with a fluctuation of `PROBE_DB`.
     """
     known = [np.square(np.array(one, dtype=np.float64)) for one in levels if None not in one]
     if not known:
@@ -146,21 +106,10 @@ def fluctuation_to_add(levels: Sequence[tuple[float | None, ...]], largest_db: f
 
 
 def measure_fluctuation(audio: torch.Tensor, f0_hz: torch.Tensor, playing: torch.Tensor, grid: FrameGrid) -> float | None:
-    """Measure how far partials move against the whole sound.
+    """How far partials of audio (n_samples,) move against the whole sound, in frames (n_frames,) in which notes sound.
 
-    Parameters
-    ----------
-    audio : Tensor [shape=(n_samples,)]
-    f0_hz : Tensor [shape=(n_frames,)], > 0
-    playing : Tensor [shape=(n_frames,)], bool
-        Frames in which a note sounds.
-    grid : FrameGrid
-
-    Returns
-    -------
-    float, >= 0 [dB], or None
-        Standard deviation of the levels of partials 2 to 8 relative to the level of the sound, of what is faster than 4 Hz; the median
-        over notes and partials. None: no note is long enough.
+    None: none is long enough. Standard deviation of the levels of partials 2 to 8 relative to the level of the sound [dB], of what is
+    faster than 4 Hz; the median over notes and partials.
     """
     power = frame_magnitudes(audio, grid, N_FFT).square().numpy().astype(np.float64)
     hertz_per_bin, f0 = grid.sample_rate / N_FFT, f0_hz.numpy()

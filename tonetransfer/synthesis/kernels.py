@@ -86,16 +86,9 @@ def exponential(x: Any, scales: Any, out: Any) -> None:
 
 @compiled
 def read_periods(periods: Any, f0_hz: Any, sample_rate: float, place: Any, sound: Any) -> None:
-    """One period per frame, read at the phase that f0 runs through; what :func:`tonetransfer.synthesis.render.harmonic` does.
+    """One period (n_points,) per frame, read at the phase that f0 runs through; what :func:`tonetransfer.synthesis.render.harmonic` does.
 
-    Parameters
-    ----------
-    periods : ndarray [shape=(n_frames + 1, n_points)]
-    f0_hz : ndarray [shape=(n_frames + 1,)]
-    sample_rate : float [Hz]
-    place : ndarray [shape=(n_frames, hop_length)]
-        Gets where each sample reads its period [points].
-    sound : ndarray [shape=(n_frames, hop_length)]
+    `place` (n_frames, hop_length) gets where each sample reads its period [points], `sound` the samples; periods and f0 are n_frames + 1.
     """
     run = 0.0
     n_points, hop = periods.shape[1], sound.shape[1]
@@ -178,14 +171,7 @@ def gains_asked(spectra: Any, slopes: Any, band: Any, between: Any, n_fft: int, 
 def harmonics(phase: float, begin: float, end: float, before: Any, after: Any, sound: Any) -> None:
     """Add harmonics to a hop of sound (hop,), while f0 and amplitudes go from one frame's to the next one's in straight lines.
 
-    Parameters
-    ----------
-    phase : float [cycles]
-    begin, end : float [cycles per sample]
-        f0 of the two frames.
-    before, after : ndarray [shape=(n_harmonics,)]
-        Their amplitudes.
-    sound : ndarray [shape=(hop,)]
+    The phase is in cycles, f0 of the two frames, `begin` and `end`, in cycles per sample; their amplitudes are (n_harmonics,).
     """
     hop, n = len(sound), len(before)
     while n > 0 and before[n - 1] == 0.0 and after[n - 1] == 0.0:
@@ -289,19 +275,10 @@ def decode(
 
 @compiled
 def legal(raw: Any, gain: float, largest: float, highest_hz: float, nyquist_hz: float, amplitudes: Any, magnitudes: Any) -> None:
-    """Convert a raw decoder output (1 + n_harmonics + n_bands,) to harmonic amplitudes and noise-band magnitudes.
+    """Convert a raw decoder output (1 + n_harmonics + n_bands,) to harmonic amplitudes and noise-band magnitudes, which get them.
 
-    Parameters
-    ----------
-    raw : ndarray
-    gain : float
-        Of the asked level.
-    largest : float
-        Amplitude of all harmonics together at most, re the gain.
-    highest_hz, nyquist_hz : float
-        Of f0 until the next frame; harmonics stay below Nyquist.
-    amplitudes, magnitudes : ndarray [shape=(n_harmonics,)], [shape=(n_bands,)]
-        Get them.
+    `gain` is that of the asked level, `largest` the amplitude of all harmonics together at most, re the gain, and `highest_hz` f0 until the
+    next frame; harmonics stay below Nyquist.
     """
     n = len(amplitudes)
     total = 0.0

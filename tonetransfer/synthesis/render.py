@@ -393,17 +393,9 @@ def hold_last(values: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 def render_batch(params: SynthParams, grid: FrameGrid, white: torch.Tensor | None = None) -> torch.Tensor:
-    """Render short sounds whole, differentiable in amplitude, distribution and noise: what training uses.
+    """Render short sounds whole, (..., n_frames * hop_length), differentiable in amplitude, distribution and noise: what training uses.
 
-    Parameters
-    ----------
-    params : SynthParams, tensors (..., n_frames, ...)
-    white : Tensor [shape=(..., (n_frames + 2) * hop_length)] or None
-        White noise from one hop before the first frame; None: drawn from torch's generator.
-
-    Returns
-    -------
-    Tensor [shape=(..., n_frames * hop_length)]
+    `white` (..., (n_frames + 2) * hop_length) is white noise from one hop before the first frame; None: drawn from torch's generator.
     """
     hop = grid.hop_length
     f0_hz, magnitudes = hold_last(params.f0_hz, -1), hold_last(params.noise_magnitudes, -2)
@@ -481,16 +473,7 @@ class _CompiledRender(torch.autograd.Function):
 def render_stream(pieces: Iterable[SynthParams], grid: FrameGrid, *, seed: int = 0) -> Iterator[torch.Tensor]:
     """Render a long sound piece by piece; joined, they are what one piece would be (to float32 rounding).
 
-    Parameters
-    ----------
-    pieces : iterable of SynthParams, tensors (n_frames, ...)
-        Consecutive stretches; each but the last at least a few frames long. One is held back until the next is known.
-    seed : int, >= 0
-        Of the noise.
-
-    Yields
-    ------
-    Tensor [shape=(n_frames * hop_length,)], one for each piece
+    The pieces (n_frames, ...) are consecutive, each but the last at least a few frames long; one is held back until the next is known.
     """
     reach = -(-max(NOISE_FFT, 4 * grid.hop_length) // (2 * grid.hop_length))  # frames whose noise rings into a sample
 

@@ -40,11 +40,6 @@ class Room(nn.Module):
 
     Two numbers a band are found from little material, where a free impulse response would learn the phrases by heart; and it dies away
     whatever is learned.
-
-    Parameters
-    ----------
-    seconds : float, > 0
-    sample_rate : int, > 0 [Hz]
     """
 
     bands: torch.Tensor
@@ -81,33 +76,15 @@ def _energy(bands: torch.Tensor, time_s: torch.Tensor, decay_s: float) -> list[f
 
 
 def reverberate(audio: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
-    """Sound in a room, as long as it was; what rings on is cut.
+    """Sound (..., n_samples) in a room, as long as it was; what rings on is cut.
 
-    Parameters
-    ----------
-    audio : Tensor [shape=(..., n_samples)]
-    response : Tensor [shape=(n_taps,)]
-        Without the direct sound.
-
-    Returns
-    -------
-    Tensor [shape=(..., n_samples)]
+    The response (n_taps,) is that without the direct sound.
     """
     return audio + _convolved(audio, response)[..., : audio.shape[-1]]
 
 
 def reverberate_stream(pieces: Iterable[torch.Tensor], response: torch.Tensor) -> Iterator[torch.Tensor]:
-    """:func:`reverberate` of consecutive pieces; joined, they are what the whole would be.
-
-    Parameters
-    ----------
-    pieces : iterable of Tensor [shape=(n_samples_of_the_piece,)]
-    response : Tensor [shape=(n_taps,)]
-
-    Yields
-    ------
-    Tensor, as long as what came in
-    """
+    """:func:`reverberate` of consecutive pieces; joined, they are what the whole would be."""
     ringing = response.new_zeros(0)
     for piece in pieces:
         tail = _convolved(piece, response)
@@ -125,21 +102,10 @@ def _convolved(audio: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def hall_response(sample_rate: int, *, decay_s: float = HALL_DECAY_S[0], first_s: float = HALL_FIRST_S) -> torch.Tensor:
-    """Impulse response of a hall without the direct sound, of unit energy.
+    """Impulse response (n_samples,) of a hall without the direct sound, of unit energy.
 
-    Bands of noise, each dying away exponentially at its own rate (Moorer, Computer Music Journal 3(2), 1979).
-
-    Parameters
-    ----------
-    sample_rate : int, > 0 [Hz]
-    decay_s : float, > 0 [s]
-        Reverberation time (60 dB) at low frequencies.
-    first_s : float, >= 0 [s]
-        Until the first reflection.
-
-    Returns
-    -------
-    Tensor [shape=(n_samples,)]
+    Bands of noise, each dying away exponentially at its own rate (Moorer, Computer Music Journal 3(2), 1979). `decay_s` is the
+    reverberation time (60 dB) at low frequencies, `first_s` the time until the first reflection.
     """
     n_samples = round(HALL_S / HALL_DECAY_S[0] * decay_s * sample_rate)
     spectrum = np.fft.rfft(white_noise(0, n_samples, HALL_SEED).double().numpy())
@@ -156,16 +122,7 @@ def hall_response(sample_rate: int, *, decay_s: float = HALL_DECAY_S[0], first_s
 def with_hall(pieces: Iterable[torch.Tensor], sample_rate: int, amount: float) -> Iterator[torch.Tensor]:
     """Consecutive pieces of a sound, heard in the hall; as many samples come out as went in.
 
-    Parameters
-    ----------
-    pieces : iterable of Tensor [shape=(n_samples_of_the_piece,)]
-    sample_rate : int, > 0 [Hz]
-    amount : float, in [0, 1]
-        Level of the hall re the direct sound: 0 none, 1 as loud. The sum keeps the power.
-
-    Yields
-    ------
-    Tensor
+    `amount`, in [0, 1], is the level of the hall re the direct sound: 0 none, 1 as loud. The sum keeps the power.
     """
     if amount == 0.0:
         yield from pieces
@@ -184,16 +141,8 @@ def with_hall(pieces: Iterable[torch.Tensor], sample_rate: int, amount: float) -
 class Convolution:
     """Uniformly partitioned overlap-save convolution (Wefers, Partitioned Convolution Algorithms for Real-Time Auralization, 2015).
 
-    Parameters
-    ----------
-    response : ndarray [shape=(n,)], finite
-    block_length : int, > 0 [samples]
-        Of what is pushed; each push costs two transforms and one product per part of the response.
-
-    Raises
-    ------
-    AudioError
-        The response is not one row of finite samples.
+    Each push, of `block_length` samples, costs two transforms and one product per part of the response (n,). AudioError: that is not one
+    row of finite samples.
     """
 
     def __init__(self, response: np.ndarray, block_length: int) -> None:

@@ -66,19 +66,7 @@ class Recording:
 
 
 class Corpus:
-    """A corpus folder, packed.
-
-    Parameters
-    ----------
-    folder : path
-        Made by ``tonetransfer corpus render``.
-    grid : FrameGrid
-
-    Raises
-    ------
-    SettingsError
-        No manifest, or files that it names are missing.
-    """
+    """A corpus folder made by ``tonetransfer corpus render``, packed; SettingsError: no manifest, or files that it names are missing."""
 
     def __init__(self, folder: str | Path, grid: FrameGrid) -> None:
         self.folder, self.grid = Path(folder), grid
@@ -331,17 +319,9 @@ def equalise(spectrum: torch.Tensor, curve_db: np.ndarray, sample_rate: int) -> 
 
 
 def simulate_recording(sound: torch.Tensor, rng: np.random.Generator, sample_rate: int) -> torch.Tensor:
-    """Simulate a recording: room, microphone and hiss, each left out in every third case; some lose their treble.
+    """Simulate a recording (n_samples,): room, microphone and hiss, each left out in every third case; some lose their treble.
 
-    Parameters
-    ----------
-    sound : Tensor [shape=(n_samples,)]
-    rng : numpy Generator
-    sample_rate : int [Hz]
-
-    Returns
-    -------
-    Tensor [shape=(n_samples,)], with the same RMS
+    The RMS stays.
     """
     level = sound.square().mean().sqrt()
     n_fft = next_fast_len(len(sound) + int(DECAY_S[1] * sample_rate), real=True)

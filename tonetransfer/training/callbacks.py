@@ -112,13 +112,7 @@ class Keep(Checkpoint):
 
 
 def check_state(path: Path) -> None:
-    """Refuse a kept state that is not whole.
-
-    Raises
-    ------
-    SettingsError
-        It is damaged; every part of it has a check sum.
-    """
+    """Refuse, by a SettingsError, a kept state that is not whole; every part of it has a check sum."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -156,28 +150,15 @@ def spectrograms(sounds: list[torch.Tensor]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Check:
-    """One validation.
-
-    Parameters
-    ----------
-    step : int
-    loss, train_loss : float
-        On what is held out, and the mean over the steps since the last validation.
-    lsd_db : float
-        Log-spectral distance on what is held out.
-    level_off_db, loudness_error_db : float
-        Of notes, played re asked: the median, and the mean of its size.
-    harmonic_share : float, in [0, 1]
-        Of the energy of notes.
-    """
+    """One validation."""
 
     step: int
-    loss: float
-    train_loss: float
-    lsd_db: float
-    level_off_db: float
-    loudness_error_db: float
-    harmonic_share: float
+    loss: float  # on what is held out
+    train_loss: float  # mean over the steps since the last validation
+    lsd_db: float  # log-spectral distance on what is held out
+    level_off_db: float  # of notes, played re asked: the median
+    loudness_error_db: float  # the mean of its size
+    harmonic_share: float  # of the energy of notes
 
 
 def find_problems(checks: Sequence[Check]) -> dict[str, str]:

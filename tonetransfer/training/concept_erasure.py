@@ -35,16 +35,7 @@ class _Heard:
 
 
 def erase_played(encoder: TimbreEncoder, batches: EncoderBatches, *, seed: int = 0, steps: int = 3000, excerpts: int = EXCERPTS) -> None:
-    """Learn what pitch and loudness do to z, and have the encoder take it out from now on.
-
-    Parameters
-    ----------
-    encoder : TimbreEncoder
-        Changed in place.
-    batches : EncoderBatches
-        Of the corpus that it was trained on.
-    seed, steps, excerpts : int
-    """
+    """Learn what pitch and loudness do to z, from batches of the corpus that the encoder was trained on, and have it take that out."""
     encoder.eval()
     heard = _encode_excerpts(encoder, batches, excerpts)
     matrix = _linear_map(heard)
@@ -134,20 +125,10 @@ def _fold_before(layer: nn.Module, mean: torch.Tensor, scale: torch.Tensor) -> N
 
 
 def erasure(difference: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-    """The gentlest linear map of z after which no linear reader finds what was played: LEACE (Belrose et al. 2023).
+    """The gentlest linear map of z after which no linear reader finds what was played: LEACE (Belrose et al. 2023), (z_dim, z_dim).
 
-    Its covariances are those of differences within timbres, so what tells timbres apart is touched as little as can be.
-
-    Parameters
-    ----------
-    difference : Tensor [shape=(n, z_dim)]
-        Of z, between two excerpts of one timbre.
-    asked : Tensor [shape=(n, n_labels)]
-        Of what was played in them.
-
-    Returns
-    -------
-    Tensor [shape=(z_dim, z_dim)]
+    Its covariances are those of differences within timbres, so what tells timbres apart is touched as little as can be: of z, between two
+    excerpts of one timbre (n, z_dim), and of what was played in them (n, n_labels).
     """
     difference, asked = difference.double(), asked.double()
     power, directions = torch.linalg.eigh(difference.T @ difference / len(difference))

@@ -46,23 +46,12 @@ MASK_SHARE = 0.3  # excerpts of which a few bands are missing: no single band ma
 
 @dataclass(frozen=True)
 class HeardCorpus:
-    """A corpus's mel spectrograms.
-
-    Parameters
-    ----------
-    corpus : Corpus
-    mel_db : ndarray [shape=(n_mel_frames, n_mels)], float16, dB
-        Of all recordings, one after the other.
-    first : ndarray [shape=(n_recordings,)]
-        Mel frame at which each begins.
-    hop : int
-        Frames of the corpus's grid per mel frame.
-    """
+    """A corpus's mel spectrograms."""
 
     corpus: Corpus
-    mel_db: np.ndarray
-    first: np.ndarray
-    hop: int
+    mel_db: np.ndarray  # (n_mel_frames, n_mels), float16, of all recordings, one after the other
+    first: np.ndarray  # (n_recordings,), mel frame at which each begins
+    hop: int  # frames of the corpus's grid per mel frame
 
 
 def hear_corpus(corpus: Corpus, encoder: TimbreEncoder) -> HeardCorpus:

@@ -51,14 +51,7 @@ BOUND = ("train", "threads"), ("train", "output"), ("train", "devices"), ("train
 
 
 class LearnedInstrument(nn.Module):
-    """Parameters that are learned: a timbre vector, a decoder, and a room if one is wanted.
-
-    Parameters
-    ----------
-    decoder : Decoder
-    z : Tensor [shape=(z_dim,)]
-    room : Room or None
-    """
+    """Parameters that are learned: a timbre vector z (z_dim,), a decoder, and a room if one is wanted."""
 
     def __init__(self, decoder: Decoder, z: torch.Tensor, room: Room | None) -> None:
         super().__init__()
@@ -83,15 +76,7 @@ class LearnedInstrument(nn.Module):
 
 
 class Finetuning(lightning.LightningModule):
-    """One training run.
-
-    Parameters
-    ----------
-    settings : FinetuningSettings
-    material : Material
-    start : TimbreModel
-        What training goes out from: of one instrument, as :func:`beginning` makes it.
-    """
+    """One training run, which goes out from a model of one instrument, as :func:`beginning` makes it."""
 
     def __init__(self, settings: FinetuningSettings, material: Material, start: TimbreModel) -> None:
         super().__init__()
@@ -250,10 +235,7 @@ def _moves(key: str, moves: str) -> bool:
 def beginning(settings: FinetuningSettings, material: Material) -> TimbreModel:
     """Model that training goes out from: networks, and what is heard of the instrument.
 
-    Raises
-    ------
-    SettingsError, WeightsError
-        ``train.start`` is none of ours; from scratch on another grid than the folder was prepared on.
+    SettingsError, WeightsError: ``train.start`` is none of ours; from scratch on another grid than the folder was prepared on.
     """
     train = settings.train
     if train.start is not None:

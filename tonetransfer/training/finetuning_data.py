@@ -71,22 +71,9 @@ class _Piece:
 class Material:
     """A prepared folder at the level that models are trained at.
 
-    Recordings of the validation split are held out; if there is none, every fifth second of each of the others is.
-
-    Parameters
-    ----------
-    prepared : PreparedFolder
-    grid : FrameGrid
-    excerpt_seconds, lead_seconds : float
-        An excerpt's length, and what is played before it.
-    transposed_semitones : float, >= 0
-        Half of the excerpts that are learned from sound up to so much higher or lower, played faster or slower: a few recordings hold few
-        pitches.
-
-    Raises
-    ------
-    AudioError
-        Silence, or too little of notes.
+    Recordings of the validation split are held out; if there is none, every fifth second of each of the others is. `lead_seconds` are
+    played before each excerpt. Half of the excerpts that are learned from sound up to `transposed_semitones` higher or lower, played faster
+    or slower: a few recordings hold few pitches. AudioError: silence, or too little of notes.
     """
 
     def __init__(
@@ -257,17 +244,7 @@ class Material:
 
 
 class FinetuningBatches(IterableDataset[Batch]):
-    """Batches from a step on, without end; of each, the share of one of several processes.
-
-    Parameters
-    ----------
-    material : Material
-    batch_size : int
-        Of all processes together.
-    seed, step : int
-    rank, world : int
-        Which process of how many.
-    """
+    """Batches of `batch_size` from a step on, without end; of each, the share of one (`rank`) of several processes (`world`)."""
 
     def __init__(self, material: Material, batch_size: int, *, seed: int, step: int = 0, rank: int = 0, world: int = 1) -> None:
         self.material, self.batch_size, self.seed, self.step = material, batch_size, seed, step
@@ -285,14 +262,7 @@ class FinetuningBatches(IterableDataset[Batch]):
 def instrument_heard(model: TimbreModel, material: Material, settings: FinetuningSettings, *, encoded: bool = True) -> TimbreModel:
     """A copy of a model with the instrument of prepared recordings alone: its range, dynamics, release, and timbre as the encoder hears it.
 
-    Parameters
-    ----------
-    model : TimbreModel
-    material : Material
-    settings : FinetuningSettings
-        Name, family, source and licence.
-    encoded : bool
-        False: the encoder knows nothing yet; the timbre vector is zero.
+    Not `encoded`: the encoder knows nothing yet; the timbre vector is zero.
     """
     pieces = material.learned_pieces()
     notes = [piece.heard.note_frames() for piece in pieces]

@@ -72,17 +72,7 @@ def _size_of_distance(sizes: Sequence[int]) -> int:
 def audible_distance(x: torch.Tensor, y: torch.Tensor, faintest: float, floor: float) -> torch.Tensor:
     """RMS difference of log magnitudes [nepers] over the bins in which either is above `faintest`; the mean over excerpts.
 
-    Parameters
-    ----------
-    x, y : Tensor [shape=(batch, n_bins, n_frames)], >= 0
-        `y` is given: no gradient goes there.
-    faintest : float, > 0
-    floor : float, > 0
-        What is below counts as this.
-
-    Returns
-    -------
-    Tensor [shape=()]
+    Magnitudes are (batch, n_bins, n_frames), what is below `floor` counts as that, and no gradient goes to `y`.
     """
     audible = ((x > faintest) | (y > faintest)).to(x)
     logs = (torch.log(x.clamp(min=floor)) - torch.log(y.clamp(min=floor))) * audible
@@ -91,19 +81,7 @@ def audible_distance(x: torch.Tensor, y: torch.Tensor, faintest: float, floor: f
 
 
 def level_distance(x: torch.Tensor, y: torch.Tensor, sample_rate: int, faintest_db: float) -> torch.Tensor:
-    """Mean difference of loudness [dB], where `y` is louder than `faintest_db`.
-
-    Parameters
-    ----------
-    x, y : Tensor [shape=(batch, 1025, n_frames)]
-        Magnitudes with a Hann window of 2048.
-    sample_rate : int [Hz]
-    faintest_db : float
-
-    Returns
-    -------
-    Tensor [shape=()]
-    """
+    """Mean difference of loudness [dB] of magnitudes (batch, 1025, n_frames), Hann window of 2048, where `y` is above `faintest_db`."""
     level, wanted = (level_db(one.transpose(-1, -2), sample_rate) for one in (x, y))
     return ((level - wanted).abs() * (wanted > faintest_db)).mean()
 
@@ -247,34 +225,16 @@ def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch
 
 @dataclass(frozen=True)
 class TimbreLossWeights:
-    """Weights of the timbre losses; 0 leaves one out.
+    """Weights of the timbre losses; 0 leaves one out."""
 
-    Parameters
-    ----------
-    alignment : float, >= 0
-        z near the row of its timbre in the table: mean square of a number.
-    kind : float, >= 0
-        A linear reader of z names the instrument, whoever's recording it is, equalised, rescaled or captured: cross-entropy.
-    consistency : float, >= 0
-        The excerpts of one group near their mean: mean square of a number.
-    contrast : float, >= 0
-        Excerpts of one timbre near each other and its row, those of others far; a changed timbre is another.
-    """
-
-    alignment: float
-    kind: float
-    consistency: float
-    contrast: float
+    alignment: float  # z near the row of its timbre in the table: mean square of a number
+    kind: float  # a linear reader of z names the instrument, whoever's recording it is, equalised, rescaled or captured: cross-entropy
+    consistency: float  # the excerpts of one group near their mean: mean square of a number
+    contrast: float  # excerpts of one timbre near each other and its row, those of others far; a changed timbre is another
 
 
 class TimbreLosses(nn.Module):
-    """Timbre losses, and the linear reader of the instrument that measures one of them.
-
-    Parameters
-    ----------
-    z_dim, n_kinds : int
-    weights : TimbreLossWeights
-    """
+    """Timbre losses, and the linear reader of the instrument that measures one of them."""
 
     def __init__(self, z_dim: int, n_kinds: int, weights: TimbreLossWeights) -> None:
         super().__init__()
@@ -282,21 +242,10 @@ class TimbreLosses(nn.Module):
         self.kind = nn.Linear(z_dim, n_kinds)
 
     def forward(self, z: torch.Tensor, batch: dict[str, torch.Tensor], table: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Sum of the losses, and each as a figure.
+        """Sum of the losses, and each as a figure; ``right`` is the share of excerpts whose instrument the reader names.
 
-        Parameters
-        ----------
-        z : Tensor [shape=(n, z_dim)]
-            Of the excerpts of a batch of :class:`~tonetransfer.training.encoder_batches.EncoderBatches`.
-        batch : mapping
-        table : Tensor [shape=(n_timbres, z_dim)]
-            Rows of the named and unnamed timbres; no gradient reaches them.
-
-        Returns
-        -------
-        loss : Tensor [shape=()]
-        figures : mapping of str to Tensor [shape=()]
-            ``right`` is the share of excerpts whose instrument the reader names.
+        z (n, z_dim) is that of a batch of :class:`~tonetransfer.training.encoder_batches.EncoderBatches`; no gradient reaches the rows of
+        `table` (n_timbres, z_dim).
         """
         weights, table = self.weights, table.detach()
         known = batch["original"] & (batch["timbre"] >= 0)

@@ -24,19 +24,7 @@ SOUNDFONT_ENDING = "_fluid"  # variants of recorded instruments, which stay as t
 
 
 def with_traits(model: TimbreModel, corpus: Corpus) -> TimbreModel:
-    """A trained model whose named instruments know their traits.
-
-    Parameters
-    ----------
-    model : TimbreModel
-        Trained on the corpus.
-    corpus : Corpus
-
-    Returns
-    -------
-    TimbreModel
-        The same, changed in place.
-    """
+    """A model that was trained on a corpus, changed in place, whose named instruments know their traits."""
     measured = {one.name: player_fluctuation_db(model, corpus, one) for one in model.instruments if one.note_table >= 0}
     known = {name: value for name, value in measured.items() if value is not None}
     families = {one.name: one.family for one in model.instruments}
@@ -48,23 +36,9 @@ def with_traits(model: TimbreModel, corpus: Corpus) -> TimbreModel:
 
 
 def with_primaries(model: TimbreModel, primaries: Mapping[str, Mapping[str, float]]) -> TimbreModel:
-    """A model in which some named timbres are one of their players, or the mean of several.
+    """A model, changed in place, in which some named timbres are one of their players, or the mean of several, in given shares.
 
-    Parameters
-    ----------
-    model : TimbreModel
-    primaries : mapping of name to mapping of name to share
-        Names, ranges and note-age tables stay; timbre, dynamics and release become those of the players.
-
-    Returns
-    -------
-    TimbreModel
-        The same, changed in place.
-
-    Raises
-    ------
-    InstrumentError
-        There is no such instrument.
+    Names, ranges and note-age tables stay; timbre, dynamics and release become those of the players. InstrumentError: there is no such one.
     """
     mixed = {name: (model.mix(shares), _dynamics(model, shares)) for name, shares in primaries.items()}
     for name, (z, quantiles) in mixed.items():

@@ -58,13 +58,7 @@ FOLLOW = 0.1  # weight of the newest in the running mean of a timbre
 
 
 class Training(lightning.LightningModule):
-    """One training run.
-
-    Parameters
-    ----------
-    settings : Settings
-    corpus : Corpus
-    """
+    """One training run."""
 
     seen: torch.Tensor
 
@@ -328,14 +322,7 @@ def describe_timbre(corpus: Corpus, row: int) -> Instrument:
 
 
 def train(settings: Settings, *, resume: bool = True) -> Path:
-    """Train, and return the path of the best weights.
-
-    Parameters
-    ----------
-    settings : Settings
-    resume : bool
-        Go on from ``last.ckpt`` in the output folder, if there is one.
-    """
+    """Train, and return the path of the best weights; `resume` goes on from ``last.ckpt`` in the output folder, if there is one."""
     folder = Path(settings.train.output)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(settings.model_dump_json(indent=2))

@@ -43,24 +43,14 @@ COUPLING_WEIGHT = 2.0
 
 @dataclass(frozen=True)
 class Batch:
-    """Excerpts of recordings.
+    """Excerpts of recordings."""
 
-    Parameters
-    ----------
-    f0_hz, highest_hz, age, loudness_db : Tensor [shape=(batch, n_frames)]
-        `highest_hz` is :func:`~tonetransfer.synthesis.render.highest_around` of the whole recording, `age` its
-        :func:`~tonetransfer.models.note_age_table.note_age`.
-    sound : Tensor [shape=(batch, n_frames * hop_length)]
-    white : Tensor [shape=(batch, (n_frames + 2) * hop_length)]
-        The noise to render them with.
-    """
-
-    f0_hz: torch.Tensor
-    highest_hz: torch.Tensor
-    age: torch.Tensor
+    f0_hz: torch.Tensor  # (batch, n_frames), as the next three
+    highest_hz: torch.Tensor  # `render.highest_around` of the whole recording
+    age: torch.Tensor  # its `note_age_table.note_age`
     loudness_db: torch.Tensor
-    sound: torch.Tensor
-    white: torch.Tensor
+    sound: torch.Tensor  # (batch, n_frames * hop_length)
+    white: torch.Tensor  # (batch, (n_frames + 2) * hop_length), the noise to render them with
 
     def to(self, device: torch.device) -> Batch:
         """The same excerpts on a device."""
@@ -74,19 +64,9 @@ def white_for(count: int, n_frames: int, grid: FrameGrid, seed: int) -> torch.Te
 
 
 def seconds_held_out(share: np.ndarray, longest: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the seconds of a recording into those to learn from and those held out for validation.
+    """Seconds of a recording to learn from and those held out for validation, rising, of the share (n,) of notes in each.
 
-    Parameters
-    ----------
-    share : ndarray [shape=(n,)], in [0, 1]
-        Of notes in each second.
-    longest : int or None
-        So many seconds at most, those with the most notes.
-
-    Returns
-    -------
-    kept, held_out : ndarray of int
-        Rising; `held_out` is the middle one of every five of `kept`, none of one or two.
+    Kept are `longest` at most, those with the most notes; held out is the middle one of every five of these, none of one or two.
     """
     kept = np.sort(np.argsort(-share, kind="stable")[:longest])
     kept = kept[share[kept] >= min(NOTE_SHARE, share.max(initial=0.0))]
@@ -94,21 +74,7 @@ def seconds_held_out(share: np.ndarray, longest: int | None = None) -> tuple[np.
 
 
 def reconstruction_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGrid, largest: float, sizes: tuple[int, ...]) -> torch.Tensor:
-    """Distance of what was played from the recording.
-
-    Parameters
-    ----------
-    sound, target : Tensor [shape=(batch, n_samples)]
-    grid : FrameGrid
-    largest : float
-        Magnitude of the recording (Hann window of 2048).
-    sizes : sequence of int
-        Of FFTs.
-
-    Returns
-    -------
-    Tensor [shape=()]
-    """
+    """Distance of what was played (batch, n_samples) from the recording, whose largest magnitude is given (Hann window of 2048)."""
     faintest, floor = (largest * 10.0 ** (-below / 20.0) for below in (AUDIBLE_DB, FLOOR_DB))
     loss, _ = heard_difference(
         sound,
@@ -124,15 +90,9 @@ def reconstruction_loss(sound: torch.Tensor, target: torch.Tensor, grid: FrameGr
 
 
 def single_instrument(model: TimbreModel, instrument: Instrument, z: torch.Tensor, quantiles: torch.Tensor | None) -> TimbreModel:
-    """A copy of a model with a single named timbre, to be fitted to it.
+    """A copy of a model with a single named timbre z (z_dim,), to be fitted to it.
 
-    Parameters
-    ----------
-    model : TimbreModel
-    instrument : Instrument
-    z : Tensor [shape=(z_dim,)]
-    quantiles : Tensor [shape=(13,)] or None, dB
-        Of the loudness of its notes; None: not known.
+    Quantiles (13,) of its loudness [dB], if they are known.
     """
     copy = deepcopy(model).requires_grad_(False)
     copy.instruments, copy.timbres = (instrument,), z[None].clone()
@@ -176,16 +136,7 @@ def drawn_shift_db(rng: np.random.Generator) -> float:
 def coupling_lost(change: torch.Tensor, learned: Decoder, start: torch.Tensor, batch: Batch, shift_db: float) -> torch.Tensor:
     """Change in how partials respond to loudness, against the model at the beginning: mean [nepers] over those that may sound.
 
-    Parameters
-    ----------
-    change : Tensor [shape=(n_frames, n_harmonics)]
-        As :func:`decoded` gives it for `shift_db`.
-    learned : Decoder
-        What is held on to.
-    start : Tensor [shape=(z_dim,)]
-        The timbre at the beginning.
-    batch : Batch
-    shift_db : float
+    `change` (n_frames, n_harmonics) is what :func:`decoded` gives for `shift_db`; `learned` and `start` are decoder and timbre held on to.
     """
     with torch.no_grad():
         first = Batch(*(getattr(batch, field.name)[:1] for field in fields(batch)))

@@ -150,10 +150,7 @@ class FinetuningSettings(Section):
 def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings | FinetuningSettings:
     """Read a YAML file of differences, and `section.key=value` overrides, of a training of either kind.
 
-    Raises
-    ------
-    SettingsError
-        With every problem at once, and the nearest known name for each unknown one.
+    SettingsError names every problem at once, and the nearest known name for each unknown one.
     """
     content = read_mapping(path, overrides)
     kind = str(content.get("kind", "ensemble"))
@@ -167,18 +164,6 @@ def read_settings(path: str | Path, overrides: Sequence[str] = ()) -> Settings |
 
 
 def warm_cosine(step: int, steps: int, *, warmup: int = 10, last: float = 0.05, begin: int = 0) -> float:
-    """Factor on a learning rate: warmed up linearly, then a cosine down to a share of it.
-
-    Parameters
-    ----------
-    step : int, from 0 on
-    steps : int
-        Of the training; later ones keep the `last` factor.
-    warmup : int
-        Steps until the warm-up is over.
-    last : float, in [0, 1]
-    begin : int
-        Step at which the cosine begins to fall.
-    """
+    """Factor on a learning rate: warmed up linearly in `warmup` steps; from step `begin` on a cosine takes it down to `last`."""
     done = min(max(step - begin, 0) / max(steps - begin, 1), 1.0)
     return min((step + 1) / max(warmup, 1), 1.0) * (last + (1.0 - last) * 0.5 * (1.0 + math.cos(math.pi * done)))
