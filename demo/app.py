@@ -240,11 +240,11 @@ class Page:
 
         with self.studio.plain_words():
             described = tt.describe_controls(source.audio, source.heard)
-            prediction = tt.classify(source.audio, self.studio.model.sample_rate)
+            likeliest, ranked, steps = self.studio.classify(source)
             nearest = tt.nearest_timbres(self.studio.model, source.z)
         place = pictures.timbre_map(self.studio.model, nearest, {"Your recording": source.z}, self._titles())
-        figures = {"instrument": prediction.label, **described}
-        return pictures.classified(prediction), pictures.descriptors(described), place, figures
+        figures = {"instrument": likeliest, **described}
+        return pictures.classified(ranked, steps), pictures.descriptors(described), place, figures
 
     def analyze_for_page(self, given: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """:meth:`analyze`, as the page asks for it."""

@@ -1,7 +1,7 @@
-"""Files of visitors are read, and tracked, by a process of its own: what brings that down, brings nothing else down.
+"""Files of visitors are read, tracked and classified by a process of its own: what brings that down, brings nothing else down.
 
-Decoders and trackers are native code that is handed whatever somebody uploads. The process lives as long as the page; when it ends
-before it has answered, the recording that it was reading is refused, and the next one begins another. Messages are JSON in a line and
+Decoders, trackers and classifiers are native code that is handed whatever somebody uploads. The process lives as long as the page; when
+it ends before it has answered, the recording that it was at is refused, and the next one begins another. Messages are JSON in a line and
 samples: nothing is unpickled.
 
 Run as a script this is that process.
@@ -10,11 +10,14 @@ Run as a script this is that process.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,7 +32,7 @@ class Lost(Exception):
 
 
 class Listener:
-    """Processes that read and track, begun when they are needed.
+    """Processes that work on recordings, begun when they are needed.
 
     Parameters
     ----------
@@ -47,40 +50,41 @@ class Listener:
         with self._turns:
             self._give_back(self._take())
 
-    def hear(self, path: str | Path, sample_rate: int | None, *, longest_s: float, tracker: str | None = None) -> tuple[Any, int, Any]:
-        """Read a recording, and track it if a tracker is named.
+    def ask(self, do: str, path: str | Path, **options: Any) -> tuple[Any, list[str]]:
+        """Have a process do something with a recording.
+
+        Parameters
+        ----------
+        do : str
+            A name in :data:`WORK`.
+        path : str or Path
+        **options
+            As that function takes them.
 
         Returns
         -------
-        audio : Tensor [shape=(n_samples,)]
-        sample_rate : int
-            The one that was asked for; None: the file's.
-        heard : Controls or None
+        found
+            As that function.
+        said : list of str
+            Its warnings.
 
         Raises
         ------
         ToneTransferError
-            As :func:`tonetransfer.load_audio` and :func:`tonetransfer.analyze`.
+            As that function.
         Lost
         """
-        import torch
-
         import tonetransfer as tt
 
-        asked: dict[str, Any] = {"path": os.fspath(path), "sample_rate": sample_rate, "longest_s": longest_s, "tracker": tracker}
         with self._turns:
             process = self._take()
-            said, rows = _ask(process, asked)
+            told = _ask(process, {"do": do, "path": os.fspath(path), "options": options})
             self._give_back(process)
-        if "refused" in said:
-            raise tt.ToneTransferError(said["refused"])
-        if "memory" in said:
+        if "refused" in told:
+            raise tt.ToneTransferError(told["refused"])
+        if "memory" in told:
             raise MemoryError
-        tensors = [torch.from_numpy(row) for row in rows]
-        for text in said["warnings"]:
-            warnings.warn(text, tt.ToneTransferWarning, stacklevel=2)
-        grid = tt.FrameGrid(said["sample_rate"], said["hop_length"])
-        return tensors[0], said["sample_rate"], tt.Controls(*tensors[1:], grid) if tracker else None
+        return told["found"], told["said"]
 
     def close(self) -> None:
         """End the processes that are idle; a busy one ends with what it does."""
@@ -102,22 +106,80 @@ class Listener:
             self._idle.append(process)
 
 
-def _ask(process: subprocess.Popen[bytes], asked: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Ask a process: its answer, and rows of numbers, float32."""
+def read(model: Any, path: str, *, sample_rate: int, longest_s: float, tracker: str) -> tuple[Any, Any]:
+    """A recording (n_samples,), and what is played in it, Controls."""
+    import tonetransfer as tt
+
+    audio, rate = tt.load_audio(path, sample_rate, longest_s=longest_s)
+    return audio, tt.analyze(audio, rate, model, tracker=tracker)
+
+
+def find_target(model: Any, path: str, *, longest_s: float, tracker: str) -> Any:
+    """The instrument of a recording, Target."""
+    import tonetransfer as tt
+
+    reference = tt.load_audio(path, longest_s=longest_s)
+    return tt.find_target(model, model.sample_rate, like=reference, tracker=tracker)
+
+
+def classify(model: Any, path: str, *, longest_s: float) -> tuple[str, list[Any], list[Any]]:
+    """Which instrument plays: the likeliest, each with its probability from the likeliest on, and the answer of each second."""
+    import tonetransfer as tt
+
+    found = tt.classify(*tt.load_audio(path, model.sample_rate, longest_s=longest_s))
+    return found.label, list(found.ranked().items()), found.per_step()
+
+
+WORK: dict[str, Callable[..., Any]] = {"read": read, "find_target": find_target, "classify": classify}
+
+
+def _ask(process: subprocess.Popen[bytes], asked: dict[str, Any]) -> dict[str, Any]:
+    """Ask a process: its answer."""
     assert process.stdin is not None and process.stdout is not None
     late = threading.Timer(LONGEST_ANSWER_S, process.kill)
     late.start()
     try:
         process.stdin.write(json.dumps(asked).encode() + b"\n")
         process.stdin.flush()
-        said = json.loads(process.stdout.readline())
-        contents = [process.stdout.read(4 * length) for length in said.get("lengths", ())]
-        return said, [np.frombuffer(bytearray(content), np.float32) for content in contents]
+        told: dict[str, Any] = json.loads(process.stdout.readline())
+        return told | {"found": _unpacked(told["found"], process.stdout)} if "found" in told else told
     except (OSError, ValueError):
         _end(process)
         raise Lost from None
     finally:
         late.cancel()
+
+
+def _packed(value: Any, rows: list[np.ndarray]) -> Any:
+    """What JSON can say of a value; samples are added to the rows, which follow."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        rows.append(np.ascontiguousarray(value.numpy()))
+        return {"dtype": rows[-1].dtype.str, "shape": list(value.shape)}
+    if isinstance(value, tuple):
+        return {"parts": [_packed(part, rows) for part in value]}
+    if is_dataclass(value):
+        return {"class": type(value).__name__, "fields": {one.name: _packed(getattr(value, one.name), rows) for one in fields(value)}}
+    return value
+
+
+def _unpacked(told: Any, rows: BinaryIO) -> Any:
+    """The value of :func:`_packed`."""
+    import torch
+
+    import tonetransfer as tt
+
+    if not isinstance(told, dict):
+        return told
+    if "parts" in told:
+        return tuple(_unpacked(part, rows) for part in told["parts"])
+    if "class" in told:
+        made = {"Controls": tt.Controls, "FrameGrid": tt.FrameGrid, "Target": tt.Target}[told["class"]]
+        return made(**{name: _unpacked(part, rows) for name, part in told["fields"].items()})
+    dtype = np.dtype(told["dtype"])
+    content = rows.read(dtype.itemsize * math.prod(told["shape"]))
+    return torch.from_numpy(np.frombuffer(bytearray(content), dtype).reshape(told["shape"]))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -129,24 +191,20 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _answer(asked: dict[str, Any], model: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Read, and track, in the process."""
+    """Do what is asked, in the process."""
     import tonetransfer as tt
 
+    rows: list[np.ndarray] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", tt.ToneTransferWarning)
         try:
-            audio, rate = tt.load_audio(asked["path"], asked["sample_rate"], longest_s=asked["longest_s"])
-            rows, heard = [audio], None
-            if asked["tracker"]:
-                heard = tt.analyze(audio, rate, model, tracker=asked["tracker"])
-                rows += [heard.f0_hz, heard.periodicity, heard.loudness_db]
+            found = _packed(WORK[asked["do"]](model, asked["path"], **asked["options"]), rows)
         except tt.ToneTransferError as error:
             return {"refused": str(error)}, []
         except MemoryError:
             return {"memory": True}, []
-    told = {"warnings": list(dict.fromkeys(str(one.message) for one in caught)), "sample_rate": rate, "hop_length": model.grid.hop_length}
-    return told, [np.ascontiguousarray(row.numpy(), np.float32) for row in rows]
+    return {"found": found, "said": list(dict.fromkeys(str(one.message) for one in caught))}, rows
 
 
 def _serve(questions: BinaryIO, answers: BinaryIO) -> None:
@@ -160,7 +218,7 @@ def _serve(questions: BinaryIO, answers: BinaryIO) -> None:
         tt.analyze(0.3 * torch.sin(torch.arange(model.sample_rate) * 0.04), model.sample_rate, model)  # what is loaded once is loaded now
         for line in questions:
             told, rows = _answer(json.loads(line), model)
-            answers.write(json.dumps(told | {"lengths": [len(row) for row in rows]}).encode() + b"\n")
+            answers.write(json.dumps(told).encode() + b"\n")
             for row in rows:
                 answers.write(row.data)
             answers.flush()

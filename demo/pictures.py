@@ -154,9 +154,9 @@ def _row(described: Mapping[str, float], key: str) -> str:
     return f"<tr><th scope='row'>{escape(name)}</th><td>{value:.{digits}f} <span>{escape(unit)}</span></td></tr>"
 
 
-def classified(prediction: Any) -> str:
+def classified(ranked: Sequence[tuple[str, float]], steps: Sequence[Mapping[str, Any]]) -> str:
     """Answers of the classifier as HTML: of the whole, and of each second. Under half certainty the two likeliest are named."""
-    best = [(name, share) for name, share in prediction.ranked().items()][:5]
+    best = ranked[:5]
     names_of_best = [escape(name.replace("_", " ")) for name, _ in best]
     sure = not best or best[0][1] >= SURE
     verdict = (
@@ -167,7 +167,6 @@ def classified(prediction: Any) -> str:
         f"<span>{100 * share:.0f} %</span></li>"
         for told, (_, share) in zip(names_of_best, best, strict=True)
     )
-    steps = prediction.per_step()
     told = ", ".join(str(step["instrument"] or "silence") for step in steps[:60])
     names = list(dict.fromkeys(step["instrument"] for step in steps if step["instrument"]))
     cells = "".join(_step(step, names) for step in steps)

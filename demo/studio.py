@@ -274,30 +274,35 @@ class Studio:
                 self._analyses.move_to_end(key)
                 return replace(self._analyses[key], name=name or place.name)
         with self.plain_words(place, name):
-            audio, _, heard = self._hear(place, self.model.sample_rate, tracker)
+            (audio, heard), of_file = self._apart(listening.read, place, sample_rate=self.model.sample_rate, tracker=tracker)
             said = self.listen(lambda: tt.warn_about(audio, heard))[1]
             z = None
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
                 z = self.model.encode(audio)
             room = tt.measure_room(audio, heard)
-        source = Source(name or place.name, str(place), audio, heard, z, room, said)
+        source = Source(name or place.name, str(place), audio, heard, z, room, (*of_file, *said))
         with self._lock:
             self._analyses[key] = source
             while sum(len(one.audio) for one in self._analyses.values()) > REMEMBERED_S * self.model.sample_rate:
                 self._analyses.popitem(last=False)
         return source
 
-    def _hear(self, place: Path, sample_rate: int | None, tracker: str | None = None) -> tuple[Any, int, Any]:
-        """A recording, its rate and, if a tracker is named, its controls; from a process of its own, if there is one."""
-        import tonetransfer as tt
-
+    def _apart(self, work: Callable[..., Any], place: Path, **options: Any) -> tuple[Any, tuple[str, ...]]:
+        """Call a function of :mod:`listener` for a recording, in a process of its own if there is one; its result and its warnings."""
+        options["longest_s"] = LONGEST_S
         if self.listener is None:
-            audio, rate = tt.load_audio(place, sample_rate, longest_s=LONGEST_S)
-            return audio, rate, tt.analyze(audio, rate, self.model, tracker=tracker) if tracker else None
+            return self.listen(lambda: work(self.model, str(place), **options))
         try:
-            return self.listener.hear(place, sample_rate, longest_s=LONGEST_S, tracker=tracker)
+            found, said = self.listener.ask(work.__name__, place, **options)
         except listening.Lost:
             raise Refusal("the recording brought down what was to read it; save it as WAV or FLAC, and try again") from None
+        return found, tuple(map(self.without_paths, said))
+
+    def classify(self, source: Source) -> tuple[str, list[Any], list[Any]]:
+        """Which instrument plays: the likeliest, each with its probability from the likeliest on, and the answer of each second."""
+        with self.plain_words(Path(source.path), source.name):
+            found: tuple[str, list[Any], list[Any]] = self._apart(listening.classify, self.place(source.path))[0]
+            return found
 
     def target(self, player: Player, tracker: str = "joint") -> tuple[Any, tuple[str, ...]]:
         """The timbre that is to play, and what is to be said of it."""
@@ -306,8 +311,9 @@ class Studio:
         with self.plain_words():
             given: dict[str, Any]
             if player.reference:
-                given = {"like": self._hear(self.place(player.reference, "the reference"), None)[:2]}
-            elif player.second:
+                place = self.place(player.reference, "the reference")
+                return self._apart(listening.find_target, place, tracker=tracker)
+            if player.second:
                 given = {"mix": player.shares}
             elif player.instrument:
                 given = {"to": player.instrument}

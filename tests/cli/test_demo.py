@@ -232,19 +232,8 @@ def test_a_movement_that_there_is_not_is_said_to_be_none_and_a_doubtful_instrume
     still = pictures.descriptors({"vibrato_rate_hz": 0.0, "vibrato_extent_cents": 0.0, "attack_s": float("nan"), "note_count": 3.0})
     assert "no vibrato" in still and "0.00" not in still and "nan" not in still and "extent" not in still
     assert "5.50 <span>Hz" in pictures.descriptors({"vibrato_rate_hz": 5.5, "vibrato_extent_cents": 20.0})
-
-    class Prediction:
-        def __init__(self, shares: dict[str, float]) -> None:
-            self.shares = shares
-
-        def ranked(self) -> dict[str, float]:
-            return self.shares
-
-        def per_step(self) -> list[dict[str, Any]]:
-            return []
-
-    assert "Unsure: cello or alto sax" in pictures.classified(Prediction({"cello": 0.4, "alto_sax": 0.35, "tuba": 0.25}))
-    assert "It sounds like: cello" in pictures.classified(Prediction({"cello": 0.6, "alto_sax": 0.4}))
+    assert "Unsure: cello or alto sax" in pictures.classified([("cello", 0.4), ("alto_sax", 0.35), ("tuba", 0.25)], [])
+    assert "It sounds like: cello" in pictures.classified([("cello", 0.6), ("alto_sax", 0.4)], [])
 
 
 def test_what_came_from_outside_is_escaped() -> None:

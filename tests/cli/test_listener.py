@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from conftest import SAMPLE_RATE, melody
 
 import tonetransfer as tt
 from tonetransfer.cli import demo
+from tonetransfer.pipeline import target as pipeline
 
+Z_STEPS = pipeline.Z_STEPS
 studio: Any = demo.find_part("studio")
 
 
@@ -37,21 +40,53 @@ def test_a_process_of_its_own_hears_the_same_and_may_break_down(work: Any, tmp_p
     assert torch.equal(heard.audio, plain.audio) and torch.equal(heard.heard.f0_hz, plain.heard.f0_hz)
     with pytest.raises(studio.Refusal, match="not a sound file"):
         work.analyze(str(none))
+    assert "brought down" in refusal_of(lambda: work.analyze(str(long)), work)
+    short.touch()  # it is read anew, by another process
+    assert torch.equal(work.analyze(str(short)).heard.f0_hz, plain.heard.f0_hz)
+
+
+@pytest.mark.slow
+def test_a_reference_and_a_classification_bring_down_nothing_either(work: Any, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "Z_STEPS", Z_STEPS)  # the other process knows nothing of how hasty tests are
+    reference = work.folder / "reference.wav"
+    tt.save_audio(reference, melody([69, 72, 76, 69]), SAMPLE_RATE)
+    inside, player = studio.Studio(work.folder, weights=tiny_weights), studio.Player(reference=str(reference))
+    source = inside.analyze(str(reference))
+    (wanted, told), classified = inside.target(player), inside.classify(source)
+    for name in ("load_audio", "analyze", "find_target", "classify"):  # nothing of it is done here
+        monkeypatch.setattr(tt, name, None)
+    target, said = work.target(player)
+    assert said == told and target.quantiles is not None
+    for name, value in dataclasses.asdict(wanted).items():
+        found = getattr(target, name)
+        assert torch.equal(found, value) if isinstance(value, torch.Tensor) else found == value, name
+    label, ranked, steps = work.classify(source)
+    assert (label, [tuple(one) for one in ranked], steps) == classified and ranked[0][0] == label
+    for asked in (lambda: work.target(player), lambda: work.classify(source)):
+        assert "brought down" in refusal_of(asked, work)
+    assert torch.equal(work.target(player)[0].z, wanted.z) and work.classify(source)[0] == label
+
+
+def refusal_of(asked: Callable[[], Any], work: Any) -> str:
+    """What a visitor is told when the process that works for them breaks down."""
+    work.listener.warm_up()
     (process,) = work.listener._idle
     refused: list[str] = []
 
-    def analyze() -> None:
+    def ask() -> None:
         try:
-            work.analyze(str(long))
+            asked()
         except studio.Refusal as refusal:
             refused.append(str(refusal))
 
-    thread = threading.Thread(target=analyze)
+    process.send_signal(signal.SIGSTOP)
+    thread = threading.Thread(target=ask)
     thread.start()
     while work.listener._idle:
         time.sleep(0.01)
     process.send_signal(signal.SIGSEGV)
+    process.send_signal(signal.SIGCONT)
     thread.join()
-    assert len(refused) == 1 and "brought down" in refused[0] and str(tmp_path) not in refused[0]
-    short.touch()  # it is read anew, by another process
-    assert torch.equal(work.analyze(str(short)).heard.f0_hz, plain.heard.f0_hz) and work.listener._idle != [process]
+    (text,) = refused
+    assert str(work.folder) not in text
+    return text

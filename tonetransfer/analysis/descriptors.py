@@ -298,22 +298,20 @@ def _quietest(analysis: Analysis, start: int, stop: int) -> int:
 
 def _vibrato(analysis: Analysis, note: Note, f0_hz: float) -> Modulation:
     edge = round(EDGE_S * analysis.grid.frame_rate)
-    cents = 1200.0 * np.log2(analysis.partials.f0_hz / f0_hz)
-    return _modulation(cents, note, edge, edge, analysis.grid, f0_hz, least=LEAST_VIBRATO_CENTS, squared=False)
+    cents = 1200.0 * np.log2(analysis.partials.f0_hz[note.frames] / f0_hz)
+    return _modulation(cents, edge, edge, analysis.grid, f0_hz, least=LEAST_VIBRATO_CENTS, squared=False)
 
 
 def _tremolo(analysis: Analysis, note: Note, f0_hz: float, adsr: Adsr) -> Modulation:
     """Of the level between attack and release, which are steep and would pass for part of a swing."""
     parts_s = np.clip([adsr.attack_s, adsr.release_s], EDGE_S, LONGEST_EDGE_S)
     first, last = (round(float(part_s) * analysis.grid.frame_rate) + 1 for part_s in parts_s)
-    return _modulation(analysis.partials.level_db, note, first, last, analysis.grid, f0_hz, least=LEAST_TREMOLO_DB, squared=True)
+    return _modulation(analysis.partials.level_db[note.frames], first, last, analysis.grid, f0_hz, least=LEAST_TREMOLO_DB, squared=True)
 
 
-def _modulation(
-    contour: np.ndarray, note: Note, first: int, last: int, grid: FrameGrid, f0_hz: float, *, least: float, squared: bool
-) -> Modulation:
+def _modulation(contour: np.ndarray, first: int, last: int, grid: FrameGrid, f0_hz: float, *, least: float, squared: bool) -> Modulation:
     """The swing of one note without its first and last frames, with what the window took from it given back."""
-    body = contour[note.start + first : max(note.stop - last, note.start + first)]
+    body = contour[first : max(len(contour) - last, first)]
     found = find_modulation(body, grid.frame_rate, least_extent=least)
     if not found.extent:
         return found
@@ -367,7 +365,7 @@ def _harmonic_tracks(analysis: Analysis) -> dict[str, np.ndarray]:
     parts = [_tracks_of_partials(partials.amplitudes[first : first + AT_ONCE]) for first in range(0, len(analysis.in_note), AT_ONCE)]
     tracks = {"harmonic_to_noise_ratio_db": partials.harmonic_to_noise_ratio_db}
     tracks |= {key: np.concatenate([part.pop(key) for part in parts]) for key in list(parts[0])}
-    return {key: np.where(analysis.in_note, values, 0.0) for key, values in tracks.items()}
+    return {key: np.where(analysis.in_note, values, np.float32(0)) for key, values in tracks.items()}
 
 
 def _tracks_of_partials(amplitudes: np.ndarray) -> dict[str, np.ndarray]:
@@ -377,8 +375,9 @@ def _tracks_of_partials(amplitudes: np.ndarray) -> dict[str, np.ndarray]:
         "odd_to_even_ratio_db": odd_to_even_ratio_db(amplitudes),
         "spectral_slope_db_per_octave": spectral_slope_db_per_octave(amplitudes),
     }
-    tracks |= {f"tristimulus_{k + 1}": stimulus[:, k].copy() for k in range(3)}
-    return tracks | {f"partial_{k + 1:02d}_db": levels[:, k].copy() for k in range(N_PARTIALS_SHOWN)}
+    tracks |= {f"tristimulus_{k + 1}": stimulus[:, k] for k in range(3)}
+    tracks |= {f"partial_{k + 1:02d}_db": levels[:, k] for k in range(N_PARTIALS_SHOWN)}
+    return {key: values.astype(np.float32) for key, values in tracks.items()}
 
 
 def _mean(values: np.ndarray | list[float]) -> float:

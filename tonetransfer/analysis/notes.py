@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import maximum_filter1d, median_filter
-from scipy.signal import find_peaks
 
 from ..audio.units import hz_to_midi
 from .envelope import LEAST_SHARE, follow_swing
@@ -161,7 +160,27 @@ def level_dips(level_db: np.ndarray, frame_rate: float) -> np.ndarray:
     """Frames at which a level (n_frames,) is at the bottom of a dip of 6 dB that is not part of a regular swing."""
     if len(level_db) < 3:
         return np.zeros(0, int)
-    dips = find_peaks(-level_db, prominence=DIP_DB, wlen=max(round(DIP_WINDOW_S * frame_rate), 3))[0]
+    dips = _deep_minima(level_db, DIP_DB, max(round(DIP_WINDOW_S * frame_rate), 3) // 2)
     regular = follow_swing(level_db, frame_rate).share >= LEAST_SHARE
     near = maximum_filter1d(regular, 2 * round(DIP_WINDOW_S * frame_rate / 2) + 1)  # at its ends the swing is not alone in the window
     return dips[~near[dips]]
+
+
+def _deep_minima(level_db: np.ndarray, depth_db: float, reach: int) -> np.ndarray:
+    """Frames of minima from which the level rises by a depth on both sides, within `reach` frames and before it falls lower.
+
+    The middle of a flat one counts. ``find_peaks`` of scipy.signal, with its prominence, says the same; loading that takes 50 MB.
+    """
+    changes = np.concatenate([[0], np.flatnonzero(np.diff(level_db)) + 1, [len(level_db)]])  # where flat stretches begin
+    values = level_db[changes[:-1]]
+    inner = 1 + np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] < values[2:]))
+    middles = (changes[inner] + changes[inner + 1] - 1) // 2
+
+    def rise(side: np.ndarray) -> float:
+        """The highest that comes before anything lower than the first."""
+        lower = np.flatnonzero(side < side[0])
+        return float((side[: lower[0]] if len(lower) else side).max() - side[0])
+
+    sides = ((level_db[max(at - reach, 0) : at + 1][::-1], level_db[at : at + reach + 1]) for at in middles)
+    deep = [min(rise(before), rise(after)) >= depth_db for before, after in sides]
+    return middles[np.array(deep, bool)]

@@ -65,9 +65,10 @@ def find_partials(audio: Samples, f0_hz: np.ndarray, grid: FrameGrid, *, where: 
     stretch = np.ones((n_frames, n_partials), np.float32)
     level_db, noise_ratio_db = np.full(n_frames, -120.0), np.zeros(n_frames)
     nearly_hz = found_hz.copy()
+    glide_hz_per_s = _glide_hz_per_s(nearly_hz, grid)
     for group in _windows(audio, nearly_hz, grid, where):
         frames, centre = group.frames, nearly_hz[group.frames, None]
-        amplitudes[frames], deviation_hz = _demodulate(group, nearly_hz, grid, n_partials)
+        amplitudes[frames], deviation_hz = _demodulate(group, nearly_hz, glide_hz_per_s, grid, n_partials)
         found_hz[frames] = _mean_f0(group, nearly_hz, amplitudes[frames], deviation_hz)
         stretch[frames] = (centre + deviation_hz / order) / found_hz[frames, None]
         level_db[frames] = _level_db(group)
@@ -149,9 +150,9 @@ def _span_s(f0_hz: Any) -> Any:
 
 def _corrected_f0(audio: Samples, f0_hz: np.ndarray, grid: FrameGrid, where: np.ndarray) -> np.ndarray:
     """f0 from where its first partials really are; trackers smooth and quantise, and flatten vibrato by some percent."""
-    corrected = np.array(f0_hz, dtype=np.float64)
+    corrected, glide_hz_per_s = np.array(f0_hz, dtype=np.float64), _glide_hz_per_s(f0_hz, grid)
     for group in _windows(audio, f0_hz, grid, where):
-        corrected[group.frames] = _mean_f0(group, f0_hz, *_demodulate(group, f0_hz, grid, 5))
+        corrected[group.frames] = _mean_f0(group, f0_hz, *_demodulate(group, f0_hz, glide_hz_per_s, grid, 5))
     return corrected
 
 
@@ -189,9 +190,11 @@ def _windows(audio: Samples, f0_hz: np.ndarray, grid: FrameGrid, where: np.ndarr
             )
 
 
-def _demodulate(group: _Windows, f0_hz: np.ndarray, grid: FrameGrid, n_partials: int) -> tuple[np.ndarray, np.ndarray]:
+def _demodulate(
+    group: _Windows, f0_hz: np.ndarray, glide_hz_per_s: np.ndarray, grid: FrameGrid, n_partials: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Amplitude, and deviation from k f0 [Hz], of partials 1 ... n_partials, each (n, n_partials)."""
-    centre, glide = f0_hz[group.frames, None], _glide_hz_per_s(f0_hz, grid)[group.frames, None]
+    centre, glide = f0_hz[group.frames, None], glide_hz_per_s[group.frames, None]
     cycles = centre * group.times_s + 0.5 * glide * group.times_s**2
     turn = np.exp(-2j * np.pi * cycles).astype(np.complex64)
     turning, area = np.ones_like(turn), group.window.sum(-1)

@@ -27,10 +27,11 @@ _PIECE_FRAMES = 1000
 
 
 def spectral_tracks(audio: Samples, grid: FrameGrid, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> dict[str, np.ndarray]:
-    """Descriptors of the spectrum of audio (n_samples,) on the grid, each (n_frames,), float64, finite; memory stays small."""
+    """Descriptors of the spectrum of audio (n_samples,) on the grid, each (n_frames,), float32, finite; memory stays small."""
     parts = [_tracks(piece, grid, rolloff_percent) for piece in _pieces(audio, grid)]
     tracks = {key: np.concatenate([part.pop(key) for part in parts]) for key in list(parts[0])}
-    return tracks | {"spectral_flux": np.concatenate([[0.0], tracks["spectral_flux"][1:]])}  # nothing comes before the first frame
+    tracks["spectral_flux"][:1] = 0.0  # nothing comes before the first frame
+    return tracks
 
 
 def mel_tracks(audio: Samples, grid: FrameGrid) -> dict[str, np.ndarray]:
@@ -94,7 +95,7 @@ def _tracks(audio: np.ndarray, grid: FrameGrid, rolloff_percent: Sequence[float]
     tracks |= {f"spectral_contrast_{band}_db": values for band, values in enumerate(_contrast_db(spectrum, frequency, rate))}
     mfcc = scipy.fft.dct(_mel_db(spectrum, rate), axis=0, norm="ortho")[:N_MFCC]
     tracks |= {f"mfcc_{k + 1:02d}_db": values for k, values in enumerate(mfcc)}
-    return {key: np.asarray(values, np.float64) for key, values in tracks.items()}
+    return {key: np.asarray(values, np.float32) for key, values in tracks.items()}
 
 
 def _crossings(audio: np.ndarray, hop: int) -> np.ndarray:
