@@ -126,8 +126,11 @@ def _check_names(arguments: argparse.Namespace) -> None:
 
 
 def _print(result: dict[str, Any] | list[str]) -> None:
-    text = json.dumps(result, indent=2, allow_nan=False) if isinstance(result, dict) else printable("\n".join(result))
-    print(text, flush=True)
+    if isinstance(result, dict):
+        sys.stdout.writelines(json.JSONEncoder(indent=2, allow_nan=False).iterencode(result))  # an hour of notes is a million pieces
+        print(flush=True)
+    else:
+        print(printable("\n".join(result)), flush=True)
 
 
 def _one_line(text: str) -> str:
