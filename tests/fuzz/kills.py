@@ -76,12 +76,14 @@ class Report:
         return "\n".join(lines + self.faults[:20])
 
 
-def scenarios(home: Path) -> dict[str, Scenario]:
-    """Commands, whose inputs are made in a folder."""
+def scenarios(home: Path, only: str | None = None) -> dict[str, Scenario]:
+    """Commands, or one of them, whose inputs are made in a folder."""
     from conftest import SAMPLE_RATE, melody, tone
 
     from tonetransfer.audio.files import save_audio
 
+    (home / "recordings").mkdir()
+    (home / "samples" / "notes").mkdir(parents=True)
     save_audio(home / "voice.wav", melody([60, 64, 67, 72] * 12), SAMPLE_RATE)
     for number in range(4):
         save_audio(home / "recordings" / f"{number}.wav", melody([60 + number, 65, 67, 72] * 3), SAMPLE_RATE)
@@ -89,10 +91,11 @@ def scenarios(home: Path) -> dict[str, Scenario]:
         save_audio(home / "samples" / "notes" / f"{midi}.wav", tone(440.0 * 2.0 ** ((midi - 69) / 12.0), 3.0), SAMPLE_RATE)
     (home / "corpus.yaml").write_text(CORPUS)
     shutil.copy(tiny_weights(), home / "weights.safetensors")
-    subprocess.run(command(("prepare", f"{home}/recordings", f"{home}/prepared", "--force")), check=True, capture_output=True)
+    if only in (None, "train"):
+        subprocess.run(command(("prepare", f"{home}/recordings", f"{home}/prepared", "--force")), check=True, capture_output=True)
     weights = f"{home}/weights.safetensors"
     settings = ("data.prepared=" + f"{home}/prepared", "train.output=run", "train.steps=6", f"train.start={weights}")
-    return {
+    known = {
         "transfer": Scenario(("transfer", f"{home}/voice.wav", "out.flac", "--to", weights), ("out.flac",), file_hash),
         "prepare": Scenario(("prepare", f"{home}/recordings", "out", "--force", "--workers", "2"), ("out",), folder_hash),
         "train": Scenario(
@@ -103,6 +106,7 @@ def scenarios(home: Path) -> dict[str, Scenario]:
         ),
         "export": Scenario(("export", "out.onnx", "--format", "onnx", "--weights", weights), (), export_names),
     }
+    return {name: one for name, one in known.items() if only in (None, name)}
 
 
 def command(words: tuple[str, ...]) -> list[str]:
@@ -204,9 +208,7 @@ def end_at_random_moments(kills: int, *, seed: int = 0, only: str | None = None)
     report, chance = Report(), random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="kills-") as place:
         home = Path(place)
-        (home / "recordings").mkdir()
-        (home / "samples" / "notes").mkdir(parents=True)
-        chosen = {name: one for name, one in scenarios(home).items() if only in (None, name)}
+        chosen = scenarios(home, only)
         for number, (name, scenario) in enumerate(chosen.items()):
             share = kills // len(chosen) + (number < kills % len(chosen))
             _end_one(name, scenario, share, home, chance, report)
