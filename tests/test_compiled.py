@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import numba  # guarded because tonetransfer is imported
 import pytest
 from numba.core import caching
 
-import tonetransfer  # noqa: F401
+import tonetransfer
 from tonetransfer.compiled import cache_folder
 
 PROGRAM = """
@@ -151,6 +153,35 @@ def test_it_is_kept_in_the_users_cache_and_survives_a_race(tmp_path: Path) -> No
         path.write_bytes(path.read_bytes()[:-100])
     healed = spawn(tmp_path, "float32", "float64")
     assert healed.communicate()[0].split() == ["0", "1"] and healed.returncode == 0
+
+
+def heed_permissions() -> None:
+    """Let root, too, write only where files may be written."""
+    ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="permissions of Linux")
+def test_a_package_that_cannot_be_written_is_compiled_once(tmp_path: Path) -> None:
+    package, home, temporary = tmp_path / "site" / "tonetransfer", tmp_path / "home", tmp_path / "temporary"
+    shutil.copytree(Path(tonetransfer.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "instruments", "classifiers"))
+    home.mkdir()
+    temporary.mkdir()
+    for place in (home, *package.parent.rglob("*")):
+        place.chmod(place.stat().st_mode & ~0o222)
+    environment = {key: value for key, value in os.environ.items() if key not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    environment |= {"HOME": str(home), "TMPDIR": str(temporary)}
+    program = f"import sys; sys.path.insert(0, {str(package.parent)!r}){PROGRAM}print(tonetransfer.__file__)"
+
+    def start() -> list[str]:
+        ended = subprocess.run(
+            [sys.executable, "-c", program], env=environment, preexec_fn=heed_permissions, capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.split()
+
+    assert [start(), start()] == [["0", "1", f"{package}/__init__.py"], ["1", "0", f"{package}/__init__.py"]]
+    assert not list(package.rglob("*.nb?")) and not any(home.iterdir())
 
 
 def test_the_folder_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
