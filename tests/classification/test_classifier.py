@@ -13,11 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tonetransfer.audio.files import save_audio
-from tonetransfer.classification.classifier import Classifier
+from tonetransfer.classification.classifier import REGISTRY, Classifier
 from tonetransfer.classification.clips import Span, find_clips
 from tonetransfer.classification.estimators import Forest, SupportVectors
 from tonetransfer.classification.evaluation import evaluate_classifier
-from tonetransfer.classification.registry import REGISTRY
 from tonetransfer.classification.settings import load_classifier_settings
 from tonetransfer.classification.windows import Windows, mix
 from tonetransfer.errors import AudioError, SettingsError, ToneTransferError, ToneTransferWarning, WeightsError

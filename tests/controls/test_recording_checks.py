@@ -15,11 +15,11 @@ from conftest import SAMPLE_RATE, make_controls, melody, tone
 import tonetransfer as tt
 from tonetransfer.audio.files import save_audio
 from tonetransfer.audio.frames import FrameGrid
+from tonetransfer.audio.stft import log_spectral_distance_db
 from tonetransfer.audio.units import midi_to_hz
 from tonetransfer.controls.controls import Controls
 from tonetransfer.controls.recording_checks import clipped_share, sounds_spoken
 from tonetransfer.errors import ToneTransferWarning
-from tonetransfer.evaluation.metrics import log_spectral_distance_db
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline import target
 from tonetransfer.pipeline.target import at_peak, find_target

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from tonetransfer.audio.stft import audible_log_spectral_distance_db, log_spectral_distance_db
 from tonetransfer.evaluation.metrics import (
-    audible_log_spectral_distance_db,
-    log_spectral_distance_db,
     loudness_contour_error_db,
     loudness_error_db,
     mel_cepstral_distortion_db,

@@ -16,8 +16,7 @@ from torch import nn
 
 from tonetransfer.classification.classifier import Classifier
 from tonetransfer.errors import WeightsError
-from tonetransfer.models.tensor_files import no_larger_than
-from tonetransfer.models.weights import load_model, read_notes
+from tonetransfer.models.weights import load_model, no_larger_than, read_notes
 from tonetransfer.models.weights_header import Header, read_header
 
 

@@ -16,8 +16,8 @@ from conftest import SAMPLE_RATE, melody, tone
 import tonetransfer as tt
 from tonetransfer.audio.files import save_audio
 from tonetransfer.audio.loudness import loudness_db
+from tonetransfer.audio.stft import log_spectral_distance_db
 from tonetransfer.errors import AudioError, SettingsError, ToneTransferWarning
-from tonetransfer.evaluation.metrics import log_spectral_distance_db
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.target import RATES, at_peak, find_target
 from tonetransfer.training import reconstruction as few_shot

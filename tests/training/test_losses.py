@@ -8,8 +8,7 @@ import pytest
 import torch
 from conftest import tone
 
-from tonetransfer.audio.stft import magnitudes
-from tonetransfer.evaluation.metrics import log_spectral_distance_db
+from tonetransfer.audio.stft import log_spectral_distance_db, magnitudes
 from tonetransfer.training import losses
 from tonetransfer.training.losses import FFT_SIZES, spectral_loss, supervised_contrast
 

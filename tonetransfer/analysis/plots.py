@@ -13,31 +13,10 @@ from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.units import PRINTED, hz_to_midi, note_name
 from ..controls.controls import Controls
 from ..errors import ToneTransferError, printable
+from . import plot_panels as panels
 from .descriptors import Analysis, analyze_timbre, note_envelope, summarize, tracks_of
 from .envelope import ENVELOPE_RATE
-from .plot_panels import (
-    FAINT,
-    INK,
-    PARTS,
-    RESULT,
-    SOURCE,
-    draw_map,
-    draw_named_notes,
-    draw_note,
-    draw_notes_grid,
-    draw_numbers,
-    draw_partial_lines,
-    draw_partials,
-    draw_spectrogram,
-    draw_techniques,
-    draw_tristimulus,
-    draw_vibrato,
-    draw_waveform,
-    legend_above,
-    only_where,
-    shade_parts,
-    tidy,
-)
+from .plot_panels import FAINT, INK, PARTS, RESULT, SOURCE
 from .techniques import Technique, find_techniques
 
 LONGEST_S = 60.0
@@ -85,10 +64,10 @@ def _lay_out_analysis(figure: Any, analysis: Analysis) -> None:
     right = columns[1].subgridspec(4, 1, height_ratios=(1.0, 1.0, 1.0, 1.35), hspace=0.38)
     side = [figure.add_subplot(right[number]) for number in range(4)]
     _draw_one_note(side[0], analysis, notes)
-    draw_partials(side[1], _median_amplitudes(analysis), described["spectral_slope_db_per_octave"])
+    panels.draw_partials(side[1], _median_amplitudes(analysis), described["spectral_slope_db_per_octave"])
     side[1].set_title("Partials, median over all notes")
     _draw_one_vibrato(side[2], analysis, notes)
-    draw_numbers(side[3], described)
+    panels.draw_numbers(side[3], described)
 
 
 def plot_transfer(
@@ -130,7 +109,7 @@ def plot_transfer(
             (2, source, source_controls.grid, "Source", SOURCE),
             (3, result, result_controls.grid, "Result", RESULT),
         ):
-            mesh = draw_spectrogram(rows[row], audio, grid, lowest_hz=lowest_hz)
+            mesh = panels.draw_spectrogram(rows[row], audio, grid, lowest_hz=lowest_hz)
             rows[row].set_title(name, color=colour, fontweight="bold")
             figure.colorbar(mesh, cax=figure.add_subplot(layout[row, 1]), label="level [dB re full scale]")
         _share_time(rows, max(len(source) / source_controls.grid.sample_rate, len(result) / result_controls.grid.sample_rate))
@@ -159,9 +138,9 @@ def plot_timbre_map(
     with _style():
         figure = _figure(16.0, 8.0, title or "Map of timbre")
         left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.02, "right": 0.95, "top": 0.9, "bottom": 0.02, "wspace": 0.03})
-        draw_map(left, points, colours=hue, marks=marks, cmap="gist_rainbow", vmin=0.0, vmax=1.0)
+        panels.draw_map(left, points, colours=hue, marks=marks, cmap="gist_rainbow", vmin=0.0, vmax=1.0)
         left.set_title("Who plays")
-        dots = draw_map(right, points, colours=pitch_midi, cmap="viridis")
+        dots = panels.draw_map(right, points, colours=pitch_midi, cmap="viridis")
         right.set_title("How high")
         bar = figure.colorbar(dots, ax=right, fraction=0.03, pad=0.01)
         ticks = [midi for midi in range(24, 109, 12) if pitch_midi.min() <= midi <= pitch_midi.max()]
@@ -229,42 +208,49 @@ def _draw_rows(rows: list[Any], analysis: Analysis, notes: list[dict[str, float]
     waveform, spectrogram, f0, techniques, loudness, brightness, noise, tristimulus = rows
     grid, mask, tracks = analysis.grid, analysis.in_note, tracks_of(analysis)
     time_s = grid.times(len(mask))
-    draw_waveform(waveform, analysis.audio[:], grid.sample_rate)
+    panels.draw_waveform(waveform, analysis.audio[:], grid.sample_rate)
     for number, note in enumerate(notes):
         envelope, first_s = note_envelope(analysis, number)
         waveform.plot(first_s + np.arange(len(envelope)) / ENVELOPE_RATE, envelope, color=INK, lw=0.9)
-        shade_parts(waveform, note)
-    legend_above(waveform, handles=[waveform.fill_between([], [], color=colour, alpha=0.5, label=part) for part, colour in PARTS.items()])
+        panels.shade_parts(waveform, note)
+    panels.legend_above(
+        waveform, handles=[waveform.fill_between([], [], color=colour, alpha=0.5, label=part) for part, colour in PARTS.items()]
+    )
     waveform.set_title("Waveform, and the envelope of each note: attack, decay, sustain, release")
-    draw_spectrogram(spectrogram, analysis.audio[:], grid, lowest_hz=_lowest_hz(tracks["f0_hz"][mask].min(initial=1000.0)))
+    panels.draw_spectrogram(spectrogram, analysis.audio[:], grid, lowest_hz=_lowest_hz(tracks["f0_hz"][mask].min(initial=1000.0)))
     spectrogram.set_title("Spectrogram, and the partials that were found")
-    draw_partial_lines(spectrogram, time_s, tracks["f0_hz"], analysis.partials.amplitudes, mask)
-    draw_named_notes(f0, time_s, tracks["f0_hz"], mask, notes, spans)
-    draw_techniques(techniques, spans, len(mask) / grid.frame_rate)
+    panels.draw_partial_lines(spectrogram, time_s, tracks["f0_hz"], analysis.partials.amplitudes, mask)
+    panels.draw_named_notes(f0, time_s, tracks["f0_hz"], mask, notes, spans)
+    panels.draw_techniques(techniques, spans, len(mask) / grid.frame_rate)
     loudness.plot(time_s, tracks["loudness_db"], color=SOURCE, lw=1.2)
     loudest = float(tracks["loudness_db"].max())
     loudness.set_ylim(max(loudest - 60.0, -125.0), loudest + 4.0)
     loudness.set_title("Loudness")
-    tidy(loudness, "[dB(A)]")
+    panels.tidy(loudness, "[dB(A)]")
     heard = mask if mask.any() else analysis.audible
-    for key, label, colour in (("spectral_rolloff_85_hz", "85 % roll-off", FAINT), ("spectral_centroid_hz", "spectral centroid", RESULT)):
-        brightness.plot(time_s, only_where(tracks[key] / 1000, heard), color=colour, lw=1.2, label=label)
+    for key, label, colour in (
+        ("spectral_rolloff_85_hz", "85 % roll-off", FAINT),
+        ("spectral_centroid_hz", "spectral centroid", RESULT),
+    ):
+        brightness.plot(time_s, panels.only_where(tracks[key] / 1000, heard), color=colour, lw=1.2, label=label)
     brightness.set_ylim(bottom=0)
-    legend_above(brightness)
+    panels.legend_above(brightness)
     brightness.set_title("Brightness")
-    tidy(brightness, "[kHz]")
+    panels.tidy(brightness, "[kHz]")
     noise.plot(
-        time_s, only_where(tracks["harmonic_to_noise_ratio_db"], mask), color="#5d9e5f", lw=1.2, label="harmonic-to-noise ratio [dB]"
+        time_s, panels.only_where(tracks["harmonic_to_noise_ratio_db"], mask), color="#5d9e5f", lw=1.2, label="harmonic-to-noise ratio [dB]"
     )
     noise.set_ylim(0, 60)
     change = noise.twinx()
-    change.plot(time_s, only_where(tracks["spectral_flux"], analysis.audible), color="#7d5ba6", lw=0.9, label="spectral flux (right)")
+    change.plot(
+        time_s, panels.only_where(tracks["spectral_flux"], analysis.audible), color="#7d5ba6", lw=0.9, label="spectral flux (right)"
+    )
     change.set_ylim(0, 1.0)
     change.spines[["top", "left"]].set_visible(False)
-    legend_above(noise, handles=[noise.lines[0], change.lines[0]])
+    panels.legend_above(noise, handles=[noise.lines[0], change.lines[0]])
     noise.set_title("Noisiness, and change from frame to frame")
-    tidy(noise, "[dB]")
-    draw_tristimulus(tristimulus, time_s, [tracks[f"tristimulus_{k}"] for k in (1, 2, 3)], mask)
+    panels.tidy(noise, "[dB]")
+    panels.draw_tristimulus(tristimulus, time_s, [tracks[f"tristimulus_{k}"] for k in (1, 2, 3)], mask)
     tristimulus.set_title("Tristimulus")
     _share_time(rows, len(mask) / grid.frame_rate)
 
@@ -272,21 +258,21 @@ def _draw_rows(rows: list[Any], analysis: Analysis, notes: list[dict[str, float]
 def _draw_one_note(axes: Any, analysis: Analysis, notes: list[dict[str, float]]) -> None:
     """The note that shows most: long, with an attack and a release of its own if there is one."""
     if not notes:
-        tidy(axes, "amplitude")
+        panels.tidy(axes, "amplitude")
         return
     worth = [note["duration_s"] * (1 + (note["attack_s"] > 0.002) + (note["release_s"] > 0.002)) for note in notes]
     number = int(np.argmax(worth))
-    draw_note(axes, *note_envelope(analysis, number), notes[number])
+    panels.draw_note(axes, *note_envelope(analysis, number), notes[number])
 
 
 def _draw_one_vibrato(axes: Any, analysis: Analysis, notes: list[dict[str, float]]) -> None:
     """The note with most vibrato, or else the longest."""
     if not notes:
-        tidy(axes, "f0 [cents re mean]")
+        panels.tidy(axes, "f0 [cents re mean]")
         return
     number = max(range(len(notes)), key=lambda n: (notes[n]["vibrato_duration_s"], notes[n]["duration_s"]))
     f0_hz = analysis.partials.f0_hz[analysis.notes[number].frames]
-    draw_vibrato(axes, 1200.0 * np.log2(f0_hz / notes[number]["f0_hz"]), analysis.grid.frame_rate, notes[number])
+    panels.draw_vibrato(axes, 1200.0 * np.log2(f0_hz / notes[number]["f0_hz"]), analysis.grid.frame_rate, notes[number])
 
 
 def _median_amplitudes(analysis: Analysis) -> np.ndarray:
@@ -299,18 +285,18 @@ def _draw_both(f0_axes: Any, loudness_axes: Any, source: Controls, result: Contr
     curves = []
     for controls, name, colour, width in ((source, "source", SOURCE, 2.4), (result, "result", RESULT, 1.2)):
         time_s = controls.grid.times(controls.n_frames)
-        f0_hz = only_where(controls.f0_hz.numpy(), controls.note_frames().numpy())
+        f0_hz = panels.only_where(controls.f0_hz.numpy(), controls.note_frames().numpy())
         curves.append(f0_hz)
         f0_axes.plot(time_s, f0_hz, color=colour, lw=width, label=name)
         loudness_axes.plot(time_s, controls.loudness_db.numpy(), color=colour, lw=0.75 * width, label=name)
-    draw_notes_grid(f0_axes, np.concatenate(curves))
-    legend_above(f0_axes)
+    panels.draw_notes_grid(f0_axes, np.concatenate(curves))
+    panels.legend_above(f0_axes)
     f0_axes.set_title(f"What is played: f0{_difference(source, result)}")
-    tidy(f0_axes, "note")
+    panels.tidy(f0_axes, "note")
     loudest = max(float(source.loudness_db.max()), float(result.loudness_db.max()))
     loudness_axes.set_ylim(max(loudest - 65.0, -125.0), loudest + 4.0)
     loudness_axes.set_title("How loud")
-    tidy(loudness_axes, "[dB(A) re full scale]")
+    panels.tidy(loudness_axes, "[dB(A) re full scale]")
 
 
 def _difference(source: Controls, result: Controls) -> str:

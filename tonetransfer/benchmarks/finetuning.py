@@ -21,12 +21,13 @@ import yaml
 from ..audio.files import load_audio
 from ..audio.frames import FrameGrid
 from ..audio.loudness import loudness_db
+from ..audio.stft import audible_log_spectral_distance_db, log_spectral_distance_db
 from ..controls.controls import Controls, extract
 from ..controls.profile import Target
 from ..data.corpus_config import load_config
 from ..data.render_corpus import render_parallel
 from ..errors import InstrumentError
-from ..evaluation.metrics import audible_log_spectral_distance_db, log_spectral_distance_db, raw_pitch_accuracy
+from ..evaluation.metrics import raw_pitch_accuracy
 from ..evaluation.transfer_quality import PEAK
 from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model

@@ -1,15 +1,17 @@
 """Classifiers, all with one interface: fit on clips, predict a recording as a whole and over time, save and load.
 
-A classifier is a frontend, which has nothing to learn, and a model that turns its features into a score a class;
-:data:`~tonetransfer.classification.registry.REGISTRY` names the pairs, and ``configs/classify`` has a file for each. A saved classifier is
-one safetensors file: tensors, and settings and class names as JSON. No pickle: opening a stranger's classifier must not run code.
+A classifier is a frontend, which has nothing to learn, and a model that turns its features into a score a class; :data:`REGISTRY` names the
+pairs, and ``configs/classify`` has a file for each. A saved classifier is one safetensors file: tensors, and settings and class names as
+JSON. No pickle: opening a stranger's classifier must not run code.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata, resources
 from pathlib import Path
@@ -18,19 +20,21 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save as to_bytes
+from torch import nn
 
 from ..atomic import check_new, replacing
 from ..audio.files import AudioLike, DiskArray, LongAudio, PathLike, Samples, open_audio, resample
-from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
-from ..models.tensor_files import no_larger_than, read_tensors
+from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError, did_you_mean
+from ..models.weights import no_larger_than, read_tensors
 from ..models.weights_header import Header, read_header
 from ..progress import Progress
 from ..threads import trim_malloc
+from . import networks
 from .clips import Clip
-from .estimators import Estimator, VectorHead
+from .embeddings import AstEmbedding, ClapEmbedding, MertEmbedding, PannsCnn14, TimbreZ
+from .estimators import Estimator, Forest, SupportVectors, VectorHead
 from .fitting import batches_from, fit_network
-from .frontends import as_float, features_of
-from .registry import build, find_kind
+from .frontends import Descriptors, Frontend, LogMel, Spectrum, Waveform, as_float, features_of
 from .settings import ClassifierSettings, classifier_settings
 from .windows import AT_ONCE, Prediction, StepWindows, Windows, pool, prepare, sounding
 
@@ -38,6 +42,60 @@ FORMAT = 1
 SHORTEST_S = 0.1  # of a recording; below it is no sound to be named
 BUNDLED = "bundled.safetensors"
 SECOND = 1.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A registered classifier."""
+
+    frontend: type[Frontend]
+    model: type[nn.Module]
+    fixed: tuple[tuple[str, bool], ...] = ()  # options that make this kind what it is
+
+
+REGISTRY: dict[str, Kind] = {
+    "forest": Kind(Descriptors, Forest),
+    "svm": Kind(Descriptors, SupportVectors),
+    "cnn_1d": Kind(LogMel, networks.Conv1dNetwork),
+    "fcn": Kind(LogMel, networks.FullyConvolutional),
+    "short_chunk": Kind(LogMel, networks.ShortChunk),
+    "short_chunk_residual": Kind(LogMel, networks.ShortChunk, (("residual", True),)),
+    "crnn": Kind(LogMel, networks.ConvolutionalRecurrent),
+    "musicnn": Kind(LogMel, networks.Musicnn),
+    "harmonic_cnn": Kind(Spectrum, networks.HarmonicCnn),
+    "self_attention": Kind(LogMel, networks.SelfAttention),
+    "spectrogram_transformer": Kind(LogMel, networks.SpectrogramTransformer),
+    "cnn14": Kind(LogMel, networks.Cnn14Like),
+    "sample_cnn": Kind(Waveform, networks.SampleCnn),
+    "z": Kind(TimbreZ, VectorHead),
+    "panns": Kind(PannsCnn14, VectorHead),
+    "ast": Kind(AstEmbedding, VectorHead),
+    "mert": Kind(MertEmbedding, VectorHead),
+    "clap": Kind(ClapEmbedding, VectorHead),
+}
+
+
+def find_kind(name: str) -> Kind:
+    """The registered classifier of a name; raises SettingsError with the nearest one."""
+    if name in REGISTRY:
+        return REGISTRY[name]
+    raise SettingsError(f"there is no classifier {name!r}; {did_you_mean(name, REGISTRY)}choose one of {', '.join(REGISTRY)}")
+
+
+def build(builder: Callable[..., Any], options: dict[str, Any], section: str, *places: Any) -> Any:
+    """Call a class with options that it has."""
+    known = [name for name, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known).rstrip() or f"there are {', '.join(known) or 'none'}"
+            raise SettingsError(f"{section}.{name}: no such option; {hint}")
+    needed = [name for name, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if missing := [name for name in needed if name not in options]:
+        raise SettingsError(f"{section}.{missing[0]} is wanted and not set; for example --set {section}.{missing[0]}=PATH")
+    try:
+        return builder(*places, **options)
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise SettingsError(f"{section}: {builder.__name__} cannot be built of {options} ({' '.join(str(error).split())[:120]})") from None
 
 
 class Classifier:

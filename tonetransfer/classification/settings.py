@@ -72,7 +72,7 @@ class FitSettings(Section):
 class ClassifierSettings(Section):
     """All of it; stored with the weights."""
 
-    classifier: str = "cnn_1d"  # a name in the registry (tonetransfer.classification.registry)
+    classifier: str = "cnn_1d"  # a name in the registry (REGISTRY of classifier.py)
     task: Literal["single", "multi"] = "single"  # one class a recording, or any number at once
     sample_rate: int = Field(24000, gt=0)  # above 12 kHz soundfonts differ more in their noise than instruments do
     window_seconds: float = Field(3.0, gt=0)

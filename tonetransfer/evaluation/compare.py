@@ -13,21 +13,10 @@ import torch
 from ..analysis.descriptors import describe_controls
 from ..audio.files import AudioLike, resample
 from ..audio.frames import FrameGrid
+from ..audio.stft import audible_log_spectral_distance_db, log_spectral_distance_db
 from ..controls.controls import Controls, extract
 from ..pitch.estimators import DEFAULT_TRACKER
-from .metrics import (
-    audible_log_spectral_distance_db,
-    log_spectral_distance_db,
-    loudness_contour_error_db,
-    loudness_error_db,
-    mel_cepstral_distortion_db,
-    multi_scale_spectral_distance,
-    pitch_error_cents,
-    raw_chroma_accuracy,
-    raw_pitch_accuracy,
-    voicing_false_alarm,
-    voicing_recall,
-)
+from . import metrics
 from .performance_metrics import high_frequency_failures_hz, transient_failures_db
 
 SILENT_DB = -90.0  # loudness: nothing that could be compared
@@ -184,8 +173,8 @@ def compare_heard(reference: HeardRecording, estimate: HeardRecording) -> dict[s
     found = {
         "lsd60_db": audible_log_spectral_distance_db(x, y),
         "lsd_db": log_spectral_distance_db(x, y),
-        "multi_scale_spectral_distance": multi_scale_spectral_distance(x, y),
-        "mel_cepstral_distortion_db": mel_cepstral_distortion_db(x, y, rate),
+        "multi_scale_spectral_distance": metrics.multi_scale_spectral_distance(x, y),
+        "mel_cepstral_distortion_db": metrics.mel_cepstral_distortion_db(x, y, rate),
     }
     if not (reference.silent or estimate.silent):
         found["added_high_frequency_hz"], found["lost_high_frequency_hz"] = high_frequency_failures_hz(x, y, rate)
@@ -208,16 +197,16 @@ def compare_played(reference: Controls, notes: torch.Tensor, estimate: HeardReco
     f0_hz = (reference.f0_hz[:n_frames], estimate.controls.f0_hz[:n_frames])
     loudness = [one.loudness_db[:n_frames][notes] for one in (reference, estimate.controls)]
     found = {
-        "raw_pitch_accuracy": raw_pitch_accuracy(*(one[notes] for one in f0_hz)),
-        "raw_chroma_accuracy": raw_chroma_accuracy(*(one[notes] for one in f0_hz)),
-        "voicing_recall": voicing_recall(notes, heard),
-        "loudness_error_db": loudness_error_db(*loudness),
-        "loudness_contour_error_db": loudness_contour_error_db(*loudness),
+        "raw_pitch_accuracy": metrics.raw_pitch_accuracy(*(one[notes] for one in f0_hz)),
+        "raw_chroma_accuracy": metrics.raw_chroma_accuracy(*(one[notes] for one in f0_hz)),
+        "voicing_recall": metrics.voicing_recall(notes, heard),
+        "loudness_error_db": metrics.loudness_error_db(*loudness),
+        "loudness_contour_error_db": metrics.loudness_contour_error_db(*loudness),
     }
     if bool((notes & heard).any()):
-        found["pitch_error_cents"] = pitch_error_cents(*(one[notes & heard] for one in f0_hz))
+        found["pitch_error_cents"] = metrics.pitch_error_cents(*(one[notes & heard] for one in f0_hz))
     if not bool(notes.all()):
-        found["voicing_false_alarm"] = voicing_false_alarm(notes, heard)
+        found["voicing_false_alarm"] = metrics.voicing_false_alarm(notes, heard)
     return found
 
 

@@ -33,25 +33,10 @@ import numpy as np
 import scipy.fft
 import torch
 
-from ..audio.stft import HOP_LENGTH, N_FFT, audible_log_spectral_distance_db, log_spectral_distance_db, magnitudes, mel_filters, same_length
+from ..audio.stft import HOP_LENGTH, N_FFT, magnitudes, mel_filters, same_length
 from ..errors import SettingsError
 from ..training.losses import spectral_loss
 
-__all__ = [
-    "audible_log_spectral_distance_db",
-    "embedding_distance",
-    "frechet_distance",
-    "log_spectral_distance_db",
-    "loudness_contour_error_db",
-    "loudness_error_db",
-    "mel_cepstral_distortion_db",
-    "multi_scale_spectral_distance",
-    "pitch_error_cents",
-    "raw_chroma_accuracy",
-    "raw_pitch_accuracy",
-    "voicing_false_alarm",
-    "voicing_recall",
-]
 N_MELS, N_CEPSTRA, LOWEST_MEL_HZ = 80, 13, 40.0
 TOLERANCE_CENTS = 50.0
 N_SIZES, DRAWS_PER_SIZE = 8, 6

@@ -20,6 +20,7 @@ import torch
 
 from ..audio.files import load_audio, sound_files
 from ..audio.loudness import loudness_db
+from ..audio.stft import audible_log_spectral_distance_db, log_spectral_distance_db
 from ..audio.units import midi_to_hz
 from ..controls.controls import Controls
 from ..controls.profile import Target
@@ -30,7 +31,7 @@ from ..models.timbre_model import TimbreModel
 from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import analyze, arrange, play, synthesize
 from ..progress import Progress, counted
-from .metrics import audible_log_spectral_distance_db, log_spectral_distance_db, raw_pitch_accuracy
+from .metrics import raw_pitch_accuracy
 
 PEAK = 0.7
 LOUD_DB, SOFT_DB = -14.0, -38.0  # the swell with which brightness is measured: ff to p

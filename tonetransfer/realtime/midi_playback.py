@@ -25,8 +25,7 @@ from ..models.timbre_model import TimbreModel
 from ..pipeline.transfer import Arrangement, play
 from ..synthesis.reverb import with_hall
 from .midi_controller import Keys, KeySettings
-from .midi_files import Part, duration_s
-from .midi_notes import starts
+from .midi_files import Part, duration_s, starts
 from .midi_reader import Event
 from .voice import Voice
 
