@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -83,7 +82,7 @@ def choose_swaps(sources: Excerpts, references: Excerpts, kinds: Iterable[str]) 
 
 
 def evaluate_swaps(
-    model: TimbreModel, swaps: list[Swap], classifier: ReferenceClassifier, *, progress: Progress | None = None
+    model: TimbreModel, swaps: list[Swap], classifier: ForestClassifier, *, progress: Progress | None = None
 ) -> dict[str, float]:
     """Play all swaps and classify the results.
 
@@ -99,7 +98,7 @@ def evaluate_swaps(
     return {key: round(fmean(values), 4) for key, values in scores.items()} | {"n_swaps": len(swaps)}
 
 
-def _measure_swap(model: TimbreModel, swap: Swap, classifier: ReferenceClassifier) -> dict[str, float]:
+def _measure_swap(model: TimbreModel, swap: Swap, classifier: ForestClassifier) -> dict[str, float]:
     audio, controls = read_excerpt(swap.source, model)
     target = like_labelled(swap.reference, model)
     arrangement = arrange(controls, target)
@@ -114,7 +113,7 @@ def _measure_swap(model: TimbreModel, swap: Swap, classifier: ReferenceClassifie
     return scores | {"source_raw_pitch_accuracy": raw_pitch_accuracy(controls.f0_hz[notes], tracked.f0_hz[notes])}
 
 
-def _probabilities(classifier: ReferenceClassifier, sound: torch.Tensor, model: TimbreModel) -> dict[str, float]:
+def _probabilities(classifier: ForestClassifier, sound: torch.Tensor, model: TimbreModel) -> dict[str, float]:
     likely = classifier.probabilities(sound.numpy(), model.sample_rate)
     return {name: float(share) for name, share in zip(classifier.names, likely, strict=True)}
 
@@ -149,7 +148,7 @@ def _errors(sound: torch.Tensor, arrangement: Arrangement, model: TimbreModel) -
 
 
 def evaluate_blends(
-    model: TimbreModel, sources: Excerpts, classifier: ReferenceClassifier, *, progress: Progress | None = None
+    model: TimbreModel, sources: Excerpts, classifier: ForestClassifier, *, progress: Progress | None = None
 ) -> dict[str, float]:
     """Walk from instrument to instrument.
 
@@ -175,7 +174,7 @@ def _playable_by_both(model: TimbreModel, sources: Excerpts, pair: tuple[str, st
     return max(inside, key=lambda row: row.loudness_db, default=None)
 
 
-def _walk(model: TimbreModel, pair: tuple[str, str], excerpt: Excerpt, classifier: ReferenceClassifier) -> dict[str, np.ndarray]:
+def _walk(model: TimbreModel, pair: tuple[str, str], excerpt: Excerpt, classifier: ForestClassifier) -> dict[str, np.ndarray]:
     """Values along a blend, each (N_STEPS,)."""
     _, controls = read_excerpt(excerpt, model)
     points = []
@@ -188,7 +187,7 @@ def _walk(model: TimbreModel, pair: tuple[str, str], excerpt: Excerpt, classifie
 
 
 def _point(
-    model: TimbreModel, sound: torch.Tensor, arrangement: Arrangement, pair: tuple[str, str], classifier: ReferenceClassifier
+    model: TimbreModel, sound: torch.Tensor, arrangement: Arrangement, pair: tuple[str, str], classifier: ForestClassifier
 ) -> dict[str, float]:
     heard, _ = _errors(sound, arrangement, model)
     notes, described = arrangement.notes, describe_controls(sound, heard)
@@ -229,19 +228,8 @@ def monotone_share(path: np.ndarray, tolerance: float) -> float:
     return float((np.diff(path) * direction >= -tolerance).mean()) if direction else float((np.abs(np.diff(path)) <= tolerance).mean())
 
 
-class ReferenceClassifier(Protocol):
-    """Says which instrument is heard."""
-
-    @property
-    def names(self) -> list[str]:
-        """Instruments that are known."""
-
-    def probabilities(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-        """Probability of each of them, (n_names,), for audio (n_samples,)."""
-
-
 class ForestClassifier:
-    """A classifier fitted on MFCC statistics (n, 40) of known instruments (n,)."""
+    """Says which instrument is heard; fitted on MFCC statistics (n, 40) of known instruments (n,)."""
 
     def __init__(self, mfcc: np.ndarray, instruments: np.ndarray) -> None:
         self.forest = _forest().fit(mfcc[:, SHAPE], instruments)

@@ -7,6 +7,7 @@ before softmax or sigmoid. Most follow Won, Ferraro, Bogdanov and Serra, "Evalua
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -38,9 +39,7 @@ class FullyConvolutional(nn.Module):
         super().__init__()
         sizes = (1, width, 2 * width, 4 * width, 6 * width)
         pools = ((2, 2), (3, 2), (4, 3), (4, 3))
-        self.body = nn.Sequential(
-            *(conv_block(n_in, n_out, pool=pool) for n_in, n_out, pool in zip(sizes[:-1], sizes[1:], pools, strict=True))
-        )
+        self.body = conv_stack(sizes, pools)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * sizes[-1], n_classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -88,9 +87,7 @@ class ConvolutionalRecurrent(nn.Module):
     def __init__(self, shape: tuple[int, int], n_classes: int, *, width: int = 24, hidden: int = 96, dropout: float = 0.3) -> None:
         super().__init__()
         sizes, pools = (1, width, 2 * width, 4 * width, 4 * width), ((2, 2), (3, 2), (4, 1), (4, 1))
-        self.body = nn.Sequential(
-            *(conv_block(n_in, n_out, pool=pool) for n_in, n_out, pool in zip(sizes[:-1], sizes[1:], pools, strict=True))
-        )
+        self.body = conv_stack(sizes, pools)
         n_bands = shape[0]
         for pool in pools:
             n_bands = -(-n_bands // pool[0])
@@ -230,6 +227,11 @@ def conv_block(n_in: int, n_out: int, *, pool: tuple[int, int] = (2, 2)) -> nn.S
     return nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(), pooling)
 
 
+def conv_stack(sizes: Sequence[int], pools: Sequence[tuple[int, int]]) -> nn.Sequential:
+    """Blocks from each number of channels to the next, each with its pooling."""
+    return nn.Sequential(*(conv_block(n_in, n_out, pool=pool) for n_in, n_out, pool in zip(sizes[:-1], sizes[1:], pools, strict=True)))
+
+
 def conv_relu(n_in: int, n_out: int, size: tuple[int, int]) -> nn.Sequential:
     """A convolution that keeps the number of frames, not that of bands; `size[1]` is odd."""
     return nn.Sequential(nn.Conv2d(n_in, n_out, size, padding=(0, size[1] // 2)), nn.BatchNorm2d(n_out), nn.ReLU())
@@ -261,9 +263,7 @@ class SelfAttention(nn.Module):
     ) -> None:
         super().__init__()
         sizes, pools = (1, width, 2 * width, 4 * width), ((2, 2), (4, 2), (4, 1))
-        self.body = nn.Sequential(
-            *(conv_block(n_in, n_out, pool=pool) for n_in, n_out, pool in zip(sizes[:-1], sizes[1:], pools, strict=True))
-        )
+        self.body = conv_stack(sizes, pools)
         n_bands, n_frames = shape
         for pool in pools:
             n_bands, n_frames = -(-n_bands // pool[0]), -(-n_frames // pool[1])

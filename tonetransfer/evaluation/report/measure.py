@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -204,8 +204,7 @@ def _interval(rows: list[dict[str, Any]], which: str, key: str, seed: int) -> di
     having = [row for row in rows if key in row[which]]
     if not having:
         return None
-    found = bootstrap_interval([row[which][key] for row in having], [row["group"] for row in having], seed=seed)
-    return {"mean": found.mean, "low": found.low, "high": found.high, "count": found.count, "groups": found.groups}
+    return asdict(bootstrap_interval([row[which][key] for row in having], [row["group"] for row in having], seed=seed))
 
 
 def _frechet(vectors: dict[str, dict[str, dict[str, np.ndarray]]], seed: int) -> dict[str, dict[str, Any]]:
@@ -250,11 +249,6 @@ def _descriptors(rows: list[dict[str, Any]], seed: int) -> dict[str, dict[str, A
             having = [row for row in rows if key in row["descriptors"].get(role, {})]
             if having:
                 values, groups = [row["descriptors"][role][key] for row in having], [row["group"] for row in having]
-                interval = bootstrap_interval(values, groups, seed=seed)
-                found.setdefault(key, {})[role] = {
-                    "mean": interval.mean,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "count": interval.count,
-                }
+                interval = asdict(bootstrap_interval(values, groups, seed=seed))
+                found.setdefault(key, {})[role] = {part: interval[part] for part in ("mean", "low", "high", "count")}
     return found
