@@ -88,12 +88,7 @@ class Excerpts:
 
 
 def render_material(
-    config: Path,
-    out: Path,
-    *,
-    soundfont_folders: Sequence[Path] = (),
-    samples: Path | None = None,
-    progress: Progress | None = None,
+    config: Path, out: Path, *, soundfont_folders: Sequence[Path] = (), samples: Path | None = None, progress: Progress | None = None
 ) -> None:
     """Render what is not there yet: 4 phrases of 12 s for each of the windows that cover an instrument's range.
 

@@ -46,11 +46,7 @@ class ExamineJob:
 
 
 def examine_folder(
-    folder: str | Path,
-    *,
-    tracker: str = DEFAULT_TRACKER,
-    workers: int = 1,
-    progress: Progress | None = None,
+    folder: str | Path, *, tracker: str = DEFAULT_TRACKER, workers: int = 1, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Measure all recordings of a folder, or a single one, and judge them as training material.
 

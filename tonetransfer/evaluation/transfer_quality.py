@@ -223,12 +223,7 @@ def refined(model: TimbreModel, reference: torch.Tensor) -> tuple[TimbreModel, t
 
 
 def evaluate_resynthesis(
-    model: TimbreModel,
-    folder: Path,
-    *,
-    adapt: Adapt = one_shot,
-    name: str = "resynthesis",
-    progress: Progress | None = None,
+    model: TimbreModel, folder: Path, *, adapt: Adapt = one_shot, name: str = "resynthesis", progress: Progress | None = None
 ) -> dict[str, Any]:
     """LSD-60 of recordings played from their own z and controls, nothing fitted.
 

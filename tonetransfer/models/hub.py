@@ -49,10 +49,7 @@ def push(path: Path, address: str, *, private: bool = False) -> str:
     card = path.with_suffix(".md")
     notes = read_notes(path)
     text = card.read_text(encoding="utf-8") if card.is_file() else model_card(notes["instruments"], notes["notes"])
-    additions = [
-        hub.CommitOperationAdd(file or path.name, str(path)),
-        hub.CommitOperationAdd("README.md", text.encode()),
-    ]
+    additions = [hub.CommitOperationAdd(file or path.name, str(path)), hub.CommitOperationAdd("README.md", text.encode())]
     with _Told(address, "sent"):
         api = hub.HfApi(library_name="tonetransfer")
         api.create_repo(repo, private=private, exist_ok=True)

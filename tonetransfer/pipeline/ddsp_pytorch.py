@@ -98,13 +98,7 @@ def foreign_loudness(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
 
 
 def play_foreign(
-    audio: AudioLike,
-    sample_rate: int,
-    model: ForeignModel,
-    *,
-    transpose: float = 0.0,
-    fit: bool = True,
-    tracker: str = DEFAULT_TRACKER,
+    audio: AudioLike, sample_rate: int, model: ForeignModel, *, transpose: float = 0.0, fit: bool = True, tracker: str = DEFAULT_TRACKER
 ) -> torch.Tensor:
     """Play a recording (n_samples,) with a ddsp_pytorch model, whose rate the result has, as long as the recording.
 
