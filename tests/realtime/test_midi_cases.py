@@ -170,6 +170,18 @@ CASES: dict[str, tuple[bytes, list[tuple[float, float, float]], float, str]] = {
         1.5,
         "",
     ),
+    "MPE of the upper channels": (
+        midi(track(*parameter(0, 6, control(6, 4, 15), channel=15), (0, wheel(12288, 14)), *note(A4, channel=14), *note(C5), END)),
+        [(0.0, 0.5, A4 + 24), (0.5, 1.0, C5)],
+        2.0,
+        "",
+    ),
+    "MPE switched off": (
+        midi(track(*parameter(0, 6, control(6, 15)), *parameter(0, 6, control(6, 0)), (0, wheel(16383, 3)), *note(A4, channel=3), END)),
+        [(0.0, 0.5, A4 + 2)],
+        1.5,
+        "",
+    ),
     "drums": (midi(track((0, on(38, 9)), *note(A4), (0, off(38, 9)), END)), [(0.0, 0.5, A4)], 1.5, "channel 10 holds drums"),
 }
 

@@ -241,8 +241,11 @@ class Keys:
     def _entered(self, number: int, channel: Channel, control: int, value: int) -> None:
         """Pass data entry on to other channels: set up a zone of MPE, or give one member's bend range to all."""
         if channel.selected == MPE_ZONE and control == DATA_ENTRY and (members := mpe_members(number, value)) is not None:
+            left = {member for member, manager in self._managers.items() if manager == number}
             self._managers = {member: manager for member, manager in self._managers.items() if manager != number}
             self._managers |= dict.fromkeys(members, number)
+            for member in left - set(members):
+                self._channel(member).bend_semitones = self.settings.bend_semitones
             channel.bend_semitones = MPE_MANAGER_BEND_SEMITONES
             for member in members:
                 self._channel(member).bend_semitones = MPE_BEND_SEMITONES
