@@ -194,6 +194,11 @@ def test_transferring_needs_no_training_stack_and_submodules_hide_no_functions()
     assert run(code + "print('lightning' in sys.modules, 'matplotlib' in sys.modules, callable(tt.transfer))") == "False False True"
 
 
+def test_analysis_loads_no_filters() -> None:
+    code = "import sys\nfrom tonetransfer.analysis import techniques\nfrom tonetransfer.cli import analyze, steps\n"
+    assert run(code + "print('scipy.signal' in sys.modules)") == "False"
+
+
 def test_everything_public_can_be_had() -> None:
     import tonetransfer as tt
 

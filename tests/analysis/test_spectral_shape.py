@@ -1,3 +1,5 @@
+import tracemalloc
+
 import librosa
 import numpy as np
 import pytest
@@ -59,6 +61,21 @@ def test_pieces_of_a_long_recording_join_without_a_seam():
     for key in ("spectral_centroid_hz", "spectral_flux", "zero_crossing_rate_hz", "rms_db"):
         assert len(tracks[key]) == 1200
         np.testing.assert_allclose(tracks[key][950:1050], tracks[key][450:550], rtol=1e-3, atol=1e-5, err_msg=key)
+
+
+def test_memory_is_that_of_the_tracks():
+    """An hour of all that they are made of would be half a gigabyte."""
+
+    def peak(seconds):
+        audio = np.random.default_rng(0).normal(size=48000 * seconds).astype(np.float32)
+        tracemalloc.start()
+        tracks = spectral_tracks(audio, FrameGrid())
+        held = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return held, sum(track.nbytes for track in tracks.values())
+
+    (before, made_before), (after, made) = peak(20), peak(80)
+    assert after - before < 1.7 * (made - made_before)
 
 
 def test_flux_is_small_in_a_steady_tone_and_large_where_the_note_changes():

@@ -57,6 +57,8 @@ LITTLE: dict[str, tuple[str, Callable[[bytes], bytes], float]] = {  # ending, wh
     "aiff of its first second": (".aiff", lambda c: at(c, b"SSND", struct.pack(">I", 2 * RATE + 8)), 1.0),
     "aiff of size 0": (".aiff", lambda c: at(at(c, b"COMM", bytes(4), after=10), b"SSND", bytes(4)), 0.0),
     "caf that was being recorded": (".caf", lambda c: at(c, b"data", struct.pack(">q", -1)), 0.0),
+    "w64 of size 0": (".w64", lambda c: at(c, b"data", bytes(8), after=16), 0.0),
+    "w64 of its first second": (".w64", lambda c: at(c, b"data", struct.pack("<Q", 2 * RATE + 24), after=16), 1.0),
     "au of size 0": (".au", lambda c: at(c, c[:4], bytes(4), after=8), 0.0),
     "flac of a thousand samples": (".flac", lambda c: with_flac_total(c, 1000), 1000 / RATE),
     "mp3 of ten frames": (".mp3", lambda c: at(c, b"Xing", struct.pack(">I", 10), after=8), 0.24),
@@ -79,7 +81,7 @@ def test_all_the_sound_is_read_however_little_the_header_says(tmp_path: Path, ca
     assert sound_facts(path).n_samples == pytest.approx(4.0 * RATE, abs=2000)
 
 
-@pytest.mark.parametrize("ending", [".wav", ".flac", ".aiff", ".au", ".caf", ".mp3"])
+@pytest.mark.parametrize("ending", [".wav", ".flac", ".aiff", ".au", ".caf", ".w64", ".mp3"])
 def test_what_is_missing_of_a_cut_file_is_told(tmp_path: Path, ending: str) -> None:
     content = encoded(tmp_path, ending, sound())
     path = tmp_path / f"cut{ending}"

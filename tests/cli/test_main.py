@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from conftest import SAMPLE_RATE, melody
 import tonetransfer as tt
 from tonetransfer.audio.files import load_audio, save_audio
 from tonetransfer.cli import analyze
-from tonetransfer.cli.main import build_parser
+from tonetransfer.cli.main import _print, build_parser
 from tonetransfer.controls.controls import Controls
 from tonetransfer.controls.dynamics import swell_range_db
 
@@ -92,6 +93,16 @@ def test_a_loud_result_is_turned_down_and_said_so(run: Run, voice: Path, tiny_we
     code, _, err = run("transfer", voice, "out.wav", "--to", tiny_weights, "--loudness", "40")
     assert code == 0 and err.startswith("tonetransfer: warning: ") and "turned down" in err and err.count("\n") == 1
     assert float(load_audio("out.wav")[0].abs().max()) <= 1.0
+
+
+def test_a_long_result_is_printed_as_it_goes(capfd: pytest.CaptureFixture[str]) -> None:
+    """Notes of an hour are a million pieces of text, which took 0.2 GB."""
+    result = {"notes": [{f"measure_{k}_hz": n + k / 7.0 for k in range(20)} for n in range(2000)], "word": "caf\udce9"}
+    tracemalloc.start()
+    _print(result)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert json.loads(capfd.readouterr().out) == result and peak < 300_000
 
 
 def test_warnings_are_in_the_json_too(run: Run, tiny_weights: Path, tmp_path: Path) -> None:
@@ -205,7 +216,7 @@ def test_help_lists_every_verb_once_in_groups(run: Run) -> None:
 
 
 def test_all_verbs_exist() -> None:
-    from tonetransfer.cli.main import build_parser
+    from tonetransfer.cli.main import _print, build_parser
 
     samples = [
         "transfer a b --to c",

@@ -95,7 +95,7 @@ def _tracks(audio: np.ndarray, grid: FrameGrid, rolloff_percent: Sequence[float]
     tracks |= {f"spectral_contrast_{band}_db": values for band, values in enumerate(_contrast_db(spectrum, frequency, rate))}
     mfcc = scipy.fft.dct(_mel_db(spectrum, rate), axis=0, norm="ortho")[:N_MFCC]
     tracks |= {f"mfcc_{k + 1:02d}_db": values for k, values in enumerate(mfcc)}
-    return {key: np.asarray(values, np.float32) for key, values in tracks.items()}
+    return {key: np.array(values, np.float32) for key, values in tracks.items()}  # copies: a view holds all that it was cut from
 
 
 def _crossings(audio: np.ndarray, hop: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Sound files whose headers and content disagree: what is really there, as byte ranges with the headers that they should have had.
 
 libsndfile believes headers. A recorder that lost power leaves sizes of 0, a joined MP3 tells the length of its first piece, a cut FLAC a
-length that is not there. Here the sound itself is looked for: frames of MPEG, pages of Ogg, chunks of WAV, AIFF, AU and CAF, the last frame
-of FLAC.
+length that is not there. Here the sound itself is looked for: frames of MPEG, pages of Ogg, chunks of WAV, Wave64, AIFF, AU and CAF, the
+last frame of FLAC.
 """
 
 from __future__ import annotations
@@ -279,6 +279,27 @@ def _au(content: Content) -> Findings:
         found.notes += _compare(said / byte_rate, there / byte_rate)
     if longer:
         found.parts.append(ByteRange(content[:8] + struct.pack(f"{order}I", 0xFFFF_FFFF) + content[12:offset], offset, len(content)))
+    return found
+
+
+def _w64(content: Content) -> Findings:
+    """Wave64: names of 16 bytes, and lengths that count names and lengths as well."""
+    found, at, byte_rate, head = Findings(), 40, 0, 24
+    while at + head <= len(content):
+        name, length = content[at : at + 4], int.from_bytes(content[at + 16 : at + head], "little")
+        if name == b"fmt ":
+            byte_rate = struct.unpack_from("<I", content, at + head + 8)[0]
+        elif name == b"data" and byte_rate:
+            there, said = len(content) - at - head, max(length - head, 0)
+            after = at + head + said + -said % 8
+            following = content[after : after + 4]
+            if said < there and (there - said < JUNK_BYTES or (said and following.isalnum())):
+                return found
+            found.notes += _compare(said / byte_rate, there / byte_rate)
+            if said < there:
+                found.parts.append(ByteRange(content[: at + 16] + (there + head).to_bytes(8, "little"), at + head, len(content)))
+            return found
+        at += max(length + -length % 8, head)
     return found
 
 
@@ -560,6 +581,7 @@ _KINDS = {
     b"caff": _caf,
     b".snd": _au,
     b"dns.": _au,
+    b"riff": _w64,
     b"OggS": _ogg,
     b"fLaC": _flac,
 }
