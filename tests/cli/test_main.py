@@ -216,7 +216,7 @@ def test_help_lists_every_verb_once_in_groups(run: Run) -> None:
 
 
 def test_all_verbs_exist() -> None:
-    from tonetransfer.cli.main import _print, build_parser
+    from tonetransfer.cli.main import build_parser
 
     samples = [
         "transfer a b --to c",
