@@ -30,6 +30,8 @@ BAD = {  # text, line, what is said
     "a word for a number": ("kind: solo\ntrain:\n  steps: many\n", 3, "'many'"),
     "an endless number": ("kind: solo\ntrain:\n  learning_rate: .inf\n", 3, "finite"),
     "a misspelt name": ("kind: solo\ntrain:\n  stepz: 3\n", 3, "did you mean steps?"),
+    "yes for a number": ("kind: solo\ntrain:\n  steps: yes\n", 3, "a number is wanted"),
+    "a key that stands twice": ("kind: solo\ntrain:\n  steps: 3\ntrain:\n  warmup_steps: 2\n", 4, "train stands twice"),
     "a long number": ("kind: solo\ntrain:\n  steps: " + "9" * 5000, 3, ""),
 }
 

@@ -60,7 +60,7 @@ def write_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict[s
         (paths[1], to_onnx(_Encoder(model), (audio,), ["audio"], ["z"], {"audio": {0: batch}})),
     ):
         path.write_bytes(_labelled(content).SerializeToString())
-    decoder, encoder = (sessions(path) for path in paths)
+    decoder, encoder = (sessions(path.read_bytes()) for path in paths)  # not by their names, which need not be text
     figures, one_frame = _try_decoder(decoder, inputs, expected)
     figures["encoder_vs_model_db"] = level_db(encoder.run(None, {"audio": audio[:1].numpy()})[0] - wanted, wanted)
     return {
@@ -73,7 +73,7 @@ def write_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict[s
 
 
 def open_runtime() -> Any:
-    """A function that opens ONNX graphs: files, or the bytes of one."""
+    """A function that opens an ONNX graph, given as bytes."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  # what torch.onnx writes with
@@ -81,9 +81,7 @@ def open_runtime() -> Any:
         raise MissingDependencyError(f"{error.name} is needed for ONNX; install it with: pip install 'tonetransfer[export]'") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return lambda path: onnxruntime.InferenceSession(
-        path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"]
-    )
+    return lambda content: onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _inputs(model: TimbreModel, z: torch.Tensor) -> _Inputs:

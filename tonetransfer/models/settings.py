@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from ..errors import SettingsError, did_you_mean
 
@@ -24,6 +24,14 @@ class Section(BaseModel):
     """Settings: fixed, and nothing else beside them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what YAML takes for true or false (yes, on, no) where a number is wanted, which would be 1 or 0."""
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in (int, float, int | None, float | None):
+            raise ValueError("a number is wanted")
+        return value
 
 
 class ModelSettings(Section):
@@ -81,7 +89,8 @@ def parse_yaml(content: bytes | str, *, where: str, see: str = "configs/") -> tu
         node = loader.get_single_node()
         if node is None:
             return None, {}
-        return loader.construct_document(node), dict(_places(node))
+        places = dict(_places(node))
+        return loader.construct_document(node), places
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
@@ -138,8 +147,13 @@ def _check_size(content: bytes | str) -> None:
 
 
 def _places(node: yaml.Node, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Keys and their lines; raises yaml.MarkedYAMLError for one that stands twice, of which YAML takes the last."""
     if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
         for key, value in node.value:
+            if str(key.value) in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} stands twice", problem_mark=key.start_mark)
+            seen.add(str(key.value))
             place = (*above, str(key.value))
             yield place, f"line {key.start_mark.line + 1}"
             yield from _places(value, place)
@@ -180,7 +194,7 @@ def _explain(problem: Any, kind: type[BaseModel], places: dict[tuple[str, ...], 
     name = f"{line}: {name}" if line.startswith("line") else name
     if problem["type"] != "extra_forbidden":
         quotes = ", put it in quotes if text is meant" if problem["type"] == "string_type" else ""
-        return f"{name}: {problem['msg'].lower()} (came: {_short(problem['input'])}{quotes})"
+        return f"{name}: {problem['msg'].removeprefix('Value error, ').lower()} (came: {_short(problem['input'])}{quotes})"
     known = _names(kind, list(loc[:-1]))
     hint = did_you_mean(loc[-1], known).rstrip()
     return f"{name}: no such setting" + (f", {hint}" if hint else f"; there are {', '.join(known)}")
