@@ -69,10 +69,8 @@ class Gate:
             return 421, f"this page is not served under that name; name it in {NAMES_VARIABLE} if it is to be"
         if method in ("GET", "HEAD") and headers.get("sec-fetch-mode", "navigate") == "navigate":
             return None  # a link to the page
-        origin = headers.get("origin")
-        if origin is not None and host_name(urlsplit(origin).netloc) != host:
-            return 403, "only the page itself may ask this"
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        stranger = "origin" in headers and not is_at(headers["origin"], headers.get("host", ""))
+        if stranger or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return 403, "only the page itself may ask this"
         return None
 
@@ -98,6 +96,16 @@ def host_name(netloc: str) -> str:
     """`localhost` of ``localhost:7860``, `::1` of ``[::1]:7860``."""
     name = netloc.strip().lower()
     return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0].rstrip(".")
+
+
+def is_at(origin: str, netloc: str) -> bool:
+    """Test whether a page, named by its ``Origin``, is one of a server, named by its ``Host``."""
+    try:
+        page, port = urlsplit(origin), urlsplit(f"//{netloc}").port
+        same_port = port is None or port == (page.port or {"http": 80, "https": 443}.get(page.scheme))
+    except ValueError:  # no address
+        return False
+    return bool(page.hostname) and host_name(page.netloc.rpartition("@")[2]) == host_name(netloc) and same_port
 
 
 async def _answer(send: Send, status: int, text: str) -> None:

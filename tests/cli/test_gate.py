@@ -47,6 +47,11 @@ def test_only_own_names_are_answered(host: str, wanted: int) -> None:
     assert status("GET", {"host": host}) == status("POST", {"host": host}) == wanted
 
 
+def test_a_page_behind_another_server_asks_itself() -> None:
+    assert gate.is_at("https://music.example", "music.example") and gate.is_at("https://Music.example", "music.example:443")
+    assert gate.is_at("http://[::1]:7860", "[::1]:7860") and not gate.is_at("http://[::1]:7861", "[::1]:7860")
+
+
 def test_more_names_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TONETRANSFER_HOSTS", "music.example, Tones.example")
     assert status("GET", {"host": "tones.example"}) == 200 and status("GET", {"host": "other.example"}) == 421
@@ -58,6 +63,11 @@ SITES = [
     ("POST", {"origin": "http://evil.example"}, 403),
     ("POST", {"origin": "null"}, 403),
     ("POST", {"origin": "http://localhost.evil.example"}, 403),
+    ("POST", {"origin": "http://localhost:7860@evil.example"}, 403),
+    ("POST", {"origin": "http://localhost:3000"}, 403),  # another port of this computer
+    ("POST", {"origin": "http://localhost"}, 403),
+    ("POST", {"origin": "http://["}, 403),
+    ("POST", {"origin": "http://localhost:port"}, 403),
     ("POST", {"sec-fetch-site": "cross-site"}, 403),
     ("POST", {"sec-fetch-site": "same-site"}, 403),  # another port of this computer
     ("POST", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 403),  # a form
