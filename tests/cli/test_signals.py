@@ -67,6 +67,32 @@ def test_nothing_is_left_of_a_transfer_that_is_ended(
     assert list(tmp_path.iterdir()) == []
 
 
+LOST = """
+import os, signal, time
+from tonetransfer.cli import main
+main.INSIST_S = 0.2
+main._as_program()
+class Ends:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+one = Ends()
+try:
+    del one
+    time.sleep(0.1)
+    print("lost")
+    time.sleep(10.0)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    print("ended")
+"""
+
+
+def test_an_interruption_that_is_lost_comes_again_and_disturbs_no_ending() -> None:
+    ended = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, preexec_fn=heed_signals)
+    assert ended.stdout.split() == ["lost", "ended"] and ended.returncode == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:

@@ -27,6 +27,7 @@ from ..errors import ToneTransferError, printable
 from . import analyze, classifier, data, demo, evaluate, export, live, play
 
 PROGRAM = "tonetransfer"
+INSIST_S = 2.0  # between an interruption and the next
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch words it, in a RuntimeError
 
 
@@ -83,6 +84,9 @@ def _as_program() -> list[int]:
         if len(came) > 3:  # somebody insists
             os._exit(128 + number)
         if len(came) == 1:
+            if hasattr(signal, "setitimer"):
+                signal.signal(signal.SIGALRM, _insist)
+                signal.setitimer(signal.ITIMER_REAL, INSIST_S, INSIST_S)
             raise KeyboardInterrupt
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -93,6 +97,15 @@ def _as_program() -> list[int]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     return came
+
+
+def _insist(_number: int, _frame: Any) -> None:
+    """Interrupt once more if nobody is ending: what is raised in a destructor, or in a callback of the import system, is lost."""
+    handled = sys.exc_info()[1]
+    while handled is not None and not isinstance(handled, KeyboardInterrupt):
+        handled = handled.__context__
+    if handled is None:
+        raise KeyboardInterrupt
 
 
 def _interrupted(arguments: argparse.Namespace, heard: list[int]) -> int:
