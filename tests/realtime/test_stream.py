@@ -78,17 +78,18 @@ def test_what_an_instrument_does_in_the_course_of_a_note_is_streamed_alike(violi
     assert error_db(expected, plain) > -20.0
 
 
-def traits(seed: int, *, fluctuation_db: float = 2.0) -> dict[str, torch.Tensor]:
+def traits(seed: int, *, fluctuation_db: float = 2.0) -> dict[str, torch.Tensor | float]:
     """What recorded players have beside their timbre, for a tiny model."""
     generator = torch.Generator().manual_seed(seed)
     return {
         "note_table": 0.3 * torch.randn(25, 15, 37, generator=generator),
         "fluctuation_db": fluctuation_db * torch.rand(24, generator=generator),
         "colour_db": 6.0 * torch.randn(2, 12, generator=generator),
+        "string_damping": 4.0,
     }
 
 
-@pytest.mark.parametrize("trait", ["note_table", "fluctuation_db", "colour_db", "all"])
+@pytest.mark.parametrize("trait", ["note_table", "fluctuation_db", "colour_db", "string_damping", "all"])
 @pytest.mark.parametrize("name", ["default", "exact"])
 def test_traits_of_players_are_streamed_alike(
     tiny_model: TimbreModel, violin: Target, expected: dict[str, np.ndarray], trait: str, name: str

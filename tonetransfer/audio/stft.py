@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .frames import FrameGrid
-from .units import erb_to_hz, hz_to_erb
+from .units import Value, erb_to_hz, hz_to_erb
 
 CACHED_SAMPLES = 2**19  # of frames that are gone through at a time: two megabytes
 N_FFT, HOP_LENGTH, FLOOR = 2048, 512, 1e-3  # of log-spectral distances
@@ -139,10 +139,16 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=8)
 def a_weighting(sample_rate: int, n_fft: int) -> torch.Tensor:
     """A-weighting of the FFT bins as a factor on *power* (IEC 61672; 1.0 at 1 kHz), shape (n_fft // 2 + 1,)."""
-    square = np.square(np.maximum(np.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1), 1e-3))
-    poles = np.square(np.array(A_POLES_HZ))[:, None] + square
-    gain_db = A_AT_1_KHZ_DB + 20.0 * np.log10(A_POLES_HZ[3] ** 2 * square**2 / (poles[0] * poles[3] * np.sqrt(poles[1] * poles[2])))
-    return torch.from_numpy(10.0 ** (np.maximum(gain_db, -120.0) / 10.0)).float()
+    weight = a_weighting_at(np.linspace(0.0, sample_rate / 2.0, n_fft // 2 + 1))
+    return torch.from_numpy(np.maximum(weight, 1e-12)).float()
+
+
+def a_weighting_at(frequency_hz: Value) -> Value:
+    """A-weighting of frequencies >= 0, ndarray or Tensor [shape=(...)], as a factor on power (IEC 61672; 1.0 at 1 kHz)."""
+    square = frequency_hz * frequency_hz
+    low, second, third, high = (pole**2 for pole in A_POLES_HZ)
+    ends = (square / (square + low)) * (high / (square + high))
+    return 10.0 ** (A_AT_1_KHZ_DB / 10.0) * ends * ends * (square / (square + second)) * (square / (square + third))
 
 
 A_POLES_HZ, A_AT_1_KHZ_DB = (20.598997, 107.65265, 737.86223, 12194.217), 2.0

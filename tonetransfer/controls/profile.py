@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ SILENT_FRAMES = 10
 ABRUPT_DB_PER_S = 1500.0  # a note that falls faster was cut off: no player stops so fast, and a cut reads 1700 or more
 USUAL_DB_PER_S = 330.0  # median of the bundled instruments
 MEASURED_DB = (3.0, 23.0)  # below where the fall began
+SOUND_FACTS = ("note_table", "fluctuation_db", "colour_db", "string_damping")
 
 
 def find_releases(loudness_db: torch.Tensor, frame_rate: float) -> list[tuple[int, int]]:
@@ -125,6 +127,8 @@ class Target:
         Gains of its partials and of its noise; see :mod:`tonetransfer.synthesis.colour`.
     room_tone_db : Tensor [shape=(64,)] or None
         Stationary noise in which it is heard; likewise.
+    string_damping : float, >= 0 [dB/s per square root of a hertz]
+        How its partials die away once no bow drives them; see :mod:`tonetransfer.synthesis.damping`. 0: as the decoder has learned it.
 
     See Also
     --------
@@ -147,3 +151,8 @@ class Target:
     fluctuation_db: torch.Tensor | None = None
     colour_db: torch.Tensor | None = None
     room_tone_db: torch.Tensor | None = None
+    string_damping: float = 0.0
+
+    def sound_facts(self) -> dict[str, Any]:
+        """What :meth:`~tonetransfer.models.timbre_model.TimbreModel.play` takes of it beside z."""
+        return {name: getattr(self, name) for name in SOUND_FACTS}

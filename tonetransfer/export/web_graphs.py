@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ..audio.frames import FrameGrid
 from ..audio.loudness import FLOOR_DB, LARGEST_DB, N_FFT, TOLERANCE_DB, correction_db, power_weighting
-from ..audio.stft import A_AT_1_KHZ_DB, A_POLES_HZ, band_interpolation, hann
+from ..audio.stft import a_weighting_at, band_interpolation, hann
 from ..audio.units import db_to_amplitude, hz_to_midi
 from ..models.decoder import SILENT_DB
 from ..models.note_age_table import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES, looked_up
@@ -287,14 +287,6 @@ def recursion(x: torch.Tensor, before: torch.Tensor, pole: float) -> torch.Tenso
     apart = t[:, None] - t
     powers = torch.where(apart >= 0.0, torch.exp(apart.clamp(min=0.0) * math.log(pole)), 0.0)
     return powers @ x + torch.exp((t[:, None] + 1.0) * math.log(pole)) * before
-
-
-def a_weighting_at(frequency_hz: torch.Tensor) -> torch.Tensor:
-    """A-weighting as a factor on power, as :func:`~tonetransfer.audio.stft.a_weighting` gives it for bins."""
-    square = frequency_hz.square()
-    low, second, third, high = (pole**2 for pole in A_POLES_HZ)
-    ends = (square / (square + low)) * (high / (square + high))
-    return 10.0 ** (A_AT_1_KHZ_DB / 10.0) * ends.square() * (square / (square + second)) * (square / (square + third))
 
 
 class Tone(nn.Module):

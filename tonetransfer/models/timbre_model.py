@@ -18,6 +18,7 @@ from ..controls.profile import USUAL_DB_PER_S
 from ..errors import AudioError, ControlsError, InstrumentError
 from ..synthesis import render as synth
 from ..synthesis.colour import coloured
+from ..synthesis.damping import STRING_DAMPING, damped, free_decay
 from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import PIECE_FRAMES, SynthParams, highest_around
 from ..synthesis.reverb import reverberate, reverberate_stream
@@ -70,6 +71,11 @@ class Instrument:
     note_table: int = -1
     fluctuation_db: float = 0.0
     in_room_tone: bool = False
+
+    @property
+    def string_damping(self) -> float:
+        """How its partials die away once no bow drives them [dB/s per square root of a hertz]; 0 for others than recorded strings."""
+        return STRING_DAMPING if self.family == "strings" and self.in_room_tone else 0.0
 
     def to_dict(self) -> dict[str, str | float]:
         """Plain mapping, for JSON."""
@@ -269,6 +275,7 @@ class TimbreModel(nn.Module):
         note_table: torch.Tensor | None = None,
         fluctuation_db: torch.Tensor | None = None,
         colour_db: torch.Tensor | None = None,
+        string_damping: float = 0.0,
     ) -> Iterator[torch.Tensor]:
         """Decode and render in consecutive pieces of audio, in bounded memory.
 
@@ -285,12 +292,16 @@ class TimbreModel(nn.Module):
             How far its partials move by themselves; see :mod:`tonetransfer.synthesis.fluctuation`.
         colour_db : Tensor [shape=(2, n_bands)] or None
             Gains of partials and noise; see :mod:`tonetransfer.synthesis.colour`.
+        string_damping : float, >= 0 [dB/s per square root of a hertz]
+            How its partials die away once no bow drives them; see :mod:`tonetransfer.synthesis.damping`.
 
         Yields
         ------
         Tensor [shape=(n_samples,)]
         """
         pieces = self.with_note_table(note_table).decode_stream(controls, z)
+        if string_damping:
+            pieces = damped(pieces, free_decay(controls.loudness_db, self.grid.frame_rate), string_damping, self.sample_rate)
         if colour_db is not None:
             pieces = coloured(pieces, colour_db, self.sample_rate)
         if fluctuation_db is not None:

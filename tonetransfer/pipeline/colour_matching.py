@@ -1,4 +1,4 @@
-"""Colour and fluctuation of a reference: what is left when a model plays it as well as its timbre vector lets it.
+"""Colour, fluctuation and string damping of a reference: what is left when a model plays it as well as its timbre vector lets it.
 
 The decoder plays the reference's own f0 and loudness, and the mean spectra of both are compared, of the partials and of what lies between
 them.
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from ..audio.loudness import correct_loudness_in_pieces
-from ..audio.stft import band_centres_hz, frame_magnitudes
+from ..audio.stft import band_centres_hz, band_interpolation, frame_magnitudes
 from ..controls.controls import Controls
 from ..models.timbre_model import TimbreModel
+from ..synthesis.damping import STRING_DAMPING, free_decay
 from ..synthesis.fluctuation import fluctuation_depths, fluctuation_to_add, measure_beside
 
 N_FFT = 4096  # 85 ms: tells partials from what is between them above 100 Hz
@@ -24,10 +25,15 @@ LARGEST_DB = 18.0
 TRUSTED_FRAMES = 60  # a band heard in so many frames is half believed
 LARGEST_FLUCTUATION_DB = 2.5  # a few notes tell it roughly
 FAINTEST_DB = -75.0  # fainter bands, below the strongest, do not count
+ENDING_S, FEWEST_ENDING_FRAMES = 0.03, 30  # of a fall, from which on its spectrum is compared; and how many frames of it are enough
+FAINTEST_SHAPE_DB = -50.0
+CLEARLY_DB = 0.5  # nearer in the mean over bands
 
 
 @torch.no_grad()
-def match_colour(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:
+def match_colour(
+    model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls, *, string_damping: float = 0.0
+) -> torch.Tensor:
     """Gains that bring what a model plays to the mean spectrum of a reference.
 
     Parameters
@@ -38,6 +44,8 @@ def match_colour(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, h
         At the model's rate.
     heard : Controls, tensors (n_frames,)
         What is played in it.
+    string_damping : float, >= 0 [dB/s per square root of a hertz]
+        With which the model plays it.
 
     Returns
     -------
@@ -46,9 +54,10 @@ def match_colour(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, h
     """
     reference, heard = _beginning(reference, heard)
     notes = heard.note_frames()
-    played = torch.cat(list(correct_loudness_in_pieces(model.play(heard, z), heard.loudness_db, notes, heard.grid)))
+    played = _played(model, z, heard, notes, string_damping)
     of_reference, of_played = (_partials_and_noise(sound, heard, notes, model.settings.n_bands) for sound in (reference, played))
-    return torch.stack([_gain(*pair) for pair in zip(of_reference, of_played, strict=True)])
+    tone, noise = (_gain(*pair) for pair in zip(of_reference, of_played, strict=True))
+    return torch.stack([tone, torch.minimum(noise, tone)])  # moving partials and a room are seen between partials, too, and are no noise
 
 
 @torch.no_grad()
@@ -68,6 +77,43 @@ def match_fluctuation(model: TimbreModel, z: torch.Tensor, reference: torch.Tens
 
     levels = measure_beside(reference, play, n_harmonics, heard.f0_hz, notes, heard.grid)
     return fluctuation_depths(fluctuation_to_add([levels], LARGEST_FLUCTUATION_DB) or 0.0, n_harmonics)
+
+
+@torch.no_grad()
+def match_string_damping(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> float:
+    """Tell whether the notes of a reference die away as undriven strings do, or as the model has learned it; arguments as for
+    :func:`match_colour`.
+
+    Returns
+    -------
+    float, >= 0 [dB/s per square root of a hertz]
+        The string damping with which the ends of notes come nearer to those of the reference; 0 if there are too few.
+    """
+    reference, heard = _beginning(reference, heard)
+    ends = free_decay(heard.loudness_db, heard.grid.frame_rate) > ENDING_S
+    if int(ends.sum()) < FEWEST_ENDING_FRAMES:
+        return 0.0
+    notes = heard.note_frames()
+    recorded_db, *played_db = (
+        _shape_db(sound, ends, heard, model.settings.n_bands)
+        for sound in (reference, *(_played(model, z, heard, notes, damping) for damping in (0.0, STRING_DAMPING)))
+    )
+    without, with_it = (float((recorded_db - one).abs().mean()) for one in played_db)
+    return STRING_DAMPING if with_it < without - CLEARLY_DB else 0.0
+
+
+def _played(model: TimbreModel, z: torch.Tensor, heard: Controls, notes: torch.Tensor, string_damping: float) -> torch.Tensor:
+    """What a model plays of controls, as loud as they are, (n_samples,)."""
+    sound = model.play(heard, z, string_damping=string_damping)
+    return torch.cat(list(correct_loudness_in_pieces(sound, heard.loudness_db, notes, heard.grid)))
+
+
+def _shape_db(sound: torch.Tensor, frames: torch.Tensor, heard: Controls, n_bands: int) -> torch.Tensor:
+    """Level of bands in some frames of a sound re their mean over bands [dB], (n_chosen, n_bands)."""
+    power = frame_magnitudes(sound, heard.grid, N_FFT).square()[frames]
+    level_db = 10.0 * torch.log10(power @ band_interpolation(n_bands, N_FFT, heard.grid.sample_rate).T + 1e-12)
+    level_db = torch.maximum(level_db, level_db.amax(-1, keepdim=True) + FAINTEST_SHAPE_DB)
+    return level_db - level_db.mean(-1, keepdim=True)
 
 
 def _beginning(reference: torch.Tensor, heard: Controls) -> tuple[torch.Tensor, Controls]:

@@ -26,7 +26,7 @@ from .target import find_target, nearest_timbres
 
 STRETCH_S, MOST_STRETCHES = 1.0, 3  # of the source that are listened to: those with the loudest notes
 CANDIDATES_DB = (-24.0, -16.0, -8.0, 0.0)
-EDGES_HZ = (200.0, 300.0, 450.0, 670.0, 1000.0, 1500.0, 2200.0, 3300.0, 5000.0, 7500.0, 11000.0)
+EDGES_HZ = (100.0, 200.0, 300.0, 450.0, 670.0, 1000.0, 1500.0, 2200.0, 3300.0, 5000.0, 7500.0, 11000.0)
 FLOOR_DB = -45.0  # of a band, below the strongest: rooms and microphones hide what is fainter
 MISFIT_DB = 7.0  # between two players of an instrument, in a band
 PRIOR_DB = 7.0  # spread of the effort around what the levels suggest

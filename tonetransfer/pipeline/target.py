@@ -29,7 +29,7 @@ from ..progress import Progress
 from ..synthesis.colour import measure_room_tone
 from ..synthesis.fluctuation import fluctuation_depths
 from ..training.reconstruction import Reference, fit_few_shot, single_instrument
-from .colour_matching import match_colour, match_fluctuation
+from .colour_matching import match_colour, match_fluctuation, match_string_damping
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 Z_RATE, Z_STEPS = 4e-2, 40
@@ -143,11 +143,13 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
     if float(notes.sum()) < SHORTEST_S * rate:
         return target
     z = _checked(model, target.z, reference, heard)
+    damping = match_string_damping(model, z, reference, heard)
     return replace(
         target,
         z=z,
         fluctuation_db=match_fluctuation(model, z, reference, heard),
-        colour_db=match_colour(model, z, reference, heard),
+        colour_db=match_colour(model, z, reference, heard, string_damping=damping),
+        string_damping=damping,
         room_tone_db=measure_room_tone(reference, float(loudness_quantiles(heard.loudness_db, notes)[-1]), model.grid),
     )
 
@@ -227,6 +229,7 @@ def _blend(model: TimbreModel, shares: Mapping[str, float]) -> Target:
         _mean_table(model, rows),
         fluctuation_depths(sum(one.fluctuation_db * share for one, share in known), model.settings.n_harmonics),
         room_tone_db=model.room_tone_db if any(one.in_room_tone for one, _ in known) else None,
+        string_damping=sum(one.string_damping * share for one, share in known),
     )
 
 

@@ -15,7 +15,7 @@ from ..audio.units import CHROMATIC, db_to_amplitude
 from ..controls.adaptation import adapt, octave_shift
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import check_dynamic, loud_end_db, loudness_quantiles, scale_dynamics, swell_range_db
-from ..controls.profile import Target, find_releases, is_dry, with_release
+from ..controls.profile import SOUND_FACTS, Target, find_releases, is_dry, with_release
 from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_same
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
@@ -50,6 +50,7 @@ class Arrangement:
     gain_db : float [dB]
         Of the sound in the end: how hard is played does not decide how loud the result is.
     note_table, fluctuation_db, colour_db : Tensor or None [shape=as of Target]
+    string_damping : float, >= 0 [dB/s per square root of a hertz]
         As of :class:`~tonetransfer.controls.profile.Target`.
     room : RecordedRoom or None
         In which it is heard.
@@ -79,6 +80,7 @@ class Arrangement:
     note_table: torch.Tensor | None = None
     fluctuation_db: torch.Tensor | None = None
     colour_db: torch.Tensor | None = None
+    string_damping: float = 0.0
     room: RecordedRoom | None = None
     room_presence: torch.Tensor | None = None
     loudest_db: float = 0.0
@@ -302,8 +304,7 @@ def synthesize(
     """
     arrangement = Arrangement(controls, controls.note_frames(), 0.0)
     if isinstance(z, Target):
-        own = {name: getattr(z, name) for name in ("note_table", "fluctuation_db", "colour_db")}
-        arrangement, z = replace(arrangement, **own), z.z
+        arrangement, z = replace(arrangement, **z.sound_facts()), z.z
     return torch.cat(list(play(arrangement, model, z, seed=seed, noise_db=noise_db, hall=hall)))
 
 
@@ -375,6 +376,8 @@ def arrange(
         asked = _released(asked, notes, target.release_db_per_s, dry=is_dry(heard.loudness_db))
         if room is None and target.room_tone_db is not None:
             room = RecordedRoom(target.room_tone_db)
+        if room is not None and room.level_db is not None:
+            target = replace(target, string_damping=0.0)  # what dies away of a note is the room: the string cannot be told from it
         if room is not None:
             asked = replace(asked, loudness_db=room.direct(asked.loudness_db, asked.grid.frame_rate))
         effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate), dynamic)
@@ -388,13 +391,11 @@ def arrange(
         notes,
         float(semitones),
         0.0 if effort_db is None else 0.0 - effort_db,
-        target.note_table,
-        target.fluctuation_db,
-        target.colour_db,
-        room,
-        None if room is None else _presence(heard, notes, room.tone_db),
-        float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
-        effort_db,
+        **target.sound_facts(),
+        room=room,
+        room_presence=None if room is None else _presence(heard, notes, room.tone_db),
+        loudest_db=float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
+        effort_db=effort_db,
     )
 
 
@@ -473,8 +474,8 @@ def play(
     if not 0.0 <= hall <= 1.0:
         raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
-    own = {name: getattr(arrangement, name) for name in ("note_table", "fluctuation_db", "colour_db")}
-    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, **own)
+    facts = {name: getattr(arrangement, name) for name in SOUND_FACTS}
+    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, **facts)
     sound = correct_loudness_in_pieces(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
     if arrangement.gain_db:
         gain = db_to_amplitude(arrangement.gain_db)

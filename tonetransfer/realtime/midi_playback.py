@@ -129,8 +129,7 @@ def _phrases(part: Part, performer: Performer, seed: int, noise_db: float) -> It
     model, target, settings = performer
     for number, (first, asked) in enumerate(perform(part.events, target, model.grid, settings)):
         notes = asked.periodicity > 0.5
-        own = target.note_table, target.fluctuation_db, target.colour_db
-        arrangement = Arrangement(asked, notes, 0.0, 0.0, *own)
+        arrangement = Arrangement(asked, notes, 0.0, **target.sound_facts())
         yield first * model.grid.hop_length, play(arrangement, model, target.z, seed=seed + NEXT_SEED * number, noise_db=noise_db)
 
 

@@ -28,6 +28,7 @@ from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
 from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import coloured
+from ..synthesis.damping import DecayClock, damped
 from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import SynthParams, harmonic, hold_last, white_noise
 from ..synthesis.reverb import Convolution
@@ -265,6 +266,7 @@ def between(one: Target, other: Target, share: float) -> Target:
         note_table=other.note_table,
         fluctuation_db=other.fluctuation_db,
         colour_db=other.colour_db,
+        string_damping=other.string_damping,
     )
 
 
@@ -303,6 +305,8 @@ def stream_at_once(
         decoder = model.with_note_table(target.note_table).decoder
         batch, _ = decoder(f0_hz[None], loudness_db[None], target.z[None], highest_hz=highest_so_far(f0_hz)[None])
         params = batch.map(lambda x: x[0])
+        if target.string_damping:
+            params = next(damped([params], _decay(loudness_db, grid), target.string_damping, grid.sample_rate))
         if target.colour_db is not None:
             params = next(coloured([params], target.colour_db, grid.sample_rate))
         if target.fluctuation_db is not None:
@@ -314,6 +318,12 @@ def stream_at_once(
     if room is not None:
         sound = torch.from_numpy(Convolution(room, grid.hop_length).whole(sound.numpy()))
     return sound[: len(audio)]
+
+
+def _decay(loudness_db: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
+    """Time since each frame's note began to fall freely, as far as that is known by then, (n_frames,) [s]."""
+    clock = DecayClock(grid.frame_rate)
+    return torch.tensor([clock.next(level) for level in loudness_db.double().tolist()])
 
 
 def _corrected(params: SynthParams, asked_db: torch.Tensor, grid: FrameGrid) -> SynthParams:

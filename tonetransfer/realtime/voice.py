@@ -24,6 +24,7 @@ from ..audio.units import db_to_amplitude
 from ..controls.profile import Target
 from ..models.decoder import LARGEST_GAIN, SILENT_DB, Decoder
 from ..models.note_age_table import LONGEST_AGE, NoteAgeTable, NoteClock, age_shares, expanded
+from ..synthesis.damping import DecayClock, damped_frames
 from ..synthesis.fluctuation import Fluctuation
 from ..synthesis.kernels import between_rows, decode, harmonics, legal, shaped, sounding_power
 from ..synthesis.render import NOISE_FFT, SynthParams, between_bands, white_noise
@@ -238,6 +239,7 @@ class Voice:
         plain = np.zeros((2, self._decoder.n_bands))
         self._colours, self._centres = (plain, plain), band_centres_hz(self._decoder.n_bands, grid.sample_rate)
         self._fluctuation = Fluctuation(still, grid.frame_rate, seed=seed)
+        self._dampings, self._decay = (0.0, 0.0), DecayClock(grid.frame_rate)
         self.reset()
         for _ in range(2):  # loops are compiled and read from disk when they are first called, which must not be heard
             self.frame(440.0, -20.0, np.zeros(decoder.film_before.in_features))
@@ -256,14 +258,16 @@ class Voice:
         self._white: np.ndarray | None = None
         self._f0_hz, self._amplitudes = 0.0, np.zeros(self._decoder.n_harmonics)
         self._fluctuation.reset()
+        self._decay.reset()
 
     def change(self, target: Target) -> None:
-        """Go over to what another instrument does in the course of a note, to how its partials fluctuate, and to its colour."""
+        """Go over to what another instrument does in the course of a note, to how its partials move and die away, and to its colour."""
         self._decoder.take_table(target.note_table, self._changed)
         depth = np.zeros(self._decoder.n_harmonics) if target.fluctuation_db is None else target.fluctuation_db.numpy()
         self._depths = (self._depth(self._changed), depth)
         colour = np.zeros((2, self._decoder.n_bands)) if target.colour_db is None else target.colour_db.double().numpy()
         self._colours = (self._colour(), colour)
+        self._dampings = (self._damping(), target.string_damping)
         self._changed = 0.0
 
     def _depth(self, changed: float) -> np.ndarray:
@@ -274,6 +278,10 @@ class Voice:
         """Gains of partials and noise on the way from one instrument to another, (2, n_bands) [dB]."""
         return (1.0 - self._changed) * self._colours[0] + self._changed * self._colours[1]
 
+    def _damping(self) -> float:
+        """String damping on the way from one instrument to another."""
+        return (1.0 - self._changed) * self._dampings[0] + self._changed * self._dampings[1]
+
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, *, gain_db: float = 0.0, changed: float = 1.0) -> np.ndarray:
         """Play the next frame, with timbre z (z_dim,): one hop of sound (hop_length,).
 
@@ -283,6 +291,7 @@ class Voice:
         f0_hz = float(np.float32(f0_hz))  # as precise as SynthParams are, and no more: the phase would run away from theirs
         self._changed = changed
         amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z, changed)
+        amplitudes, magnitudes = self._damped(f0_hz, loudness_db, amplitudes, magnitudes)
         amplitudes, magnitudes = self._coloured(f0_hz, amplitudes, magnitudes)
         amplitudes = self._fluctuating(amplitudes)
         gain = self._correction_gain(f0_hz, loudness_db, amplitudes, magnitudes) if self.follow else 1.0
@@ -298,6 +307,15 @@ class Voice:
         self._frame += 1
         self._f0_hz, self._amplitudes = f0_hz, amplitudes
         return held[:hop].astype(np.float32) if self._frame > 1 + self.lag_frames else np.zeros(hop, np.float32)
+
+    def _damped(self, f0_hz: float, loudness_db: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Amplitudes (n_harmonics,) and noise magnitudes (n_bands,) as far as the note has died away."""
+        since_s, damping = self._decay.next(loudness_db), self._damping()
+        if not since_s or not damping:
+            return amplitudes, magnitudes
+        frame = np.array([f0_hz]), amplitudes[None], magnitudes[None], np.array([since_s])
+        left, hiss = damped_frames(*frame, damping, self.grid.sample_rate)
+        return left[0], hiss[0].astype(np.float32)
 
     def _coloured(self, f0_hz: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Amplitudes (n_harmonics,) and noise magnitudes (n_bands,) under the colour of the instrument."""
