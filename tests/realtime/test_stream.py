@@ -85,7 +85,7 @@ def traits(seed: int, *, fluctuation_db: float = 2.0) -> dict[str, torch.Tensor 
         "note_table": 0.3 * torch.randn(25, 15, 37, generator=generator),
         "fluctuation_db": fluctuation_db * torch.rand(24, generator=generator),
         "colour_db": 6.0 * torch.randn(2, 12, generator=generator),
-        "string_damping": 4.0,
+        "string_damping": 20.0,
     }
 
 
