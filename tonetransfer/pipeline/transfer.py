@@ -50,8 +50,9 @@ class Arrangement:
     gain_db : float [dB]
         Of the sound in the end: how hard is played does not decide how loud the result is.
     note_table, fluctuation_db, colour_db : Tensor or None [shape=as of Target]
-    string_damping : float, >= 0 [dB/s per square root of a hertz]
         As of :class:`~tonetransfer.controls.profile.Target`.
+    string_damping : float, >= 0 [dB/s per square root of a hertz]
+        Likewise.
     room : RecordedRoom or None
         In which it is heard.
     room_presence : Tensor [shape=(n_frames,)] or None, in [0, 1]
