@@ -44,7 +44,7 @@ def toy_settings(name: str = "cnn_1d", **changes: object) -> ClassifierSettings:
         "frontend": {"n_mels": 48, "n_fft": 512} if name not in ("forest", "svm", "harmonic_cnn", "sample_cnn") else {},
         "data": {"windows_per_file": 3, "copies": 1, "validation_share": 0.25, "classes": {}},
         "augment": OFF,
-        "fit": {"steps": 40, "batch_size": 16, "learning_rate": 4e-3, "mixup": 0.0},
+        "fit": {"steps": 30, "batch_size": 16, "learning_rate": 4e-3, "mixup": 0.0},
     }
     if name == "harmonic_cnn":
         content["frontend"] = {"n_fft": 512, "highest_hz": 4000.0}

@@ -166,21 +166,26 @@ def test_a_broken_export_is_told_and_not_left(tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
-def test_onnx_is_the_model(tmp_path: Path) -> None:
-    model = make_model()
+@pytest.fixture(scope="module")
+def onnx(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], TimbreModel]:
+    """A folder with the two files of a model, their card, and the model."""
+    folder, model = tmp_path_factory.mktemp("onnx"), make_model()
     hann.cache_clear()  # as in a new process: nothing of the tracer's may stay in what is kept
     mel_filters.cache_clear()
-    card = export(tmp_path / "a.onnx", model, format="onnx", instrument="violin")
-    assert set(card["files"]) == {"a.decoder.onnx", "a.encoder.onnx"} and max(card["test"].values()) < -80.0
-    assert json.loads((tmp_path / "a.json").read_text())["z"] == pytest.approx(model.timbre("violin").tolist(), abs=1e-5)
+    return folder, export(folder / "a.onnx", model, format="onnx", instrument="violin"), model
 
 
 @pytest.mark.slow
-def test_onnx_takes_any_batch_and_length(tmp_path: Path) -> None:
-    model = make_model()
-    export(tmp_path / "a.onnx", model, format="onnx", instrument="violin")
-    decoder, encoder = (onnxruntime.InferenceSession(str(tmp_path / f"a.{part}.onnx")) for part in ("decoder", "encoder"))
+def test_onnx_is_the_model(onnx: tuple[Path, dict[str, Any], TimbreModel]) -> None:
+    folder, card, model = onnx
+    assert set(card["files"]) == {"a.decoder.onnx", "a.encoder.onnx"} and max(card["test"].values()) < -80.0
+    assert json.loads((folder / "a.json").read_text())["z"] == pytest.approx(model.timbre("violin").tolist(), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_onnx_takes_any_batch_and_length(onnx: tuple[Path, dict[str, Any], TimbreModel]) -> None:
+    folder, _, model = onnx
+    decoder, encoder = (onnxruntime.InferenceSession(str(folder / f"a.{part}.onnx")) for part in ("decoder", "encoder"))
     assert [value.shape for value in decoder.get_outputs()] == [["batch", "n_frames", 24], ["batch", "n_frames", 12], [1, "batch", 16]]
     assert encoder.get_inputs()[0].shape == ["batch", 144000] and encoder.get_outputs()[0].shape == ["batch", 8]
     for batch, n_frames in ((1, 1), (1, 333), (3, 2), (5, 40)):

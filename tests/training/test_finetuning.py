@@ -42,6 +42,11 @@ def settings_for(output: Path, *changes: str) -> FinetuningSettings:
     return settings
 
 
+def unmeasured(model: TimbreModel, material: Material) -> dict[str, float]:
+    """Where a test is not about the figures, which take a while."""
+    return {}
+
+
 def same(one: TimbreModel, other: TimbreModel) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 
@@ -170,7 +175,7 @@ def test_other_settings_do_not_go_on_with_it(trained: tuple[Path, dict[str, Any]
 
 def test_more_devices_than_excerpts(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="batch_size is 1"):
-        finetune(settings_for(tmp_path, "data.batch_size=1", "train.devices=2"), lambda grid: toys(), measure_instrument)
+        finetune(settings_for(tmp_path, "data.batch_size=1", "train.devices=2"), lambda grid: toys(), unmeasured)
 
 
 def test_only_what_is_to_move_moves(tiny_weights: Path, tmp_path: Path) -> None:
@@ -178,7 +183,7 @@ def test_only_what_is_to_move_moves(tiny_weights: Path, tmp_path: Path) -> None:
     path, _ = finetune(
         settings_for(tmp_path, f"train.start={tiny_weights}", "train.moves=last", "train.steps=4", "train.coupling_weight=1"),
         lambda grid: toys(),
-        measure_instrument,
+        unmeasured,
     )
     after, start = load_model(path).state_dict(), before.state_dict()
     moved = {key for key in after if key.startswith("decoder.") and not (key in start and torch.equal(after[key], start[key]))}
@@ -193,18 +198,18 @@ def test_a_register_is_learned_where_notes_are(trained: tuple[Path, dict[str, An
     midi = torch.arange(N_SEMITONES) + round(LOWEST_MIDI)
     assert float(moved[(midi >= 60) & (midi <= 69)].min()) > 1e-3 and float(moved[(midi < 48) | (midi > 84)].max()) < 1e-9
     more = settings_for(tmp_path / "more", f"train.start={trained[0]}", "train.steps=2")
-    further = load_model(finetune(more, lambda grid: toys(), measure_instrument)[0]).decoder.register
+    further = load_model(finetune(more, lambda grid: toys(), unmeasured)[0]).decoder.register
     assert further is not None and not torch.equal(further.table, register.table)
     assert float((further.table - register.table).abs().max()) < float(register.table.abs().max())  # from there on
     none = settings_for(tmp_path / "none", "train.register_learning_rate=0", "train.steps=2")
-    assert load_model(finetune(none, lambda grid: toys(), measure_instrument)[0]).decoder.register is None
+    assert load_model(finetune(none, lambda grid: toys(), unmeasured)[0]).decoder.register is None
 
 
 def test_a_room_is_learned_and_left_out(tmp_path: Path, run: Run) -> None:
     settings = settings_for(
         tmp_path / "run", "room.learn=true", "room.seconds=0.2", "data.lead_seconds=0.1", "train.steps=4", "room.learning_rate=1.0"
     )
-    path, _ = finetune(settings, lambda grid: toys(), measure_instrument)
+    path, _ = finetune(settings, lambda grid: toys(), unmeasured)
     room = load_model(path).room
     start = Finetuning(settings, Material(toys(), GRID, excerpt_seconds=0.5), make_model()).best.room
     assert room is not None and start is not None and len(room) == 9600
@@ -233,7 +238,7 @@ def broken(tmp_path: Path, tiny_model: TimbreModel, change: Any) -> list[str]:
             "train.z_learning_rate=1e-9",
         ),
         lambda grid: toys(),
-        measure_instrument,
+        unmeasured,
     )
     return sorted(notes["alarms"])
 
@@ -276,7 +281,7 @@ def test_alarm_overfitting(tmp_path: Path) -> None:
 def test_early_stopping(tmp_path: Path) -> None:
     still = [f"train.{part}learning_rate=1e-12" for part in ("", "z_", "register_")]
     settings = settings_for(tmp_path, "train.steps=60", "train.validate_every=2", "train.patience=2", *still)
-    finetune(settings, lambda grid: toys(), measure_instrument)
+    finetune(settings, lambda grid: toys(), unmeasured)
     log = next((tmp_path).glob("version_*/metrics.csv")).read_text().splitlines()
     assert int(torch.load(tmp_path / "last.ckpt", weights_only=False)["global_step"]) <= 8, log[-1]
 
@@ -285,9 +290,7 @@ def test_early_stopping(tmp_path: Path) -> None:
 def test_tensorboard_holds_sounds_and_spectrograms(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    finetune(
-        settings_for(tmp_path, "train.steps=2", "train.validate_every=2", "train.tensorboard=true"), lambda grid: toys(), measure_instrument
-    )
+    finetune(settings_for(tmp_path, "train.steps=2", "train.validate_every=2", "train.tensorboard=true"), lambda grid: toys(), unmeasured)
     board = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"audio": 0, "images": 0}).Reload()
     tags = board.Tags()
     assert {f"excerpt 0/{name}" for name in ("1 recorded", "2 played", "3 harmonics", "4 noise")} <= set(tags["audio"])

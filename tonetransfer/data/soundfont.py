@@ -129,11 +129,13 @@ class SoundFont:
         index, bends = _bends(performance, self.sample_rate, n_samples)
         events = _events(performance, index)
         wheel = dict.fromkeys(range(CHANNELS), 8192)
+        left, right = (row.ctypes.data_as(ctypes.POINTER(c_float)) for row in audio)
         for buffer, (note, bend) in enumerate(zip(index, bends, strict=True)):
             self._bend(max(note, 0) % CHANNELS, bend, wheel)
             for call, arguments in events.get(buffer, ()):
                 getattr(self._library, call)(self._synth, *arguments)
-            self._write(audio, buffer * BUFFER_LENGTH)
+            at = buffer * BUFFER_LENGTH
+            self._library.fluid_synth_write_float(self._synth, min(BUFFER_LENGTH, n_samples - at), left, at, 1, right, at, 1)
         return audio
 
     def _prepare(self, program: int, bank: int) -> None:
@@ -157,12 +159,6 @@ class SoundFont:
         if wheel[channel] != value:
             self._library.fluid_synth_pitch_bend(self._synth, channel, value)
             wheel[channel] = value
-
-    def _write(self, audio: np.ndarray, offset: int) -> None:
-        """One buffer of sound into both channels of `audio`, from sample `offset` on."""
-        length = min(BUFFER_LENGTH, audio.shape[1] - offset)
-        left, right = (row.ctypes.data_as(ctypes.POINTER(c_float)) for row in audio)
-        self._library.fluid_synth_write_float(self._synth, length, left, offset, 1, right, offset, 1)
 
 
 def _bends(performance: Performance, sample_rate: int, n_samples: int) -> tuple[list[int], list[float]]:
