@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tonetransfer.audio.files import (
     resample,
     save_audio,
     sound_files,
+    stream_audio,
 )
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.errors import AudioError
@@ -302,6 +304,18 @@ def test_memory_stays_bounded(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", program, str(tmp_path / "big.flac")], capture_output=True, text=True, check=True)
     assert int(run.stdout) / 1024 < 69 + 80  # MB: the result and the pieces on the way
+
+
+def test_of_a_stream_two_stretches_are_held(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(200 * RATE, np.float32), RATE)
+    tracemalloc.start()
+    lengths = []
+    for stretch in stream_audio(tmp_path / "a.wav", RATE, 60 * RATE):
+        lengths.append(len(stretch))
+        del stretch
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert lengths == [60 * RATE] * 3 + [20 * RATE] and peak < 3 * 4 * 60 * RATE
 
 
 def test_a_long_recording_stays_on_disk_and_reads_alike(tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tonetransfer.errors import SettingsError
-from tonetransfer.training.callbacks import LAST, check_state
+from tonetransfer.training.callbacks import LAST, Keep, check_state
 
 
 def flip(content: bytes) -> bytes:
@@ -29,3 +31,15 @@ def test_a_damaged_state_is_told(tmp_path: Path, damage: Callable[[bytes], bytes
     with pytest.raises(SettingsError, match=r"last\.ckpt: is damaged .*--no-resume") as caught:
         check_state(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_state_for_which_there_is_no_room_leaves_the_one_before(tmp_path: Path) -> None:
+    def full(path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", "/elsewhere/part")
+
+    trainer = SimpleNamespace(is_global_zero=True, save_checkpoint=full)
+    (tmp_path / LAST).write_bytes(b"before")
+    with pytest.raises(SettingsError, match=r"last\.ckpt cannot be written \(No space left on device\); the run is kept as it was"):
+        Keep(tmp_path).on_train_batch_end(trainer, SimpleNamespace(is_due=lambda: True), None, None, 0)  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == [LAST] and (tmp_path / LAST).read_bytes() == b"before"

@@ -219,16 +219,17 @@ def stream_audio(path: PathLike, sample_rate: int, n_samples: int) -> Iterator[t
     _check_readable(path)
     with _open_sound(path) as file:
         check_sample_rate(file.samplerate, f"{path} has a sample rate")
-        held, n_held = [], 0
+        held, n_held = np.empty(n_samples, np.float32), 0
         for piece in _mono(path, file, check_sample_rate(sample_rate)):
-            held.append(np.array(piece))
-            n_held += len(piece)
-            while n_held >= n_samples:
-                joined = np.concatenate(held)
-                yield torch.from_numpy(joined[:n_samples].copy())
-                held, n_held = [joined[n_samples:]], n_held - n_samples
+            while len(piece):
+                taken = piece[: n_samples - n_held]
+                held[n_held : n_held + len(taken)] = taken
+                piece, n_held = piece[len(taken) :], n_held + len(taken)
+                if n_held == n_samples:
+                    yield torch.from_numpy(held)
+                    held, n_held = np.empty(n_samples, np.float32), 0
         if n_held:
-            yield torch.from_numpy(np.concatenate(held))
+            yield torch.from_numpy(held[:n_held])
 
 
 def stream_channels(path: PathLike) -> Iterator[np.ndarray]:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..atomic import PARTIAL, write_text
-from ..audio.files import stream_audio
+from ..audio.files import peak_of, stream_audio
 from ..audio.frames import FrameGrid
 from ..errors import AudioError, SettingsError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
@@ -162,7 +162,7 @@ def _prepare(job: PrepareJob) -> tuple[str, str]:
     """Write a file's group, or say why not: kind and reason, both empty if it was written."""
     grid, peak, n_samples = job.grid, 0.0, 0
     for piece in stream_audio(job.path, grid.sample_rate, grid.n_samples(round(STRETCH_S * grid.frame_rate))):
-        peak, n_samples = max(peak, float(piece.abs().max())), n_samples + len(piece)
+        peak, n_samples = max(peak, peak_of(piece)), n_samples + len(piece)
     if n_samples > STRETCH_S * grid.sample_rate:
         trim_malloc()
     judged = Suitability()

@@ -211,6 +211,7 @@ def read_stretches(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[St
     while True:
         following = next(stretches, torch.zeros(0))
         audio = torch.cat([before, current, following[:margin]])
+        current = audio[len(before) : len(before) + len(current)]  # which lets the one that was read go
         controls = extract(audio, grid, tracker=tracker)
         voices, spoken = voices_share(audio, controls), sounds_spoken(controls)
         first, n_frames = len(before) // grid.hop_length, grid.n_frames(len(current))
@@ -219,4 +220,5 @@ def read_stretches(path: PathLike, grid: FrameGrid, tracker: str) -> Iterator[St
         yield Stretch(grid.pad(current), own, len(current) / grid.sample_rate, voices, spoken)
         if not len(following):
             return
-        before, current = current[-margin:], following
+        before, current = current[-margin:].clone(), following
+        del audio, following

@@ -105,8 +105,12 @@ class Keep(Checkpoint):
         if not module.is_due():
             return
         if trainer.is_global_zero:
-            with replacing(self.path, alone=True) as part:
-                trainer.save_checkpoint(part)
+            try:
+                with replacing(self.path, alone=True) as part:
+                    trainer.save_checkpoint(part)
+            except OSError as error:
+                what = f"{self.path} cannot be written ({error.strerror or error})"
+                raise SettingsError(f"{what}; the run is kept as it was: make room, and give the same command again") from error
         else:
             trainer.save_checkpoint(self.path)  # writes nothing, but every process has to be here
 
