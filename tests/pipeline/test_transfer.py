@@ -144,16 +144,16 @@ def test_the_gain_of_the_file_changes_nothing(tiny_model: TimbreModel, phrase: t
 
 
 def test_the_foot_of_a_steep_attack_is_not_played(tiny_model: TimbreModel) -> None:
-    """A window of 43 ms hears a note before it begins: at most 6 dB more is asked for than was heard a frame before."""
+    """A window of 43 ms hears a note before it begins: at most 8 dB more is asked for than was heard a frame before."""
     controls = make_controls([69, 71], [-30.0, -30.0], rest=0.3, noise_db=-120.0)
     loud = controls.loudness_db.clone()
     loud[76:80] = torch.tensor([-70.0, -55.0, -45.0, -38.0])  # before the second note, which begins in frame 80
     heard = replace(controls, loudness_db=loud, periodicity=torch.full((160,), 0.98))
     asked = arrange(heard, find_target(tiny_model, SAMPLE_RATE, to="violin")).asked.loudness_db
     shift_db = asked[105] - loud[105]
-    torch.testing.assert_close(asked[77:81] - shift_db, torch.tensor([-64.0, -49.0, -39.0, -32.0]), atol=1e-3, rtol=0.0)
+    torch.testing.assert_close(asked[77:81] - shift_db, torch.tensor([-62.0, -47.0, -37.0, -30.0]), atol=1e-3, rtol=0.0)
     torch.testing.assert_close(asked[81:125] - shift_db, loud[81:125], atol=1e-3, rtol=0.0)  # slower, and untouched
-    assert float(asked[76]) == -114.0
+    assert float(asked[76]) == -112.0
 
 
 def test_what_belongs_to_the_instrument_goes_along(tiny_model: TimbreModel, heard: Controls) -> None:

@@ -31,7 +31,7 @@ from .target import refine as refine_model
 SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
 UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
 SHORTEST_S = 0.1  # a recording with fewer notes is warned of
-STEEPEST_DB = 6.0  # rise of loudness in a frame
+STEEPEST_DB = 8.0  # rise of loudness in a frame
 ROOM_FIRST_S = 0.004  # until the first reflection in a recorded room
 
 

@@ -8,7 +8,7 @@ const FAINTEST_NOTE_DB = -90, START_BELOW_DB = 40, STAY_BELOW_DB = 50;
 const STRAY_SHARE = 0.05;
 const GRACE_FRAMES = 3, FADE_DB_PER_S = 200, DOUBT_DB_PER_S = 40, NOTHING = 0.3, DOUBTFUL = 0.5;
 const LOUD_MARGIN_DB = 6;
-const STEEPEST_DB = 6; // rise of loudness in a frame
+const STEEPEST_DB = 8; // rise of loudness in a frame
 const SWELL_S = 0.5, REST_DB = 30;
 const GENTLE_DB_PER_S = 80, DEPTH_DB = 15, GONE_DB = -60, DEEP_DB = 30, RISE_DB = 6, RISE_FRAMES = 10;
 const SLOWEST_DB_PER_S = 100, FASTEST_DB_PER_S = 2000, SILENT_FRAMES = 10, ABRUPT_DB_PER_S = 1500, MEASURED_DB = [3, 23];
