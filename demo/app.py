@@ -67,7 +67,11 @@ SECURITY = (  # nothing comes from elsewhere; worklets, which record, are made o
     "default-src 'self'; script-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "media-src 'self' data: blob:; connect-src 'self' data: blob:; object-src 'none'; base-uri 'none'"
 )
-SPEEDS = {"listen": 0.12, "play": 0.06}  # seconds of work for a second of sound, until something was measured here
+SPEEDS = {
+    "listen": 0.12,
+    "play": 0.06,
+    "fit": 6.0,
+}  # seconds of work for a second of sound (fit: for a reference), until measured
 
 
 class Page:
@@ -137,6 +141,7 @@ class Page:
         player, settings, edits = api.read(**(given.get("wish") or {}))
         source = yield from self._listen(given, settings.tracker)
         seconds = len(source.audio) / self.studio.model.sample_rate
+        begun_at = yield from self._fit(player, settings.tracker)
         state: dict[str, Any] = {"share": 0.0}
         steps = self.studio.perform_source(
             source,
@@ -156,13 +161,24 @@ class Page:
                     "seconds": len(audio) / self.studio.model.sample_rate,
                 }
             left_s = max(self._speeds["play"] * seconds * (1.0 - state["share"]), 0.0)
-            yield {"doing": f"Playing {player.name}", "progress": 0.4 + 0.6 * state["share"], "left_s": left_s}
+            yield {"doing": f"Playing {player.name}", "progress": begun_at + (1.0 - begun_at) * state["share"], "left_s": left_s}
         assert performance is not None
         self._learn("play", time.perf_counter() - started, seconds)
         taken = self.taken(performance, edits)
         if given.get("page"):
             taken["files"]["Page"] = self._url(self.studio.save_page(performance))
         yield {"take": taken}
+
+    def _fit(self, player: studio.Player, tracker: str) -> Iterator[Any]:
+        """Listen to the reference, if one plays; returns the share that is done then."""
+        if not player.reference:
+            return 0.4
+        started = time.perf_counter()
+        fit = functools.partial(self.studio.target, player, tracker)
+        yield from self._at_work(f"Listening to {Path(player.reference).name}", fit, self._speeds["fit"], 0.3, after=0.4)
+        if (took_s := time.perf_counter() - started) > 0.5:  # it was not remembered
+            self._learn("fit", took_s, 1.0)
+        return 0.7
 
     def taken(self, performance: studio.Performance, edits: list[dict[str, Any]]) -> dict[str, Any]:
         """Contents of the page for a performance."""
@@ -312,8 +328,8 @@ class Page:
             self._learn("listen", time.perf_counter() - started, len(source.audio) / self.studio.model.sample_rate)
         return source
 
-    def _at_work(self, doing: str, function: Callable[[], Any], expected_s: float, share: float) -> Iterator[Any]:
-        """Call a function that says nothing of how far it is; meanwhile tell how far it ought to be, up to `share` of the whole."""
+    def _at_work(self, doing: str, function: Callable[[], Any], expected_s: float, share: float, *, after: float = 0.0) -> Iterator[Any]:
+        """Call a function that says nothing of how far it is; meanwhile tell how far it ought to be: a share, after another."""
         found: dict[str, Any] = {}
 
         def call() -> None:
@@ -328,7 +344,7 @@ class Page:
         while thread.is_alive():
             passed = time.perf_counter() - started
             done = min(passed / max(expected_s, 0.1), 1.0 - 0.2 / (1.0 + passed))
-            yield {"doing": doing, "progress": share * done, "left_s": max(expected_s - passed, 0.5)}
+            yield {"doing": doing, "progress": after + share * done, "left_s": max(expected_s - passed, 0.5)}
             thread.join(0.25)
         if "error" in found:
             raise found["error"]

@@ -38,6 +38,7 @@ MOST_BYTES = 2_000_000_000  # of the work folder; beyond it the oldest go first
 SWEEP_S = 20.0
 REMEMBERED_S = 1500.0  # length of all recordings together whose analyses are remembered
 MOST_EFFORTS = 1000  # that are remembered
+MOST_TARGETS = 50  # of references; likewise
 FORMATS = ("wav", "flac")
 TRACKERS = ("joint", "swift", "crepe", "pyin", "yin")
 NOTES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
@@ -181,6 +182,7 @@ class Studio:
         self.kept_s, self.weights = kept_s, weights
         self.listener = listening.Listener(weights) if apart else None
         self._analyses: OrderedDict[tuple[Any, ...], Source] = OrderedDict()
+        self._targets: OrderedDict[tuple[Any, ...], tuple[Any, tuple[str, ...]]] = OrderedDict()
         self._efforts: OrderedDict[tuple[Any, ...], float | None] = OrderedDict()
         self._lock, self._listening = threading.Lock(), threading.Lock()
         self._loading = threading.Lock()
@@ -305,14 +307,13 @@ class Studio:
             return found
 
     def target(self, player: Player, tracker: str = "joint") -> tuple[Any, tuple[str, ...]]:
-        """The timbre that is to play, and what is to be said of it."""
+        """The timbre that is to play, and what is to be said of it; those of the last references are remembered."""
         import tonetransfer as tt
 
         with self.plain_words():
             given: dict[str, Any]
             if player.reference:
-                place = self.place(player.reference, "the reference")
-                return self._apart(listening.find_target, place, tracker=tracker)
+                return self._like(self.place(player.reference, "the reference"), tracker)
             if player.second:
                 given = {"mix": player.shares}
             elif player.instrument:
@@ -322,6 +323,18 @@ class Studio:
                     "nobody is to play yet; choose an instrument, or give a recording of one (in programs: one of to, like and mix)"
                 )
             return self.listen(lambda: tt.find_target(self.model, self.model.sample_rate, tracker=tracker, **given))
+
+    def _like(self, place: Path, tracker: str) -> tuple[Any, tuple[str, ...]]:
+        key = (place, place.stat().st_mtime_ns, tracker)
+        with self._lock:
+            if key in self._targets:
+                return self._targets[key]
+        found = self._apart(listening.find_target, place, tracker=tracker)
+        with self._lock:
+            self._targets[key] = found
+            while len(self._targets) > MOST_TARGETS:
+                self._targets.popitem(last=False)
+        return found
 
     def perform(
         self,

@@ -227,6 +227,33 @@ def test_the_finished_take_of_the_page_is_what_the_model_plays(tmp_path: Path) -
     work.close()
 
 
+def test_a_reference_is_heard_once_and_tells_how_far_it_is(tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = studio.Studio(tmp_path / "work", weights=tiny_weights)
+    page, heard, find = demo.find_part("app").Page(work), [], studio.listening.find_target
+    paths = [str(work.folder / f"{name}.wav") for name in ("mine", "theirs")]
+    for path in paths:
+        tt.save_audio(path, melody([69, 72]), SAMPLE_RATE)
+
+    def find_target(*given: Any, **more: Any) -> Any:
+        heard.append(given[1])
+        time.sleep(1.0)
+        return find(*given, **more)
+
+    monkeypatch.setattr(studio.listening, "find_target", find_target)
+    given = {"path": paths[0], "wish": {"like": paths[1]}}
+    work.analyze(paths[0])
+    steps = page.play(given)
+    told = next(step for step in steps if step["doing"] == "Listening to theirs.wav")
+    began = time.perf_counter()
+    steps.close()  # as Stop does
+    assert time.perf_counter() - began < 0.5 and 0.4 <= told["progress"] < 0.7 and told["left_s"] > 0.0
+    shares = [step["progress"] for step in page.play(given) if "progress" in step]
+    assert shares == sorted(shares) and len([one for one in shares if 0.4 <= one < 0.7]) > 2 and shares[-1] > 0.9
+    n_heard = len(heard)
+    assert not any("theirs" in str(step.get("doing")) and step["progress"] < 0.69 for step in page.play(given)) and len(heard) == n_heard
+    work.close()
+
+
 def test_a_movement_that_there_is_not_is_said_to_be_none_and_a_doubtful_instrument_to_be_doubtful() -> None:
     pictures = demo.find_part("pictures")
     still = pictures.descriptors({"vibrato_rate_hz": 0.0, "vibrato_extent_cents": 0.0, "attack_s": float("nan"), "note_count": 3.0})

@@ -63,6 +63,7 @@ def test_a_reference_and_a_classification_bring_down_nothing_either(work: Any, t
     label, ranked, steps = work.classify(source)
     assert (label, [tuple(one) for one in ranked], steps) == classified and ranked[0][0] == label
     for asked in (lambda: work.target(player), lambda: work.classify(source)):
+        reference.touch()  # it is heard anew
         assert "brought down" in refusal_of(asked, work)
     assert torch.equal(work.target(player)[0].z, wanted.z) and work.classify(source)[0] == label
 
