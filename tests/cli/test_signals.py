@@ -48,12 +48,12 @@ def processor_s(pid: int) -> float:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "long.wav"
-    save_audio(path, melody([60, 64, 67, 72] * 250), SAMPLE_RATE)  # ten minutes
+    save_audio(path, melody([60, 64, 67, 72] * 125), SAMPLE_RATE)  # five minutes
     return path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "after_s"), [(signal.SIGTERM, 0.5), (signal.SIGTERM, 5.0), (signal.SIGINT, 5.0), (signal.SIGHUP, 5.0)])
+@pytest.mark.parametrize(("number", "after_s"), [(signal.SIGTERM, 0.5), (signal.SIGTERM, 3.5), (signal.SIGINT, 3.5), (signal.SIGHUP, 3.5)])
 def test_nothing_is_left_of_a_transfer_that_is_ended(
     tmp_path: Path, recording: Path, tiny_weights: Path, number: int, after_s: float
 ) -> None:
