@@ -47,8 +47,6 @@ class Arrangement:
         Where its loudness matters.
     transposed : float [semitones]
         By which the melody was moved.
-    gain_db : float [dB]
-        Of the sound in the end: how hard is played does not decide how loud the result is.
     note_table, fluctuation_db, colour_db : Tensor or None [shape=as of Target]
         As of :class:`~tonetransfer.controls.profile.Target`.
     string_damping : float, >= 0 [dB/s per square root of a hertz]
@@ -77,7 +75,6 @@ class Arrangement:
     asked: Controls
     notes: torch.Tensor
     transposed: float
-    gain_db: float = 0.0
     note_table: torch.Tensor | None = None
     fluctuation_db: torch.Tensor | None = None
     colour_db: torch.Tensor | None = None
@@ -86,6 +83,11 @@ class Arrangement:
     room_presence: torch.Tensor | None = None
     loudest_db: float = 0.0
     effort_db: float | None = None
+
+    @property
+    def gain_db(self) -> float:
+        """Gain of the sound in the end: how hard is played does not decide how loud the result is."""
+        return 0.0 if self.effort_db is None else 0.0 - self.effort_db
 
     @property
     def loudness_db(self) -> torch.Tensor:
@@ -391,7 +393,6 @@ def arrange(
         replace(asked, loudness_db=louder),
         notes,
         float(semitones),
-        0.0 if effort_db is None else 0.0 - effort_db,
         **target.sound_facts(),
         room=room,
         room_presence=None if room is None else _presence(heard, notes, room.tone_db),
