@@ -101,24 +101,11 @@ def evaluate_techniques(
     tracker: str = DEFAULT_TRACKER,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Play etudes, analyse the audio, and compare the labels with what was played.
+    """Play etudes of nine gestures in some 15 s, analyse the audio, and compare the labels with what was played.
 
-    Parameters
-    ----------
-    soundfont : Path or None
-        FluidR3_GM, whose presets play every other etude; None: the synthesizer plays all.
-    n_etudes : int, > 0
-        Each holds nine gestures in some 15 s.
-    first_seed : int, >= 0
-    tracker : str
-    progress : callable or None
-        Told how many of how many etudes are done.
-
-    Returns
-    -------
-    dict
-        `techniques` as of :func:`score_techniques`, `mean_f1`, `lowest_f1`, the mean f1 of each player's etudes in `players`, counts, and
-        `mistakes`: every label that was missed or made up, by seed.
+    `soundfont` is FluidR3_GM, whose presets play every other etude; None: the synthesizer plays all. Returns `techniques` as of
+    :func:`score_techniques`, `mean_f1`, `lowest_f1`, the mean f1 of each player's etudes in `players`, counts, and `mistakes`: every label
+    that was missed or made up, by seed.
     """
     grid = FrameGrid()
     players = [SYNTHESIZER, *PRESETS] if soundfont else [SYNTHESIZER]

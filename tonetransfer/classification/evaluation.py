@@ -130,26 +130,11 @@ def classifier_table(
     out: Path | None = None,
     report: Report = lambda line: None,
 ) -> list[dict[str, Any]]:
-    """Train and measure one classifier a configuration.
+    """Train and measure one classifier a configuration (see ``configs/classify``); rows, the best on `unseen` first.
 
-    Parameters
-    ----------
-    configs : sequence of Path
-        YAML files; see ``configs/classify``.
-    test, unseen : Path
-        Labelled recordings (see :func:`~tonetransfer.classification.clips.find_clips`): unseen phrases of the trained sources, and a source
-        that was not trained on.
-    overrides : list of str or None
-        ``section.key=value`` for all of them.
-    out : Path or None
-        Folder in which each is saved under its name.
-    report : callable
-        Told of each step, for a person who waits.
-
-    Returns
-    -------
-    list of dict
-        The best on `unseen` first.
+    `test` and `unseen` are labelled recordings (:func:`~tonetransfer.classification.clips.find_clips`): unseen phrases of the trained
+    sources, and a source that was not trained on. `overrides` are ``section.key=value`` for all of them, `out` is a folder in which each is
+    saved under its name, and `report` is told of each step.
     """
     rows: list[dict[str, Any]] = []
     kept: dict[str, tuple[Windows, Windows, tuple[str, ...]]] = {}

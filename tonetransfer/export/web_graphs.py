@@ -144,24 +144,11 @@ class WebInstrument(nn.Module):
         depth_db: torch.Tensor,
         note_table: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Play frames.
+        """Play frames: sound (1, n_frames * hop_length), and the state for the frames behind them.
 
-        Parameters
-        ----------
-        f0_hz, loudness_db : Tensor [shape=(1, n_frames)]
-        noise : Tensor [shape=(n_frames, hop_length + n_harmonics)]
-            White noise of unit variance.
-        follow : Tensor [shape=(1,)], in [0, 1]
-            Whether loudness is corrected as it goes.
-        state : Tensor [shape=(1, state_size)]
-            Zeros, or what came back from the frames before.
-        z, depth_db, note_table : Tensor [shape=(1, z_dim)], [shape=(n_harmonics,)], [shape=(25, 15, n_out)]
-            Timbre, fluctuation and note-age table of the instrument, as of :class:`~tonetransfer.controls.profile.Target`.
-
-        Returns
-        -------
-        audio : Tensor [shape=(1, n_frames * hop_length)]
-        state : Tensor [shape=(1, state_size)]
+        `f0_hz` and `loudness_db`, (1, n_frames); `noise` (n_frames, hop_length + n_harmonics), white, of unit variance; `follow` (1,), in
+        [0, 1]: whether loudness is corrected as it goes; `state` (1, state_size): zeros, or what came back from the frames before. `z` (1,
+        z_dim), `depth_db` (n_harmonics,) and `note_table` (25, 15, n_out) are timbre, fluctuation and note-age table of the instrument.
         """
         before = dict(zip(self.sizes, state.split(list(self.sizes.values()), dim=-1), strict=True))
         hop, n_frames = self.grid.hop_length, f0_hz.shape[1]
@@ -512,24 +499,11 @@ class Finish(nn.Module):
         noise: torch.Tensor,
         room_tone: torch.Tensor,
     ) -> torch.Tensor:
-        """Finish a sound or a stretch of it.
+        """Finish a sound or a stretch of it, (n_frames, hop_length), as (1, n_frames * hop_length).
 
-        Parameters
-        ----------
-        audio : Tensor [shape=(n_frames, hop_length)]
-        loudness_db : Tensor [shape=(1, n_frames)]
-            As it was asked for.
-        notes : Tensor [shape=(1, n_frames)], 1, 0 or -1
-            1 in a note, -1 where the source is quieter than a room.
-        gain_db, tone_level_db : Tensor [shape=(1,)]
-            Of the whole, and what the room tone is relative to.
-        noise : Tensor [shape=(noise_frames + n_frames, hop_length)]
-            White noise of unit variance.
-        room_tone : Tensor [shape=(2, rows, width)]
-
-        Returns
-        -------
-        Tensor [shape=(1, n_frames * hop_length)]
+        `loudness_db` (1, n_frames) as it was asked for; `notes` (1, n_frames): 1 in a note, -1 where the source is quieter than a room;
+        `gain_db` (1,) of the whole; `tone_level_db` (1,), which the `room_tone` (2, rows, width) is relative to; `noise` (noise_frames +
+        n_frames, hop_length), white, of unit variance.
         """
         measured_db = self.loudness(audio.reshape(1, -1))[0]
         gain = db_to_amplitude(correction_db(measured_db, loudness_db[0], notes[0] > 0.5, self.grid.frame_rate) + gain_db)

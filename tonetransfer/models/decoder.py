@@ -227,23 +227,11 @@ def _film(h: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
 
 
 def learn(gru: nn.GRU, h: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """States of a GRU, to be differentiated.
+    """States (batch, n_frames, width) of a GRU of one layer over `h` (batch, n_frames, width), to be differentiated, and the last of them.
 
     Autograd takes the gradient of the recurrent weights frame by frame, and adds up as many matrices as there are frames; here it is one
-    product of all frames. Under autocast the input goes through its weights in halves, what is remembered stays in float32.
-
-    Parameters
-    ----------
-    gru : GRU, one layer, batch first
-    h : Tensor [shape=(batch, n_frames, width)]
-    state : Tensor [shape=(1, batch, width)] or None
-        Before the first frame; None: zeros.
-
-    Returns
-    -------
-    states : Tensor [shape=(batch, n_frames, width)]
-    state : Tensor [shape=(1, batch, width)]
-        Behind the last frame.
+    product of all frames. Under autocast the input goes through its weights in halves, what is remembered stays in float32. `state` (1,
+    batch, width) is before the first frame; None: zeros.
     """
     from_input, recurrent, input_bias, bias = gru.all_weights[0]
     given = nn.functional.linear(h.transpose(0, 1), from_input, input_bias)
@@ -299,17 +287,10 @@ def _arrays(*tracks: torch.Tensor) -> list[tuple[np.ndarray, ...]]:
 
 
 def run_gru_numpy(gru: nn.GRU, h: torch.Tensor, state: torch.Tensor) -> np.ndarray:
-    """States (n_frames, width) of a GRU over h (n_frames, width) of one sound, frame after frame in as few calls as possible.
+    """States (n_frames, width) of a GRU of one layer over h (n_frames, width) of one sound, frame after frame in as few calls as possible.
 
-    What they write into is told by position: a keyword takes half as long as the whole call. Where exp overflows, 1 / (1 + exp(-x)) is 0 as
-    it should be.
-
-    Parameters
-    ----------
-    gru : GRU, one layer
-    h : Tensor [shape=(n_frames, width)], float32
-    state : Tensor [shape=(width,)]
-        Before the first frame.
+    `state` (width,) is before the first frame. What the calls write into is told by position: a keyword takes half as long as the whole
+    call. Where exp overflows, 1 / (1 + exp(-x)) is 0 as it should be.
     """
     width = h.shape[-1]
     from_input, recurrent, input_bias, recurrent_bias = (weight.detach() for weight in gru.all_weights[0])

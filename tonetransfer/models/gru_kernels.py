@@ -14,13 +14,9 @@ from ..synthesis.kernels import ONE, exponential, row
 def forward(given: Any, recurrent: Any, before: Any, gates: Any, new: Any, after: Any) -> None:
     """One frame of a GRU for the rows of a batch, behind its matrix product; see :mod:`tonetransfer.models.decoder`.
 
-    Parameters
-    ----------
-    given, recurrent : ndarray [shape=(batch, 3 * width)]
-        From the input and from the state before, biases included: reset, keep, new.
-    before : ndarray [shape=(batch, width)]
-    gates, new, after : ndarray [shape=(batch, 2 * width)], [shape=(batch, width)], [shape=(batch, width)]
-        Get the gates, the new state before it is mixed, and the state behind the frame.
+    `given` and `recurrent`, (batch, 3 * width), are from the input and from the state `before` (batch, width), biases included: reset,
+    keep, new. `gates` (batch, 2 * width), `new` and `after` (batch, width) get the gates, the new state before it is mixed, and the state
+    behind the frame.
     """
     width = before.shape[1]
     work, scales, power = row(2 * width), row(2 * width), row(2 * width)
@@ -45,17 +41,10 @@ def forward(given: Any, recurrent: Any, before: Any, gates: Any, new: Any, after
 def backward(asked: Any, later: Any, gates: Any, new: Any, before: Any, of_state: Any, to_state: Any, to_input: Any) -> None:
     """The transpose of :func:`forward`.
 
-    Parameters
-    ----------
-    asked, later : ndarray [shape=(batch, width)]
-        Gradient of the state behind the frame, from outside and from later frames. `later` gets what goes past the matrix product to the
-        state before.
-    gates, new, before : ndarray
-        As :func:`forward` left them.
-    of_state : ndarray [shape=(batch, width)]
-        The last third of its `recurrent`.
-    to_state, to_input : ndarray [shape=(batch, 3 * width)]
-        Get the gradients of its `recurrent` and `given`.
+    `asked` and `later`, (batch, width), are the gradient of the state behind the frame, from outside and from later frames; `later` gets
+    what goes past the matrix product to the state before. `gates`, `new` and `before` are as :func:`forward` left them, `of_state` (batch,
+    width) is the last third of its `recurrent`. `to_state` and `to_input`, (batch, 3 * width), get the gradients of its `recurrent` and
+    `given`.
     """
     width = new.shape[1]
     for b in range(new.shape[0]):

@@ -34,23 +34,10 @@ CLEARLY_DB = 0.5  # nearer in the mean over bands
 def match_colour(
     model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls, *, string_damping: float = 0.0
 ) -> torch.Tensor:
-    """Gains that bring what a model plays to the mean spectrum of a reference.
+    """Gains (2, n_bands) [dB], at most 18 dB either way, that bring what a model plays to the mean spectrum of a reference.
 
-    Parameters
-    ----------
-    model : TimbreModel
-    z : Tensor [shape=(z_dim,)]
-    reference : Tensor [shape=(n_samples,)]
-        At the model's rate.
-    heard : Controls, tensors (n_frames,)
-        What is played in it.
-    string_damping : float, >= 0 [dB/s per square root of a hertz]
-        With which the model plays it.
-
-    Returns
-    -------
-    Tensor [shape=(2, n_bands)], in [-18, 18] [dB]
-        Of partials and of noise, at the centres of the noise bands.
+    Of partials and of noise, at the centres of the noise bands. `reference` (n_samples,) is at the model's rate, `heard` is what is played
+    in it; `string_damping` that with which the model plays it.
     """
     reference, heard = _beginning(reference, heard)
     notes = heard.note_frames()
@@ -62,12 +49,9 @@ def match_colour(
 
 @torch.no_grad()
 def match_fluctuation(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor | None:
-    """Fluctuation with which what a model plays moves as far as a reference; arguments as for :func:`match_colour`.
+    """Fluctuation (n_harmonics,) [dB] with which the partials of what a model plays move as far as a reference's.
 
-    Returns
-    -------
-    Tensor [shape=(n_harmonics,)] or None, >= 0 [dB]
-        Of each partial; None: no note is long enough, or nothing is to be added.
+    Arguments as for `match_colour`. None: no note is long enough, or nothing is to be added.
     """
     reference, heard = _beginning(reference, heard)
     notes, n_harmonics = heard.note_frames(), model.settings.n_harmonics
@@ -81,13 +65,10 @@ def match_fluctuation(model: TimbreModel, z: torch.Tensor, reference: torch.Tens
 
 @torch.no_grad()
 def match_string_damping(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> float:
-    """Tell whether the notes of a reference die away as undriven strings do, or as the model has learned it; arguments as for
-    :func:`match_colour`.
+    """Tell whether the notes of a reference die away as undriven strings do, or as the model has learned it.
 
-    Returns
-    -------
-    float, >= 0 [dB/s per square root of a hertz]
-        The string damping with which the ends of notes come nearer to those of the reference; 0 if there are too few.
+    Arguments as for `match_colour`. The string damping [dB/s per square root of a hertz] with which the ends of notes come nearer to those
+    of the reference; 0 if there are too few.
     """
     reference, heard = _beginning(reference, heard)
     ends = free_decay(heard.loudness_db, heard.grid.frame_rate) > ENDING_S

@@ -114,23 +114,11 @@ def peaks(values: Any, first: int, last: int, handicap: Any, lags: Any, heights:
 
 @compiled
 def cohere(values: Any, longest: float, slack: float, rate: float, lags: Any, heights: Any) -> None:
-    """Turn lags into frequencies; short ones are read off at their longest multiple that the window holds.
+    """Turn lags (n_candidates,) of all windows into frequencies; short ones are read off at their longest multiple that the window holds.
 
-    That is finer, and counts only what repeats itself so often.
-
-    Parameters
-    ----------
-    values : ndarray [shape=(n_lags,)]
-        Autocorrelation in the window of the shortest lags.
-    longest : float [samples]
-        Up to where multiples are looked for.
-    slack : float
-        By how much a multiple may repeat less.
-    rate : float [Hz]
-    lags : ndarray [shape=(n_candidates,)]
-        Of all windows, 0: none; becomes f0 [Hz].
-    heights : ndarray [shape=(n_candidates,)]
-        Becomes how well the sound repeats itself, in [0, 1].
+    That is finer, and counts only what repeats itself so often. `values` (n_lags,) is the autocorrelation in the window of the shortest
+    lags, `longest` up to where multiples are looked for [samples], `slack` by how much a multiple may repeat less. `lags`, 0: none, become
+    f0 [Hz]; `heights` become how well the sound repeats itself, in [0, 1].
     """
     for i in range(len(lags)):
         multiple = math.floor(longest / max(lags[i], 1.0))
@@ -150,18 +138,8 @@ def cohere(values: Any, longest: float, slack: float, rate: float, lags: Any, he
 def weigh(spectrum: Any, bins: float, length: int, partials: Any, weights: Any, highest_hz: float, f0_hz: Any, salience: Any) -> None:
     """Contrast between prime partials and the gaps between them; see :mod:`tonetransfer.pitch.autocorrelation`.
 
-    Parameters
-    ----------
-    spectrum : ndarray [shape=(n_bins,)], complex
-        Of a windowed frame; the square roots of its magnitudes are weighed.
-    bins : float
-        To a hertz.
-    length : int
-        Samples of the frame.
-    partials, weights : ndarray [shape=(n_partials,)]
-    highest_hz : float
-        Partials from there on do not count.
-    f0_hz, salience : ndarray [shape=(n_candidates,)]
+    `spectrum` (n_bins,) is that of a windowed frame of `length` samples, with `bins` to a hertz; the square roots of its magnitudes are
+    weighed, of `partials` (n_partials,) by their `weights`, below `highest_hz`. `salience` gets that of each of `f0_hz` (n_candidates,).
     """
     n_bins = len(spectrum)
     roots = np.empty(n_bins)
@@ -214,18 +192,10 @@ def extend_path(
 ) -> None:
     """One frame of the cheapest path through candidates.
 
-    Parameters
-    ----------
-    before, reached : ndarray [shape=(n_before,)]
-        Pitch [semitones] of the last frame's candidates, and what the cheapest path to each costs.
-    f0_hz, cost : ndarray [shape=(n_candidates,)]
-        0 Hz: no candidate.
-    weight : float
-        Of what the candidates cost.
-    leap_cost, leap_highest : float
-        Of a semitone; of any leap at most.
-    semitones, total, back : ndarray [shape=(n_candidates,)]
-        Get pitch, cost (the least is 0) and which of the last frame's candidates the path comes from.
+    `before` and `reached`, (n_before,): pitch [semitones] of the last frame's candidates, and what the cheapest path to each costs. `f0_hz`
+    and `cost`, (n_candidates,), 0 Hz: no candidate; their cost counts `weight` times, a leap `leap_cost` a semitone and `leap_highest` at
+    most. `semitones`, `total`, `back`, (n_candidates,), get pitch, cost (the least is 0) and which of the last frame's candidates the path
+    comes from.
     """
     least = np.inf
     for i in range(len(f0_hz)):

@@ -35,19 +35,9 @@ SILENT_BELOW_DB = 6.0  # a room tone: where a source is so much quieter, it cann
 
 
 def coloured(pieces: Iterable[SynthParams], colour_db: torch.Tensor, sample_rate: int) -> Iterator[SynthParams]:
-    """Parameters under a colour, in consecutive pieces.
+    """Parameters under a colour, in consecutive pieces; rows of the distribution still sum to 1.
 
-    Parameters
-    ----------
-    pieces : iterable of SynthParams, tensors (n_frames, ...)
-    colour_db : Tensor [shape=(2, n_bands)]
-        Gains of partials and of noise at the centres of the noise bands.
-    sample_rate : int, > 0 [Hz]
-
-    Yields
-    ------
-    SynthParams
-        Rows of the distribution still sum to 1.
+    `colour_db` (2, n_bands): gains of partials and of noise at the centres of the noise bands.
     """
     noise = db_to_amplitude(colour_db[1])
     for piece in pieces:
@@ -72,24 +62,10 @@ def gain_at(gain_db: torch.Tensor, frequency_hz: torch.Tensor, sample_rate: int)
 def with_room_tone(
     pieces: Iterable[torch.Tensor], tone_db: torch.Tensor, presence: torch.Tensor, grid: FrameGrid, *, level_db: float, seed: int = 0
 ) -> Iterator[torch.Tensor]:
-    """Sound in a room tone.
+    """Sound in a room tone, in consecutive pieces (n_samples,).
 
-    Parameters
-    ----------
-    pieces : iterable of Tensor [shape=(n_samples,)]
-        Consecutive.
-    tone_db : Tensor [shape=(64,)]
-        Power density at `TONE_POINTS_HZ` [dB re `level_db`, per hertz].
-    presence : Tensor [shape=(n_frames,)], in [0, 1]
-        How much of it is heard; see :func:`room_presence`.
-    grid : FrameGrid
-    level_db : float [dB re full scale]
-        What the density is relative to.
-    seed : int, >= 0
-
-    Yields
-    ------
-    Tensor [shape=(n_samples,)]
+    `tone_db` (64,): power density at `TONE_POINTS_HZ` [dB re `level_db`, per hertz; that one re full scale]. `presence` (n_frames,), in [0,
+    1]: how much of it is heard, see :func:`room_presence`.
     """
     taps = room_tone_taps(tone_db, grid.sample_rate) * db_to_amplitude(level_db)
     begin = 0
@@ -119,17 +95,9 @@ def _taps(tone_db: tuple[float, ...], sample_rate: int) -> np.ndarray:
 
 
 def room_presence(notes: torch.Tensor, silent: torch.Tensor, frame_rate: float) -> torch.Tensor:
-    """Share of a room tone in each frame: it is there while notes are and a moment before and after; silence stays silence.
+    """Share of a room tone in each frame, (n_frames,): it is there while notes are and a moment before and after; silence stays silence.
 
-    Parameters
-    ----------
-    notes, silent : Tensor [shape=(n_frames,)], bool
-        Frames of notes, and frames in which the source is quieter than the room.
-    frame_rate : float, > 0 [Hz]
-
-    Returns
-    -------
-    Tensor [shape=(n_frames,)], in [0, 1]
+    `notes` and `silent`, (n_frames,): frames of notes, and frames in which the source is quieter than the room.
     """
     if not bool(notes.any()):
         return torch.zeros(len(notes))
@@ -151,21 +119,10 @@ def presence_at(away_s: np.ndarray) -> np.ndarray:
 
 
 def measure_room_tone(reference: torch.Tensor, loudest_db: float, grid: FrameGrid, *, lowest_hz: float = RUMBLE_HZ) -> torch.Tensor:
-    """Stationary noise of a recording: the spectrum of its quietest moments.
+    """Stationary noise of a recording (n_samples,): the spectrum of its quietest moments.
 
-    Parameters
-    ----------
-    reference : Tensor [shape=(n_samples,)]
-    loudest_db : float [dB re full scale]
-        Loudness of its loud notes.
-    grid : FrameGrid
-    lowest_hz : float, > 0 [Hz]
-        f0 of its lowest notes: what lies above may be a note that never pauses.
-
-    Returns
-    -------
-    Tensor [shape=(64,)]
-        Power density at `TONE_POINTS_HZ` [dB re the loud notes, per hertz].
+    Power density (64,) at `TONE_POINTS_HZ` [dB re the loud notes, per hertz]. `loudest_db` is the loudness of its loud notes [dB re full
+    scale], `lowest_hz` the f0 of its lowest: what lies above may be a note that never pauses.
     """
     n_fft = TONE_FFT
     sparse = FrameGrid(grid.sample_rate, round(TONE_HOP_S * grid.sample_rate))

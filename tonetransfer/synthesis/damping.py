@@ -54,17 +54,9 @@ class DecayClock:
 
 
 def free_decay(loudness_db: torch.Tensor, frame_rate: float) -> torch.Tensor:
-    """Time since the loudness of a note began to fall freely: as :class:`DecayClock` tells it, of falls whose ends are known.
+    """Time since the loudness of a note began to fall freely, (n_frames,) [s]: as :class:`DecayClock`, of falls whose ends are known.
 
-    Parameters
-    ----------
-    loudness_db : Tensor [shape=(n_frames,)]
-    frame_rate : float, > 0 [Hz]
-
-    Returns
-    -------
-    Tensor [shape=(n_frames,)], >= 0 [s]
-        0 where a note is held, or falls by less than 15 dB.
+    0 where a note is held, or falls by less than 15 dB.
     """
     clock, since_s, depth_db = DecayClock(frame_rate), [], []
     for level in loudness_db.tolist():
@@ -80,21 +72,10 @@ def free_decay(loudness_db: torch.Tensor, frame_rate: float) -> torch.Tensor:
 
 
 def damped(pieces: Iterable[SynthParams], decay_s: torch.Tensor, damping: float, sample_rate: int) -> Iterator[SynthParams]:
-    """Parameters of strings that decay freely, in consecutive pieces, as loud as they were.
+    """Parameters of strings that decay freely, in consecutive pieces, as loud as they were; rows of the distribution still sum to 1.
 
-    Parameters
-    ----------
-    pieces : iterable of SynthParams, tensors (n_frames, ...)
-    decay_s : Tensor [shape=(n_frames,)], >= 0 [s]
-        As :func:`free_decay` returns it, of all pieces.
-    damping : float, >= 0 [dB/s per square root of a hertz]
-        A partial at f dies away by ``damping * sqrt(f)``, beside those that do so more slowly.
-    sample_rate : int, > 0 [Hz]
-
-    Yields
-    ------
-    SynthParams
-        Rows of the distribution still sum to 1.
+    `decay_s` (n_frames,), of all pieces, as :func:`free_decay` returns it. A partial at f dies away by ``damping * sqrt(f)`` dB a second,
+    beside those that do so more slowly.
     """
     begin = 0
     for piece in pieces:

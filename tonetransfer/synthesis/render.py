@@ -89,21 +89,10 @@ def below_nyquist(highest_hz: torch.Tensor, n_harmonics: int, sample_rate: int) 
 def phase_lines(f0_hz: torch.Tensor, grid: FrameGrid, start: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
     """Running phase in cycles, hop by hop: what :func:`cycles_along` makes sample by sample.
 
-    Summed in float64: in float32 radians the 40th harmonic is off by more than it can bear after half a minute.
-
-    Parameters
-    ----------
-    f0_hz : Tensor [shape=(..., n_frames + 1)], > 0
-        The last frame is only approached: it is the first of the next chunk, or a copy of the last, to hold it.
-    start : Tensor [shape=(...)] or float, cycles
-        Phase of the first sample.
-
-    Returns
-    -------
-    lines : Tensor [shape=(..., n_frames, 3)], float64
-        Phase c of the hop's first sample, in [0, 1), and how it goes on: c + a n + b n (n - 1) cycles after n samples.
-    end : Tensor [shape=(...)], float64
-        Phase of the sample after the last, in [-0.5, 0.5]: the next chunk's start.
+    Summed in float64: in float32 radians the 40th harmonic is off by more than it can bear after half a minute. Of `f0_hz` (..., n_frames +
+    1) the last frame is only approached. Returns lines (..., n_frames, 3): phase c of the hop's first sample, in [0, 1), and how it goes
+    on, c + a n + b n (n - 1) cycles after n samples; and the phase (...) of the sample after the last, in [-0.5, 0.5], which is the next
+    chunk's `start`.
     """
     hop, turns = grid.hop_length, f0_hz.double() / grid.sample_rate
     here = turns[..., :-1]
@@ -242,20 +231,10 @@ def _ramp(hop: int, like: torch.Tensor) -> torch.Tensor:
 def harmonic(
     f0_hz: torch.Tensor, amplitudes: torch.Tensor, grid: FrameGrid, start: torch.Tensor | float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of harmonics.
+    """Sum of harmonics (..., n_frames * hop_length), and the phase with which the next chunk starts [cycles].
 
-    Parameters
-    ----------
-    f0_hz : Tensor [shape=(..., n_frames + 1)], > 0
-    amplitudes : Tensor [shape=(..., n_frames + 1, n_harmonics)], >= 0, linear
-        Of each harmonic. The last frame is only approached: it is the first of the next chunk (or a copy of the last, to hold it).
-    start : Tensor [shape=(...)] or float, cycles
-
-    Returns
-    -------
-    audio : Tensor [shape=(..., n_frames * hop_length)]
-    end : Tensor [shape=(...)], cycles
-        Phase with which the next chunk starts.
+    `f0_hz` (..., n_frames + 1) and linear `amplitudes` (..., n_frames + 1, n_harmonics): the last frame is only approached; it is the first
+    of the next chunk, or a copy of the last, to hold it. `start` (...) is the phase of the first sample [cycles].
     """
     lines, end = phase_lines(f0_hz, grid, start)
     return _harmonics(lines, amplitudes, grid.hop_length), end
@@ -271,21 +250,12 @@ def _harmonics(lines: torch.Tensor, amplitudes: torch.Tensor, hop: int) -> torch
 
 
 def filtered_noise(magnitudes: torch.Tensor, white: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
-    """White noise through a filter that moves from frame to frame.
+    """White noise through a filter that moves from frame to frame, (..., (n_frames + 1) * hop_length).
 
-    Frames of two hops under a Hann window (their sum is 1, so filters crossfade and never switch) are multiplied by the interpolated
-    band magnitudes in the frequency domain, without a phase shift, and overlap-added.
-
-    Parameters
-    ----------
-    magnitudes : Tensor [shape=(..., n_frames, n_bands)], >= 0, linear
-    white : Tensor [shape=(..., (n_frames + 1) * hop_length)]
-        White noise of unit variance, from one hop before the first frame's instant to one hop after the last one's.
-
-    Returns
-    -------
-    Tensor [shape=(..., (n_frames + 1) * hop_length)]
-        Sample 0 is one hop before the first frame's instant; the two outermost hops are fading in and out, and what rings beyond is cut.
+    Frames of two hops under a Hann window (their sum is 1, so filters crossfade and never switch) are multiplied by the interpolated band
+    magnitudes in the frequency domain, without a phase shift, and overlap-added. `magnitudes` (..., n_frames, n_bands) are linear; `white`
+    (..., (n_frames + 1) * hop_length) is of unit variance, from one hop before the first frame's instant to one hop after the last one's,
+    as is the result: its two outermost hops are fading in and out, and what rings beyond is cut.
     """
     flat = magnitudes.reshape(-1, *magnitudes.shape[-2:])
     sound = _FilteredNoise.apply(flat, white.reshape(-1, white.shape[-1]), grid)

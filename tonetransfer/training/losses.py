@@ -107,23 +107,9 @@ def heard_difference(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """All that training compares sounds by: :func:`spectral_loss`, :func:`level_distance` and :func:`audible_distance`.
 
-    Parameters
-    ----------
-    sound, target : Tensor [shape=(batch, n_samples)]
-        The target is given: no gradient goes there.
-    sample_rate : int [Hz]
-    sizes : sequence of int [samples]
-        Of FFTs; that of loudness is among them.
-    distance_weight, loudness_weight : float, >= 0
-    faint_db : float
-        Loudness is compared where the target's is above.
-    audible : Audible or None
-
-    Returns
-    -------
-    loss : Tensor [shape=()]
-    off_db : Tensor [shape=()]
-        Mean difference of loudness, for information: it is in the loss.
+    `sound` and `target`, (batch, n_samples); no gradient goes to the target. That of loudness is among the FFT `sizes`; loudness is
+    compared where the target's is above `faint_db`. Returns the loss and, for information, the mean difference of loudness [dB], which is
+    in it.
     """
     if in_loops(sound):
         return _CompiledDifference.apply(sound, target, sample_rate, tuple(sizes), distance_weight, loudness_weight, faint_db, audible)
@@ -200,18 +186,8 @@ def _waves(spectra: np.ndarray, n_fft: int) -> np.ndarray:
 def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
     """Same label, near; another label, far (Khosla et al. 2020, the form with the sum outside of the logarithm).
 
-    Parameters
-    ----------
-    z : Tensor [shape=(n, z_dim)]
-        Compared with each other and with the prototypes, by their cosines.
-    labels : Tensor [shape=(n,)], int
-        From `n_classes` on: something without a prototype.
-    prototypes : Tensor [shape=(n_classes, z_dim)]
-        One of each class, so that a batch of a few classes is kept away from all of them.
-
-    Returns
-    -------
-    Tensor [shape=()], >= 0
+    `z` (n, z_dim) are compared, by their cosines, with each other and with the `prototypes` (n_classes, z_dim), one of each class, so that
+    a batch of a few classes is kept away from all of them. `labels` (n,): from `n_classes` on, something without a prototype.
     """
     n = len(z)
     direction = torch.nn.functional.normalize(torch.cat([z, prototypes]), dim=-1)

@@ -193,24 +193,10 @@ def fit_few_shot(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> torch.Tensor:
-    """Move z and parameters of a model's decoder; in the end they are what was best on the excerpts that were held out.
+    """Move z (z_dim,) and parameters of a model's decoder; in the end they are what was best on the excerpts that were held out.
 
-    Parameters
-    ----------
-    model : TimbreModel
-        The parameters that `rates` names are changed in place.
-    z : Tensor [shape=(z_dim,)]
-        Not changed.
-    material : Reference
-    rates : mapping
-        Learning rate of what is moved: `z`, and names of the decoder's parameters.
-    steps, seed : int
-    progress : callable or None
-        Told how many of how many steps are done.
-
-    Returns
-    -------
-    Tensor [shape=(z_dim,)]
+    `rates` are the learning rates of what is moved: `z`, which is returned, and names of the decoder's parameters, which are changed in
+    place.
     """
     z = z.clone()
     moved = {"z": z} | {key: value for key, value in model.decoder.named_parameters() if key in rates}
