@@ -74,6 +74,13 @@ def test_a_drone_and_hum_are_no_room(tiny_model: TimbreModel, drone: bool, loude
     assert room is not None and float(room.tone_db.max()) < loudest_db
 
 
+def test_hum_in_a_reference_is_not_its_room(tiny_model: TimbreModel) -> None:
+    seconds = torch.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
+    sound = with_rests() + 1e-3 * sum(torch.sin(2.0 * math.pi * 50.0 * k * seconds) / k for k in range(1, 6))
+    tone_db = tt.find_target(tiny_model, SAMPLE_RATE, like=sound).room_tone_db
+    assert tone_db is not None and float(tone_db.max()) < -70.0
+
+
 def slurred() -> torch.Tensor:
     """Notes without rests, none a harmonic of the one before."""
     return melody([60.0, 65.0, 63.0, 68.0, 66.0, 71.0] * 2, seconds=0.4, rest=0.0)

@@ -26,10 +26,10 @@ from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..progress import Progress
-from ..synthesis.colour import measure_room_tone
 from ..synthesis.fluctuation import fluctuation_depths
 from ..training.reconstruction import Reference, fit_few_shot, single_instrument
 from .colour_matching import match_colour, match_fluctuation, match_string_damping
+from .recorded_room import measure_room
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 Z_RATE, Z_STEPS = 4e-2, 40
@@ -143,14 +143,14 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
     if float(notes.sum()) < SHORTEST_S * rate:
         return target
     z = _checked(model, target.z, reference, heard)
-    damping = match_string_damping(model, z, reference, heard)
+    damping, room = match_string_damping(model, z, reference, heard), measure_room(reference, heard)
     return replace(
         target,
         z=z,
         fluctuation_db=match_fluctuation(model, z, reference, heard),
         colour_db=match_colour(model, z, reference, heard, string_damping=damping),
         string_damping=damping,
-        room_tone_db=measure_room_tone(reference, float(loudness_quantiles(heard.loudness_db, notes)[-1]), model.grid),
+        room_tone_db=None if room is None else room.tone_db,
     )
 
 
