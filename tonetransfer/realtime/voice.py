@@ -24,7 +24,7 @@ from ..audio.units import db_to_amplitude
 from ..controls.profile import Target
 from ..models.decoder import LARGEST_GAIN, SILENT_DB, Decoder
 from ..models.note_age_table import LONGEST_AGE, NoteAgeTable, NoteClock, age_shares, expanded
-from ..synthesis.damping import DecayClock, damped_frames
+from ..synthesis.damping import DecayClock, damped_frames, noise_bands
 from ..synthesis.fluctuation import Fluctuation
 from ..synthesis.kernels import between_rows, decode, harmonics, legal, shaped, sounding_power
 from ..synthesis.render import NOISE_FFT, SynthParams, between_bands, white_noise
@@ -313,8 +313,9 @@ class Voice:
         since_s, damping = self._decay.next(loudness_db), self._damping()
         if not since_s or not damping:
             return amplitudes, magnitudes
-        frame = np.array([f0_hz]), amplitudes[None], magnitudes[None], np.array([since_s])
-        left, hiss = damped_frames(*frame, damping, self.grid.sample_rate)
+        partials_hz = f0_hz * np.arange(1, len(amplitudes) + 1)
+        bands = noise_bands(len(magnitudes), self.grid.sample_rate)
+        left, hiss = damped_frames(partials_hz[None], amplitudes[None], magnitudes[None], np.array([[since_s]]), damping, bands)
         return left[0], hiss[0].astype(np.float32)
 
     def _coloured(self, f0_hz: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ GENTLE_DB_PER_S = 40.0  # a fall that is slower is a softer stroke
 DEPTH_DB = 15.0  # nor does a bowed note fall so far without a rise
 SWELL_DB = 6.0  # of a fall whose end is not known yet, from which on it counts, and all of it at DEPTH_DB
 LARGEST_DB = 40.0  # that the partials which are left are raised
+DEEPEST_DB = -200.0  # that anything dies away: what is left takes no numbers that processors are slow with
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 
 class DecayClock:
@@ -84,8 +88,10 @@ def damped(pieces: Iterable[SynthParams], decay_s: torch.Tensor, damping: float,
         if not bool(since.any()):
             yield piece
             continue
-        amplitudes = (piece.amplitude[:, None] * piece.harmonic_distribution).numpy()
-        left = damped_frames(piece.f0_hz.numpy(), amplitudes, piece.noise_magnitudes.numpy(), since.numpy(), damping, sample_rate)
+        amplitudes, magnitudes = (piece.amplitude[:, None] * piece.harmonic_distribution).numpy(), piece.noise_magnitudes.numpy()
+        partials_hz = piece.f0_hz.numpy()[:, None] * np.arange(1, amplitudes.shape[-1] + 1)
+        bands = noise_bands(magnitudes.shape[-1], sample_rate)
+        left = damped_frames(partials_hz, amplitudes, magnitudes, since.numpy()[:, None], damping, bands)
         tone, noise = (torch.from_numpy(x).to(piece.amplitude) for x in left)
         total = tone.sum(-1)
         yield replace(
@@ -97,25 +103,34 @@ def damped(pieces: Iterable[SynthParams], decay_s: torch.Tensor, damping: float,
 
 
 def damped_frames(
-    f0_hz: np.ndarray, amplitudes: np.ndarray, magnitudes: np.ndarray, since_s: np.ndarray, damping: float, sample_rate: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`damped` makes of amplitudes of harmonics (n_frames, n_harmonics) and noise magnitudes (n_frames, n_bands)."""
-    partials_hz = f0_hz[:, None] * np.arange(1, amplitudes.shape[-1] + 1)
-    centres, of_noise = _noise_bands(magnitudes.shape[-1], sample_rate)
-    since = since_s[:, None]
-    left = amplitudes * db_to_amplitude(-damping * np.sqrt(partials_hz) * since)
-    hiss = magnitudes * db_to_amplitude(-(damping * np.sqrt(centres) + BOW_NOISE_DB_PER_S) * since)
+    partials_hz: Array, amplitudes: Array, magnitudes: Array, since_s: Array, damping: float | Array, bands: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """Compute what :func:`damped` makes of amplitudes and noise magnitudes; the same formula for voices, models and graphs.
+
+    Parameters
+    ----------
+    partials_hz, amplitudes : ndarray or Tensor [shape=(n_frames, n_harmonics)]
+    magnitudes : ndarray or Tensor [shape=(n_frames, n_bands)]
+    since_s : ndarray or Tensor [shape=(n_frames, 1)], >= 0 [s]
+    damping : float, or a number as a tensor, >= 0 [dB/s per square root of a hertz]
+    bands : tuple of ndarray or Tensor
+        As :func:`noise_bands` returns them.
+
+    Returns
+    -------
+    amplitudes, magnitudes : ndarray or Tensor
+    """
+    centres, of_noise = bands
+    left = amplitudes * db_to_amplitude((-damping * partials_hz**0.5 * since_s).clip(min=DEEPEST_DB))
+    hiss = magnitudes * db_to_amplitude((-(damping * centres**0.5 + BOW_NOISE_DB_PER_S) * since_s).clip(min=DEEPEST_DB))
     of_tone = a_weighting_at(partials_hz)
-    before, after = (
-        (np.square(tone) * of_tone).sum(-1) + np.square(noise) @ of_noise for tone, noise in ((amplitudes, magnitudes), (left, hiss))
-    )
-    louder = np.minimum(np.sqrt(before / np.maximum(after, 1e-20)), db_to_amplitude(LARGEST_DB))
-    gain = np.where(since_s > 0.0, louder, 1.0)[:, None]
+    before, after = ((tone**2 * of_tone).sum(-1) + noise**2 @ of_noise for tone, noise in ((amplitudes, magnitudes), (left, hiss)))
+    gain = ((before / after.clip(min=1e-20)) ** 0.5).clip(max=db_to_amplitude(LARGEST_DB))[:, None]
     return left * gain, hiss * gain
 
 
 @lru_cache(maxsize=8)
-def _noise_bands(n_bands: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+def noise_bands(n_bands: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Centres of the noise bands [Hz], and A-weighted power of each at magnitude 1 re a sine of 1 kHz, each (n_bands,)."""
     centres = band_centres_hz(n_bands, sample_rate)
     return centres, a_weighting_at(centres) * np.gradient(centres) * (4.0 / sample_rate)
