@@ -169,4 +169,6 @@ def to_onnx(
     assert program is not None
     content = onnxscript.optimizer.optimize(program.model_proto, num_iterations=1, output_size_limit=LARGEST_CONSTANT)
     del content.graph.value_info[:]  # after the recurrence it holds the number of frames of the example
+    for node in content.graph.node:
+        del node.metadata_props[:]  # where in the code it comes from: as long as the graph itself
     return content
