@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tonetransfer.audio.files import load_audio
 from tonetransfer.audio.frames import FrameGrid
+from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.controls.controls import Controls
 from tonetransfer.controls.dynamics import loudness_quantiles
 from tonetransfer.controls.profile import Target
@@ -22,8 +24,11 @@ from tonetransfer.export.web import CONFIDENCE, PERIODICITY
 from tonetransfer.pipeline.transfer import arrange
 from tonetransfer.pitch.estimators import SWIFT_FRAME_S, at_frames
 from tonetransfer.pitch.tracking import fill_unvoiced
+from tonetransfer.synthesis.damping import DEPTH_DB, GENTLE_DB_PER_S, SWELL_DB, DecayClock, free_decay
 
-TABLE = Path(__file__).parents[2] / "web" / "test" / "table.json"
+ROOT = Path(__file__).parents[2]
+TABLE = ROOT / "web" / "test" / "table.json"
+FLUTE_S = 6
 VIOLIN = Target(torch.zeros(1), torch.linspace(-42.0, -14.0, 13), 76.0, 55.0, 100.0, 200.0)
 TUBA = Target(torch.zeros(1), torch.linspace(-36.0, -10.0, 13), 42.0, 28.0, 58.0, 800.0)
 DIGITS = 4
@@ -115,6 +120,24 @@ def reading(seed: int) -> dict[str, Any]:
     }
 
 
+def decay(asked_db: torch.Tensor) -> dict[str, Any]:
+    """Loudness, and how long ago a note began to die away: as it is known afterwards, and as it comes."""
+    grid = FrameGrid()
+    level = torch.tensor(numbers(asked_db), dtype=torch.float64)
+    clock = DecayClock(grid.frame_rate)
+    return {
+        **rows(loudness_db=level),
+        "expected": rows(known_s=free_decay(level, grid.frame_rate), live_s=[clock.next(one) for one in level.tolist()]),
+    }
+
+
+def decays() -> list[dict[str, Any]]:
+    """Of a real flute, and of notes that an instrument lets ring."""
+    audio, sample_rate = load_audio(ROOT / "examples" / "flute.flac")
+    _, heard, target, settings = next(one for one in performances() if one[0] == "dry, dying away")
+    return [decay(loudness_db(audio[: FLUTE_S * sample_rate], FrameGrid())), decay(arrange(heard, target, **settings).asked.loudness_db)]
+
+
 def rows(**tracks: Any) -> dict[str, list[float]]:
     return {name: numbers(values) for name, values in tracks.items()}
 
@@ -124,7 +147,12 @@ def numbers(values: Any) -> list[float]:
 
 
 def table() -> dict[str, Any]:
-    return {"cases": [case(*one) for one in performances()], "readings": [reading(seed) for seed in range(2)]}
+    return {
+        "cases": [case(*one) for one in performances()],
+        "readings": [reading(seed) for seed in range(2)],
+        "decays": decays(),
+        "decay": {"gentle_db_per_s": GENTLE_DB_PER_S, "depth_db": DEPTH_DB, "swell_db": SWELL_DB},
+    }
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from copy import copy, deepcopy
-from dataclasses import replace
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,12 +29,13 @@ from ..models.timbre_model import TimbreModel
 from ..pitch.autocorrelation import SAMPLE_RATE as PITCH_RATE
 from ..pitch.estimators import SWIFT_HOP
 from ..synthesis.colour import SILENT_BELOW_DB, tone_loudness_db
+from ..synthesis.damping import DEPTH_DB, GENTLE_DB_PER_S, SWELL_DB, free_decay
 from .checks import level_db, phrase
 from .onnx import open_runtime, to_onnx
 from .web_graphs import LATENCY_FRAMES, Finish, Loudness, WebInstrument
 
 PAGE = Path(__file__).parent / "site"  # as web/ builds it
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "tonetransfer.json"
 OURS = (MANIFEST, "index.html", "assets", "favicon.svg", "graphs", "instruments", "ort")
 RUNTIME = {"ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js"}
@@ -44,8 +44,8 @@ LARGEST_MB, GRAPH_MB = 6.0, 0.8  # of an instrument; of that, what is not weight
 SMALLEST_HALVED = 256  # numbers of a tensor that is stored in 16 bits
 TOLERANCE_DB = -60.0
 STREAMED = 7  # frames at a time, where an instrument is tried in blocks
-INPUTS = ("f0_hz", "loudness_db", "noise", "follow", "state")
-OWN = ("z", "depth_db", "note_table")  # inputs of an instrument's graph that become its own
+INPUTS = ("f0_hz", "loudness_db", "decay_s", "noise", "follow", "state")
+OWN = ("z", "depth_db", "note_table", "string_damping")  # inputs of an instrument's graph that become its own
 TABLE_PLACES = (N_PITCHES + N_LEVELS, N_AGES)
 LOWEST_HZ, HIGHEST_HZ = 46.875, 2093.75  # of swift-f0
 # What its confidence is taken for: notes are found as joint finds them.
@@ -191,6 +191,7 @@ def _write_graphs(part: Path, players: Sequence[WebPlayer], sessions: Any) -> di
         "hop_length": grid.hop_length,
         "pitch": {"file": "graphs/pitch.onnx", "sample_rate": PITCH_RATE, "hop_length": SWIFT_HOP, **pitch},
         "loudness": {"file": "graphs/loudness.onnx", "context_frames": Loudness(grid).context_frames},
+        "decay": {"gentle_db_per_s": GENTLE_DB_PER_S, "depth_db": DEPTH_DB, "swell_db": SWELL_DB},
         "finish": {"context_frames": Finish.context_frames(grid), "noise_frames": Finish.noise_frames(grid)},
         "instruments": entries,
     }
@@ -240,14 +241,16 @@ def _instrument_graph(graph: WebInstrument) -> Any:
     example = (
         torch.full((1, n), 440.0),
         torch.full((1, n), -20.0),
+        torch.zeros(1, n),
         torch.zeros(n, graph.n_noise),
         torch.zeros(1),
         torch.zeros(1, graph.state_size),
         torch.zeros(1, graph.decoder.spectrum.in_features),
         torch.zeros(graph.decoder.n_harmonics),
         torch.zeros(*TABLE_PLACES, width),
+        torch.zeros(1),
     )
-    dynamic = {"f0_hz": {1: frames}, "loudness_db": {1: frames}, "noise": {0: frames}}
+    dynamic = {"f0_hz": {1: frames}, "loudness_db": {1: frames}, "decay_s": {1: frames}, "noise": {0: frames}}
     return to_onnx(graph, example, [*INPUTS, *OWN], ["audio", "next_state"], dynamic)
 
 
@@ -267,7 +270,7 @@ def _with_own(template: Any, values: dict[str, np.ndarray]) -> bytes:
 def own_inputs(target: Target, content: Any) -> dict[str, np.ndarray]:
     """Inputs of an instrument's graph beside controls, as arrays; zeros for what it does not have."""
     shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in content.graph.input}
-    found = zip(OWN, (target.z[None], target.fluctuation_db, target.note_table), strict=True)
+    found = zip(OWN, (target.z[None], target.fluctuation_db, target.note_table, torch.tensor([target.string_damping])), strict=True)
     return {name: np.zeros(shapes[name], np.float32) if x is None else x.float().numpy() for name, x in found}
 
 
@@ -310,11 +313,11 @@ def _tried(session: Any, graph: WebInstrument, player: WebPlayer) -> dict[str, A
     model, target, name = player
     f0_hz, loud = (track[:: model.grid.hop_length] for track in phrase(model))
     controls = Controls(f0_hz, torch.ones_like(f0_hz), loud, model.grid)
-    params = model.with_note_table(target.note_table).decode(controls, target.z)
-    expected = model.render(replace(params, noise_magnitudes=torch.zeros_like(params.noise_magnitudes))).numpy()
+    sound = model.play(controls, target.z, noise_db=-200.0, note_table=target.note_table, string_damping=target.string_damping)
+    expected = torch.cat(list(sound)).numpy()
     noise = np.zeros((len(f0_hz) + LATENCY_FRAMES, graph.n_noise), np.float32)
-    whole = play(session, f0_hz.numpy(), loud.numpy(), noise, len(noise))
-    pieces = play(session, f0_hz.numpy(), loud.numpy(), noise, STREAMED)
+    whole = play(session, controls, noise, len(noise))
+    pieces = play(session, controls, noise, STREAMED)
     kept = slice(0, -model.grid.hop_length)  # the last hop goes on as the phrase would
     figures = {
         "harmonics_vs_model_db": level_db((whole - expected)[kept], expected),
@@ -326,13 +329,13 @@ def _tried(session: Any, graph: WebInstrument, player: WebPlayer) -> dict[str, A
     return {key: round(value, 1) for key, value in figures.items()}
 
 
-def play(session: Any, f0_hz: np.ndarray, loudness_db: np.ndarray, noise: np.ndarray, at_once: int) -> np.ndarray:
-    """Play controls (n_frames,) on an instrument's graph as the page does, so many frames at a time.
+def play(session: Any, controls: Controls, noise: np.ndarray, at_once: int) -> np.ndarray:
+    """Play controls on an instrument's graph as the page does with a recording, so many frames at a time.
 
     Parameters
     ----------
     session : InferenceSession
-    f0_hz, loudness_db : ndarray [shape=(n_frames,)]
+    controls : Controls, tensors (n_frames,)
     noise : ndarray [shape=(n_frames + LATENCY_FRAMES, n_noise)]
     at_once : int, > 0
 
@@ -340,13 +343,14 @@ def play(session: Any, f0_hz: np.ndarray, loudness_db: np.ndarray, noise: np.nda
     -------
     ndarray [shape=(n_frames * hop_length,)]
     """
-    f0_hz, loudness_db = (np.append(track, track[-1:].repeat(LATENCY_FRAMES)).astype(np.float32)[None] for track in (f0_hz, loudness_db))
+    tracks = controls.f0_hz, controls.loudness_db, free_decay(controls.loudness_db, controls.grid.frame_rate)
+    held = [torch.cat([track, track[-1:].expand(LATENCY_FRAMES)]).float()[None].numpy() for track in tracks]
     state = np.zeros(session.get_inputs()[-1].shape, np.float32)
     blocks = []
     for first in range(0, len(noise), at_once):
         span = slice(first, first + at_once)
-        tracks = f0_hz[:, span], loudness_db[:, span], noise[span], np.zeros(1, np.float32), state
-        block, state = session.run(None, dict(zip(INPUTS, tracks, strict=True)))
+        inputs = *(track[:, span] for track in held), noise[span], np.zeros(1, np.float32), state
+        block, state = session.run(None, dict(zip(INPUTS, inputs, strict=True)))
         blocks.append(block[0])
     sound = np.concatenate(blocks)
     return sound[len(sound) // len(noise) * LATENCY_FRAMES :]

@@ -8,6 +8,7 @@ call gives the same sound.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from ..models.decoder import SILENT_DB
 from ..models.note_age_table import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES, looked_up
 from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import FADE_S, GATE_FRAMES, HOLD_S, presence_at, room_tone_taps
+from ..synthesis.damping import damped_frames, noise_bands
 from ..synthesis.fluctuation import CORNER_HZ
 from ..synthesis.render import SynthParams, below_nyquist, highest_around
 
@@ -97,10 +99,25 @@ def _sin(cycles: np.ndarray) -> np.ndarray:
     return np.sin(2.0 * np.pi * cycles)
 
 
+class Motion(NamedTuple):
+    """What partials do by themselves in some frames."""
+
+    moves: torch.Tensor  # gains of their fluctuation (n_frames, n_harmonics)
+    decay_s: torch.Tensor  # since they began to die away (n_frames, 1)
+    damping: torch.Tensor  # of the string (1,)
+
+    def now_and_before(self) -> Motion:
+        """That of all frames but the first, and behind it that of all but the last."""
+        moves, decay_s = (torch.cat([x[1:], x[:-1]]) for x in (self.moves, self.decay_s))
+        return Motion(moves, decay_s, self.damping)
+
+
 class WebInstrument(nn.Module):
     """The instruments of a model: controls of some frames to as much sound, :data:`LATENCY_FRAMES` late."""
 
     noise_power: torch.Tensor
+    band_centres: torch.Tensor
+    band_weights: torch.Tensor
 
     def __init__(self, model: TimbreModel) -> None:
         super().__init__()
@@ -112,6 +129,7 @@ class WebInstrument(nn.Module):
             "f0_hz": HISTORY,
             "level_db": HISTORY,  # above FLOOR_DB: zeros are silence
             "age": 1,  # plus 1
+            "decay_s": 1,
             "raw": 1 + n + n_bands,
             "fluctuation": n,
             "gain_db": 1,
@@ -125,6 +143,8 @@ class WebInstrument(nn.Module):
         self.n_noise = self.grid.hop_length + n
         self.gru, self.tone, self.noise = OneGru(model.decoder.memory), Tone(n, self.grid), Noise(n_bands, self.grid)
         self.register_buffer("noise_power", self.noise.powers(), persistent=False)
+        for name, values in zip(("band_centres", "band_weights"), noise_bands(n_bands, self.grid.sample_rate), strict=True):
+            self.register_buffer(name, torch.from_numpy(values).float(), persistent=False)
         self.fluctuation_pole = math.exp(-2.0 * math.pi * CORNER_HZ / self.grid.frame_rate)
         self.follow_pole = math.exp(-1.0 / (FOLLOW_S * self.grid.frame_rate))
 
@@ -137,18 +157,21 @@ class WebInstrument(nn.Module):
         self,
         f0_hz: torch.Tensor,
         loudness_db: torch.Tensor,
+        decay_s: torch.Tensor,
         noise: torch.Tensor,
         follow: torch.Tensor,
         state: torch.Tensor,
         z: torch.Tensor,
         depth_db: torch.Tensor,
         note_table: torch.Tensor,
+        string_damping: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Play frames: sound (1, n_frames * hop_length), and the state for the frames behind them.
 
-        `f0_hz` and `loudness_db`, (1, n_frames); `noise` (n_frames, hop_length + n_harmonics), white, of unit variance; `follow` (1,), in
-        [0, 1]: whether loudness is corrected as it goes; `state` (1, state_size): zeros, or what came back from the frames before. `z` (1,
-        z_dim), `depth_db` (n_harmonics,) and `note_table` (25, 15, n_out) are timbre, fluctuation and note-age table of the instrument.
+        `f0_hz`, `loudness_db` and `decay_s`, (1, n_frames), the last as of :func:`~tonetransfer.synthesis.damping.free_decay`; `noise`
+        (n_frames, hop_length + n_harmonics), white, of unit variance; `follow` (1,), in [0, 1]: whether loudness is corrected as it goes;
+        `state` (1, state_size): zeros, or what came back from the frames before. `z` (1, z_dim), `depth_db` (n_harmonics,), `note_table`
+        (25, 15, n_out) and `string_damping` (1,) are timbre, fluctuation, note-age table and string damping of the instrument.
         """
         before = dict(zip(self.sizes, state.split(list(self.sizes.values()), dim=-1), strict=True))
         hop, n_frames = self.grid.hop_length, f0_hz.shape[1]
@@ -162,14 +185,16 @@ class WebInstrument(nn.Module):
         fluctuation = recursion(noise[:, hop:] * math.sqrt(1.0 - self.fluctuation_pole**2), before["fluctuation"], self.fluctuation_pole)
         raw = torch.cat([before["raw"][:, None], raw], dim=1)
         moves = db_to_amplitude(depth_db * torch.cat([before["fluctuation"], fluctuation]))
-        amplitudes, magnitudes, gain_db = self._asked(f0, level, raw, moves, follow, before["gain_db"])
+        decay = torch.cat([before["decay_s"], decay_s], dim=1)
+        motion = Motion(moves, decay[0, :, None] * torch.sign(string_damping), string_damping)  # without a string nothing dies away
+        amplitudes, magnitudes, gain_db = self._asked(f0, level, raw, motion, follow, before["gain_db"])
         amplitudes = torch.cat([before["amplitudes"], amplitudes])
         tonal, phase = self.tone(f0[0, HISTORY - 2 : -1], amplitudes, before["phase"])
         white = torch.cat([before["white"], noise[:, :hop]])
         hissing, ringing = self.noise(magnitudes, white, before["ringing"])
         sound = tonal + hissing
-        after = [memory[0], f0[:, n_frames:], level[:, n_frames:] - FLOOR_DB, age[:, -1:] + 1.0, raw[:, -1], fluctuation[-1:]]
-        after += [gain_db[-1:], amplitudes[-1:], phase, white[-1:], ringing]
+        after = [memory[0], f0[:, n_frames:], level[:, n_frames:] - FLOOR_DB, age[:, -1:] + 1.0, decay[:, -1:], raw[:, -1]]
+        after += [fluctuation[-1:], gain_db[-1:], amplitudes[-1:], phase, white[-1:], ringing]
         if self.room is not None:
             sound, kept = self.room(sound, before["room"])
             after.append(kept)
@@ -194,18 +219,20 @@ class WebInstrument(nn.Module):
         f0_hz: torch.Tensor,
         level_db: torch.Tensor,
         raw: torch.Tensor,
-        moves: torch.Tensor,
+        motion: Motion,
         follow: torch.Tensor,
         before: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Amplitudes (n_frames, n_harmonics) from a frame before, noise magnitudes (n_frames, n_bands), and gains (n_frames, 1) [dB].
 
-        f0 and levels come with their history, raw outputs and moves with a frame before. Amplitudes wait for the next frame, which decides
+        f0 and levels come with their history, raw outputs and motion with a frame before. Amplitudes wait for the next frame, which decides
         what is below Nyquist; for the gain that is guessed.
         """
-        guessed, magnitudes = self._legal(f0_hz[:, HISTORY:], level_db[:, HISTORY:], self._so_far(f0_hz), raw[:, 1:], moves[1:])
-        highest, here = highest_around(f0_hz[:, HISTORY - 2 :])[:, 1:-1], slice(HISTORY - 1, -1)
-        amplitudes, _ = self._legal(f0_hz[:, here], level_db[:, here], highest, raw[:, :-1], moves[:-1])
+        n_frames = raw.shape[1] - 1
+        f0, level = (torch.cat([track[:, HISTORY:], track[:, HISTORY - 1 : -1]], dim=1) for track in (f0_hz, level_db))
+        highest = torch.cat([self._so_far(f0_hz), highest_around(f0_hz[:, HISTORY - 2 :])[:, 1:-1]], dim=1)
+        tone, noise = self._legal(f0, level, highest, torch.cat([raw[:, 1:], raw[:, :-1]], dim=1), motion.now_and_before())
+        guessed, amplitudes, magnitudes = tone[:n_frames], tone[n_frames:], noise[:n_frames]
         gain_db = self._gain_db(f0_hz[0, HISTORY:], level_db[0, HISTORY:], guessed, magnitudes, before)
         gain = db_to_amplitude(follow * torch.cat([before, gain_db]))
         return amplitudes * gain[:-1], magnitudes * gain[1:], gain_db
@@ -215,14 +242,17 @@ class WebInstrument(nn.Module):
         return torch.maximum(f0_hz[:, HISTORY - 1 : -1], f0_hz[:, HISTORY:]) * NYQUIST_MARGIN
 
     def _legal(
-        self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, highest_hz: torch.Tensor, raw: torch.Tensor, moves: torch.Tensor
+        self, f0_hz: torch.Tensor, loudness_db: torch.Tensor, highest_hz: torch.Tensor, raw: torch.Tensor, motion: Motion
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Amplitudes of harmonics (n_frames, n_harmonics), fluctuating, and noise magnitudes (n_frames, n_bands)."""
+        """Amplitudes of harmonics (n_frames, n_harmonics), dying away and fluctuating, and noise magnitudes (n_frames, n_bands)."""
         audible = below_nyquist(highest_hz, self.decoder.n_harmonics, self.grid.sample_rate)
         params: SynthParams = self.decoder.legal(f0_hz, loudness_db, audible, raw)
-        shares = params.harmonic_distribution[0] * moves
-        shares = shares / shares.sum(-1, keepdim=True).clamp(min=1e-9)
-        return params.amplitude[0, :, None] * shares, params.noise_magnitudes[0]
+        partials_hz = f0_hz[0, :, None] * torch.arange(1, self.decoder.n_harmonics + 1, device=f0_hz.device)
+        held = params.amplitude[0, :, None] * params.harmonic_distribution[0], params.noise_magnitudes[0]
+        bands = self.band_centres, self.band_weights
+        tone, noise = damped_frames(partials_hz, *held, motion.decay_s, motion.damping, bands)
+        moved = tone * motion.moves
+        return moved * (tone.sum(-1, keepdim=True) / moved.sum(-1, keepdim=True).clamp(min=1e-20)), noise
 
     def _gain_db(
         self, f0_hz: torch.Tensor, asked_db: torch.Tensor, amplitudes: torch.Tensor, magnitudes: torch.Tensor, before: torch.Tensor

@@ -105,20 +105,8 @@ def damped(pieces: Iterable[SynthParams], decay_s: torch.Tensor, damping: float,
 def damped_frames(
     partials_hz: Array, amplitudes: Array, magnitudes: Array, since_s: Array, damping: float | Array, bands: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """Compute what :func:`damped` makes of amplitudes and noise magnitudes; the same formula for voices, models and graphs.
-
-    Parameters
-    ----------
-    partials_hz, amplitudes : ndarray or Tensor [shape=(n_frames, n_harmonics)]
-    magnitudes : ndarray or Tensor [shape=(n_frames, n_bands)]
-    since_s : ndarray or Tensor [shape=(n_frames, 1)], >= 0 [s]
-    damping : float, or a number as a tensor, >= 0 [dB/s per square root of a hertz]
-    bands : tuple of ndarray or Tensor
-        As :func:`noise_bands` returns them.
-
-    Returns
-    -------
-    amplitudes, magnitudes : ndarray or Tensor
+    """What :func:`damped` makes of amplitudes (n_frames, n_harmonics) and noise magnitudes (n_frames, n_bands); `since_s` is (n_frames, 1),
+    and `bands` is what :func:`noise_bands` returns.
     """
     centres, of_noise = bands
     left = amplitudes * db_to_amplitude((-damping * partials_hz**0.5 * since_s).clip(min=DEEPEST_DB))

@@ -2,7 +2,7 @@
 
 import * as ort from "onnxruntime-web/wasm";
 
-const FORMAT = 1; // of the manifest
+const FORMAT = 2; // of the manifest
 const KEPT_INSTRUMENTS = 4; // in memory
 const SILENCE_PEAK = 1e-3; // of 16 ms, below which the pitch network is not believed
 
@@ -71,10 +71,11 @@ export class Player {
     this.state = new ort.Tensor("float32", new Float32Array(spec.state_size), [1, spec.state_size]);
   }
 
-  /** Frames of f0 [Hz] and loudness [dB] to as many hops of sound, `spec.latency_samples` late. */
-  async play(f0Hz, loudnessDb) {
+  /** Frames of f0 [Hz], loudness [dB] and time since a note began to die away [s] to as many hops of sound, `spec.latency_samples` late. */
+  async play(f0Hz, loudnessDb, decayS) {
     const noise = whiteNoise(f0Hz.length, this.spec.n_noise);
-    const found = await this.session.run({ f0_hz: row(f0Hz), loudness_db: row(loudnessDb), noise, follow: this.follow, state: this.state });
+    const frames = { f0_hz: row(f0Hz), loudness_db: row(loudnessDb), decay_s: row(decayS) };
+    const found = await this.session.run({ ...frames, noise, follow: this.follow, state: this.state });
     this.state = found.next_state;
     return found.audio.data;
   }

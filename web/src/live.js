@@ -4,6 +4,7 @@
 // hear its f0 is within 2 cents of what it says of a recording.
 
 import { FLOOR_DB } from "./adaptation.js";
+import { DecayClock } from "./decay.js";
 import { LiveAdapter } from "./live_adaptation.js";
 import { periodicityOf, readAt } from "./pitch.js";
 import { TRACKER_PEAK } from "./transfer.js";
@@ -19,7 +20,7 @@ const QUIETEST_PEAK = 0.02, PEAK_KEPT = 0.999; // of the level that the network 
 
 export class Live {
   constructor(site, port) {
-    Object.assign(this, { site, port, waiting: [], working: false, adapter: null, player: null, gain: 0, peak: QUIETEST_PEAK });
+    Object.assign(this, { site, port, waiting: [], working: false, adapter: null, player: null, decay: null, gain: 0, peak: QUIETEST_PEAK });
     this.sound = new Float32Array((LOUDNESS_PAST + MOST_AT_ONCE * FRAMES + LOOK_AHEAD) * FRAME);
     this.low = new Float32Array((MOST_AT_ONCE * FRAMES + LOOK_AHEAD) * LOW_FRAME + PITCH_PAST_HOPS * site.pitch.hopLength);
     port.onmessage = ({ data }) => {
@@ -32,11 +33,12 @@ export class Live {
   async choose(choices) {
     this.site.held = choices.instrument;
     const player = await this.site.player(choices.instrument, { live: true });
+    const silence = [440, FLOOR_DB, 0].map((value) => new Array(FRAMES).fill(value));
     for (let run = 0; run < WARM_UP_RUNS; run++) {
-      await player.play(new Array(FRAMES).fill(440), new Array(FRAMES).fill(FLOOR_DB));
+      await player.play(...silence);
       if (!this.player) await this.hear(FRAMES); // else it is being done all the time
     }
-    Object.assign(this, { player, adapter: new LiveAdapter(player.spec, choices) });
+    Object.assign(this, { player, adapter: new LiveAdapter(player.spec, choices), decay: new DecayClock(this.site.manifest.decay) });
   }
 
   end() {
@@ -67,7 +69,8 @@ export class Live {
   /** The answers to the last blocks, by their numbers. */
   async answer(indices) {
     const asked = (await this.hear(indices.length * FRAMES)).map((frame) => this.adapter.frame(frame));
-    const audio = await this.player.play(asked.map((one) => one.f0Hz), asked.map((one) => one.loudnessDb));
+    const loudnessDb = asked.map((one) => one.loudnessDb), decayS = loudnessDb.map((level) => this.decay.next(level));
+    const audio = await this.player.play(asked.map((one) => one.f0Hz), loudnessDb, decayS);
     const gain = 10 ** (asked.at(-1).gainDb / 20), step = (gain - (this.gain ||= gain)) / audio.length;
     indices.forEach((index, k) => {
       const part = audio.slice(k * BLOCK, (k + 1) * BLOCK).map((value, i) => value * (this.gain + step * (k * BLOCK + i)));

@@ -1,6 +1,7 @@
 // A recording to the same recording on another instrument, in pieces: memory stays bounded, and one can stop between two of them.
 
 import { arrange } from "./adaptation.js";
+import { freeDecay } from "./decay.js";
 import { controlsOf, detectInWindows } from "./pitch.js";
 import { peakOf } from "./wav.js";
 
@@ -36,12 +37,12 @@ export async function analyse(site, { audio, audio16k }, progress = async () => 
 }
 
 /** What an instrument plays, as long as its frames. */
-export async function render(player, { f0Hz, loudnessDb }, hopLength, progress = async () => {}) {
+export async function render(player, { f0Hz, loudnessDb, decayS }, hopLength, progress = async () => {}) {
   const delay = player.spec.latency_samples, n = f0Hz.length, whole = n + Math.ceil(delay / hopLength); // the last frame held, until it is heard
   const sound = new Float32Array(whole * hopLength);
   for (let first = 0; first < whole; first += PLAYED_FRAMES) {
     const last = Math.min(first + PLAYED_FRAMES, whole), part = (values) => Float32Array.from({ length: last - first }, (_, i) => values[Math.min(first + i, n - 1)]);
-    sound.set(await player.play(part(f0Hz), part(loudnessDb)), first * hopLength);
+    sound.set(await player.play(part(f0Hz), part(loudnessDb), part(decayS)), first * hopLength);
     await progress(last / whole);
   }
   return sound.subarray(delay, delay + n * hopLength);
@@ -70,7 +71,8 @@ async function complete(finish, sound, arrangement, spec, progress) {
 export async function play(site, heard, choices, progress = async () => {}) {
   const player = await site.player(choices.instrument), arrangement = arrange(heard, player.spec, choices);
   if (!arrangement.notes.includes(true)) throw new Refused("No note is heard in the recording. Sing, hum or play one note at a time, near the microphone.");
-  const sound = await render(player, arrangement, site.manifest.hop_length, (share) => progress((1 - FINISH_SHARE) * share));
+  const decayS = freeDecay(arrangement.loudnessDb, site.manifest.decay);
+  const sound = await render(player, { ...arrangement, decayS }, site.manifest.hop_length, (share) => progress((1 - FINISH_SHARE) * share));
   await complete(await site.finish(player.spec), sound, arrangement, player.spec, (share) => progress(1 - FINISH_SHARE + FINISH_SHARE * share));
   return { sound, arrangement };
 }
