@@ -22,6 +22,7 @@ N_FFT = 4096  # 85 ms: tells partials from what is between them above 100 Hz
 LONGEST_S = 30.0  # the reference is heard up to here
 ON_HZ, OFF_SHARE = 30.0, 0.3  # from a partial: on it; and, as a share of f0, between two
 LARGEST_DB = 18.0
+NOISE_ABOVE_DB = 3.0  # the partials' gain: moving partials and a room are seen between partials, too, and are no noise
 TRUSTED_FRAMES = 60  # a band heard in so many frames is half believed
 LARGEST_FLUCTUATION_DB = 2.5  # a few notes tell it roughly
 FAINTEST_DB = -75.0  # fainter bands, below the strongest, do not count
@@ -44,7 +45,7 @@ def match_colour(
     played = _played(model, z, heard, notes, string_damping)
     of_reference, of_played = (_partials_and_noise(sound, heard, notes, model.settings.n_bands) for sound in (reference, played))
     tone, noise = (_gain(*pair) for pair in zip(of_reference, of_played, strict=True))
-    return torch.stack([tone, torch.minimum(noise, tone)])  # moving partials and a room are seen between partials, too, and are no noise
+    return torch.stack([tone, torch.minimum(noise, tone + NOISE_ABOVE_DB)])
 
 
 @torch.no_grad()
