@@ -402,3 +402,16 @@ def test_the_hall_rings_and_the_length_stays(tiny_model: TimbreModel) -> None:
 def test_musical_settings_out_of_range(tiny_model: TimbreModel, phrase: torch.Tensor, options: dict) -> None:
     with pytest.raises(SettingsError):
         tt.transfer(phrase, SAMPLE_RATE, tiny_model, to="violin", autotune=0.5, **options)
+
+
+def test_players_whose_recorded_notes_were_cut_ring_as_their_family_does() -> None:
+    """A dry source leaves the ends of notes to the instrument."""
+    model, frame_rate = tt.load_model(), 100.0
+    played = melody([69, 76], seconds=0.5, rest=0.5)
+    played[24000:48000] = played[72000:] = 0.0
+    falls = {}
+    for name in ("violin", "trumpet", "clarinet"):
+        sound = tt.transfer(played, SAMPLE_RATE, model, to=name, transpose=0)
+        loud = tt.analyze(sound, SAMPLE_RATE, model).loudness_db
+        falls[name] = float(loud[50] - loud[70]) / 20 * frame_rate
+    assert 70.0 < falls["violin"] < 150.0 and 90.0 < falls["trumpet"] < 180.0 and falls["clarinet"] > 180.0

@@ -29,6 +29,8 @@ from .instrument_names import find_name
 from .note_age_table import NoteAgeTable, expanded, note_age
 from .settings import ModelSettings
 
+CUT_DB_PER_S = 500.0  # a recorded player whose notes all fall faster: their ends could not be used, and training faded them in 60 ms
+LET_RING_DB_PER_S = {"strings": 100.0, "flute": 120.0, "reed": 115.0, "sax": 100.0, "brass": 130.0}  # medians of recorded notes
 EXCERPT_SECONDS = 3.0  # what the encoder hears at once
 
 
@@ -71,6 +73,12 @@ class Instrument:
     note_table: int = -1
     fluctuation_db: float = 0.0
     in_room_tone: bool = False
+
+    @property
+    def ring_db_per_s(self) -> float:
+        """Release rate [dB/s]; where the notes of training were cut, that of recorded notes of the family which were let ring."""
+        cut = self.in_room_tone and self.release_db_per_s > CUT_DB_PER_S
+        return LET_RING_DB_PER_S.get(self.family, self.release_db_per_s) if cut else self.release_db_per_s
 
     @property
     def string_damping(self) -> float:

@@ -225,7 +225,7 @@ def _blend(model: TimbreModel, shares: Mapping[str, float]) -> Target:
         sum(one.mean_midi * share for one, share in known),
         sum(one.lowest_midi * share for one, share in known),
         sum(one.highest_midi * share for one, share in known),
-        math.exp(sum(math.log(one.release_db_per_s) * share for one, share in known)),
+        math.exp(sum(math.log(one.ring_db_per_s) * share for one, share in known)),
         _mean_table(model, rows),
         fluctuation_depths(sum(one.fluctuation_db * share for one, share in known), model.settings.n_harmonics),
         room_tone_db=model.room_tone_db if any(one.in_room_tone for one, _ in known) else None,
