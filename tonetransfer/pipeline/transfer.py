@@ -32,6 +32,7 @@ SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
 UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
 SHORTEST_S = 0.1  # a recording with fewer notes is warned of
 STEEPEST_DB = 8.0  # rise of loudness in a frame
+EDITED_DB_PER_S = 800.0  # a note that an editor cut out of a recording fades at least so fast: it must not sound far into a pause
 ROOM_FIRST_S = 0.004  # until the first reflection in a recorded room
 
 
@@ -376,7 +377,8 @@ def arrange(
         assert target.quantiles is not None
         asked = adapt(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
         asked = replace(asked, loudness_db=_prompt(asked.loudness_db))
-        asked = _released(asked, notes, target.release_db_per_s, dry=is_dry(heard.loudness_db))
+        dry = is_dry(heard.loudness_db)
+        asked = _released(asked, notes, target.release_db_per_s if dry else max(target.release_db_per_s, EDITED_DB_PER_S), dry=dry)
         if room is None and target.room_tone_db is not None:
             room = RecordedRoom(target.room_tone_db)
         if room is not None and room.level_db is not None:

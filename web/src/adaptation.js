@@ -8,6 +8,7 @@ const FAINTEST_NOTE_DB = -90, START_BELOW_DB = 40, STAY_BELOW_DB = 50;
 const STRAY_SHARE = 0.05;
 const GRACE_FRAMES = 3, FADE_DB_PER_S = 200, DOUBT_DB_PER_S = 40, NOTHING = 0.3, DOUBTFUL = 0.5;
 const LOUD_MARGIN_DB = 6;
+const EDITED_DB_PER_S = 800; // a note that was cut out of a recording fades at least so fast
 const STEEPEST_DB = 8; // rise of loudness in a frame
 const SWELL_S = 0.5, REST_DB = 30;
 const GENTLE_DB_PER_S = 80, DEPTH_DB = 15, GONE_DB = -60, DEEP_DB = 30, RISE_DB = 6, RISE_FRAMES = 10;
@@ -175,6 +176,7 @@ export function arrange(heard, instrument, { transpose = "auto", dynamic = null 
   const prompt = audible.map((level, t) => Math.min(level, (audible[t - 1] ?? level) + STEEPEST_DB)); // a window hears a note before it begins
   const dry = heard.loudnessDb.filter((level) => level <= FLOOR_DB + 0.5).length >= SILENT_FRAMES;
   const transposed = Float64Array.from(heard.f0Hz, (f0) => f0 * 2 ** (semitones / 12));
-  const [f0Hz, loudnessDb] = release(transposed, prompt, notes, instrument.release_db_per_s, dry);
+  const rate = instrument.release_db_per_s;
+  const [f0Hz, loudnessDb] = release(transposed, prompt, notes, dry ? rate : Math.max(rate, EDITED_DB_PER_S), dry);
   return { f0Hz, loudnessDb, notes, silent, semitones, gainDb: -effortDb, effortDb };
 }
