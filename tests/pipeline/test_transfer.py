@@ -360,7 +360,7 @@ def test_a_moving_timbre(tiny_model: TimbreModel) -> None:
 
 
 def test_a_note_rings_on_at_its_own_pitch(tiny_model: TimbreModel) -> None:
-    heard = make_controls([76, 64], [-20.0, -20.0], rest=0.3)
+    heard = make_controls([76, 64], [-20.0, -20.0], rest=0.3, noise_db=-120.0)
     target = replace(find_target(tiny_model, SAMPLE_RATE, to="violin"), release_db_per_s=120.0)
     asked = arrange(heard, target, transpose=0.0).asked
     notes = heard.note_frames()
@@ -368,6 +368,13 @@ def test_a_note_rings_on_at_its_own_pitch(tiny_model: TimbreModel) -> None:
     ringing = slice(end, end + 20)
     assert float(asked.loudness_db[ringing].min()) > float(heard.loudness_db[ringing].min()) + 20.0
     torch.testing.assert_close(asked.f0_hz[ringing], heard.f0_hz[end - 5].expand(20), rtol=1e-3, atol=0.0)
+
+
+def test_a_note_that_was_cut_out_of_a_recording_does_not_sound_far_into_the_pause(tiny_model: TimbreModel) -> None:
+    heard = make_controls([76, 64], [-20.0, -20.0], rest=0.3, noise_db=-90.0)
+    target = replace(find_target(tiny_model, SAMPLE_RATE, to="violin"), release_db_per_s=120.0)
+    asked, quiet = arrange(heard, target, transpose=0.0).asked, heard.loudness_db < -85.0
+    assert quiet.any() and float((asked.loudness_db - heard.loudness_db)[quiet].median()) < 20.0
 
 
 def test_noise_is_changed_alone(tiny_model: TimbreModel, heard: Controls) -> None:
