@@ -67,11 +67,7 @@ SECURITY = (  # nothing comes from elsewhere; worklets, which record, are made o
     "default-src 'self'; script-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "media-src 'self' data: blob:; connect-src 'self' data: blob:; object-src 'none'; base-uri 'none'"
 )
-SPEEDS = {
-    "listen": 0.12,
-    "play": 0.06,
-    "fit": 6.0,
-}  # seconds of work for a second of sound (fit: for a reference), until measured
+SPEEDS = {"listen": 0.12, "play": 0.06, "fit": 6.0}  # seconds of work for a second of sound, or a reference, until measured here
 
 
 class Page:

@@ -124,7 +124,7 @@ def find_target(model: Any, path: str, *, longest_s: float, tracker: str) -> Any
 
 
 def classify(model: Any, path: str, *, longest_s: float) -> tuple[str, list[Any], list[Any]]:
-    """Which instrument plays: the likeliest, each with its probability from the likeliest on, and the answer of each second."""
+    """Classify the instrument of a recording: the likeliest, all with their probabilities, sorted, and the answer of each second."""
     import tonetransfer as tt
 
     found = tt.classify(*tt.load_audio(path, model.sample_rate, longest_s=longest_s))
@@ -152,7 +152,7 @@ def _ask(process: subprocess.Popen[bytes], asked: dict[str, Any]) -> dict[str, A
 
 
 def _packed(value: Any, rows: list[np.ndarray]) -> Any:
-    """What JSON can say of a value; samples are added to the rows, which follow."""
+    """Convert a value to JSON; its tensors are added to the rows, which are sent after it."""
     import torch
 
     if isinstance(value, torch.Tensor):

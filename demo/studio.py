@@ -301,7 +301,7 @@ class Studio:
         return found, tuple(map(self.without_paths, said))
 
     def classify(self, source: Source) -> tuple[str, list[Any], list[Any]]:
-        """Which instrument plays: the likeliest, each with its probability from the likeliest on, and the answer of each second."""
+        """Classify the instrument of a source; see :func:`listener.classify`."""
         with self.plain_words(Path(source.path), source.name):
             found: tuple[str, list[Any], list[Any]] = self._apart(listening.classify, self.place(source.path))[0]
             return found

@@ -13,5 +13,5 @@ def _peak(x):  # type: ignore[no-untyped-def]
 
 @numba.guvectorize(["void(float32[:], bool_[:])", "void(float64[:], bool_[:])"], "(n)->(n)", cache=True, nopython=True)
 def localmax(x: np.ndarray, y: np.ndarray) -> None:
-    """Where a row has its local maxima."""
+    """Mark the local maxima of a row."""
     y[:] = _peak(x)

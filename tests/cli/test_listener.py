@@ -69,7 +69,7 @@ def test_a_reference_and_a_classification_bring_down_nothing_either(work: Any, t
 
 
 def refusal_of(asked: Callable[[], Any], work: Any) -> str:
-    """What a visitor is told when the process that works for them breaks down."""
+    """Message to a visitor whose process breaks down."""
     work.listener.warm_up()
     (process,) = work.listener._idle
     refused: list[str] = []

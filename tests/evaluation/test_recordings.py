@@ -45,7 +45,7 @@ def without_pitch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def heard_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test has had CREPE listen to, for seconds, the next need not."""
+    """Results of CREPE, which takes seconds, shared between tests."""
     crepe = recordings.TRACKERS["crepe"]
 
     def estimate(audio: np.ndarray, n_frames: int) -> tuple[np.ndarray, np.ndarray]:

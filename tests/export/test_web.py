@@ -24,6 +24,7 @@ from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.audio.stft import frame_magnitudes, log_spectral_distance_db
 from tonetransfer.cli.main import main
 from tonetransfer.controls.dynamics import loudness_quantiles
+from tonetransfer.controls.profile import traits_of
 from tonetransfer.export import web
 from tonetransfer.export.checks import level_db
 from tonetransfer.models.timbre_model import TimbreModel
@@ -119,7 +120,7 @@ def played(page: dict[str, Any], name: str, asked: tt.Controls, *, seed: int = 0
 
 
 def offline(model: TimbreModel, asked: tt.Controls, target: tt.Target, *, noise_db: float = 0.0, seed: int = 0) -> torch.Tensor:
-    return torch.cat(list(model.play(asked, target.z, noise_db=noise_db, seed=seed, **target.sound_facts())))
+    return torch.cat(list(model.play(asked, target.z, noise_db=noise_db, seed=seed, **traits_of(target))))
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def settings_for(output: Path, *changes: str) -> FinetuningSettings:
 
 
 def unmeasured(model: TimbreModel, material: Material) -> dict[str, float]:
-    """Where a test is not about the figures, which take a while."""
+    """Leave out the figures, which take a while, in a test that is not about them."""
     return {}
 
 

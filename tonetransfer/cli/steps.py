@@ -141,7 +141,7 @@ def report_arrangement(arguments: Namespace, arrangement: Arrangement, name: str
 def report_sound(
     arguments: Namespace, name: str, semitones: float, writer: AudioWriter, elapsed: float, facts: Mapping[str, Any], told: str = ""
 ) -> Report:
-    """What was written: in JSON, `facts` of it among the others, and in a line, `told` in it."""
+    """Report on sound that was written: in JSON with `facts` among the others, and in a line with `told` in it."""
     seconds = writer.n_samples / writer.sample_rate
     what = {"output": str(arguments.output), "instrument": name, "seconds": seconds, "sample_rate_hz": writer.sample_rate}
     how_fast = {"elapsed_seconds": elapsed, "realtime_factor": seconds / elapsed}

@@ -25,7 +25,7 @@ SILENT_FRAMES = 10
 ABRUPT_DB_PER_S = 1500.0  # a note that falls faster was cut off: no player stops so fast, and a cut reads 1700 or more
 USUAL_DB_PER_S = 330.0  # median of the bundled instruments
 MEASURED_DB = (3.0, 23.0)  # below where the fall began
-SOUND_FACTS = ("note_table", "fluctuation_db", "colour_db", "string_damping")
+TRAITS = ("note_table", "fluctuation_db", "colour_db", "string_damping")
 
 
 def find_releases(loudness_db: torch.Tensor, frame_rate: float) -> list[tuple[int, int]]:
@@ -153,6 +153,7 @@ class Target:
     room_tone_db: torch.Tensor | None = None
     string_damping: float = 0.0
 
-    def sound_facts(self) -> dict[str, Any]:
-        """What :meth:`~tonetransfer.models.timbre_model.TimbreModel.play` takes of it beside z."""
-        return {name: getattr(self, name) for name in SOUND_FACTS}
+
+def traits_of(player: Any) -> dict[str, Any]:
+    """Traits of a target, or of an arrangement for it, that :meth:`~tonetransfer.models.timbre_model.TimbreModel.play` takes beside z."""
+    return {name: getattr(player, name) for name in TRAITS}

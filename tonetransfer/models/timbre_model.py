@@ -82,7 +82,7 @@ class Instrument:
 
     @property
     def string_damping(self) -> float:
-        """How its partials die away once no bow drives them [dB/s per square root of a hertz]; 0 for others than recorded strings."""
+        """Decay of its partials once no bow drives them [dB/s per square root of a hertz]; 0 for others than recorded strings."""
         return STRING_DAMPING if self.family == "strings" and self.in_room_tone else 0.0
 
     def to_dict(self) -> dict[str, str | float]:

@@ -85,7 +85,7 @@ def match_string_damping(model: TimbreModel, z: torch.Tensor, reference: torch.T
 
 
 def _played(model: TimbreModel, z: torch.Tensor, heard: Controls, notes: torch.Tensor, string_damping: float) -> torch.Tensor:
-    """What a model plays of controls, as loud as they are, (n_samples,)."""
+    """Render controls as loud as they are, (n_samples,)."""
     sound = model.play(heard, z, string_damping=string_damping)
     return torch.cat(list(correct_loudness_in_pieces(sound, heard.loudness_db, notes, heard.grid)))
 

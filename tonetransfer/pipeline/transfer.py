@@ -15,7 +15,7 @@ from ..audio.units import CHROMATIC, db_to_amplitude
 from ..controls.adaptation import adapt, octave_shift
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import check_dynamic, loud_end_db, loudness_quantiles, scale_dynamics, swell_range_db
-from ..controls.profile import SOUND_FACTS, Target, find_releases, is_dry, with_release
+from ..controls.profile import Target, find_releases, is_dry, traits_of, with_release
 from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_same
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
@@ -308,7 +308,7 @@ def synthesize(
     """
     arrangement = Arrangement(controls, controls.note_frames(), 0.0)
     if isinstance(z, Target):
-        arrangement, z = replace(arrangement, **z.sound_facts()), z.z
+        arrangement, z = replace(arrangement, **traits_of(z)), z.z
     return torch.cat(list(play(arrangement, model, z, seed=seed, noise_db=noise_db, hall=hall)))
 
 
@@ -395,7 +395,7 @@ def arrange(
         replace(asked, loudness_db=louder),
         notes,
         float(semitones),
-        **target.sound_facts(),
+        **traits_of(target),
         room=room,
         room_presence=None if room is None else _presence(heard, notes, room.tone_db),
         loudest_db=float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
@@ -478,8 +478,7 @@ def play(
     if not 0.0 <= hall <= 1.0:
         raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
-    facts = {name: getattr(arrangement, name) for name in SOUND_FACTS}
-    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, **facts)
+    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, **traits_of(arrangement))
     sound = correct_loudness_in_pieces(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
     if arrangement.gain_db:
         gain = db_to_amplitude(arrangement.gain_db)

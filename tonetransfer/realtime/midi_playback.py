@@ -19,7 +19,7 @@ from ..audio.frames import FrameGrid
 from ..controls.adaptation import smallest_octave_shift
 from ..controls.causal import Asked
 from ..controls.controls import Controls
-from ..controls.profile import Target
+from ..controls.profile import Target, traits_of
 from ..errors import MissingDependencyError, SettingsError
 from ..models.timbre_model import TimbreModel
 from ..pipeline.transfer import Arrangement, play
@@ -129,7 +129,7 @@ def _phrases(part: Part, performer: Performer, seed: int, noise_db: float) -> It
     model, target, settings = performer
     for number, (first, asked) in enumerate(perform(part.events, target, model.grid, settings)):
         notes = asked.periodicity > 0.5
-        arrangement = Arrangement(asked, notes, 0.0, **target.sound_facts())
+        arrangement = Arrangement(asked, notes, 0.0, **traits_of(target))
         yield first * model.grid.hop_length, play(arrangement, model, target.z, seed=seed + NEXT_SEED * number, noise_db=noise_db)
 
 

@@ -105,8 +105,9 @@ def damped(pieces: Iterable[SynthParams], decay_s: torch.Tensor, damping: float,
 def damped_frames(
     partials_hz: Array, amplitudes: Array, magnitudes: Array, since_s: Array, damping: float | Array, bands: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """What :func:`damped` makes of amplitudes (n_frames, n_harmonics) and noise magnitudes (n_frames, n_bands); `since_s` is (n_frames, 1),
-    and `bands` is what :func:`noise_bands` returns.
+    """Amplitudes (n_frames, n_harmonics) and noise magnitudes (n_frames, n_bands) of strings that decay freely, for :func:`damped`.
+
+    `since_s` is (n_frames, 1), and `bands` is what :func:`noise_bands` returns.
     """
     centres, of_noise = bands
     left = amplitudes * db_to_amplitude((-damping * partials_hz**0.5 * since_s).clip(min=DEEPEST_DB))
