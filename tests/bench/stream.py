@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -23,10 +24,13 @@ from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.controls import extract
 from tonetransfer.models.weights import load_model
 from tonetransfer.pipeline.target import find_target
-from tonetransfer.pitch.causal import track_causal
 from tonetransfer.pitch.tracking import VOICED_OFF
 from tonetransfer.realtime.devices import undisturbed
 from tonetransfer.realtime.stream import Stream, StreamSettings
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from whole_recordings import track_causal
 
 SETTLED_FRAMES = 6  # from 60 ms after an onset or leap, as docs/trackers.md counts
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import melody
+from whole_recordings import extract_causal
 
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
-from tonetransfer.controls.causal import CausalExtractor, extract_causal
+from tonetransfer.controls.causal import CausalExtractor
 
 GRID = FrameGrid()
 

@@ -18,6 +18,7 @@ import torch
 import web_table
 from command_line import Run
 from conftest import make_model
+from whole_recordings import highest_so_far, loudness_of
 
 import tonetransfer as tt
 from tonetransfer.audio.loudness import loudness_db
@@ -29,7 +30,7 @@ from tonetransfer.export import web
 from tonetransfer.export.checks import level_db
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import save_model
-from tonetransfer.realtime.voice import correction_gain_db, highest_so_far, loudness_of
+from tonetransfer.realtime.voice import correction_gain_db
 from tonetransfer.synthesis.colour import TONE_KEY
 from tonetransfer.synthesis.damping import DecayClock, damped
 from tonetransfer.synthesis.fluctuation import NOISE_KEY

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import melody, tone
+from whole_recordings import track_causal
 
 from tonetransfer.audio.files import load_audio
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.controls import extract
 from tonetransfer.evaluation.metrics import raw_pitch_accuracy
-from tonetransfer.pitch.causal import CausalTracker, track_causal
+from tonetransfer.pitch.causal import CausalTracker
 
 GRID, AHEAD = FrameGrid(), 480
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import melody
+from whole_recordings import stream_at_once
 
 from tonetransfer.audio.files import load_audio, save_audio
 from tonetransfer.cli.main import main
@@ -19,7 +20,7 @@ from tonetransfer.errors import AudioError, MissingDependencyError, SettingsErro
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.target import find_target
 from tonetransfer.realtime import devices as live
-from tonetransfer.realtime.stream import Stream, stream_at_once
+from tonetransfer.realtime.stream import Stream
 
 DEVICES = [
     {"name": "Built-in Microphone", "max_input_channels": 1, "max_output_channels": 0, "default_samplerate": 48000.0},

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_model
+from whole_recordings import track_causal
 
 from tonetransfer.audio.files import load_audio
 from tonetransfer.audio.frames import FrameGrid
@@ -22,7 +23,6 @@ from tonetransfer.errors import ControlsError, MissingDependencyError, SettingsE
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.models.weights import save_model
 from tonetransfer.pipeline.target import find_target
-from tonetransfer.pitch.causal import track_causal
 from tonetransfer.realtime import devices as live
 from tonetransfer.realtime import midi_files as score
 from tonetransfer.realtime import midi_playback

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_model, melody
+from whole_recordings import stream_at_once
 
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.controls.profile import Target
 from tonetransfer.errors import AudioError, InstrumentError, SettingsError
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.target import find_target
-from tonetransfer.realtime.stream import Stream, StreamSettings, stream_at_once
+from tonetransfer.realtime.stream import Stream, StreamSettings
 
 PLAYED = melody([60, 67, 55], seconds=0.25, rest=0.1)
 SETTINGS = {

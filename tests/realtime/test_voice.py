@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_model
+from whole_recordings import highest_so_far, loudness_of
 
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.controls.profile import Target
 from tonetransfer.models.timbre_model import TimbreModel
-from tonetransfer.realtime.voice import StreamDecoder, Voice, highest_so_far, loudness_of, prompt_noise
+from tonetransfer.realtime.voice import StreamDecoder, Voice, prompt_noise
 from tonetransfer.synthesis.render import SynthParams, below_nyquist, filtered_noise, hold_last, render, white_noise
 
 GRID = FrameGrid()

@@ -29,10 +29,9 @@ from ..audio.hum import BASES_HZ
 from ..audio.loudness import FLOOR_DB, N_FFT
 from ..audio.stft import a_weighting, hann
 from ..audio.units import hz_to_midi
-from ..pitch.causal import CausalTracker, track_causal
+from ..pitch.causal import CausalTracker
 from ..pitch.tracking import VOICED_OFF, VOICED_ON
 from .adaptation import GRACE_FRAMES, STRAY_SHARE, smallest_octave_shift
-from .controls import Controls
 from .dynamics import QUANTILES, REST_DB, STRETCH_S, loud_end_db
 from .profile import FASTEST_DB_PER_S, SLOWEST_DB_PER_S, Target
 
@@ -127,22 +126,6 @@ class CausalExtractor:
         self._loudness_db.append(float(prompt_loudness_db(window[None], self.grid, self.look_ahead)[0]))
         rows = [(one.f0_hz, one.periodicity, self._loudness_db.pop(0)) for one in self._tracker.push(audio)]
         return [ControlFrame(*map(float, np.array(row, np.float32))) for row in rows]  # as precise as Controls are, and no more
-
-
-def extract_causal(audio: torch.Tensor, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> Controls:
-    """Extract what a :class:`CausalExtractor` hears from a whole recording (n_samples,) at once.
-
-    Silence is heard after its end.
-    """
-    samples = audio.detach().cpu().numpy()
-    n_frames = grid.n_frames(len(samples))
-    f0_hz, periodicity, _ = track_causal(samples, grid, look_ahead, path_frames=path_frames)
-    length = window_length(look_ahead)
-    padded = np.zeros(N_FFT // 2 + n_frames * grid.hop_length + length, np.float32)
-    padded[N_FFT // 2 : N_FFT // 2 + len(samples)] = samples
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[:: grid.hop_length][:n_frames]
-    pieces = [prompt_loudness_db(piece, grid, look_ahead) for piece in np.array_split(frames, -(-n_frames // 1000))]
-    return Controls(torch.from_numpy(f0_hz), torch.from_numpy(periodicity), torch.from_numpy(np.concatenate(pieces)), grid)
 
 
 @lru_cache(maxsize=8)

@@ -238,7 +238,7 @@ class WebInstrument(nn.Module):
         return amplitudes * gain[:-1], magnitudes * gain[1:], gain_db
 
     def _so_far(self, f0_hz: torch.Tensor) -> torch.Tensor:
-        """:func:`~tonetransfer.realtime.voice.highest_so_far` of all frames behind the history, (1, n_frames)."""
+        """The f0 that decides what is below Nyquist while the next is not known, of all frames behind the history, (1, n_frames)."""
         return torch.maximum(f0_hz[:, HISTORY - 1 : -1], f0_hz[:, HISTORY:]) * NYQUIST_MARGIN
 
     def _legal(

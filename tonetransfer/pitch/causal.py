@@ -340,19 +340,6 @@ class CausalTracker:
         return _FrameEvidence(f0_hz, repetition, cost, 10.0 * math.log10(mean_square + 1e-12))
 
 
-def track_causal(audio: np.ndarray, grid: FrameGrid, look_ahead: int, *, path_frames: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A whole recording (n_samples,), tracked as it would be live: f0, periodicity and level (n_frames,).
-
-    Silence is heard after its end.
-    """
-    n_frames = grid.n_frames(len(audio))
-    tracker = CausalTracker(grid, look_ahead, path_frames=path_frames)
-    needed = (n_frames - 1 + path_frames) * grid.hop_length + look_ahead
-    heard = np.concatenate([audio, np.zeros(max(needed - len(audio), 0))])[:needed]
-    frames = tracker.push(heard)
-    return tuple(np.array([getattr(frame, name) for frame in frames]) for name in ("f0_hz", "periodicity", "level_db"))  # type: ignore[return-value]
-
-
 class _Window:
     """One band's window: where it lies, and how its autocorrelation is computed."""
 

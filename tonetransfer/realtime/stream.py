@@ -6,13 +6,13 @@
     rest = stream.flush()             # what is still on its way
 
 Everything carries its state: the tracker and its path, the running fit, the decoder's memory, phase and noise of the synthesizer, the
-room. Work is done frame by frame whatever the size of the blocks, so the sound does not depend on it, and :func:`stream_at_once` says
-what it must be: the same decisions, made for the whole recording by the model that plays recordings.
+room. Work is done frame by frame whatever the size of the blocks, so the sound does not depend on it. Tests
+compare it with the same decisions, made for the whole recording by the model that plays recordings (``tests/whole_recordings.py``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -20,19 +20,13 @@ import torch
 
 from ..audio.files import AudioLike
 from ..audio.frames import FrameGrid
-from ..audio.stft import hann
-from ..audio.units import db_to_amplitude
-from ..controls.causal import Adapter, CausalExtractor, ControlFrame, extract_causal
+from ..controls.causal import Adapter, CausalExtractor, ControlFrame
 from ..controls.dynamics import check_dynamic
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
 from ..models.timbre_model import TimbreModel
-from ..synthesis.colour import coloured
-from ..synthesis.damping import DecayClock, damped
-from ..synthesis.fluctuation import Fluctuation, fluctuating
-from ..synthesis.render import SynthParams, harmonic, hold_last, white_noise
 from ..synthesis.reverb import Convolution
-from .voice import Noise, Voice, correction_gain_db, highest_so_far, loudness_of, noise_fft, prompt_noise
+from .voice import Noise, Voice
 
 LONGEST_LOOK_AHEAD_S = 0.2
 SHORTEST_GLIDE_S = 0.05
@@ -281,73 +275,3 @@ def make_adapter(target: Target, settings: StreamSettings, grid: FrameGrid) -> A
         dynamic=settings.dynamic,
         fit=settings.fit,
     )
-
-
-def stream_at_once(
-    audio: torch.Tensor, model: TimbreModel, target: Target, settings: StreamSettings | None = None, *, room: np.ndarray | None = None
-) -> torch.Tensor:
-    """Compute a stream's output for a whole recording, without streaming: tracker, decoder and synthesizer each run once over all of it.
-
-    Only the running fit goes frame by frame. The decoder is the torch one, harmonics and noise come from
-    :mod:`tonetransfer.synthesis.render`: with ``noise="exact"`` the sound is that of :func:`~tonetransfer.synthesis.render.render`. Sample
-    n of (n_samples,) is what the stream gives ``latency_samples`` later.
-    """
-    settings, grid = settings or StreamSettings(), model.grid
-    beyond = 4 * grid.hop_length  # the last frames are approached from what lies behind them
-    padded = torch.nn.functional.pad(audio, (0, beyond))
-    heard = extract_causal(padded, grid, settings.look_ahead(grid), path_frames=settings.path_frames)
-    adapter = make_adapter(target, settings, grid)
-    rows = zip(*(getattr(heard, name).double().tolist() for name in ("f0_hz", "periodicity", "loudness_db")), strict=True)
-    asked = [adapter.frame(ControlFrame(*row)) for row in rows]
-    f0_hz = torch.tensor([one.f0_hz for one in asked])
-    loudness_db = torch.tensor([one.loudness_db for one in asked])
-    with torch.no_grad():
-        decoder = model.with_note_table(target.note_table).decoder
-        batch, _ = decoder(f0_hz[None], loudness_db[None], target.z[None], highest_hz=highest_so_far(f0_hz)[None])
-        params = batch.map(lambda x: x[0])
-        if target.string_damping:
-            params = next(damped([params], _decay(loudness_db, grid), target.string_damping, grid.sample_rate))
-        if target.colour_db is not None:
-            params = next(coloured([params], target.colour_db, grid.sample_rate))
-        if target.fluctuation_db is not None:
-            params = next(fluctuating([params], Fluctuation(target.fluctuation_db, grid.frame_rate, seed=settings.seed)))
-        if settings.follow:
-            params = _corrected(params, loudness_db, grid)
-        params = _amplified(params, db_to_amplitude(torch.tensor([one.gain_db for one in asked])))
-        sound = model.render(params, seed=settings.seed) if settings.noise == "exact" else _render_promptly(params, grid, settings.seed)
-    if room is not None:
-        sound = torch.from_numpy(Convolution(room, grid.hop_length).whole(sound.numpy()))
-    return sound[: len(audio)]
-
-
-def _decay(loudness_db: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
-    """Time since each frame's note began to fall freely, as far as that is known by then, (n_frames,) [s]."""
-    clock = DecayClock(grid.frame_rate)
-    return torch.tensor([clock.next(level) for level in loudness_db.double().tolist()])
-
-
-def _corrected(params: SynthParams, asked_db: torch.Tensor, grid: FrameGrid) -> SynthParams:
-    gain_db, gains = 0.0, []
-    for sounds, asked in zip(loudness_of(params, grid).tolist(), asked_db.tolist(), strict=True):
-        gain_db = correction_gain_db(sounds, asked, gain_db, grid.frame_rate)
-        gains.append(db_to_amplitude(gain_db))
-    return _amplified(params, torch.tensor(gains))
-
-
-def _amplified(params: SynthParams, gain: torch.Tensor) -> SynthParams:
-    """Parameters with a gain (n_frames,) on tone and noise."""
-    return replace(params, amplitude=params.amplitude * gain, noise_magnitudes=params.noise_magnitudes * gain[:, None])
-
-
-def _render_promptly(params: SynthParams, grid: FrameGrid, seed: int) -> torch.Tensor:
-    """:func:`tonetransfer.synthesis.render.render` with noise filters of minimum phase."""
-    hop, n_frames, n_fft = grid.hop_length, params.n_frames, noise_fft(grid)
-    amplitudes = params.amplitude[:, None] * params.harmonic_distribution
-    tonal, _ = harmonic(hold_last(params.f0_hz, -1), hold_last(amplitudes, -2), grid)
-    white = white_noise(-hop, (n_frames + 1) * hop, seed).unfold(0, 2 * hop, hop) * hann(2 * hop)
-    pieces = prompt_noise(params.noise_magnitudes.numpy(), white.numpy(), grid)
-    pieces[~params.noise_magnitudes.any(-1).numpy()] = 0.0
-    total = np.zeros((n_frames + 1) * hop + n_fft)
-    for t, piece in enumerate(pieces):
-        total[t * hop : t * hop + n_fft] += piece
-    return tonal + torch.from_numpy(total[hop : (n_frames + 1) * hop]).float()

@@ -2,7 +2,8 @@
 
 The same numbers as :class:`~tonetransfer.models.decoder.Decoder` and :mod:`tonetransfer.synthesis.render`, one frame at a time: calling
 torch for one frame costs several times what the arithmetic does. Two things are decided differently, because the next frame is not known
-yet: which harmonics stay below Nyquist (:func:`highest_so_far`), and the phase of the noise filters (:func:`prompt_noise`).
+yet: which harmonics stay below Nyquist (those of this f0 or the last, plus a semitone: after a larger leap the others fade out within its
+10 ms), and the phase of the noise filters (:func:`prompt_noise`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..models.note_age_table import LONGEST_AGE, NoteAgeTable, NoteClock, age_sh
 from ..synthesis.damping import DecayClock, damped_frames, noise_bands
 from ..synthesis.fluctuation import Fluctuation
 from ..synthesis.kernels import between_rows, decode, harmonics, legal, shaped, sounding_power
-from ..synthesis.render import NOISE_FFT, SynthParams, between_bands, white_noise
+from ..synthesis.render import NOISE_FFT, between_bands, white_noise
 
 Noise = Literal["prompt", "exact"]
 NYQUIST_MARGIN = 2.0 ** (1 / 12)  # f0 may rise by so much until the next frame
@@ -35,28 +36,6 @@ FOLLOW_S = 0.05  # time in which the loudness is brought to what was asked
 QUIETEST_MAGNITUDE = 1e-9
 WHITE_FRAMES = 16  # drawn at a time
 TABLED_MIDI, TABLED_DB = (12.0, 120.0, 16), (-101.0, 1.0, 8)  # first, last, places per semitone and per decibel
-
-
-def highest_so_far(f0_hz: torch.Tensor) -> torch.Tensor:
-    """Causal form of :func:`~tonetransfer.synthesis.render.highest_around`: this f0 or the last, plus a semitone.
-
-    The next frame is unknown. Where a leap is larger, harmonics above Nyquist fade out within the leap's 10 ms.
-    """
-    before = torch.cat([f0_hz[..., :1], f0_hz[..., :-1]], dim=-1)
-    return torch.maximum(before, f0_hz) * NYQUIST_MARGIN
-
-
-def loudness_of(params: SynthParams, grid: FrameGrid) -> torch.Tensor:
-    """A-weighted loudness that parameters will have when they sound, (..., n_frames) [dB]: no need to render and measure them.
-
-    A sine of amplitude 1 has the A-weighted level of its frequency; noise of unit variance has 3 dB more, spread over the spectrum.
-    """
-    weighting, noise_weight = _weights(grid, params.noise_magnitudes.shape[-1])
-    numbers = torch.arange(1, params.harmonic_distribution.shape[-1] + 1)
-    place = (params.f0_hz[..., None] * numbers).round().long().clamp(max=len(weighting) - 1)
-    tone = (params.amplitude[..., None] * params.harmonic_distribution).square() * torch.from_numpy(weighting)[place]
-    noise = params.noise_magnitudes.square() @ torch.from_numpy(noise_weight)
-    return 10.0 * torch.log10((tone.sum(-1) + noise).clamp(min=10.0 ** (FLOOR_DB / 10.0)))
 
 
 def correction_gain_db(sounds_db: float, asked_db: float, before_db: float, frame_rate: float) -> float:
@@ -233,7 +212,7 @@ class Voice:
         self.lag_frames = -(-(begins - hop) // hop)  # frames to wait until nothing more is added to a sample
         self._begin = (1 + self.lag_frames) * hop - begins  # where a noise frame begins in the sound that is held
         self._hann = hann(2 * hop).numpy()
-        self._weighting, self._noise_weight = _weights(grid, self._decoder.n_bands)
+        self._weighting, self._noise_weight = sound_weights(grid, self._decoder.n_bands)
         still = np.zeros(self._decoder.n_harmonics)
         self._depths = (still, still)
         plain = np.zeros((2, self._decoder.n_bands))
@@ -390,7 +369,7 @@ def _responses(magnitudes: np.ndarray, n_fft: int, sample_rate: int) -> np.ndarr
 
 
 @lru_cache(maxsize=8)
-def _weights(grid: FrameGrid, n_bands: int) -> tuple[np.ndarray, np.ndarray]:
+def sound_weights(grid: FrameGrid, n_bands: int) -> tuple[np.ndarray, np.ndarray]:
     """A-weighted power of a sine of amplitude 1 at every whole hertz, and of each noise band at magnitude 1 (re a sine of 1 kHz)."""
     n_fft = 2 * (grid.sample_rate // 2)
     weighting = a_weighting(grid.sample_rate, n_fft).numpy()  # one bin a hertz

@@ -300,7 +300,7 @@ def positive(x: float) -> float:
 
 @compiled
 def sounding_power(f0_hz: float, amplitudes: Any, magnitudes: Any, of_tone: Any, of_noise: Any) -> float:
-    """A-weighted power of a frame's parameters; see :func:`tonetransfer.realtime.voice.loudness_of`."""
+    """A-weighted power of a frame's parameters; see :func:`tonetransfer.realtime.voice.sound_weights`."""
     power = 0.0
     for k in range(len(amplitudes)):
         place = min(int(np.rint(f0_hz * (k + 1))), len(of_tone) - 1)
