@@ -92,3 +92,7 @@ def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6, quoted
     """``"did you mean X? "``, to be put into an error message, or nothing."""
     near = nearest(name, known, cutoff=cutoff)
     return f"did you mean {repr(near) if quoted else near}? " if near else ""
+
+
+def plural(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"

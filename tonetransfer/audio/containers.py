@@ -14,6 +14,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -423,19 +424,15 @@ def _crc(content: bytes, width: int, polynomial: int) -> int:
     return value
 
 
+@lru_cache
 def _crc_table(width: int, polynomial: int) -> list[int]:
-    if (width, polynomial) not in _TABLES:
-        table, mask = [], (1 << width) - 1
-        for value in range(256):
-            value <<= width - 8
-            for _ in range(8):
-                value = (value << 1 ^ (polynomial if value >> (width - 1) else 0)) & mask
-            table.append(value)
-        _TABLES[width, polynomial] = table
-    return _TABLES[width, polynomial]
-
-
-_TABLES: dict[tuple[int, int], list[int]] = {}
+    table, mask = [], (1 << width) - 1
+    for value in range(256):
+        value <<= width - 8
+        for _ in range(8):
+            value = (value << 1 ^ (polynomial if value >> (width - 1) else 0)) & mask
+        table.append(value)
+    return table
 
 
 # ---- MPEG: MP3, and MP2

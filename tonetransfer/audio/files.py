@@ -96,15 +96,11 @@ def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
 
     Other arguments and errors as there.
     """
-    path = Path(path)
-    _check_readable(path)
     with _open_sound(path) as file:
-        native_rate = check_sample_rate(file.samplerate, f"{path} has a sample rate")
-        target_rate = native_rate if sample_rate is None else check_sample_rate(sample_rate)
-        expected = int(min(file.frames / native_rate, longest_s) * target_rate)
+        target_rate = file.samplerate if sample_rate is None else check_sample_rate(sample_rate)
+        expected = int(min(file.frames / file.samplerate, longest_s) * target_rate)
         pieces = _mono(path, file, target_rate, longest_s)
-        audio = _held(pieces, expected, held_s * target_rate)
-    return OpenedAudio(audio, target_rate)
+        return OpenedAudio(_held(pieces, expected, held_s * target_rate), target_rate)
 
 
 class LongAudio:
@@ -203,11 +199,8 @@ class SoundFacts:
 
 def sound_facts(path: PathLike) -> SoundFacts:
     """Read a sound file's header; raises AudioError as :func:`load_audio`."""
-    path = Path(path)
-    _check_readable(path)
     with _open_sound(path, quiet=True) as file:
-        rate = check_sample_rate(file.samplerate, f"{path} has a sample rate")
-        return SoundFacts(rate, file.channels, max(file.frames, 0), f"{file.format} {file.subtype}")
+        return SoundFacts(file.samplerate, file.channels, max(file.frames, 0), f"{file.format} {file.subtype}")
 
 
 def stream_audio(path: PathLike, sample_rate: int, n_samples: int) -> Iterator[torch.Tensor]:
@@ -215,10 +208,7 @@ def stream_audio(path: PathLike, sample_rate: int, n_samples: int) -> Iterator[t
 
     The last piece is shorter.
     """
-    path = Path(path)
-    _check_readable(path)
     with _open_sound(path) as file:
-        check_sample_rate(file.samplerate, f"{path} has a sample rate")
         held, n_held = np.empty(n_samples, np.float32), 0
         for piece in _mono(path, file, check_sample_rate(sample_rate)):
             while len(piece):
@@ -234,8 +224,6 @@ def stream_audio(path: PathLike, sample_rate: int, n_samples: int) -> Iterator[t
 
 def stream_channels(path: PathLike) -> Iterator[np.ndarray]:
     """A recording as it is in the file: pieces (n_samples, n_channels), float32, at its own rate; raises AudioError."""
-    path = Path(path)
-    _check_readable(path)
     with _open_sound(path) as file:
         yield from _blocks(path, file, math.inf)
 
@@ -446,9 +434,13 @@ def _check_readable(path: Path) -> None:
         raise AudioError(f"{path} is empty (0 bytes); a recording is wanted: copy or export it again")
 
 
-def _open_sound(path: Path, *, quiet: bool = False) -> SoundReader:
+@contextlib.contextmanager
+def _open_sound(path: PathLike, *, quiet: bool = False) -> Iterator[SoundReader]:
+    """Open a sound file of a sample rate that can be meant."""
+    path = Path(path)
+    _check_readable(path)
     try:
-        return open_reader(path, quiet=quiet)
+        reader = open_reader(path, quiet=quiet)
     except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:  # TypeError: raw files, which have no header
         with contextlib.suppress(OSError):
             foreign = media_format(path) is not None
@@ -456,6 +448,9 @@ def _open_sound(path: Path, *, quiet: bool = False) -> SoundReader:
         raise AudioError(
             f"{path} is not a sound file that can be read ({_reason(error)}); WAV, FLAC, OGG, MP3 or AIFF is wanted: {how}"
         ) from error
+    with reader as file:
+        check_sample_rate(file.samplerate, f"{path} has a sample rate")
+        yield file
 
 
 def _reason(error: Exception) -> str:
@@ -463,7 +458,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(text).split()).rstrip(".")
 
 
-def _blocks(path: Path, file: SoundReader, longest_s: float) -> Iterator[np.ndarray]:
+def _blocks(path: PathLike, file: SoundReader, longest_s: float) -> Iterator[np.ndarray]:
     """The file from its start, in pieces (n_samples, n_channels), float32, finite."""
     start, length = 0, max(READ_LENGTH // max(file.channels // 8, 1), 1)  # a thousand channels are not held as two are
     try:
@@ -483,7 +478,7 @@ def _blocks(path: Path, file: SoundReader, longest_s: float) -> Iterator[np.ndar
         ) from error
 
 
-def _mono(path: Path, file: SoundReader, sample_rate: int, longest_s: float = math.inf) -> Iterator[np.ndarray]:
+def _mono(path: PathLike, file: SoundReader, sample_rate: int, longest_s: float = math.inf) -> Iterator[np.ndarray]:
     """The file as mono at a rate, in pieces (n_samples,); at least one sample in all, none far beyond full scale."""
     weights = _mono_weights(path, file, longest_s)
     n_samples = 0
@@ -496,7 +491,7 @@ def _mono(path: Path, file: SoundReader, sample_rate: int, longest_s: float = ma
         raise AudioError(f"{path} holds no samples; a recording with sound in it is wanted: check how it was exported")
 
 
-def _mono_weights(path: Path, file: SoundReader, longest_s: float) -> np.ndarray:
+def _mono_weights(path: PathLike, file: SoundReader, longest_s: float) -> np.ndarray:
     """Weights of the channels in the mono mix, shape (n_channels,), float32."""
     n_channels = file.channels
     if n_channels == 1:

@@ -41,12 +41,9 @@ def loudness_db(audio: torch.Tensor | LongAudio, grid: FrameGrid) -> torch.Tenso
         last = min(first + CHUNK_FRAMES, n_frames)
         begin = max(0, first - reach)
         piece = audio[..., begin * grid.hop_length : (last + reach) * grid.hop_length]
-        pieces.append(_loudness_db(piece, grid)[..., first - begin : last - begin])
+        level = level_db(frame_magnitudes(piece, grid, N_FFT), grid.sample_rate)
+        pieces.append(level[..., first - begin : last - begin])
     return torch.cat(pieces, dim=-1)
-
-
-def _loudness_db(audio: torch.Tensor, grid: FrameGrid) -> torch.Tensor:
-    return level_db(frame_magnitudes(audio, grid, N_FFT), grid.sample_rate)
 
 
 def level_db(magnitudes: torch.Tensor, sample_rate: int) -> torch.Tensor:

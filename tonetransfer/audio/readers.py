@@ -70,7 +70,7 @@ def open_reader(path: Path, *, quiet: bool = False) -> SoundReader:
                 raise
             reader, findings.notes = decoder(path, name), []
     for note in () if quiet else findings.notes:
-        warnings.warn(f"{path}: {note}", ToneTransferWarning, stacklevel=4)
+        warnings.warn(f"{path}: {note}", ToneTransferWarning, stacklevel=5)
     return reader
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -25,10 +25,11 @@ from ..audio.stft import audible_log_spectral_distance_db, log_spectral_distance
 from ..controls.controls import Controls, extract
 from ..controls.profile import Target
 from ..data.corpus_config import load_config
+from ..data.dataset import PreparedRecording
 from ..data.render_corpus import render_parallel
 from ..errors import InstrumentError
 from ..evaluation.metrics import raw_pitch_accuracy
-from ..evaluation.transfer_quality import PEAK
+from ..evaluation.transfer_quality import load_at_peak
 from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model
 from ..pipeline.target import find_target
@@ -67,15 +68,6 @@ def render_material(config: Path, out: Path, *, soundfont_folders: Sequence[Path
         render_parallel(written, folder, soundfont=FONT, soundfont_folders=soundfont_folders, seed=seed, progress=progress)
 
 
-@dataclass(frozen=True)
-class HeldRecording:
-    """One recording that is held in memory."""
-
-    name: str
-    n_frames: int
-    split: str
-
-
 class HeldRecordings:
     """A :class:`~tonetransfer.training.finetuning_data.PreparedFolder` of sounds (n_samples,) in memory, one of five held out."""
 
@@ -84,15 +76,15 @@ class HeldRecordings:
         self._sounds = {str(i): sound for i, sound in enumerate(sounds)}
         self._heard = {name: extract(sound, grid) for name, sound in self._sounds.items()}
         self.recordings = [
-            HeldRecording(name, heard.n_frames, VALIDATION if i % HELD_OUT == HELD_OUT // 2 else TRAIN)
+            PreparedRecording(name, heard.n_frames, VALIDATION if i % HELD_OUT == HELD_OUT // 2 else TRAIN, key=name)
             for i, (name, heard) in enumerate(self._heard.items())
         ]
 
-    def audio(self, recording: HeldRecording, first_sample: int, n_samples: int) -> torch.Tensor:
+    def audio(self, recording: PreparedRecording, first_sample: int, n_samples: int) -> torch.Tensor:
         """A stretch of a recording."""
         return self._sounds[recording.name][first_sample : first_sample + n_samples]
 
-    def controls(self, recording: HeldRecording) -> Controls:
+    def controls(self, recording: PreparedRecording) -> Controls:
         """Extract the controls of a recording."""
         return self._heard[recording.name]
 
@@ -189,8 +181,7 @@ class _Tested:
         self.audio: dict[tuple[int, str], torch.Tensor] = {}
         for number in range(min(performances, PERFORMANCES[TESTED])):
             for name in names:
-                audio, _ = load_audio(folder / name / f"parallel-{number}.flac", model.sample_rate)
-                self.audio[number, name] = audio * (PEAK / audio.abs().max().clamp(min=1e-9))
+                self.audio[number, name] = load_at_peak(folder / name / f"parallel-{number}.flac", model)
         self.heard = {key: extract(audio, model.grid) for key, audio in self.audio.items()}
 
     def measure(self, name: str, model: TimbreModel, target: Target) -> dict[str, float]:

@@ -115,7 +115,8 @@ def evaluate_techniques(
         seed = first_seed + number
         player = players[1 + (number // 2) % len(PRESETS)] if soundfont and number % 2 == 0 else SYNTHESIZER
         etude = compose_etude(*(SYNTHESIZER_RANGE if player == SYNTHESIZER else PRESETS[player][1:]), seed=seed)
-        found = _detect(torch.from_numpy(play_etude(etude, player, grid, soundfont)), grid, tracker)
+        audio = torch.from_numpy(play_etude(etude, player, grid, soundfont))
+        found = find_techniques(analyze_timbre(audio, extract(audio, grid, tracker=tracker)))
         results.setdefault(player, []).append((etude.techniques, found))
         mistakes += _mistakes(etude.techniques, found, seed, player)
     techniques = score_techniques([pair for pairs in results.values() for pair in pairs])
@@ -131,10 +132,6 @@ def evaluate_techniques(
         "slur_tolerance_s": TOLERANCE_S,
         "mistakes": mistakes,
     }
-
-
-def _detect(audio: torch.Tensor, grid: FrameGrid, tracker: str) -> list[Technique]:
-    return find_techniques(analyze_timbre(audio, extract(audio, grid, tracker=tracker)))
 
 
 def _mistakes(truth: Sequence[Technique], found: Sequence[Technique], seed: int, player: str) -> list[dict[str, Any]]:

@@ -246,7 +246,7 @@ class Classifier:
         steps = np.zeros((len(windows), len(self.classes)), np.float32)
         rows = np.flatnonzero(heard)
         for some in np.array_split(rows, -(-len(rows) // AT_ONCE)):
-            steps[some] = self.scores(_normalised(windows.take(some)))
+            steps[some] = self.scores(windows.take(some))
         whole = pool(steps[heard], levels[heard], multi=self.multi)
         return Prediction(self.classes, whole, steps, heard, step, self.multi)
 
@@ -337,11 +337,6 @@ def window_accuracy(scores: np.ndarray, targets: np.ndarray) -> float:
 
     known = [row for row, column in enumerate(targets.T) if 0 < column.sum() < len(column)]
     return float(np.mean([average_precision_score(targets[:, row], scores[:, row]) for row in known])) if known else 0.0
-
-
-def _normalised(windows: np.ndarray) -> np.ndarray:
-    """Peak at full scale, as the windows it learned from."""
-    return windows / np.maximum(np.abs(windows).max(-1, keepdims=True), 1e-5)
 
 
 def _header(path: Path) -> Header:

@@ -279,8 +279,11 @@ def augmenter(settings: AugmentSettings, sample_rate: int, *, seed: int) -> Iter
     """A function from a window (n_samples,) to another of the same length.
 
     MissingDependencyError without audiomentations or pyroomacoustics. The global random states, which audiomentations draws from, are put
-    back at the end.
+    back at the end. Where nothing is asked for, windows stay as they are.
     """
+    if not any(value > 0 for name, value in settings.model_dump().items() if name.endswith("_share")):
+        yield lambda window: window
+        return
     try:
         import audiomentations as am
     except ImportError:
@@ -316,11 +319,6 @@ def augmenter(settings: AugmentSettings, sample_rate: int, *, seed: int) -> Iter
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])  # noqa: NPY002
-
-
-def needs_library(settings: AugmentSettings) -> bool:
-    """True if anything is asked for at all."""
-    return any(value > 0 for name, value in settings.model_dump().items() if name.endswith("_share"))
 
 
 def leave_gap(window: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -143,10 +143,8 @@ class AstEmbedding(TransformersEmbedding):
 
     def open(self, transformers: Any, folder: Path) -> nn.Module:
         network = transformers.ASTModel.from_pretrained(folder, local_files_only=True)
-        settings = {"num_mel_bins": network.config.num_mel_bins, "max_length": network.config.max_length}
-        if (folder / "preprocessor_config.json").is_file():
-            settings |= json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-        self.prepare = transformers.ASTFeatureExtractor(**settings)
+        usual = {"num_mel_bins": network.config.num_mel_bins, "max_length": network.config.max_length}
+        self.prepare = transformers.ASTFeatureExtractor(**usual | _preprocessing(folder))
         return network
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
@@ -176,15 +174,18 @@ class ClapEmbedding(TransformersEmbedding):
 
     def open(self, transformers: Any, folder: Path) -> nn.Module:
         network = transformers.ClapAudioModelWithProjection.from_pretrained(folder, local_files_only=True)
-        settings: dict[str, Any] = {"truncation": "rand_trunc"}
-        if (folder / "preprocessor_config.json").is_file():
-            settings |= json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-        self.prepare = transformers.ClapFeatureExtractor(**settings)
+        self.prepare = transformers.ClapFeatureExtractor(**{"truncation": "rand_trunc"} | _preprocessing(folder))
         return network
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         inputs = self.prepare(list(audio.numpy()), sampling_rate=self.rate, return_tensors="pt")
         return self.network(**inputs).audio_embeds
+
+
+def _preprocessing(folder: Path) -> dict[str, Any]:
+    """What a model's folder says of how its input is made."""
+    file = folder / "preprocessor_config.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -213,7 +214,8 @@ def _fitting(tensors: dict[str, torch.Tensor], network: nn.Module, where: str) -
 def _sha256(path: Path) -> str:
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such weights file; give the path of one")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sha256_folder(folder: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,15 @@ import numpy as np
 from ..audio.files import Samples, load_audio, windows_at
 from ..errors import AudioError, SettingsError, ToneTransferWarning
 from ..progress import Progress, counted
-from .clips import Augment, Clip, Span, augmenter, choose, classes_of, needs_library, split
-from .settings import AugmentSettings, ClassifierSettings
+from .clips import Clip, Span, augmenter, choose, classes_of, split
+from .settings import ClassifierSettings
 
 QUIET_DB = -70.0  # RMS of a window: nothing sounds in it
 AT_ONCE = 64  # windows that are held
 BELOW_DB = 35.0  # the loudest window of its recording: a pause or a tail
 LARGEST_INT = 32767.0
 THRESHOLD = 0.5
+UNCHANGED: Any = contextlib.nullcontext(lambda window: window)
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,10 @@ class StepWindows:
         return len(self.first)
 
     def take(self, steps: np.ndarray) -> np.ndarray:
-        """Windows (n, n_samples) of some steps, in rising order; zeros beyond the ends."""
+        """Windows (n, n_samples) of some steps, in rising order, with their peaks at full scale; zeros beyond the ends."""
         wider = self.length - self.step
-        return windows_at(self.audio, self.first[steps] + (-(wider // 2) if wider > 0 else -wider // 2), self.length)
+        windows = windows_at(self.audio, self.first[steps] + (-(wider // 2) if wider > 0 else -wider // 2), self.length)
+        return windows / np.maximum(np.abs(windows).max(-1, keepdims=True), 1e-5)
 
 
 def make_windows(
@@ -89,7 +91,7 @@ def make_windows(
     rng = np.random.default_rng(seed)
     length = round(settings.window_seconds * settings.sample_rate)
     audio, targets, origin, skipped = [], [], [], []
-    with _augmenter(settings.augment if augmented else None, settings.sample_rate, seed) as augment:
+    with augmenter(settings.augment, settings.sample_rate, seed=seed) if augmented else UNCHANGED as augment:
         for number, clip in enumerate(counted(clips, progress)):
             try:
                 sound = load_audio(clip.path, settings.sample_rate)[0].numpy()
@@ -136,15 +138,6 @@ def mix(windows: Windows, share: float, rng: np.random.Generator) -> Windows:
         audio[place] = to_int16(windows.audio[place].astype(np.float32) + softer * windows.audio[other].astype(np.float32))
         targets[place] = np.maximum(windows.targets[place], windows.targets[other])
     return Windows(audio, targets, windows.clips, windows.skipped)
-
-
-@contextlib.contextmanager
-def _augmenter(settings: AugmentSettings | None, sample_rate: int, seed: int) -> Iterator[Augment]:
-    if settings is None or not needs_library(settings):
-        yield lambda window: window
-    else:
-        with augmenter(settings, sample_rate, seed=seed) as augment:
-            yield augment
 
 
 def _check_task(clips: Sequence[Clip], settings: ClassifierSettings) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import AudioError
+from ..errors import AudioError, plural
 from . import options
 from .options import Report, show, table
 
@@ -26,13 +26,11 @@ MOST_ROWS = 40  # rows of notes and of techniques; JSON holds all
 
 
 def add_instruments(verbs: Any) -> None:
-    """Parser of ``instruments``."""
     verb = options.add_verb(verbs, "instruments", "list the instruments: names, ranges, sources, licences", instruments)
     options.add_weights(verb)
 
 
 def instruments(arguments: Namespace) -> Report:
-    """``instruments``."""
     from ..audio.units import note_name
     from ..models.weights import find_weights, load_model
 
@@ -47,7 +45,6 @@ def instruments(arguments: Namespace) -> Report:
 
 
 def add_analyze(verbs: Any) -> None:
-    """Parser of ``analyze``."""
     verb = options.add_verb(verbs, "analyze", "measure what is played in a recording, and its timbre", analyze)
     verb.add_argument("file", metavar="FILE", type=Path)
     verb.add_argument("--all", action="store_true", help="print every measurement, and each note")
@@ -62,7 +59,6 @@ def add_analyze(verbs: Any) -> None:
 
 
 def analyze(arguments: Namespace) -> Report:
-    """``analyze FILE``."""
     from ..analysis.descriptors import analyze_timbre, notes_of, summarize
     from ..analysis.spectral_shape import ROLLOFF_PERCENT
     from ..analysis.techniques import find_techniques
@@ -119,7 +115,7 @@ def musician_lines(result: Mapping[str, Any]) -> list[str]:
     techniques = Counter(one["technique"].replace("_", "-") for one in result["techniques"])
     rows = [
         ("notes", named + (f" and {more} more" if more > 0 else "")),
-        ("range", f"{ranked[0]['note']} to {ranked[-1]['note']}, {_count(semitones, 'semitone')}; in the middle {_middle(ranked)['note']}"),
+        ("range", f"{ranked[0]['note']} to {ranked[-1]['note']}, {plural(semitones, 'semitone')}; in the middle {_middle(ranked)['note']}"),
         ("tuning", _tuning(notes)),
         ("rhythm", f"a note lasts {result['note_duration_s']:.2f} s; {len(notes) / result['seconds']:.1f} notes a second"),
         ("loudness", f"{loudness}, {result['loudness_range_db']:.0f} dB between soft and loud"),
@@ -131,12 +127,8 @@ def musician_lines(result: Mapping[str, Any]) -> list[str]:
         ),
         ("techniques", ", ".join(f"{name} ({n})" for name, n in techniques.most_common()) or "none"),
     ]
-    told = f"{result['file']}: {result['seconds']:.1f} s, {_count(len(notes), 'note')}, {result['note_seconds']:.1f} s of sound"
+    told = f"{result['file']}: {result['seconds']:.1f} s, {plural(len(notes), 'note')}, {result['note_seconds']:.1f} s of sound"
     return [told, *table(rows)]
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _middle(ranked: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -173,8 +165,8 @@ def analysis_lines(result: Mapping[str, Any]) -> list[str]:
     left = {key: value for key, value in result.items() if key not in ("notes", "techniques")}
     for title, beginnings in SECTIONS.items():
         inside = {key: left.pop(key) for key in list(left) if key.startswith(beginnings)}
-        spreads = {_without_iqr(key): value for key, value in inside.items() if _is_iqr(key)}
-        rows = [(f"  {key}", show(value), _spread(spreads.get(key))) for key, value in inside.items() if not _is_iqr(key)]
+        spreads = {key.replace("_iqr", ""): f"(iqr {show(value)})" for key, value in inside.items() if _is_iqr(key)}
+        rows = [(f"  {key}", show(value), spreads.get(key, "")) for key, value in inside.items() if not _is_iqr(key)]
         lines += [*([""] if lines else []), title, *table(rows)]
         if title == "Performance":
             lines += _note_lines(result["notes"]) + _technique_lines(result["techniques"])
@@ -208,16 +200,7 @@ def _is_iqr(key: str) -> bool:
     return "iqr" in key.split("_")
 
 
-def _without_iqr(key: str) -> str:
-    return key.replace("_iqr", "")
-
-
-def _spread(value: float | None) -> str:
-    return "" if value is None else f"(iqr {show(value)})"
-
-
 def add_classify(verbs: Any) -> None:
-    """Parser of ``classify``."""
     verb = options.add_verb(verbs, "classify", "which instrument plays, in a recording and in each second of it", classify)
     verb.add_argument("file", metavar="FILE", type=Path)
     verb.add_argument("--step", metavar="SECONDS", type=options.SECONDS, default=1.0, help="of time (default: 1)")
@@ -225,7 +208,6 @@ def add_classify(verbs: Any) -> None:
 
 
 def classify(arguments: Namespace) -> Report:
-    """``classify FILE``."""
     from ..classification.classifier import classify_file, load_classifier
 
     found = classify_file(arguments.file, load_classifier(arguments.weights), step_seconds=arguments.step)
@@ -237,14 +219,12 @@ def classify(arguments: Namespace) -> Report:
 
 
 def add_embed(verbs: Any) -> None:
-    """Parser of ``embed``."""
     verb = options.add_verb(verbs, "embed", "timbre vectors of recordings, and the named instruments nearest to them", embed)
     verb.add_argument("files", metavar="FILE", type=Path, nargs="+")
     options.add_weights(verb)
 
 
 def embed(arguments: Namespace) -> Report:
-    """``embed FILE...``."""
     from ..audio.files import load_audio
     from ..models.weights import load_model
     from ..pipeline.target import nearest_timbres

@@ -18,7 +18,6 @@ UNSEEN_FONT = "GeneralUser-v1.47.sf2"
 
 
 def add_classifier(verbs: Any) -> None:
-    """Parser of ``classifier`` and of its verbs."""
     classifiers = options.add_family(verbs, "classifier", "train, measure and compare classifiers of instruments")
     _add_train(classifiers)
     _add_evaluate(classifiers)
@@ -36,7 +35,6 @@ def _add_train(classifiers: Any) -> None:
 
 
 def train_classifier(arguments: Namespace) -> Report:
-    """``classifier train CONFIG OUTPUT``."""
     from ..classification.classifier import Classifier
     from ..classification.clips import read_clips
     from ..classification.settings import load_classifier_settings
@@ -62,7 +60,6 @@ def _add_evaluate(classifiers: Any) -> None:
 
 
 def evaluate_classifier(arguments: Namespace) -> Report:
-    """``classifier evaluate DATA...``."""
     from ..classification.classifier import load_classifier
     from ..classification.evaluation import evaluate_classifier as measure
     from ..classification.evaluation import known_clips
@@ -95,7 +92,6 @@ def _add_table(classifiers: Any) -> None:
 
 
 def classifier_table(arguments: Namespace) -> Report:
-    """``classifier table [CONFIG...]``."""
     from ..classification.evaluation import classifier_table as measure
     from ..classification.evaluation import in_order, render_phrases
     from ..data.soundfont import find_soundfont

@@ -12,7 +12,6 @@ from .options import Report, show, table
 
 
 def add_corpus(verbs: Any) -> None:
-    """Parser of ``corpus``."""
     corpus = options.add_family(verbs, "corpus", "training audio")
     verb = options.add_verb(
         corpus,
@@ -33,7 +32,6 @@ def add_corpus(verbs: Any) -> None:
 
 
 def render_corpus(arguments: Namespace) -> Report:
-    """``corpus render CONFIG FOLDER``."""
     from ..data import render_corpus as corpus
     from .steps import progress_bar
 
@@ -63,7 +61,6 @@ def render_corpus(arguments: Namespace) -> Report:
 
 
 def add_doctor(verbs: Any) -> None:
-    """Parser of ``doctor``."""
     verb = options.add_verb(verbs, "doctor", "are these recordings good material to train an instrument on, and why not", doctor)
     verb.add_argument("folder", metavar="FOLDER", type=Path, help="recordings of one instrument, in any mixture of formats")
     verb.add_argument("--plot", metavar="PNG", type=Path, help="draw registers, loudness, and every file")
@@ -73,7 +70,6 @@ def add_doctor(verbs: Any) -> None:
 
 
 def doctor(arguments: Namespace) -> Report:
-    """``doctor FOLDER``."""
     from ..data.doctor import examine_folder, report_lines
     from ..data.jobs import usable_cores
     from .steps import check_files, progress_bar, tracker_of
@@ -92,7 +88,6 @@ def doctor(arguments: Namespace) -> Report:
 
 
 def add_prepare(verbs: Any) -> None:
-    """Parser of ``prepare``."""
     verb = options.add_verb(
         verbs,
         "prepare",
@@ -112,7 +107,6 @@ def add_prepare(verbs: Any) -> None:
 
 
 def prepare(arguments: Namespace) -> Report:
-    """``prepare FOLDER OUT``."""
     from ..data.jobs import usable_cores
     from ..data.prepare import prepare as make
     from ..data.prepare import report_lines, summarize
@@ -136,7 +130,6 @@ def prepare(arguments: Namespace) -> Report:
 
 
 def add_train(verbs: Any) -> None:
-    """Parser of ``train``."""
     verb = options.add_verb(
         verbs,
         "train",
@@ -152,7 +145,6 @@ def add_train(verbs: Any) -> None:
 
 
 def train(arguments: Namespace) -> Report:
-    """``train CONFIG``."""
     from ..training.settings import FinetuningSettings, read_settings
 
     changes = [] if arguments.start is None else [f"train.start={'null' if arguments.start == 'none' else arguments.start}"]

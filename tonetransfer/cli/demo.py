@@ -19,7 +19,6 @@ CHECKOUT = Path(__file__).parents[2] / "demo"
 
 
 def add_demo(verbs: Any) -> None:
-    """Parser of ``demo``."""
     verb = options.add_verb(verbs, "demo", "tone transfer in the browser, for this computer or for others", demo, loads=None)
     verb.add_argument("--host", default="127.0.0.1", help="0.0.0.0: other computers may come, too (default: this one alone)")
     verb.add_argument("--port", metavar="N", type=options.COUNT, help="default: the first free one from 7860")
@@ -29,7 +28,6 @@ def add_demo(verbs: Any) -> None:
 
 
 def demo(arguments: Namespace) -> Report:
-    """``demo [--host H] [--port N] [--share]``."""
     page = find_page()
     if arguments.weights:
         from ..models.weights import read_notes

@@ -22,7 +22,6 @@ RECORDINGS_ON = ("violin", "trumpet", "flute", "cello")
 
 
 def add_bench(verbs: Any) -> None:
-    """Parser of ``bench``."""
     verb = options.add_verb(verbs, "bench", "measure how fast everything is on this computer, beside other programs", bench)
     verb.add_argument("--source", metavar="FILE", type=Path, help="a recording to measure with, repeated as often as it takes")
     verb.add_argument("--out", metavar="PAGE.md", type=Path, help="write the tables between the marks of this page, or a new page")
@@ -31,7 +30,6 @@ def add_bench(verbs: Any) -> None:
 
 
 def bench(arguments: Namespace) -> Report:
-    """``bench``."""
     from ..benchmarks.benchmark import bench as measure
     from ..benchmarks.benchmark import table_lines, write_page
     from .steps import tell
@@ -47,7 +45,6 @@ def bench(arguments: Namespace) -> Report:
 
 
 def add_evaluate(verbs: Any) -> None:
-    """Parser of ``evaluate`` and of its verbs."""
     evaluate = options.add_family(verbs, "evaluate", "measure a model, and compare results by ear and in numbers")
     _add_parallel(evaluate)
     _add_report(evaluate)
@@ -68,7 +65,6 @@ def _add_parallel(evaluate: Any) -> None:
 
 
 def evaluate_parallel(arguments: Namespace) -> Report:
-    """``evaluate parallel``."""
     from ..evaluation.transfer_quality import evaluate_parallel as measure
     from ..evaluation.transfer_quality import evaluate_recordings
     from ..models.weights import load_model
@@ -123,7 +119,6 @@ def _add_report(evaluate: Any) -> None:
 
 
 def evaluate_report(arguments: Namespace) -> Report:
-    """``evaluate report [REFERENCE ESTIMATE]``."""
     from ..classification.classifier import load_classifier
     from ..evaluation.report.build import check_report, write_report
     from ..models.weights import load_model
@@ -194,7 +189,6 @@ def _add_recordings(evaluate: Any) -> None:
 
 
 def evaluate_recordings(arguments: Namespace) -> Report:
-    """``evaluate recordings FOLDER``."""
     from ..atomic import check_new, write_text
     from ..evaluation.recordings import evaluate_phrases, figure_rows
     from ..models.weights import load_model
@@ -239,7 +233,6 @@ def _add_finetune(evaluate: Any) -> None:
 
 
 def evaluate_finetune(arguments: Namespace) -> Report:
-    """``evaluate finetune``."""
     from ..benchmarks.finetuning import evaluate_finetune as measure
     from ..benchmarks.finetuning import render_material
     from ..training.settings import FinetuningSettings, read_settings
@@ -277,7 +270,6 @@ def _add_techniques(evaluate: Any) -> None:
 
 
 def evaluate_techniques(arguments: Namespace) -> Report:
-    """``evaluate techniques``."""
     from ..benchmarks.technique_detection import SOUNDFONT
     from ..benchmarks.technique_detection import evaluate_techniques as measure
     from ..data.soundfont import find_soundfont
@@ -311,7 +303,6 @@ def _add_timbre(evaluate: Any) -> None:
 
 
 def evaluate_timbre(arguments: Namespace) -> Report:
-    """``evaluate timbre``."""
     from ..benchmarks import disentanglement as disentangle
     from ..evaluation.transfer_quality import evaluate_resynthesis, refined
     from ..models.weights import load_model

@@ -12,7 +12,6 @@ from .options import Report
 
 
 def add_export(verbs: Any) -> None:
-    """Parser of ``export``."""
     verb = options.add_verb(verbs, "export", "write an instrument for another program: Max, Pure Data, ONNX, a page for browsers", export)
     verb.add_argument(
         "output",
@@ -43,7 +42,6 @@ def add_export(verbs: Any) -> None:
 
 
 def export(arguments: Namespace) -> Report:
-    """``export OUTPUT --format F``."""
     from ..errors import ExportError
 
     if arguments.format == "web":
@@ -98,7 +96,6 @@ def _export_web(arguments: Namespace) -> Report:
 
 
 def add_push(verbs: Any) -> None:
-    """Parser of ``push``."""
     verb = options.add_verb(verbs, "push", "put an instrument and its model card on a model hub", push)
     verb.add_argument("file", metavar="FILE.safetensors", type=Path)
     verb.add_argument("address", metavar="hf://OWNER/REPO")
@@ -106,7 +103,6 @@ def add_push(verbs: Any) -> None:
 
 
 def push(arguments: Namespace) -> Report:
-    """``push FILE hf://OWNER/REPO``."""
     from ..models.hub import push as send
     from ..models.weights import find_weights
 
@@ -115,7 +111,6 @@ def push(arguments: Namespace) -> Report:
 
 
 def add_pull(verbs: Any) -> None:
-    """Parser of ``pull``."""
     verb = options.add_verb(verbs, "pull", "fetch an instrument from a model hub", pull)
     verb.add_argument("address", metavar="hf://OWNER/REPO[/FILE.safetensors]")
     verb.add_argument("output", metavar="OUTPUT.safetensors", type=Path, nargs="?", help="default: the file's own name, here")
@@ -123,7 +118,6 @@ def add_pull(verbs: Any) -> None:
 
 
 def pull(arguments: Namespace) -> Report:
-    """``pull hf://OWNER/REPO [OUTPUT]``."""
     from ..models.hub import pull as fetch
     from ..models.weights import load_model
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 
 def add_live(verbs: Any) -> None:
-    """Parser of ``live``."""
     verb = options.add_verb(verbs, "live", "play on another instrument while you play: microphone or keyboard to loudspeaker", live)
     options.add_target(verb).add_argument("--list-devices", action="store_true", help="list sound devices and MIDI inputs, and exit")
     how = options.add_arrangement(verb)
@@ -52,7 +51,6 @@ def add_live(verbs: Any) -> None:
 
 
 def live(arguments: Namespace) -> Report:
-    """``live``."""
     from ..controls.dynamics import check_dynamic
     from ..realtime import devices as playing
     from .steps import check_files, open_target, tell

@@ -48,41 +48,17 @@ def _shares(text: str) -> dict[str, float]:
 
 
 NUMBER = _typed(_finite, "a number")
-
-
 SHARE = _typed(lambda text: _finite(text, 0.0, 1.0), "a number from 0 to 1")
-
-
 PERCENT = _typed(lambda text: _finite(text, 0.01, 99.99), "a percentage from 0.01 to 99.99")
-
-
 DYNAMICS = _typed(lambda text: _finite(text, 0.0, 2.0), "a number from 0 to 2")
-
-
 NOISE = _typed(lambda text: _finite(text, -60.0, 24.0), "a number of decibels from -60 to 24")
-
-
 MINUTES = _typed(lambda text: _finite(text, 0.05, 1e6), "a number of minutes from 0.05")
-
-
 SECONDS = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds from 0.01")
-
-
 TIME = _typed(lambda text: _finite(text, 0.0, 60.0), "a number of seconds, 0 or more,")
-
-
 LEVEL = _typed(lambda text: _finite(text, -100.0, 0.0), "a number of decibels, at most 0,")
-
-
 MEGABYTES = _typed(lambda text: _finite(text, 1.0, 2000.0), "a number of megabytes from 1")
-
-
 COUNT = _typed(_natural, "a whole number, 0 or more")
-
-
 TRANSPOSE = _typed(lambda text: text if text == "auto" else _finite(text, -96.0, 96.0), "auto or a number of semitones")
-
-
 MIX = _typed(_shares, "names with shares, such as violin:0.5,flute:0.5,")
 
 

@@ -27,7 +27,6 @@ TRACK, AUTO = re.compile(r"\d{1,5}="), "auto"  # values of --to: for one track; 
 
 
 def add_transfer(verbs: Any) -> None:
-    """Parser of ``transfer``."""
     verb = options.add_verb(verbs, "transfer", "play a recording on another instrument", transfer)
     verb.add_argument("source", metavar="SOURCE", type=Path, help="a recording of one voice or instrument, one note at a time")
     verb.add_argument("output", metavar="OUTPUT", type=Path, help="a new file: .wav, .flac, .aiff, .ogg or .mp3")
@@ -46,7 +45,6 @@ def add_transfer(verbs: Any) -> None:
 
 
 def transfer(arguments: Namespace) -> Report:
-    """``transfer SOURCE OUTPUT``."""
     from ..audio.files import LongAudio, open_audio
     from ..controls.controls import extract
     from ..controls.dynamics import check_dynamic
@@ -110,7 +108,6 @@ def _share(arguments: Namespace, audio: Any, heard: Any, result: Any, arrangemen
 
 
 def add_synthesize(verbs: Any) -> None:
-    """Parser of ``synthesize``."""
     verb = options.add_verb(verbs, "synthesize", "play saved controls on an instrument", synthesize)
     verb.add_argument("controls", metavar="CONTROLS.npz", type=Path, help="made by analyze --save, edited or not")
     verb.add_argument("output", metavar="OUTPUT", type=Path)
@@ -123,7 +120,6 @@ def add_synthesize(verbs: Any) -> None:
 
 
 def synthesize(arguments: Namespace) -> Report:
-    """``synthesize CONTROLS.npz OUTPUT``."""
     from ..controls.controls import Controls
     from ..controls.dynamics import check_dynamic
     from ..threads import one_thread
@@ -144,7 +140,6 @@ def synthesize(arguments: Namespace) -> Report:
 
 
 def add_play(verbs: Any) -> None:
-    """Parser of ``play``."""
     verb = options.add_verb(verbs, "play", "play a MIDI file on an instrument", play_midi)
     verb.add_argument("score", metavar="SCORE.mid", type=Path)
     verb.add_argument("output", metavar="OUTPUT", type=Path)
@@ -158,7 +153,6 @@ def add_play(verbs: Any) -> None:
 
 
 def play_midi(arguments: Namespace) -> Report:
-    """``play SCORE.mid OUTPUT``."""
     from ..realtime.midi_files import duration_s, read_score
     from ..realtime.midi_playback import TAIL_S, play_score
     from ..threads import one_thread
@@ -183,7 +177,6 @@ def play_midi(arguments: Namespace) -> Report:
 
 
 def _transfer_foreign(arguments: Namespace) -> Report:
-    """``transfer SOURCE OUTPUT --to MODEL.ts --trust``."""
     from ..audio.files import load_audio
     from ..pipeline.ddsp_pytorch import load_foreign, play_foreign
     from .steps import check_files, report_sound, tracker_of, write_sound

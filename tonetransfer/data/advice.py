@@ -40,7 +40,6 @@ AGREEING = 0.9
 SOFT_DB = -50.0  # loudness of the notes: their softest partials are then at the last bits of 16
 LEFT_OUT_SHARE = 1.0 / 3.0
 DETUNED_CENTS = 15.0
-MANY_FILES_SHARE = 0.1  # of the files with a fault, that are worth a word about all
 
 
 @dataclass(frozen=True)

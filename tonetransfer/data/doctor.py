@@ -24,7 +24,7 @@ from ..errors import AudioError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
 from ..progress import Progress
 from ..threads import one_thread
-from .advice import AGREEING, advise
+from .advice import AGREEING, HINT, LIMIT, STOP, advise
 from .defects import RawMeter, decay_times_s, find_hum, noise_floor_db, pause_seconds, reverberation_s
 from .jobs import run_jobs
 from .scan import Skipped, SourceFile, Stretch, Suitability, check_found, find_sources, read_stretches, short_reason
@@ -75,9 +75,10 @@ def examine_folder(
         "skipped_by_kind": kinds,
         **_together(files),
     }
-    names = [one for one in sorted(skipped, key=lambda one: one.name)]
     shown = [{key: value for key, value in one.items() if key not in PRIVATE} for one in files]
-    return advise(measured) | measured | {"recordings": shown, "skipped": [asdict(one) for one in names]}
+    return (
+        advise(measured) | measured | {"recordings": shown, "skipped": [asdict(one) for one in sorted(skipped, key=lambda one: one.name)]}
+    )
 
 
 def examine_file(job: ExamineJob) -> dict[str, Any]:
@@ -271,7 +272,8 @@ def _counts(files: list[dict[str, Any]], key: str) -> dict[int, int]:
 def report_lines(found: dict[str, Any]) -> list[str]:
     """Format what :func:`examine_folder` found as lines of text."""
     lines = [f"{found['folder']}: {found['verdict']}", ""]
-    lines += [f"  {_mark(one['weight'])} {one['finding']}\n      {one['advice']}" for one in found["findings"]]
+    marks = {STOP: "!!", LIMIT: "! ", HINT: "- "}
+    lines += [f"  {marks[one['weight']]} {one['finding']}\n      {one['advice']}" for one in found["findings"]]
     lines += [""] if found["findings"] else ["  nothing to change", ""]
     lines += [f"  {name:<16} {value}" for name, value in _facts(found)]
     skipped = found["skipped"]
@@ -279,10 +281,6 @@ def report_lines(found: dict[str, Any]) -> list[str]:
         lines += ["", f"skipped {len(skipped)} files:"] + [f"  {one['name']}: {one['reason']}" for one in skipped[:SHOWN_FILES]]
         lines += [f"  and {len(skipped) - SHOWN_FILES} more; --json lists all"] if len(skipped) > SHOWN_FILES else []
     return "\n".join(lines).split("\n")
-
-
-def _mark(weight: str) -> str:
-    return {"stop": "!!", "limit": "! ", "hint": "- "}[weight]
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:

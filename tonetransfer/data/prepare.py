@@ -136,7 +136,7 @@ def prepare(
         _work(jobs, engine, workers, scheduler, progress)
         content, candidates = _gather(out, sources, skipped, keys, force)
         if not candidates:
-            raise SettingsError(nothing_found(folder, _skips(content), usable=True))
+            raise SettingsError(nothing_found(folder, [Skipped(**one) for one in content["skipped"]], usable=True))
         content |= {"settings": settings | {"force": force}, "licence": licence or (before or {}).get("licence", NOT_STATED)}
         recordings = hold_out(candidates, grid, lambda key: stored_track(out, key, "loudness_db"))
         if _differs(before, content, [asdict(one) for one in recordings]):
@@ -154,7 +154,7 @@ def prepare_file(job: PrepareJob) -> str:
         except AudioError as error:
             kind, reason = "unreadable", short_reason(error, job.path)
         if kind:
-            _write_note(job, kind, reason)
+            write_text(job.out / SKIPPED / f"{job.key}.json", json.dumps({"kind": kind, "reason": reason}, indent=1))
     return job.sha256
 
 
@@ -179,10 +179,6 @@ def _prepare(job: PrepareJob) -> tuple[str, str]:
         return "", ""
     finally:
         writer.abandon()
-
-
-def _write_note(job: PrepareJob, kind: str, reason: str) -> None:
-    write_text(job.out / SKIPPED / f"{job.key}.json", json.dumps({"kind": kind, "reason": reason}, indent=1))
 
 
 def _read_note(out: Path, key: str) -> dict[str, str] | None:
@@ -232,10 +228,6 @@ def _gather(
             taken.append({"name": one.name, **told, **origin})
             candidates.append(Candidate(one.name, one.sha256, keys[one.sha256], facts["n_frames"]))
     return {"sources": taken, "skipped": [asdict(one) for one in sorted(skipped, key=lambda one: one.name)]}, candidates
-
-
-def _skips(content: dict[str, Any]) -> list[Skipped]:
-    return [Skipped(**one) for one in content["skipped"]]
 
 
 def _differs(before: dict[str, Any] | None, content: dict[str, Any], recordings: list[dict[str, Any]]) -> bool:

@@ -39,6 +39,7 @@ AS_RECORDED_DB = -8.0  # how hard the notes of a soundfont were played when it w
 PHRASE_DB = -24.0  # loudness of a phrase's notes (median): of a mezzo-forte in a performance whose loudest passage has the peak above
 GONE_DB = -65.0  # re full scale: a tail has ended
 TAIL_DB = -40.0  # below the loudest of its note: a tail has ended
+open_soundfont, open_notes = lru_cache(maxsize=2)(SoundFont), lru_cache(maxsize=2)(NoteFolder)
 
 
 @dataclass(frozen=True)
@@ -221,10 +222,10 @@ def render_performance(
     """
     if timbre.folder is None:
         assert timbre.program is not None  # the configuration is checked
-        audio = _soundfont(origin).render(performance, program=timbre.program, bank=timbre.bank)[channel]
+        audio = open_soundfont(origin, sample_rate=GRID.sample_rate).render(performance, program=timbre.program, bank=timbre.bank)[channel]
         recorded_db = np.full(performance.n_frames, AS_RECORDED_DB)
     else:
-        audio, recorded_db = _note_folder(origin, timbre.files).render(performance)
+        audio, recorded_db = open_notes(origin, files=timbre.files, sample_rate=GRID.sample_rate).render(performance)
     nominal_hz = midi_to_hz(performance.midi_curve())
     gain = np.interp(np.arange(len(audio)) / GRID.hop_length, np.arange(performance.n_frames), db_to_amplitude(performance.expression_db))
     audio = tilt(audio * gain, performance.intensity_db() - recorded_db, nominal_hz, slope, GRID)
@@ -257,16 +258,6 @@ def _voiced(audio: np.ndarray, performance: Performance) -> np.ndarray:
     started = np.arange(performance.n_frames) >= performance.notes[0].start
     decaying = level_db > loudest[index] + TAIL_DB
     return started & (level_db > GONE_DB) & (performance.sounding() | decaying)
-
-
-@lru_cache(maxsize=2)
-def _soundfont(path: Path) -> SoundFont:
-    return SoundFont(path, sample_rate=GRID.sample_rate)
-
-
-@lru_cache(maxsize=2)
-def _note_folder(path: Path, files: str) -> NoteFolder:
-    return NoteFolder(path, files=files, sample_rate=GRID.sample_rate)
 
 
 def _write_manifest(out: Path, entries: dict[str, Any], files: list[dict[str, Any]], *, seed: int, split: str) -> Path:

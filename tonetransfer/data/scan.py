@@ -25,7 +25,6 @@ from ..pipeline.transfer import SHORTEST_S, UNPITCHED_SHARE
 
 WANTED = "WAV, FLAC, OGG, MP3 or AIFF recordings of one instrument that plays one note at a time"
 FOREIGN_ENDINGS = (".m4a", ".aac", ".mp4", ".m4b", ".wma", ".mov", ".mkv", ".webm", ".ape", ".wv", ".amr", ".avi")  # sound, not read here
-BLOCK = 1 << 20  # bytes
 NAMED = 5  # reasons in an error; more is a list, not a message
 STRETCH_S = 300  # held at a time: 58 MB at 48 kHz, several times over while f0 is sought
 MARGIN_S = 2  # heard on both sides of a stretch, so that a border shows nowhere
@@ -97,18 +96,16 @@ def nothing_found(folder: str | Path, skipped: list[Skipped], *, usable: bool = 
         return f"{folder} is empty: no {what} was found; {WANTED} are wanted: put them there, or check the name"
     endings = Counter(Path(one.name).suffix.lower() or "no ending" for one in skipped)
     found = ", ".join(f"{count} x {ending}" for ending, count in endings.most_common(8))
-    reasons = "; ".join(f"{one.name}: {one.reason}" for one in _telling(skipped)[:NAMED])
+    telling = sorted(skipped, key=lambda one: one.kind == "not_sound")  # those first that somebody will have meant to be recordings
+    reasons = "; ".join(f"{one.name}: {one.reason}" for one in telling[:NAMED])
     more = f"; and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
     return f"{folder} holds no {what} among its {len(skipped)} files ({found}); {WANTED} are wanted. {reasons}{more}"
 
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's content."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(folder: Path, without: Path | None) -> Iterator[Path]:
@@ -142,11 +139,6 @@ def short_reason(error: Exception, path: Path) -> str:
     """Message of an error about a file, without the path that it begins with."""
     text = str(error)
     return text[len(str(path)) :].lstrip(" :") if text.startswith(str(path)) else text
-
-
-def _telling(skipped: list[Skipped]) -> list[Skipped]:
-    """Those first that somebody will have meant to be recordings."""
-    return sorted(skipped, key=lambda one: one.kind == "not_sound")
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: 
     """
     x, y = same_length(*(resample(audio, sample_rate, GRID.sample_rate) for audio in (reference, estimate)))
     lag_s = find_lag_s(x, y, GRID.sample_rate)
-    x, y = _aligned(x, y, round(lag_s * GRID.sample_rate))
+    lag = round(lag_s * GRID.sample_rate)
+    x, y = same_length(x[max(0, -lag) :], y[max(0, lag) :])
     levels_db = [loudness_db(audio, GRID).double() for audio in (x, y)]
     if min(float(level.max()) for level in levels_db) <= SILENT_DB:
         return {}
@@ -95,11 +96,6 @@ def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: 
         **_compare_pitch(x, y, levels_db[0]),
     }
     return {key: value for key in FIGURES if (value := found.get(key)) is not None}
-
-
-def _aligned(reference: torch.Tensor, estimate: torch.Tensor, lag: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cut both to what they share, the estimate being `lag` samples late."""
-    return same_length(reference[max(0, -lag) :], estimate[max(0, lag) :])
 
 
 def _compare_articulation(reference: torch.Tensor, estimate: torch.Tensor) -> dict[str, float | None]:

@@ -113,13 +113,13 @@ class _TestSet:
     def __init__(self, folder: Path, model: TimbreModel) -> None:
         self.names = sorted(path.name for path in folder.iterdir() if path.is_dir())
         self.performances = sorted(path.stem for path in (folder / self.names[0]).glob("parallel-*.flac"))
-        self.audio = {(p, n): _at_peak(folder / n / f"{p}.flac", model) for p in self.performances for n in self.names}
+        self.audio = {(p, n): load_at_peak(folder / n / f"{p}.flac", model) for p in self.performances for n in self.names}
         self.recordings = list(self.audio)
         found = {name: folder / name / "reference.flac" for name in self.names}
         self.references = {name: load_audio(path) for name, path in found.items() if path.exists()}
 
 
-def _at_peak(path: Path, model: TimbreModel) -> torch.Tensor:
+def load_at_peak(path: Path, model: TimbreModel) -> torch.Tensor:
     audio, _ = load_audio(path, model.sample_rate)
     return audio * (PEAK / audio.abs().max().clamp(min=1e-9))
 

@@ -40,7 +40,7 @@ MANIFEST = "tonetransfer.json"
 OURS = (MANIFEST, "index.html", "assets", "favicon.svg", "graphs", "instruments", "ort")
 RUNTIME = {"ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js"}
 RUNTIME_PACKAGE = "onnxruntime-web@1.22.0"
-LARGEST_MB, GRAPH_MB = 6.0, 0.8  # of an instrument; of that, what is not weights
+LARGEST_MB = 6.0  # of an instrument
 SMALLEST_HALVED = 256  # numbers of a tensor that is stored in 16 bits
 TOLERANCE_DB = -60.0
 STREAMED = 7  # frames at a time, where an instrument is tried in blocks
@@ -199,8 +199,9 @@ def _write_graphs(part: Path, players: Sequence[WebPlayer], sessions: Any) -> di
 
 def _entry(player: WebPlayer, graph: WebInstrument, content: bytes, figures: dict[str, Any]) -> dict[str, Any]:
     """Entry of an instrument in the manifest."""
-    target, known = player.target, player.model.instrument(player.name)
+    target, known, tone_db = player.target, player.model.instrument(player.name), player.target.room_tone_db
     assert target.quantiles is not None
+    faintest_db = None if tone_db is None else round(tone_loudness_db(tone_db, player.model.sample_rate) - SILENT_BELOW_DB, 4)
     return {
         "name": player.name,
         "label": player.name.replace("_", " ").capitalize(),
@@ -210,8 +211,8 @@ def _entry(player: WebPlayer, graph: WebInstrument, content: bytes, figures: dic
         "range_midi": [target.lowest_midi, target.highest_midi],
         "loudness_quantiles_db": [round(float(level), 4) for level in target.quantiles],
         "release_db_per_s": target.release_db_per_s,
-        "room_tone": target.room_tone_db is not None,
-        "silent_below_db": _silent_below_db(target, player.model.sample_rate),
+        "room_tone": tone_db is not None,
+        "silent_below_db": faintest_db,  # loudness of a source re its loud notes, below which the room tone is not there
         "state_size": graph.state_size,
         "n_noise": graph.n_noise,
         "latency_samples": LATENCY_FRAMES * graph.grid.hop_length,
@@ -219,11 +220,6 @@ def _entry(player: WebPlayer, graph: WebInstrument, content: bytes, figures: dic
         "source": known.source,
         "test": figures,
     }
-
-
-def _silent_below_db(target: Target, sample_rate: int) -> float | None:
-    """Loudness of a source re its loud notes [dB], below which the room tone is not there."""
-    return None if target.room_tone_db is None else round(tone_loudness_db(target.room_tone_db, sample_rate) - SILENT_BELOW_DB, 4)
 
 
 def halved(model: TimbreModel) -> TimbreModel:

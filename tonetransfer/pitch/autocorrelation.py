@@ -47,23 +47,11 @@ class Band(NamedTuple):
 
 # Short frames for high notes, so that fast notes are not smeared; at least two periods of the lowest.
 BANDS = (Band(512, 4, SAMPLE_RATE / HIGHEST_HZ, 42.0, 4), Band(1024, 1, 42.0, 168.0, 4), Band(2048, 1, 168.0, SAMPLE_RATE / LOWEST_HZ, 5))
-
-
 COHERENT_LAG = 41.0  # samples, 2.6 ms: shorter lags must repeat up to there, too; hissing consonants do not
-
-
 COHERENCE_SLACK = 0.4  # what a high note may lose on the way, in vibrato or while another note rings
-
-
 BLOCK_FRAMES = 256  # at a time, so that the spectra stay in the processor's cache
-
-
 MOST_WAVES = 200  # lags from which on an inverse FFT takes less time
-
-
 N_PEAKS = sum(band.n_peaks for band in BANDS)
-
-
 LAG_PRIOR = 0.02  # per octave: of two lags at which a sound repeats itself alike, the shorter one is the period
 
 

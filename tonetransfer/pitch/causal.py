@@ -222,32 +222,14 @@ class CausalBand(NamedTuple):
 
 # At least two periods of the longest in each window; the shorter the window, the faster the notes that are followed.
 BANDS = (CausalBand(0.020, 1 / 4400.0, 1 / 390.0, 4), CausalBand(0.030, 1 / 390.0, 1 / 105.0, 4), CausalBand(0.064, 1 / 105.0, 1 / 36.0, 4))
-
-
 COHERENT_S = 0.0051  # shorter periods must repeat up to there, and are read off there, which is finer
-
-
 COHERENCE_SLACK = 0.4
-
-
 DIRECT_BELOW = 200_000  # products of an autocorrelation that are no faster by way of its spectrum, for one frame
-
-
 SPECTRUM_S = 0.050  # window of the spectrum whose partials are weighed
-
-
 HIGHEST_PARTIAL_HZ = 7000.0
-
-
 EVIDENCE_FLOOR = 0.03
-
-
 SALIENCE_WEIGHT = 8.0
-
-
 LOUDEST_FALLS_DB_PER_S = 3.0  # what "loud" means is forgotten so fast
-
-
 N_CANDIDATES = sum(band.n_peaks for band in BANDS)
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ControlsError, ToneTransferWarning
+from ..errors import ControlsError, ToneTransferWarning, plural
 from .midi_controller import (
     ALL_NOTES_OFF,
     ALL_SOUND_OFF,
@@ -143,9 +143,9 @@ def all_notes(timed: Sequence[Timed], faults: list[str]) -> list[MidiNote]:
             n_unended += _end(note, following, silences[note.channel], latest_s)
         notes += [note for note in own if note.end_s > note.start_s]
     if n_empty:
-        faults.append(f"{_count(n_empty, 'note')} of no length {_are(n_empty)} left out")
+        faults.append(f"{plural(n_empty, 'note')} of no length {_are(n_empty)} left out")
     if n_unended:
-        faults.append(f"{_count(n_unended, 'note')} without an end sound{'s' * (n_unended == 1)} for {HELD_S:g} s at most")
+        faults.append(f"{plural(n_unended, 'note')} without an end sound{'s' * (n_unended == 1)} for {HELD_S:g} s at most")
     return sorted(notes, key=lambda note: (note.start_s, -note.number))
 
 
@@ -222,7 +222,7 @@ def bounded(notes: list[MidiNote], faults: list[str]) -> tuple[list[MidiNote], C
     kept = [note for note in notes if note.start_s < LONGEST_S]
     if len(kept) < len(notes):
         faults.append(
-            f"{_count(len(notes) - len(kept), 'note')} after {LONGEST_S / 3600.0:g} hours {_are(len(notes) - len(kept))} left out"
+            f"{plural(len(notes) - len(kept), 'note')} after {LONGEST_S / 3600.0:g} hours {_are(len(notes) - len(kept))} left out"
         )
     for note in kept:
         note.end_s = min(note.end_s, LONGEST_S)
@@ -241,7 +241,7 @@ def _shorten(notes: list[MidiNote], faults: list[str]) -> None:
     for note in longer:
         note.end_s = note.start_s + longest_s
     faults.append(
-        f"{_count(len(longer), 'note')} of {_length(lengths.max())} and less {_are(len(longer))} shortened to {_length(longest_s)}"
+        f"{plural(len(longer), 'note')} of {_length(lengths.max())} and less {_are(len(longer))} shortened to {_length(longest_s)}"
     )
 
 
@@ -265,7 +265,7 @@ def _within_voices(notes: list[MidiNote], faults: list[str]) -> list[MidiNote]:
             heapq.heappush(sounding, note.end_s)
             kept.append(note)
     if (n_left := len(notes) - len(kept)) > 0:
-        faults.append(f"{_count(n_left, 'note')} that would sound together with {MOST_VOICES} others {_are(n_left)} left out")
+        faults.append(f"{plural(n_left, 'note')} that would sound together with {MOST_VOICES} others {_are(n_left)} left out")
     return kept
 
 
@@ -273,10 +273,6 @@ def _length(seconds: float) -> str:
     if seconds < 120.0:
         return f"{seconds:.0f} s"
     return f"{seconds / 60.0:.3g} minutes" if seconds < 7200.0 else f"{seconds / 3600.0:.1f} hours"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _are(number: int) -> str:

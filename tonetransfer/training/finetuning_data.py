@@ -91,7 +91,9 @@ class Material:
         recordings = list(prepared.recordings)
         self._sounds: dict[str, torch.Tensor] | None = {} if sum(r.n_frames for r in recordings) <= HELD_S * grid.frame_rate else None
         heard = [prepared.controls(recording) for recording in recordings]
-        learned_s = sum(self._note_seconds(c) for r, c in zip(recordings, heard, strict=True) if r.split != VALIDATION)
+        learned_s = (
+            sum(int(c.note_frames().sum()) for r, c in zip(recordings, heard, strict=True) if r.split != VALIDATION) / grid.frame_rate
+        )
         if learned_s < SHORTEST_S:
             raise AudioError(
                 f"the prepared recordings hold {learned_s:.1f} s of notes to learn from; {SHORTEST_S:.0f} s or more are wanted, better a "
@@ -111,9 +113,6 @@ class Material:
 
         if not any(len(piece.held_out) for piece in self.pieces):
             raise AudioError(f"no {excerpt_seconds:g} s with notes are held out; more recordings are wanted, or longer ones")
-
-    def _note_seconds(self, controls: Controls) -> float:
-        return float(controls.note_frames().sum()) / self.grid.frame_rate
 
     def _peak(self, recording: Any) -> float:
         n_samples, step = self.grid.n_samples(recording.n_frames), round(PIECE_S * self.grid.sample_rate)

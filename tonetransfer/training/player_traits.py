@@ -86,7 +86,8 @@ def player_fluctuation_db(model: TimbreModel, corpus: Corpus, instrument: Instru
     row = next(i for i, timbre in enumerate(corpus.timbres) if timbre["name"] == instrument.name)
     z, table = model.timbre(instrument.name), model.note_table(instrument.name)
     levels = []
-    for recording in [one for one in corpus.recordings if one.timbre == row][:: 1 + _count(corpus, row) // MOST_RECORDINGS]:
+    own = [one for one in corpus.recordings if one.timbre == row]
+    for recording in own[:: 1 + len(own) // MOST_RECORDINGS]:
         heard, sound = _heard(corpus, recording)
 
         def play(depth_db: torch.Tensor | None, heard: Controls = heard) -> Iterator[torch.Tensor]:
@@ -94,10 +95,6 @@ def player_fluctuation_db(model: TimbreModel, corpus: Corpus, instrument: Instru
 
         levels.append(measure_beside(sound, play, model.settings.n_harmonics, heard.f0_hz, heard.note_frames(), corpus.grid))
     return fluctuation_to_add(levels, LARGEST_DB)
-
-
-def _count(corpus: Corpus, row: int) -> int:
-    return sum(one.timbre == row for one in corpus.recordings)
 
 
 def _heard(corpus: Corpus, recording: Recording) -> tuple[Controls, torch.Tensor]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 
@@ -51,27 +51,17 @@ def check_report(path: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
     return page, check_new(path.with_suffix(".json"), SettingsError, overwrite=overwrite)
 
 
-class ReportOptions(TypedDict, total=False):
-    """Options of a report; see :func:`write_report`."""
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report shows, and what it says of itself."""
 
-    title: str | None
-    n_shown: int
-    megabytes: float
-    seed: int
-    weights: str
-    classifier_weights: str
-    settings: dict[str, Any] | None
-
-
-DEFAULTS: ReportOptions = {
-    "title": None,
-    "n_shown": 12,
-    "megabytes": 20.0,
-    "seed": 0,
-    "weights": "bundled",
-    "classifier_weights": "bundled",
-    "settings": None,
-}
+    title: str | None = None  # None: what the set says of itself
+    n_shown: int = 12  # examples that can be heard, at most: a third drawn at random, a third the best, a third the worst
+    megabytes: float = 20.0  # of the page, at most: examples are left away until it fits
+    seed: int = 0  # of the examples that are drawn, and of the intervals
+    weights: str = "bundled"  # what they are called on the page, as the next
+    classifier_weights: str = "bundled"
+    settings: dict[str, Any] | None = None  # more that is to be known of how it was made
 
 
 def write_report(
@@ -82,7 +72,7 @@ def write_report(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
-    **options: Unpack[ReportOptions],
+    **options: Any,
 ) -> tuple[dict[str, Any], ReportFiles]:
     """Measure a set of examples, or the same examples of several systems, and write what was found.
 
@@ -101,14 +91,8 @@ def write_report(
     progress : callable (done, total) or None
         Told how many of how many steps are done.
     **options
-        Any of
-
-        - `title`, str or None: None, as is standard, is what the set says of itself;
-        - `n_shown`, int >= 0 (12): how many examples can be heard at most: a third drawn at random, a third the best, a third the worst;
-        - `megabytes`, float > 0 (20) [MB]: of the page at most; examples are left away until it fits;
-        - `seed`, int >= 0 (0): of the examples that are drawn, and of the intervals;
-        - `weights`, `classifier_weights`, str ("bundled"): what they are called on the page;
-        - `settings`, dict or None: more that is to be known of how it was made.
+        Fields of :class:`~tonetransfer.evaluation.report.build.ReportOptions`: `title`, `n_shown`, `megabytes` [MB], `seed`, `weights`,
+        `classifier_weights`, `settings`.
 
     Returns
     -------
@@ -136,29 +120,29 @@ def write_report(
     (True, True)
     """
     files = check_report(Path(path), overwrite=overwrite)
-    chosen = DEFAULTS | options
+    chosen = ReportOptions(**options)
     sets = [examples] if isinstance(examples, ExampleSet) else list(examples)
-    measured = _measure_all(sets, model, classifier, chosen["seed"], progress)
+    measured = _measure_all(sets, model, classifier, chosen.seed, progress)
     rows = _common_rows(measured)
     if not rows:
         raise SettingsError("no example could be used of every system; see what is wrong by a report of each of them")
-    ranking, order = choose(rows, chosen["n_shown"], chosen["seed"])
+    ranking, order = choose(rows, chosen.n_shown, chosen.seed)
     findings: dict[str, Any] = {
-        "title": chosen["title"] or _title(sets),
+        "title": chosen.title or _title(sets),
         "kind": sets[0].kind,
-        "versions": {"tonetransfer": version("tonetransfer"), "weights": chosen["weights"], "classifier": chosen["classifier_weights"]},
+        "versions": {"tonetransfer": version("tonetransfer"), "weights": chosen.weights, "classifier": chosen.classifier_weights},
         "settings": {
-            "seed": chosen["seed"],
+            "seed": chosen.seed,
             "sample_rate_hz": model.sample_rate,
             "longest_s": LONGEST_S,
             "shown_s": SHOWN_S,
             "ranked_by": ranking,
-            "megabytes": chosen["megabytes"],
-            **(chosen["settings"] or {}),
+            "megabytes": chosen.megabytes,
+            **(chosen.settings or {}),
         },
         **(measured[0] if len(sets) == 1 else _of_several(sets, measured, rows)),
     }
-    sections = _sections(sets, measured, rows, order, chosen["megabytes"] * 1e6, model.sample_rate)
+    sections = _sections(sets, measured, rows, order, chosen.megabytes * 1e6, model.sample_rate)
     findings["shown"] = [{"name": rows[row]["name"], "why": why} for why, row, _ in sections]
     systems = [{"name": one.system, **found} for one, found in zip(sets, measured, strict=True)]
     text = page(findings, systems, sections, ranking=ranking)

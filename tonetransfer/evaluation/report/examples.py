@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,7 +133,7 @@ def transfers_of_corpus(model: TimbreModel, folder: Path, *, count: int, seed: i
 
     @lru_cache(maxsize=KEPT)
     def heard(performance: str, name: str) -> HeardRecording:
-        return _hear_file(folder / name / f"{performance}.flac", model.grid)[0]
+        return _hear_file(folder / name / f"{performance}.flac", model.grid)
 
     def loader(performance: str, one: str, other: str) -> Callable[[], Sounds]:
         def load() -> Sounds:
@@ -161,11 +162,11 @@ def transfers_of_recordings(model: TimbreModel, folder: Path, instruments: Itera
 
     @lru_cache(maxsize=KEPT)
     def heard(name: str) -> HeardRecording:
-        return _hear_file(files[name], model.grid)[0]
+        return _hear_file(files[name], model.grid)
 
     def loader(name: str, target: Target) -> Callable[[], Sounds]:
         def load() -> Sounds:
-            estimate, asked = _play(model, heard(name), target, transpose=None, seed=play_seed)
+            estimate, asked = _play(model, heard(name), target, transpose="auto", seed=play_seed)
             return Sounds(estimate, None, heard(name), asked, model.sample_rate / 2.0)
 
         return load
@@ -189,10 +190,8 @@ def balanced_draw(names: list[str], performances: list[str], count: int, seed: i
     return sorted(chosen[:count])
 
 
-def _play(
-    model: TimbreModel, source: HeardRecording, target: Target, *, transpose: float | None, seed: int
-) -> tuple[HeardRecording, Arrangement]:
-    asked = arrange(source.controls, target, transpose="auto" if transpose is None else transpose)
+def _play(model: TimbreModel, source: HeardRecording, target: Target, *, seed: int, **how: Any) -> tuple[HeardRecording, Arrangement]:
+    asked = arrange(source.controls, target, **how)
     sound = torch.cat(list(play(asked, model, target.z, seed=seed)))
     return HeardRecording(sound, extract(sound, model.grid)), asked
 
@@ -202,7 +201,7 @@ def _load_pair(reference: Path, estimate: Path, source: Path | None, grid: Frame
     truth, result = track_recording(x, grid.sample_rate, grid), track_recording(y * gain, grid.sample_rate, grid)
     if match_level:
         result = _at_level_of(truth, result)
-    return Sounds(result, truth, _hear_file(source, grid)[0] if source else None, None, rate / 2.0)
+    return Sounds(result, truth, _hear_file(source, grid) if source else None, None, rate / 2.0)
 
 
 def _at_level_of(reference: HeardRecording, estimate: HeardRecording) -> HeardRecording:
@@ -213,9 +212,8 @@ def _at_level_of(reference: HeardRecording, estimate: HeardRecording) -> HeardRe
     return HeardRecording(estimate.audio * db_to_amplitude(shift_db), estimate.controls.shift_loudness(shift_db))
 
 
-def _hear_file(path: Path, grid: FrameGrid) -> tuple[HeardRecording, float]:
-    audio, gain = _read(path, grid)
-    return track_recording(audio, grid.sample_rate, grid), gain
+def _hear_file(path: Path, grid: FrameGrid) -> HeardRecording:
+    return track_recording(_read(path, grid)[0], grid.sample_rate, grid)
 
 
 def _read(path: Path, grid: FrameGrid) -> tuple[torch.Tensor, float]:
@@ -239,7 +237,7 @@ def _sounds_of(folder: Path | None) -> dict[str, Path]:
         raise SettingsError(f"{folder}: is not a folder; one that holds sound files is wanted")
     files: dict[str, Path] = {}
     for path in sound_files(folder, below=True):
-        files.setdefault(_name_of(path, folder), path)
+        files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
     return files
 
 
@@ -247,7 +245,3 @@ def _doubles(folder: Path) -> list[str]:
     """Files that have the name of another one, but for the ending."""
     used = set(_sounds_of(folder).values())
     return [f"{path}: another file has the same name but for its ending" for path in sound_files(folder, below=True) if path not in used]
-
-
-def _name_of(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()

@@ -181,8 +181,7 @@ def _classifier_features(heard: HeardRecording, classifier: Classifier) -> np.nd
     hook = layers[-1].register_forward_pre_hook(lambda _layer, inputs: caught.append(inputs[0]))
     try:
         with torch.inference_mode():
-            peaks = np.maximum(np.abs(windows).max(-1, keepdims=True), 1e-5)
-            classifier.model(classifier.frontend(as_float(windows / peaks)).float())
+            classifier.model(classifier.frontend(as_float(windows)).float())
     finally:
         hook.remove()
     return caught[0].flatten(1).double().numpy()

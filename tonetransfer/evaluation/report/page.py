@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ...errors import printable
+from ...errors import plural, printable
 from ..compare import METRICS, Metric
 from ..metrics import N_RESAMPLES
 from .media import Contours
@@ -119,7 +119,7 @@ def _shared() -> dict[str, Any]:
 def _environment() -> jinja2.Environment:
     loader = jinja2.PackageLoader("tonetransfer.evaluation.report", "templates")
     found = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalize)
-    found.filters |= {"figure": _figure, "range": _range, "short": _short, "count": _count, "words": _words}
+    found.filters |= {"figure": _figure, "range": _range, "short": _short, "count": plural, "words": lambda name: name.replace("_", " ")}
     found.filters |= {"item": lambda mapping, key: mapping.get(key), "best": _best}
     return found
 
@@ -190,10 +190,10 @@ def _method(findings: dict[str, Any], systems: Sequence[dict[str, Any]], ranking
     rows = [row for system in systems for row in system["per_example"]]
     if low := [row for row in rows if row["highest_hz"] < 20000.0]:
         highest = min(row["highest_hz"] for row in low)
-        what = f"{_count(len(low), 'result')} had a sample rate that holds nothing above {highest / 1000:.3g} kHz"
+        what = f"{plural(len(low), 'result')} had a sample rate that holds nothing above {highest / 1000:.3g} kHz"
         parts.append(f"{what}: that counts as lost high frequencies.")
     if unequal := [row for row in rows if row.get("length_difference_s", 0.0) > 0.1]:
-        parts.append(f"{_count(len(unequal), 'result')} differed in length from the reference by more than 0.1 s; the longer one was cut.")
+        parts.append(f"{plural(len(unequal), 'result')} differed in length from the reference by more than 0.1 s; the longer one was cut.")
     return parts
 
 
@@ -221,14 +221,6 @@ def _short(value: float) -> str:
     size = abs(value)
     text = f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.095 else f"{value:.2g}"
     return text.replace("-", "−")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _resource(name: str) -> Markup:

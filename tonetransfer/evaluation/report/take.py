@@ -9,7 +9,7 @@ from pathlib import Path
 from ...atomic import check_new, write_text
 from ...audio.files import AudioLike, LongAudio, check_audio
 from ...controls.controls import Controls
-from ...errors import AudioError
+from ...errors import AudioError, plural
 from ...pipeline.transfer import Arrangement
 from ...realtime.midi_writer import midi_bytes, performed_notes
 from .media import Drawn, audio_uri, contours, data_uri
@@ -93,7 +93,7 @@ def write_take(
     title = f"{names[0]} on {names[1]}"
     shown = Shown(0, title, seconds, whole_s, players, list(contours(drawn, seconds, midi, reach)), heading=whole_s > seconds + 0.5)
     moved = f", moved by {arrangement.transposed:+g} semitones" if arrangement.transposed else ""
-    summary = f"{whole_s:.1f} s, {len(midi)} {'note' if len(midi) == 1 else 'notes'}{moved}."
+    summary = f"{whole_s:.1f} s, {plural(len(midi), 'note')}{moved}."
     notes_file = ("Notes as MIDI", f"{target.stem}.mid", data_uri("audio/midi", midi_bytes(asked, midi, names[1])))
     write_text(target, take_page(title, summary, shown, dict(settings or {}), [notes_file]), error=AudioError)
     return target
