@@ -23,7 +23,6 @@ from tonetransfer.data.soundfont import (
     load_fluidsynth,
     loudness_and_centroid,
     measure_slope,
-    slope_between,
     tilt,
 )
 from tonetransfer.errors import AudioError, InstrumentError, MissingDependencyError, SettingsError
@@ -294,6 +293,23 @@ def test_tilt_without_slope_or_intensity_changes_nothing() -> None:
     audio, intensity_db, f0_hz = swelling()
     assert np.array_equal(tilt(audio, intensity_db, f0_hz, 0.0, GRID), audio.astype(np.float32))
     assert np.allclose(tilt(audio, 0 * intensity_db, f0_hz, 0.5, GRID), audio, atol=1e-5)
+
+
+def slope_between(notes: list[tuple[float, np.ndarray]], sample_rate: int) -> float:
+    """Octaves of centroid per decibel from soft notes to loud ones of the same pitch, of pairs (midi, audio), at least two of some pitch.
+
+    Each counts with the median of its louder half: least squares with an intercept of its own for every pitch. Means little when the
+    recordings were brought to one level.
+    """
+    keys, points = [], []
+    for midi, audio in notes:
+        loudness, centroid = loudness_and_centroid(audio, sample_rate)
+        steady = loudness >= np.median(loudness[loudness > loudness.max() - 25.0])
+        keys.append(round(midi))
+        points.append((np.median(loudness[steady]), np.median(centroid[steady])))
+    pitch, values = np.array(keys), np.array(points)
+    values -= np.array([values[pitch == key].mean(axis=0) for key in pitch])
+    return float((values[:, 0] @ values[:, 1]) / max(float(values[:, 0] @ values[:, 0]), 1e-9))
 
 
 def test_slope_between_notes_of_one_pitch() -> None:

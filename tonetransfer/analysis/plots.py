@@ -124,7 +124,6 @@ def plot_timbre_map(
     order: list[str],
     named: list[str],
     *,
-    title: str = "",
     overwrite: bool = False,
 ) -> None:
     """Draw excerpts as `points` (n, 2) on a map, coloured by who plays and, beside it, by how high.
@@ -136,7 +135,7 @@ def plot_timbre_map(
     hue = np.array([order.index(name) for name in instruments]) / max(len(order), 1)
     marks = {name.replace("_", " "): np.median(points[instruments == name], axis=0) for name in named if (instruments == name).any()}
     with _style():
-        figure = _figure(16.0, 8.0, title or "Map of timbre")
+        figure = _figure(16.0, 8.0, "Map of timbre")
         left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.02, "right": 0.95, "top": 0.9, "bottom": 0.02, "wspace": 0.03})
         panels.draw_map(left, points, colours=hue, marks=marks, cmap="gist_rainbow", vmin=0.0, vmax=1.0)
         left.set_title("Who plays")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import soundfile
@@ -23,6 +23,7 @@ import torch
 
 from ..atomic import check_new, replacing
 from ..errors import AudioError, ToneTransferWarning
+from ..threads import trim_malloc
 from .readers import SoundReader, find_decoder, media_format, native_name, open_reader
 from .units import amplitude_to_db
 
@@ -86,13 +87,15 @@ def load_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
     >>> tt.load_audio("examples/flute.flac", 16000)[0].shape
     torch.Size([240000])
     """
-    audio = open_audio(path, sample_rate, longest_s=longest_s, held_s=math.inf)
-    assert isinstance(audio.samples, torch.Tensor)
-    return audio.samples, audio.sample_rate
+    audio, rate = open_audio(path, sample_rate, longest_s=longest_s, held_s=math.inf)
+    assert isinstance(audio, torch.Tensor)
+    return audio, rate
 
 
-def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: float = math.inf, held_s: float = LONG_S) -> OpenedAudio:
-    """Open what :func:`load_audio` reads, in memory up to `held_s` seconds, and else in a temporary file.
+def open_audio(
+    path: PathLike, sample_rate: int | None = None, *, longest_s: float = math.inf, held_s: float = LONG_S
+) -> tuple[torch.Tensor | LongAudio, int]:
+    """Open what :func:`load_audio` reads, in memory up to `held_s` seconds, and else in a temporary file; and its rate [Hz].
 
     Other arguments and errors as there.
     """
@@ -100,7 +103,7 @@ def open_audio(path: PathLike, sample_rate: int | None = None, *, longest_s: flo
         target_rate = file.samplerate if sample_rate is None else check_sample_rate(sample_rate)
         expected = int(min(file.frames / file.samplerate, longest_s) * target_rate)
         pieces = _mono(path, file, target_rate, longest_s)
-        return OpenedAudio(_held(pieces, expected, held_s * target_rate), target_rate)
+        return _held(pieces, expected, held_s * target_rate), target_rate
 
 
 class LongAudio:
@@ -170,13 +173,6 @@ def windows_at(samples: Samples, first: np.ndarray, length: int) -> np.ndarray:
         windows[start:stop] = np.where(inside, np.append(read, np.float32(0))[np.where(inside, place, -1)], np.float32(0))
         start = stop
     return windows
-
-
-class OpenedAudio(NamedTuple):
-    """A recording and its rate [Hz]."""
-
-    samples: torch.Tensor | LongAudio
-    sample_rate: int
 
 
 def peak_of(audio: torch.Tensor | LongAudio) -> float:
@@ -535,6 +531,7 @@ def _held(pieces: Iterator[np.ndarray], expected: int, most: float) -> torch.Ten
         if (piece := next(pieces, None)) is None:
             return torch.from_numpy(_gather(iter(begun), sum(map(len, begun))))
         begun.append(np.array(piece))
+    trim_malloc()
     return LongAudio(itertools.chain(begun, pieces))
 
 

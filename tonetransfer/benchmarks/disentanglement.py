@@ -15,9 +15,7 @@ R2 is 1 for a perfect reading, 0 for one that is no better than the instrument's
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +36,6 @@ from .swaps import ForestClassifier, choose_swaps, evaluate_blends, evaluate_swa
 
 COLUMNS = ("z", "baseline", "mfcc")
 LABELS = {"pitch": "pitch_midi", "pitch_range": "pitch_range_semitones", "loudness": "loudness_db"}
-Say = Callable[[str], None]
 MOST_ON_MAP = 1500  # excerpts
 N_FOLDS = 5
 N_INNER_FOLDS = 3
@@ -77,8 +74,8 @@ def read_material(
     return ExaminedMaterial(trained, read_excerpts(folder / UNSEEN, encoders, names=model.names, progress=progress))
 
 
-def evaluate_timbre(material: ExaminedMaterial, *, say: Say = lambda _: None) -> dict[str, float]:
-    """Measure z with probes and nearest neighbours; `say` is told what is being done.
+def evaluate_timbre(material: ExaminedMaterial) -> dict[str, float]:
+    """Measure z with probes and nearest neighbours.
 
     Keys begin with what is examined (``z``, ``mfcc``, ``baseline``, ``chance``). Accuracies are shares, R2 as
     :func:`~tonetransfer.benchmarks.disentanglement.within_instrument_r2` defines it.
@@ -89,12 +86,10 @@ def evaluate_timbre(material: ExaminedMaterial, *, say: Say = lambda _: None) ->
     if unseen is not None:
         figures |= {"unseen_n_excerpts": len(unseen.rows), "unseen_n_instruments": len(set(unseen.instruments))}
     for name, vectors in trained.features.items():
-        begin = time.perf_counter()
         found = _read_trained(trained, vectors) | _retrieve_trained(trained, vectors)
         if unseen is not None:
             found |= _read_unseen(trained, unseen, vectors, unseen.features[name])
         figures |= {f"{name}_{key}": value for key, value in found.items()}
-        say(f"{name}: {time.perf_counter() - begin:.0f} s")
     return {key: round(value, 4) for key, value in (figures | _chance(trained)).items()}
 
 

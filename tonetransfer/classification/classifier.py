@@ -28,7 +28,6 @@ from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsErro
 from ..models.weights import no_larger_than, read_tensors
 from ..models.weights_header import Header, read_header
 from ..progress import Progress
-from ..threads import trim_malloc
 from . import networks
 from .clips import Clip
 from .embeddings import AstEmbedding, ClapEmbedding, MertEmbedding, PannsCnn14, TimbreZ
@@ -424,8 +423,6 @@ def classify(audio: AudioLike, sample_rate: int, classifier: Classifier | None =
 def classify_file(path: PathLike, classifier: Classifier, *, step_seconds: float = SECOND) -> dict[str, Any]:
     """:func:`classify` of a file, as it is printed: ``instrument``, ``probabilities``, ``per_second``, and of several labels ``labels``."""
     audio, sample_rate = open_audio(path, classifier.settings.sample_rate)
-    if isinstance(audio, LongAudio):
-        trim_malloc()
     try:
         found = classifier.predict(audio, sample_rate, step_seconds=step_seconds)
     except AudioError as error:

@@ -74,10 +74,8 @@ def analyze(arguments: Namespace) -> Report:
     grid = FrameGrid()
     with one_thread():
         audio, _ = open_audio(arguments.file, grid.sample_rate)
-        if is_long := isinstance(audio, LongAudio):
-            trim_malloc()
         controls = extract(audio, grid, tracker=tracker_of(arguments))
-    if is_long:
+    if isinstance(audio, LongAudio):
         trim_malloc()
     warn_about(audio, controls)
     analysis = analyze_timbre(audio, controls, rolloff_percent=tuple(dict.fromkeys([*ROLLOFF_PERCENT, *arguments.rolloff])))

@@ -63,10 +63,8 @@ def transfer(arguments: Namespace) -> Report:
     begin = time.perf_counter()
     with one_thread():
         audio, _ = open_audio(arguments.source, model.sample_rate)
-        if is_long := isinstance(audio, LongAudio):
-            trim_malloc()
         heard = extract(audio, model.grid, tracker=tracker_of(arguments))
-        if is_long:
+        if isinstance(audio, LongAudio):
             trim_malloc()
         warn_about(audio, heard)
         if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):

@@ -7,7 +7,8 @@ is decided by the same rules as in ``prepare`` (:mod:`tonetransfer.data.scan`).
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,6 @@ EDGE_S = 0.05  # of a note at both ends, that says nothing of how loudly it is p
 SHOWN_FILES = 12  # in lines for people
 
 
-@dataclass(frozen=True)
-class ExamineJob:
-    """A file to be heard."""
-
-    source: SourceFile
-    grid: FrameGrid
-    tracker: str
-
-
 def examine_folder(
     folder: str | Path, *, tracker: str = DEFAULT_TRACKER, workers: int = 1, progress: Progress | None = None
 ) -> dict[str, Any]:
@@ -57,9 +49,8 @@ def examine_folder(
     find_tracker(tracker)
     sources, skipped = find_sources(folder)
     check_found(folder, sources, skipped)
-    jobs = [ExamineJob(one, FrameGrid(), tracker) for one in sorted(sources, key=lambda one: -one.seconds)]
     done, total_s, heard = 0.0, sum(one.seconds for one in sources), []
-    for found in run_jobs(examine_file, jobs, workers=workers):
+    for found in run_jobs(partial(examine_file, tracker=tracker), sorted(sources, key=lambda one: -one.seconds), workers=workers):
         heard.append(found)
         done += found["header_seconds"]
         if progress:
@@ -81,13 +72,12 @@ def examine_folder(
     )
 
 
-def examine_file(job: ExamineJob) -> dict[str, Any]:
+def examine_file(source: SourceFile, *, tracker: str) -> dict[str, Any]:
     """Measure one file; `kind` and `reason` say why it cannot be used, and are empty if it can."""
-    source = job.source
     found: dict[str, Any] = {"name": source.name, "kind": "", "reason": "", "header_seconds": source.seconds}
     try:
         with one_thread():
-            return found | _as_in_file(source) | _as_heard(job)
+            return found | _as_in_file(source) | _as_heard(source, tracker)
     except AudioError as error:
         return found | {"kind": "unreadable", "reason": short_reason(error, source.path)}
 
@@ -119,16 +109,17 @@ def _as_in_file(source: SourceFile) -> dict[str, Any]:
     }
 
 
-def _as_heard(job: ExamineJob) -> dict[str, Any]:
+def _as_heard(source: SourceFile, tracker: str) -> dict[str, Any]:
     """Measure pitch, loudness and noise."""
+    grid = FrameGrid()
     judged, floors, decays, hum, stretches, pauses_s = Suitability(), [], [], None, [], 0.0
-    for heard in read_stretches(job.source.path, job.grid, job.tracker):
+    for heard in read_stretches(source.path, grid, tracker):
         judged = judged.add(heard)
-        loudness, rate = heard.controls.loudness_db.numpy(), job.grid.frame_rate
+        loudness, rate = heard.controls.loudness_db.numpy(), grid.frame_rate
         floors.append(noise_floor_db(loudness, rate))
         pauses_s += pause_seconds(heard.controls.note_frames().numpy(), loudness, rate)
         decays += decay_times_s(loudness, rate, floors[-1])
-        hum = hum or find_hum(heard.audio.numpy(), job.grid.sample_rate)  # of the first stretch: it does not come and go
+        hum = hum or find_hum(heard.audio.numpy(), grid.sample_rate)  # of the first stretch: it does not come and go
         stretches.append(_played(heard))
     kind, reason = judged.objection() or ("", "")
     assert hum is not None  # a recording has at least one stretch

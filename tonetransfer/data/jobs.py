@@ -34,7 +34,7 @@ def run_jobs(
     Parameters
     ----------
     function : callable
-        Of a module; it is found by its name where it runs.
+        Of a module (or partial of one); it is found by its name where it runs.
     jobs : sequence
         That can be pickled.
     engine : str

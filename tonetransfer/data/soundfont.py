@@ -2,14 +2,14 @@
 
 libfluidsynth is called for the few things that this takes, in float and without effects. Real instruments grow brighter as they are played
 louder, and most soundfonts play one recording at every velocity: a filter that follows how hard is played (:func:`tilt`) puts the
-connection back; :func:`slope_between` tells from recordings how strong it should be.
+connection back; ``configs/corpus.yaml`` says how strong it is in recordings.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from ctypes import c_char_p, c_double, c_float, c_int, c_void_p
 from ctypes.util import find_library
 from functools import lru_cache
@@ -238,23 +238,6 @@ def measure_slope(audio: np.ndarray, sample_rate: int, *, span_db: float = 30.0)
     loudness, centroid = loudness_and_centroid(audio, sample_rate)
     heard = loudness > loudness.max() - span_db
     return float(np.polyfit(loudness[heard], centroid[heard], 1)[0])
-
-
-def slope_between(notes: Sequence[tuple[float, np.ndarray]], sample_rate: int) -> float:
-    """Octaves of centroid per decibel from soft notes to loud ones of the same pitch, of pairs (midi, audio), at least two of some pitch.
-
-    Each counts with the median of its louder half: least squares with an intercept of its own for every pitch. Means little when the
-    recordings were brought to one level.
-    """
-    keys, points = [], []
-    for midi, audio in notes:
-        loudness, centroid = loudness_and_centroid(audio, sample_rate)
-        steady = loudness >= np.median(loudness[loudness > loudness.max() - 25.0])
-        keys.append(round(midi))
-        points.append((np.median(loudness[steady]), np.median(centroid[steady])))
-    pitch, values = np.array(keys), np.array(points)
-    values -= np.array([values[pitch == key].mean(axis=0) for key in pitch])
-    return float((values[:, 0] @ values[:, 1]) / max(float(values[:, 0] @ values[:, 0]), 1e-9))
 
 
 def a_weighted_db(audio: np.ndarray, sample_rate: int) -> float:

@@ -40,7 +40,7 @@ from ..analysis.notes import SAME_BORDER_S, level_dips, runs
 from ..audio.files import resample
 from ..audio.frames import FrameGrid
 from ..audio.loudness import loudness_db
-from ..audio.stft import magnitudes, mel_filters
+from ..audio.stft import magnitudes, mel_filters, same_length
 
 ROLLOFF_SHARE = 0.95
 ATTACK_FFT, ATTACK_HOP, ATTACK_MELS, ATTACK_LOWEST_HZ = 1024, 480, 40, 500.0
@@ -87,8 +87,7 @@ def attack_times_s(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
 
 def _rolloff_difference_hz(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> np.ndarray:
     """Estimate minus reference, in the frames that can be heard in both."""
-    n_samples = min(len(reference), len(estimate))
-    x, y = (magnitudes(a[:n_samples], N_FFT, HOP_LENGTH) for a in (reference, estimate))
+    x, y = (magnitudes(audio, N_FFT, HOP_LENGTH) for audio in same_length(reference, estimate))
     largest = float(x.max())
     if largest <= 0.0:
         return np.zeros(0)
@@ -106,9 +105,8 @@ def _rolloff_difference_hz(reference: torch.Tensor, estimate: torch.Tensor, samp
 
 def _attack_strengths(reference: torch.Tensor, estimate: torch.Tensor, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Attack strength [dB] of both, each (n_frames,)."""
-    n_samples = min(len(reference), len(estimate))
     filters = mel_filters(sample_rate, ATTACK_FFT, ATTACK_MELS, ATTACK_LOWEST_HZ, sample_rate / 2.0)
-    bands = [filters.T @ magnitudes(a[:n_samples], ATTACK_FFT, ATTACK_HOP) for a in (reference, estimate)]
+    bands = [filters.T @ magnitudes(audio, ATTACK_FFT, ATTACK_HOP) for audio in same_length(reference, estimate)]
     floor = float(bands[0].max().clamp(min=1e-9)) * 1e-3
     levels = [20.0 * torch.log10(band.clamp(min=floor)) for band in bands]
     rises = [torch.nn.functional.pad(level.diff(dim=1).clamp(min=0.0).mean(dim=0), (1, 0)).double().numpy() for level in levels]
@@ -254,8 +252,7 @@ def _band_changes(audio: torch.Tensor, sample_rate: int) -> np.ndarray:
 
 def _loud_powers(reference: torch.Tensor, estimate: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Power spectra of both, float64, each (n_bins, n_loud_frames)."""
-    n_samples = min(len(reference), len(estimate))
-    x, y = (magnitudes(audio[:n_samples], N_FFT, HOP_LENGTH).double() for audio in (reference, estimate))
+    x, y = (magnitudes(audio, N_FFT, HOP_LENGTH).double() for audio in same_length(reference, estimate))
     loud = x.amax(dim=0) > float(x.max()) * 10.0 ** (LOUD_DB / 20.0)
     return x[:, loud].square(), y[:, loud].square()
 

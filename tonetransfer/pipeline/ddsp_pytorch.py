@@ -27,7 +27,6 @@ from ..pitch.estimators import DEFAULT_TRACKER
 from ..pitch.tracking import track_f0
 from .target import at_rate
 
-ENDING = ".ts"
 N_FFT = 2048
 SMALLEST = 1e-7  # added to magnitudes before the logarithm
 LEAST_A_DB = -80.0

@@ -23,7 +23,7 @@ from ..models.decoder import SILENT_DB
 
 MODULATION, DATA_ENTRY, VOLUME, EXPRESSION, DATA_ENTRY_FINE, SUSTAIN = 1, 6, 7, 11, 38, 64
 DATA_UP, DATA_DOWN, NRPN_FINE, NRPN_COARSE, RPN_FINE, RPN_COARSE = 96, 97, 98, 99, 100, 101
-ALL_SOUND_OFF, RESET_CONTROLLERS, ALL_NOTES_OFF, OMNI_OFF, POLY_ON = 120, 121, 123, 124, 127
+ALL_SOUND_OFF, RESET_CONTROLLERS, ALL_NOTES_OFF, POLY_ON = 120, 121, 123, 127
 BEND_RANGE, FINE_TUNING, COARSE_TUNING, MPE_ZONE = 0, 1, 2, 6  # registered parameters
 MPE_BEND_SEMITONES, MPE_MANAGER_BEND_SEMITONES = 48.0, 2.0  # until a zone says otherwise
 LOWER_MANAGER, UPPER_MANAGER = 0, 15  # channels, counted from 0
@@ -50,11 +50,9 @@ class KeySettings:
     loudness_db: float = 0.0
 
     def __post_init__(self) -> None:
-        lowest = {"attack_s": 0.0, "decay_s": 0.0, "velocity_curve": 0.0, "bend_semitones": 0.0, "glide_s": 0.0}
-        for name, least in {**lowest, "vibrato_hz": 0.0, "vibrato_cents": 0.0}.items():
-            value = getattr(self, name)
-            if not math.isfinite(value) or value < least:
-                raise SettingsError(f"{name} is {value}; a number from {least:g} is wanted")
+        for name in ("attack_s", "decay_s", "velocity_curve", "bend_semitones", "glide_s", "vibrato_hz", "vibrato_cents"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise SettingsError(f"{name} is {getattr(self, name)}; a number from 0 is wanted")
         if not self.sustain_db <= 0.0:
             raise SettingsError(f"sustain_db is {self.sustain_db}; a level of at most 0 dB, re the peak, is wanted")
         if self.release_db_per_s is not None and not self.release_db_per_s > 0.0:

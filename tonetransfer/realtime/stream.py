@@ -166,7 +166,6 @@ class Stream:
         if self._room:
             self._room.reset()
         self._ready: list[np.ndarray] = [np.zeros(self._extractor.latency_samples, np.float32)]
-        self._n_in = 0
 
     def push(self, block: AudioLike) -> np.ndarray:
         """Hear a block and give back as many samples, which are what was heard :attr:`latency_samples` ago.
@@ -193,7 +192,6 @@ class Stream:
             raise AudioError("a block has samples that are not finite; check what comes before the stream")
         for heard in self._extractor.push(samples):
             self._ready.append(self._play(heard))
-        self._n_in += len(samples)
         return self._take(len(samples))
 
     def flush(self) -> np.ndarray:
