@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -227,45 +228,36 @@ class ProgramReader(_PieceReader):
     def __init__(self, path: Path, name: str) -> None:
         super().__init__()
         self._path, self.format, self.subtype, self.frames = path, name, "FFMPEG", 0
-        with self._run() as (_, self.samplerate, self.channels):
+        with _running(path, name) as (_, self.samplerate, self.channels):
             pass
 
-    def _run(self) -> _Running:
-        return _Running(self._path, self.format)
-
     def _begin(self, length: int) -> Iterator[np.ndarray]:
-        with self._run() as (output, _, channels):
+        with _running(self._path, self.format) as (output, _, channels):
             while content := output.read(4 * channels * length):
                 yield np.frombuffer(content[: len(content) // (4 * channels) * 4 * channels], "<f4").reshape(-1, channels)
 
 
-class _Running:
+@contextmanager
+def _running(path: Path, name: str) -> Iterator[tuple[Any, int, int]]:
     """The program at work: its output after the WAV header, rate and channels; ended on leaving."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        source = os.fsencode("file:") + os.fsencode(os.path.abspath(path))
-        self._words: list[str | bytes] = [*("ffmpeg", "-nostdin", "-v", "error", "-protocol_whitelist", "file", "-f", name, "-i", source)]
-        self._words += [*("-map", "0:a:0", "-f", "wav", "-c:a", "pcm_f32le", "-fflags", "+bitexact", "pipe:1")]
-
-    def __enter__(self) -> tuple[Any, int, int]:
-        self._said = tempfile.TemporaryFile()  # closed on leaving
-        self._process = subprocess.Popen(self._words, stdout=subprocess.PIPE, stderr=self._said, stdin=subprocess.DEVNULL)
-        assert self._process.stdout is not None
+    source = os.fsencode("file:") + os.fsencode(os.path.abspath(path))
+    words: list[str | bytes] = [*("ffmpeg", "-nostdin", "-v", "error", "-protocol_whitelist", "file", "-f", name, "-i", source)]
+    words += [*("-map", "0:a:0", "-f", "wav", "-c:a", "pcm_f32le", "-fflags", "+bitexact", "pipe:1")]
+    with (
+        tempfile.TemporaryFile() as told,
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=told, stdin=subprocess.DEVNULL) as process,
+    ):
         try:
-            return self._process.stdout, *_wav_header(self._process.stdout)
+            header = _wav_header(process.stdout)
         except OSError:
-            self._process.wait()
-            self._said.seek(0)
-            said = " ".join(self._said.read(400).decode("utf-8", "replace").split())
-            self.__exit__()
+            process.wait()
+            told.seek(0)
+            said = " ".join(told.read(400).decode("utf-8", "replace").split())
             raise OSError(said.removeprefix("file:") or "there is no sound in it") from None
-
-    def __exit__(self, *_args: Any) -> None:
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._process.kill()
-        self._process.wait()
-        self._said.close()
+        try:
+            yield process.stdout, *header
+        finally:
+            process.kill()
 
 
 def _wav_header(stream: Any) -> tuple[int, int]:

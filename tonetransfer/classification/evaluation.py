@@ -163,7 +163,7 @@ def classifier_table(
 
 def measured(classifier: Classifier, test: Path, unseen: Path) -> dict[str, Any]:
     """The figures of one row."""
-    known, other = (evaluate_classifier(classifier, known_clips(place, classifier)) for place in (test, unseen))
+    known, other = (evaluate_classifier(classifier, find_clips(place, classifier.settings.data.classes)) for place in (test, unseen))
     return {
         "accuracy": known["accuracy"],
         "macro_f1": known["macro_f1"],
@@ -176,11 +176,6 @@ def measured(classifier: Classifier, test: Path, unseen: Path) -> dict[str, Any]
         "parameters": classifier.n_parameters,
         "realtime_factor": known["realtime_factor"],
     }
-
-
-def known_clips(place: Path, classifier: Classifier) -> list[Clip]:
-    """Clips of a test set, its labels merged as the classifier's were."""
-    return find_clips(place, classifier.settings.data.classes)
 
 
 def shared_key(settings: ClassifierSettings) -> str:

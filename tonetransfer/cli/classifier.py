@@ -61,15 +61,16 @@ def _add_evaluate(classifiers: Any) -> None:
 
 def evaluate_classifier(arguments: Namespace) -> Report:
     from ..classification.classifier import load_classifier
+    from ..classification.clips import find_clips
     from ..classification.evaluation import evaluate_classifier as measure
-    from ..classification.evaluation import known_clips
     from .steps import progress_bar
 
     classifier = load_classifier(arguments.weights)
     result, lines = {}, []
     for place in arguments.data:
         with progress_bar("file") as progress:
-            result[str(place)] = figures = measure(classifier, known_clips(place, classifier), progress=progress)
+            clips = find_clips(place, classifier.settings.data.classes)  # labels are merged as the classifier's were
+            result[str(place)] = figures = measure(classifier, clips, progress=progress)
         lines += [str(place)] + table([(f"  {key}", show(value)) for key, value in figures.items() if not isinstance(value, dict | list)])
         lines += [f"  {one['files']} x {one['truth']} taken for {one['said']}" for one in figures.get("confusions", [])]
     return {"data": result}, lines

@@ -107,12 +107,6 @@ class ScriptedInstrument(nn.Module):
     ready: torch.Tensor
     window: torch.Tensor
     bands: torch.Tensor
-    forward_params: torch.Tensor
-    instrument_params: torch.Tensor
-    transpose_params: torch.Tensor
-    gain_params: torch.Tensor
-    blend_params: torch.Tensor
-    restart_params: torch.Tensor
 
     def __init__(self, model: TimbreModel, instrument: str, z: torch.Tensor | None = None) -> None:
         super().__init__()

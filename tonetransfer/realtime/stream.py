@@ -12,7 +12,7 @@ compare it with the same decisions, made for the whole recording by the model th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -248,18 +248,8 @@ def between(one: Target, other: Target, share: float) -> Target:
     quantiles = other.quantiles
     if one.quantiles is not None and quantiles is not None:
         quantiles = torch.lerp(one.quantiles, quantiles, share)
-    return Target(
-        z=torch.lerp(one.z, other.z, share),
-        quantiles=quantiles,
-        mean_midi=other.mean_midi,
-        lowest_midi=other.lowest_midi,
-        highest_midi=other.highest_midi,
-        release_db_per_s=one.release_db_per_s + share * (other.release_db_per_s - one.release_db_per_s),
-        note_table=other.note_table,
-        fluctuation_db=other.fluctuation_db,
-        colour_db=other.colour_db,
-        string_damping=other.string_damping,
-    )
+    release_db_per_s = one.release_db_per_s + share * (other.release_db_per_s - one.release_db_per_s)
+    return replace(other, z=torch.lerp(one.z, other.z, share), quantiles=quantiles, release_db_per_s=release_db_per_s)
 
 
 def make_adapter(target: Target, settings: StreamSettings, grid: FrameGrid) -> Adapter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +88,10 @@ def pairs_of_folders(reference: Path, estimate: Path, source: Path | None, grid:
     left_out += [f"{source / name}: no source of this name, shown without one" for name in names if source and name not in sources]
     left_out += [one for folder in (reference, estimate, source) if folder for one in _doubles(folder)]
 
-    def loader(name: str) -> Callable[[], Sounds]:
-        return lambda: _load_pair(files["reference"][name], files["estimate"][name], sources.get(name), grid, match_level)
-
-    examples = [Example(name, name, None, Path(name).parent.name or None, name, loader(name)) for name in names]
+    examples = []
+    for name in names:
+        load = partial(_load_pair, files["reference"][name], files["estimate"][name], sources.get(name), grid, match_level)
+        examples.append(Example(name, name, None, Path(name).parent.name or None, name, load))
     return ExampleSet("pairs", f"{estimate.name} against {reference.name}", examples, left_out, estimate.name)
 
 
@@ -135,17 +135,14 @@ def transfers_of_corpus(model: TimbreModel, folder: Path, *, count: int, seed: i
     def heard(performance: str, name: str) -> HeardRecording:
         return _hear_file(folder / name / f"{performance}.flac", model.grid)
 
-    def loader(performance: str, one: str, other: str) -> Callable[[], Sounds]:
-        def load() -> Sounds:
-            source = heard(performance, one)
-            estimate, asked = _play(model, source, targets[other], transpose=0.0, seed=play_seed)
-            return Sounds(estimate, heard(performance, other), source, asked, model.sample_rate / 2.0)
-
-        return load
+    def load(performance: str, one: str, other: str) -> Sounds:
+        source = heard(performance, one)
+        estimate, asked = _play(model, source, targets[other], transpose=0.0, seed=play_seed)
+        return Sounds(estimate, heard(performance, other), source, asked, model.sample_rate / 2.0)
 
     chosen = balanced_draw(names, performances, count, seed)
     examples = [
-        Example(f"{p}: {one} to {other}", p, one, other, f"{p}/{other}", loader(p, one, other)) for p, one, other in chosen
+        Example(f"{p}: {one} to {other}", p, one, other, f"{p}/{other}", partial(load, p, one, other)) for p, one, other in chosen
     ]  # in the order of performances, so that recordings are met again while they are held
     return ExampleSet("parallel", "Transfers against the true performance", examples, [])
 
@@ -164,14 +161,13 @@ def transfers_of_recordings(model: TimbreModel, folder: Path, instruments: Itera
     def heard(name: str) -> HeardRecording:
         return _hear_file(files[name], model.grid)
 
-    def loader(name: str, target: Target) -> Callable[[], Sounds]:
-        def load() -> Sounds:
-            estimate, asked = _play(model, heard(name), target, transpose="auto", seed=play_seed)
-            return Sounds(estimate, None, heard(name), asked, model.sample_rate / 2.0)
+    def load(name: str, target: Target) -> Sounds:
+        estimate, asked = _play(model, heard(name), target, transpose="auto", seed=play_seed)
+        return Sounds(estimate, None, heard(name), asked, model.sample_rate / 2.0)
 
-        return load
-
-    examples = [Example(f"{name} on {to}", name, None, to, name, loader(name, target)) for name in files for to, target in targets.items()]
+    examples = [
+        Example(f"{name} on {to}", name, None, to, name, partial(load, name, target)) for name in files for to, target in targets.items()
+    ]
     return ExampleSet("recordings", f"{folder.name} on {', '.join(targets)}", examples, [])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -36,15 +36,7 @@ DESCRIPTORS = (
 )
 ROLES = ("source", "estimate", "reference")
 QUIET_DB = -60.0  # RMS of an excerpt: it has no timbre
-
-
-@dataclass
-class _Gathered:
-    """Measurements collected while examples pass by."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    vectors: dict[str, dict[str, dict[str, np.ndarray]]] = field(default_factory=dict)  # embedding: role: name: (n, n_dimensions)
+Vectors = dict[str, dict[str, dict[str, np.ndarray]]]  # embedding: role: name: (n, n_dimensions)
 
 
 def measure(
@@ -56,27 +48,25 @@ def measure(
     ``frechet``; ``confusion``; ``descriptors``; ``per_example``; ``left_out``. All finite: what has no meaning is not there. `seed` is that
     of the bootstrap and of the extrapolation.
     """
-    gathered = _Gathered(left_out=list(examples.left_out))
+    rows, left_out = [], list(examples.left_out)
+    vectors: Vectors = {}
     for example in counted(examples.examples, progress):
         try:
-            gathered.rows.append(_measure_one(example, example.load(), model, classifier, gathered.vectors))
+            rows.append(_measure_one(example, example.load(), model, classifier, vectors))
         except AudioError as error:
-            gathered.left_out.append(f"{example.name}: {error}")
-    rows = gathered.rows
+            left_out.append(f"{example.name}: {error}")
     return {
         "examples": len(rows),
         "metrics": _summaries(rows, seed),
-        "frechet": _frechet(gathered.vectors, seed),
+        "frechet": _frechet(vectors, seed),
         "confusion": _confusion(rows, classifier),
         "descriptors": _descriptors(rows, seed),
         "per_example": rows,
-        "left_out": gathered.left_out,
+        "left_out": left_out,
     }
 
 
-def _measure_one(
-    example: Example, sounds: Sounds, model: TimbreModel, classifier: Classifier, vectors: dict[str, dict[str, dict[str, np.ndarray]]]
-) -> dict[str, Any]:
+def _measure_one(example: Example, sounds: Sounds, model: TimbreModel, classifier: Classifier, vectors: Vectors) -> dict[str, Any]:
     estimate, reference, source = sounds.estimate, sounds.reference, sounds.source
     there = {role: getattr(sounds, role) for role in ROLES if getattr(sounds, role) is not None}
     row: dict[str, Any] = {"name": example.name, "group": example.group, "seconds": len(estimate.audio) / model.sample_rate}
@@ -206,7 +196,7 @@ def _interval(rows: list[dict[str, Any]], which: str, key: str, seed: int) -> di
     return asdict(bootstrap_interval([row[which][key] for row in having], [row["group"] for row in having], seed=seed))
 
 
-def _frechet(vectors: dict[str, dict[str, dict[str, np.ndarray]]], seed: int) -> dict[str, dict[str, Any]]:
+def _frechet(vectors: Vectors, seed: int) -> dict[str, dict[str, Any]]:
     """Fréchet distances of all results from all references, with what the sets' own halves give: a figure to compare with."""
     found = {}
     for kind, roles in vectors.items():
