@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tonetransfer.audio.files import save_audio
-from tonetransfer.classification.settings import ClassifierSettings, classifier_settings
+from tonetransfer.classification.settings import ClassifierSettings
+from tonetransfer.models.settings import validate_as
 
 RATE = 8000
 OFF = {f"{name}_share": 0.0 for name in ("pitch", "stretch", "equalise", "filter", "distort", "room", "noise", "gap")}
@@ -54,4 +55,4 @@ def toy_settings(name: str = "cnn_1d", **changes: object) -> ClassifierSettings:
         content["options"] = {"width": 8}
     for key, value in changes.items():
         content[key] = {**content[key], **value} if isinstance(value, dict) and value and key in content else value
-    return classifier_settings(content)
+    return validate_as(ClassifierSettings, content)

@@ -25,6 +25,7 @@ from torch import nn
 from ..atomic import check_new, replacing
 from ..audio.files import AudioLike, DiskArray, LongAudio, PathLike, Samples, open_audio, resample
 from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError, did_you_mean
+from ..models.settings import validate_as
 from ..models.weights import no_larger_than, read_tensors
 from ..models.weights_header import Header, read_header
 from ..progress import Progress
@@ -34,7 +35,7 @@ from .embeddings import AstEmbedding, ClapEmbedding, MertEmbedding, PannsCnn14, 
 from .estimators import Estimator, Forest, SupportVectors, VectorHead
 from .fitting import batches_from, fit_network
 from .frontends import Descriptors, Frontend, LogMel, Spectrum, Waveform, as_float, features_of
-from .settings import ClassifierSettings, classifier_settings
+from .settings import ClassifierSettings
 from .windows import AT_ONCE, Prediction, StepWindows, Windows, pool, prepare, sounding
 
 FORMAT = 1
@@ -285,7 +286,7 @@ class Classifier:
         path = Path(path)
         header = _header(path)
         try:
-            settings = classifier_settings(header.json("settings", dict), where=path.name)
+            settings = validate_as(ClassifierSettings, header.json("settings", dict), where=path.name)
             classes, notes = [str(name) for name in header.json("classes", list)], header.json("notes", dict)
             with no_larger_than(header):
                 classifier = cls(settings, classes)

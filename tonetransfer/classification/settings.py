@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -89,9 +89,4 @@ def load_classifier_settings(path: str | Path, overrides: Sequence[str] = ()) ->
 
     SettingsError names all problems, and the nearest known names.
     """
-    return classifier_settings(read_mapping(path, overrides, see="configs/classify"), where=str(path))
-
-
-def classifier_settings(content: dict[str, Any], *, where: str = "settings") -> ClassifierSettings:
-    """A plain mapping to :class:`ClassifierSettings`; raises SettingsError."""
-    return validate_as(ClassifierSettings, content, where=where)
+    return validate_as(ClassifierSettings, read_mapping(path, overrides, see="configs/classify"), where=str(path))

@@ -31,20 +31,9 @@ from ..errors import AudioError, SettingsError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
 from ..progress import Progress
 from ..threads import one_thread, trim_malloc
+from . import scan
 from .dataset import GROUPS, INDEX, Prepared, PreparedRecording, RecordingWriter, recording_facts, recording_key, stored_track, write_index
 from .jobs import run_jobs
-from .scan import (
-    DOUBTS,
-    STRETCH_S,
-    Skipped,
-    SourceFile,
-    Suitability,
-    check_found,
-    find_sources,
-    nothing_found,
-    read_stretches,
-    short_reason,
-)
 
 SKIPPED = "skipped"  # folder of the notes on files that were not taken
 LOCK = "prepare.lock"
@@ -121,8 +110,8 @@ def prepare(
     folder, out, grid = Path(folder), _check_out(out, folder), grid or FrameGrid()
     find_tracker(tracker)
     settings = {"sample_rate": grid.sample_rate, "hop_length": grid.hop_length, "tracker": tracker}
-    sources, skipped = find_sources(folder, without=out)
-    check_found(folder, sources, skipped)
+    sources, skipped = scan.find_sources(folder, without=out)
+    scan.check_found(folder, sources, skipped)
     before = _read_old(out, grid)
     if before and not overwrite and not {one["sha256"] for one in before["sources"]} & {one.sha256 for one in sources}:
         raise SettingsError(f"{out} holds another dataset, not of {folder}; choose another place, or replace it with --overwrite")
@@ -136,7 +125,7 @@ def prepare(
         _work(jobs, engine, workers, scheduler, progress)
         content, candidates = _gather(out, sources, skipped, keys, force)
         if not candidates:
-            raise SettingsError(nothing_found(folder, [Skipped(**one) for one in content["skipped"]], usable=True))
+            raise SettingsError(scan.nothing_found(folder, [scan.Skipped(**one) for one in content["skipped"]], usable=True))
         content |= {"settings": settings | {"force": force}, "licence": licence or (before or {}).get("licence", NOT_STATED)}
         recordings = hold_out(candidates, grid, lambda key: stored_track(out, key, "loudness_db"))
         if _differs(before, content, [asdict(one) for one in recordings]):
@@ -152,7 +141,7 @@ def prepare_file(job: PrepareJob) -> str:
         try:
             kind, reason = _prepare(job)
         except AudioError as error:
-            kind, reason = "unreadable", short_reason(error, job.path)
+            kind, reason = "unreadable", scan.short_reason(error, job.path)
         if kind:
             write_text(job.out / SKIPPED / f"{job.key}.json", json.dumps({"kind": kind, "reason": reason}, indent=1))
     return job.sha256
@@ -161,18 +150,18 @@ def prepare_file(job: PrepareJob) -> str:
 def _prepare(job: PrepareJob) -> tuple[str, str]:
     """Write a file's group, or say why not: kind and reason, both empty if it was written."""
     grid, peak, n_samples = job.grid, 0.0, 0
-    for piece in stream_audio(job.path, grid.sample_rate, grid.n_samples(round(STRETCH_S * grid.frame_rate))):
+    for piece in stream_audio(job.path, grid.sample_rate, grid.n_samples(round(scan.STRETCH_S * grid.frame_rate))):
         peak, n_samples = max(peak, peak_of(piece)), n_samples + len(piece)
-    if n_samples > STRETCH_S * grid.sample_rate:
+    if n_samples > scan.STRETCH_S * grid.sample_rate:
         trim_malloc()
-    judged = Suitability()
+    judged = scan.Suitability()
     writer = RecordingWriter(job.out, job.key, grid, n_samples=grid.n_samples(grid.n_frames(n_samples)), peak=peak)
     try:
-        for heard in read_stretches(job.path, grid, job.tracker):
+        for heard in scan.read_stretches(job.path, grid, job.tracker):
             judged = judged.add(heard)
             writer.write(heard.audio, heard.controls)
         kind, reason = judged.objection() or ("", "")
-        if kind and not (job.force and kind in DOUBTS):
+        if kind and not (job.force and kind in scan.DOUBTS):
             return kind, reason
         facts = {"sha256": job.sha256, "seconds": round(judged.seconds, 4), "note_seconds": round(judged.note_seconds, 2)}
         writer.finish(facts | {"doubt": kind, "doubt_reason": reason})
@@ -190,10 +179,12 @@ def _read_note(out: Path, key: str) -> dict[str, str] | None:
 
 def _is_done(out: Path, key: str, force: bool) -> bool:
     note = _read_note(out, key)
-    return recording_facts(out, key) is not None or (note is not None and not (force and note["kind"] in DOUBTS))
+    return recording_facts(out, key) is not None or (note is not None and not (force and note["kind"] in scan.DOUBTS))
 
 
-def _work(jobs: list[tuple[SourceFile, PrepareJob]], engine: str, workers: int, scheduler: str | None, progress: Progress | None) -> None:
+def _work(
+    jobs: list[tuple[scan.SourceFile, PrepareJob]], engine: str, workers: int, scheduler: str | None, progress: Progress | None
+) -> None:
     """Do the jobs, the longest first, so that no core waits for one at the end."""
     jobs = sorted(jobs, key=lambda pair: (-pair[0].seconds, pair[0].name))
     seconds = {job.sha256: source.seconds for source, job in jobs}
@@ -205,7 +196,7 @@ def _work(jobs: list[tuple[SourceFile, PrepareJob]], engine: str, workers: int, 
 
 
 def _gather(
-    out: Path, sources: list[SourceFile], skipped: list[Skipped], keys: dict[str, str], force: bool
+    out: Path, sources: list[scan.SourceFile], skipped: list[scan.Skipped], keys: dict[str, str], force: bool
 ) -> tuple[dict[str, Any], list[Candidate]]:
     """Entries of the index for sources and files that are left out, and the recordings to be assigned to splits."""
     candidates: list[Candidate] = []
@@ -218,9 +209,9 @@ def _gather(
             raise SettingsError(f"{one.name} was worked on, but {out} does not show it; the workers of a cluster must see the same folders")
         if facts is None or (facts["doubt"] and not force):
             kind, reason = (facts["doubt"], facts["doubt_reason"]) if facts else (note["kind"], note["reason"])  # type: ignore[index]
-            skipped.append(Skipped(one.name, kind, reason))
+            skipped.append(scan.Skipped(one.name, kind, reason))
         elif facts["audio_sha256"] in first_of:
-            skipped.append(Skipped(one.name, "duplicate", f"the same sound as {first_of[facts['audio_sha256']]}, in another file"))
+            skipped.append(scan.Skipped(one.name, "duplicate", f"the same sound as {first_of[facts['audio_sha256']]}, in another file"))
         else:
             first_of[facts["audio_sha256"]] = one.name
             origin = {"sample_rate_hz": one.facts.sample_rate, "channels": one.facts.n_channels, "coding": one.facts.coding}
@@ -334,7 +325,7 @@ def report_lines(result: dict[str, Any]) -> list[str]:
     if not result["validation_minutes"]:
         lines.append("nothing is held out: a single short recording; add another, and training can say when it has learned enough")
     lines += [f"skipped {one['name']}: {one['reason']}" for one in result["skipped"]]
-    if any(one["kind"] in DOUBTS for one in result["skipped"]):
+    if any(one["kind"] in scan.DOUBTS for one in result["skipped"]):
         lines.append("files that were skipped for what is in them can be taken with --force")
     return lines
 

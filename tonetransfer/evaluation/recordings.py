@@ -28,18 +28,9 @@ from ..pipeline.transfer import transfer
 from ..pitch.estimators import SAMPLE_RATE as PITCH_RATE
 from ..pitch.estimators import TRACKERS
 from ..progress import Progress, counted
+from . import performance_metrics as performance
 from .compare import SILENT_DB
 from .metrics import loudness_contour_error_db, mel_cepstral_distortion_db, raw_pitch_accuracy
-from .performance_metrics import (
-    BANDS_HZ,
-    articulation_recall,
-    band_differences_db,
-    between_partials_db,
-    centroid_difference_octaves,
-    find_lag_s,
-    ghost_difference_db,
-    partial_movement_db,
-)
 
 GRID = FrameGrid(48000, 480)
 ACTIVE_DB, SOUNDING_DB = -40.0, -30.0  # re the loudest frame: whose level counts, and whose pitch
@@ -47,7 +38,7 @@ SURE = 0.6  # CREPE's confidence from which its f0 counts
 NAME_END = "__"  # of an instrument that the model need not know
 PLACES = 4  # decimal
 
-BAND_KEYS = tuple(f"band_{low / 1000:g}_to_{high / 1000:g}_khz_db" for low, high in BANDS_HZ)
+BAND_KEYS = tuple(f"band_{low / 1000:g}_to_{high / 1000:g}_khz_db" for low, high in performance.BANDS_HZ)
 FIGURES = {  # key: heading, and its unit
     "lsd60_db": ("LSD-60", "dB"),
     "mel_cepstral_distortion_db": ("MCD", "dB"),
@@ -56,7 +47,7 @@ FIGURES = {  # key: heading, and its unit
     "movement_db": ("movement", "dB"),
     "recording_movement_db": ("recorded", "dB"),
     "between_partials_db": ("between", "dB"),
-    **{key: (f"{low / 1000:g}-{high / 1000:g} kHz", "dB") for key, (low, high) in zip(BAND_KEYS, BANDS_HZ, strict=True)},
+    **{key: (f"{low / 1000:g}-{high / 1000:g} kHz", "dB") for key, (low, high) in zip(BAND_KEYS, performance.BANDS_HZ, strict=True)},
     "centroid_octaves": ("centroid", "octaves"),
     "ghost_db": ("ghost", "dB"),
     "lag_ms": ("lag", "ms"),
@@ -75,7 +66,7 @@ def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: 
     estimate's that are its own. What has no meaning is not there; empty where one of them is silent.
     """
     x, y = same_length(*(resample(audio, sample_rate, GRID.sample_rate) for audio in (reference, estimate)))
-    lag_s = find_lag_s(x, y, GRID.sample_rate)
+    lag_s = performance.find_lag_s(x, y, GRID.sample_rate)
     lag = round(lag_s * GRID.sample_rate)
     x, y = same_length(x[max(0, -lag) :], y[max(0, lag) :])
     levels_db = [loudness_db(audio, GRID).double() for audio in (x, y)]
@@ -88,9 +79,9 @@ def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: 
         "lsd60_db": audible_log_spectral_distance_db(x, y),
         "mel_cepstral_distortion_db": mel_cepstral_distortion_db(x, y, GRID.sample_rate),
         "loudness_contour_error_db": loudness_contour_error_db(*(level[active] for level in levels_db)),
-        **dict(zip(BAND_KEYS, band_differences_db(x, y, GRID.sample_rate), strict=True)),
-        "centroid_octaves": centroid_difference_octaves(x, y, GRID.sample_rate),
-        "ghost_db": ghost_difference_db(*levels_db),
+        **dict(zip(BAND_KEYS, performance.band_differences_db(x, y, GRID.sample_rate), strict=True)),
+        "centroid_octaves": performance.centroid_difference_octaves(x, y, GRID.sample_rate),
+        "ghost_db": performance.ghost_difference_db(*levels_db),
         "lag_ms": 1000.0 * lag_s,
         **_compare_articulation(x, y),
         **_compare_pitch(x, y, levels_db[0]),
@@ -99,7 +90,7 @@ def compare_resynthesis(reference: AudioLike, estimate: AudioLike, sample_rate: 
 
 
 def _compare_articulation(reference: torch.Tensor, estimate: torch.Tensor) -> dict[str, float | None]:
-    found, right = (articulation_recall(*pair, GRID.sample_rate) for pair in ((reference, estimate), (estimate, reference)))
+    found, right = (performance.articulation_recall(*pair, GRID.sample_rate) for pair in ((reference, estimate), (estimate, reference)))
     return {"articulation_recall": found, "added_articulation_share": None if right is None else 1.0 - right}
 
 
@@ -114,11 +105,11 @@ def _compare_pitch(reference: torch.Tensor, estimate: torch.Tensor, level_db: to
     if not sounding.any():
         return {}
     pitch = {"f0_hz": f0_hz, "sounding": sounding}
-    between = [between_partials_db(audio, GRID.sample_rate, **pitch) for audio in (reference, estimate)]
+    between = [performance.between_partials_db(audio, GRID.sample_rate, **pitch) for audio in (reference, estimate)]
     return {
         "raw_pitch_accuracy": raw_pitch_accuracy(*(torch.from_numpy(one[sounding]) for one in (f0_hz, heard_hz))),
-        "movement_db": partial_movement_db(estimate, GRID.sample_rate, **pitch),
-        "recording_movement_db": partial_movement_db(reference, GRID.sample_rate, **pitch),
+        "movement_db": performance.partial_movement_db(estimate, GRID.sample_rate, **pitch),
+        "recording_movement_db": performance.partial_movement_db(reference, GRID.sample_rate, **pitch),
         "between_partials_db": None if None in between else between[1] - between[0],  # type: ignore[operator]
     }
 

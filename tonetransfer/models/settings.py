@@ -81,11 +81,22 @@ def read_mapping(path: str | Path, overrides: Sequence[str] = (), *, see: str = 
     return found
 
 
+class _Loader(yaml.SafeLoader):
+    """Remembers the line of the value that it reads."""
+
+    line = ""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        self.line = f", line {node.start_mark.line + 1}"
+        return super().construct_object(node, deep)
+
+
 def parse_yaml(content: bytes | str, *, where: str, see: str = "configs/") -> tuple[Any, dict[tuple[str, ...], str]]:
     """Parse YAML, and find the lines of its keys; raises SettingsError with the place of what is no YAML."""
+    loader = None
     try:
         _check_size(content)
-        loader = yaml.SafeLoader(content)
+        loader = _Loader(content)
         node = loader.get_single_node()
         if node is None:
             return None, {}
@@ -99,7 +110,8 @@ def parse_yaml(content: bytes | str, *, where: str, see: str = "configs/") -> tu
         what = " ".join(str(getattr(error, "reason", error)).split())
         raise SettingsError(f"{where}{_line_of(content, error)}: is not text of UTF-8 ({what}); save it in this encoding") from None
     except (ValueError, OverflowError, RecursionError, AttributeError, yaml.YAMLError) as error:  # 0x_, a 31st of February, !!int x
-        raise SettingsError(f"{where}{_unread_line(content)}: holds a value that is none ({_short(error)}); put text in quotes") from None
+        line = getattr(loader, "line", "")
+        raise SettingsError(f"{where}{line}: holds a value that is none ({_short(error)}); put text in quotes") from None
 
 
 def validate_as(kind: type[Kind], content: dict[str, Any], *, where: str = "settings") -> Kind:
@@ -169,22 +181,6 @@ def _line_of(content: bytes | str, error: Exception) -> str:
     if not isinstance(at, int):
         return ""
     return f", line {content[:at].count(chr(10)) + 1 if isinstance(content, str) else content[:at].count(bytes((10,))) + 1}"
-
-
-def _unread_line(content: bytes | str) -> str:
-    """Name the line of a value that YAML takes for a number or a date, and that is none."""
-    try:
-        for event in yaml.parse(content, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
-                try:
-                    yaml.safe_load(event.value)
-                except (ValueError, OverflowError, AttributeError):
-                    return f", line {event.start_mark.line + 1}" if event.start_mark else ""
-                except yaml.YAMLError:
-                    continue
-    except yaml.YAMLError:
-        pass
-    return ""
 
 
 def _explain(problem: Any, kind: type[BaseModel], places: dict[tuple[str, ...], str]) -> str:

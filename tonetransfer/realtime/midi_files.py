@@ -22,20 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ControlsError, ToneTransferWarning, plural
-from .midi_controller import (
-    ALL_NOTES_OFF,
-    ALL_SOUND_OFF,
-    DATA_ENTRY,
-    DATA_ENTRY_FINE,
-    DATA_UP,
-    MPE_ZONE,
-    POLY_ON,
-    RESET_CONTROLLERS,
-    RPN_COARSE,
-    SUSTAIN,
-    Channel,
-    mpe_members,
-)
+from . import midi_controller as midi
 from .midi_reader import CHANNELS, Event, Message, read_midi
 
 SLUR_S, SLUR_SHARE = 0.08, 0.5  # a note may overlap the next by so much, and by so much of itself, and still be one voice with it
@@ -74,7 +61,9 @@ def _ends(message: Message) -> bool:
 
 
 def _silences(message: Message) -> bool:
-    return message.type == "control_change" and (message.control == ALL_SOUND_OFF or ALL_NOTES_OFF <= message.control <= POLY_ON)
+    return message.type == "control_change" and (
+        message.control == midi.ALL_SOUND_OFF or midi.ALL_NOTES_OFF <= message.control <= midi.POLY_ON
+    )
 
 
 def instant(event: Event | Timed) -> float:
@@ -91,13 +80,13 @@ class Timed(NamedTuple):
 def mpe_zones(timed: Sequence[Timed]) -> dict[int, int]:
     """Manager of every channel that a zone of MPE takes."""
     managers: dict[int, int] = {}
-    channels: defaultdict[int, Channel] = defaultdict(lambda: Channel(0.0))
+    channels: defaultdict[int, midi.Channel] = defaultdict(lambda: midi.Channel(0.0))
     for _, _, message in timed:
         if message.type == "control_change":
             channel = channels[message.channel]
             channel.control(message.control, message.value)
-            if message.control == DATA_ENTRY and channel.selected == MPE_ZONE:
-                managers |= dict.fromkeys(mpe_members(message.channel, message.value) or (), message.channel)
+            if message.control == midi.DATA_ENTRY and channel.selected == midi.MPE_ZONE:
+                managers |= dict.fromkeys(midi.mpe_members(message.channel, message.value) or (), message.channel)
     return managers
 
 
@@ -355,8 +344,8 @@ class _Channels:
             event = Event(time_s, message)
             for events in (self._all, self._own[message.channel], self._ports[message.channel // CHANNELS]):
                 events.append(event)
-            if message.type == "control_change" and message.control in (SUSTAIN, RESET_CONTROLLERS):
-                self._step(message.channel, time_s, down=message.control == SUSTAIN and message.value >= 64)
+            if message.type == "control_change" and message.control in (midi.SUSTAIN, midi.RESET_CONTROLLERS):
+                self._step(message.channel, time_s, down=message.control == midi.SUSTAIN and message.value >= 64)
         self._heard: dict[int, tuple[Event, ...]] = {}
 
     def _step(self, channel: int, time_s: float, *, down: bool) -> None:
@@ -408,7 +397,7 @@ class _Channels:
 
 def _sets_parameter(message: Message) -> bool:
     return message.type == "control_change" and (
-        message.control in (DATA_ENTRY, DATA_ENTRY_FINE) or DATA_UP <= message.control <= RPN_COARSE
+        message.control in (midi.DATA_ENTRY, midi.DATA_ENTRY_FINE) or midi.DATA_UP <= message.control <= midi.RPN_COARSE
     )
 
 
@@ -438,7 +427,7 @@ def _part(name: str, notes: list[MidiNote], channels: _Channels, *, number: int,
     for note, following in itertools.zip_longest(notes, notes[1:]):
         held_s = channels.held_until(note.channel, note.end_s)
         if held_s == note.end_s + HELD_S and (following is None or held_s < following.start_s):
-            messages.append((held_s, 2, Message("control_change", note.channel, control=ALL_SOUND_OFF)))
+            messages.append((held_s, 2, Message("control_change", note.channel, control=midi.ALL_SOUND_OFF)))
         until_s = max(until_s, note.end_s, held_s if following is None else min(held_s, following.start_s))
     events = tuple(Event(time_s, message) for time_s, _, message in sorted(messages, key=lambda one: one[:2]))
     program = Counter(channels.program(note) for note in notes).most_common(1)[0][0] if program is None else program

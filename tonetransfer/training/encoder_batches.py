@@ -20,20 +20,7 @@ from tqdm import tqdm
 
 from ..atomic import replacing
 from ..models.encoder import N_MELS, TimbreEncoder, level_free, mel_centres_hz
-from .batches import (
-    BAND_LIMITED_SHARE,
-    DECAY_S,
-    MICROPHONE_DB,
-    NOISE_DB,
-    QUIET_DB,
-    Corpus,
-    Recording,
-    cutoff_hz,
-    kind_of,
-    played_in,
-    random_curve_db,
-    timbre_shares,
-)
+from . import batches
 from .settings import DataSettings
 
 MEL_VERSION = 1
@@ -48,13 +35,13 @@ MASK_SHARE = 0.3  # excerpts of which a few bands are missing: no single band ma
 class HeardCorpus:
     """A corpus's mel spectrograms."""
 
-    corpus: Corpus
+    corpus: batches.Corpus
     mel_db: np.ndarray  # (n_mel_frames, n_mels), float16, of all recordings, one after the other
     first: np.ndarray  # (n_recordings,), mel frame at which each begins
     hop: int  # frames of the corpus's grid per mel frame
 
 
-def hear_corpus(corpus: Corpus, encoder: TimbreEncoder) -> HeardCorpus:
+def hear_corpus(corpus: batches.Corpus, encoder: TimbreEncoder) -> HeardCorpus:
     """Mel spectrograms of a corpus, computed once and kept beside its packed audio."""
     hop = encoder.hop_length // corpus.grid.hop_length
     lengths = np.array([-(-recording.n_frames // hop) for recording in corpus.recordings])
@@ -73,10 +60,10 @@ def hear_corpus(corpus: Corpus, encoder: TimbreEncoder) -> HeardCorpus:
     return HeardCorpus(corpus, np.load(path, mmap_mode="r"), first[:-1], hop)
 
 
-def kinds_of(corpora: Sequence[Corpus]) -> list[str]:
+def kinds_of(corpora: Sequence[batches.Corpus]) -> list[str]:
     """Kinds of instruments in some corpora, players and channels left out: `alto_sax` for `alto_sax_2`, `violin` for `violin@R`."""
     names = {_without_channel(timbre["name"]) for corpus in corpora for timbre in corpus.timbres}
-    return sorted({kind_of(name, names) for name in names})
+    return sorted({batches.kind_of(name, names) for name in names})
 
 
 def _without_channel(name: str) -> str:
@@ -139,7 +126,7 @@ class EncoderBatches(IterableDataset):
         """Another timbre: dB spectrograms (group, n_frames, n_mels), equalised and/or rescaled alike."""
         which = rng.random()
         if which < 0.75:
-            curve = random_curve_db(rng, self.heard[0].corpus.grid.sample_rate)
+            curve = batches.random_curve_db(rng, self.heard[0].corpus.grid.sample_rate)
             frequencies = np.linspace(0.0, self.heard[0].corpus.grid.sample_rate / 2.0, len(curve))
             pieces = pieces + np.interp(self.centres_hz, frequencies, curve).astype(np.float32)
         if which > 0.6:
@@ -153,7 +140,7 @@ class EncoderBatches(IterableDataset):
         mean = power.mean()
         octaves = np.log2(self.centres_hz / 1000.0)
         if rng.random() > 1 / 3:
-            decay_s = np.exp(rng.uniform(*np.log(DECAY_S))) * 2.0 ** (-0.25 * np.clip(octaves, -2.0, 4.5))
+            decay_s = np.exp(rng.uniform(*np.log(batches.DECAY_S))) * 2.0 ** (-0.25 * np.clip(octaves, -2.0, 4.5))
             kept = np.exp(-13.8 * self.heard[0].hop / self.heard[0].corpus.grid.frame_rate / decay_s).astype(np.float32)
             share = 10.0 ** (rng.uniform(*REVERBERANT_DB) / 10.0) * (1.0 - kept)
             ringing, tail = np.zeros_like(power[0]), np.empty_like(power)
@@ -163,13 +150,13 @@ class EncoderBatches(IterableDataset):
             power = power + tail
         if rng.random() > 1 / 3:
             knots = np.linspace(octaves[0], octaves[-1], 9)
-            power = power * 10.0 ** (np.interp(octaves, knots, rng.normal(0.0, MICROPHONE_DB, 9)) / 10.0)
+            power = power * 10.0 ** (np.interp(octaves, knots, rng.normal(0.0, batches.MICROPHONE_DB, 9)) / 10.0)
         if rng.random() > 1 / 3:
             colour = 2.0 ** (octaves * (1.0 + rng.uniform(-2.0, 0.4)))  # of equal power a hertz, a band's power grows with its width
             flicker = rng.gamma(4.0, 0.25, power.shape)
-            power = power + flicker * colour * (mean * 10.0 ** (rng.uniform(*NOISE_DB) / 10.0) / colour.mean())
-        if rng.random() < BAND_LIMITED_SHARE:
-            power = np.where(self.centres_hz < cutoff_hz(rng), power, 0.0)
+            power = power + flicker * colour * (mean * 10.0 ** (rng.uniform(*batches.NOISE_DB) / 10.0) / colour.mean())
+        if rng.random() < batches.BAND_LIMITED_SHARE:
+            power = np.where(self.centres_hz < batches.cutoff_hz(rng), power, 0.0)
         return (10.0 * np.log10(np.maximum(power, 1e-10))).astype(np.float32)
 
 
@@ -180,13 +167,13 @@ class _Part:
         corpus = heard.corpus
         held_out = set(corpus.validation_performances(settings.validation_performances, settings.validation_names))
         self.heard = heard
-        self.by_timbre: dict[int, list[tuple[Recording, int]]] = {}
+        self.by_timbre: dict[int, list[tuple[batches.Recording, int]]] = {}
         for recording, first in zip(corpus.recordings, heard.first, strict=True):
             if recording.performance not in held_out:
                 self.by_timbre.setdefault(recording.timbre, []).append((recording, int(first)))
         self.by_timbre = {row: some for row, some in self.by_timbre.items() if len(some) > 1}
-        self.rows, self.shares = list(self.by_timbre), timbre_shares(corpus, list(self.by_timbre), settings)
-        self.kinds = [kinds.index(kind_of(_without_channel(timbre["name"]), kinds)) for timbre in corpus.timbres]
+        self.rows, self.shares = list(self.by_timbre), batches.timbre_shares(corpus, list(self.by_timbre), settings)
+        self.kinds = [kinds.index(batches.kind_of(_without_channel(timbre["name"]), kinds)) for timbre in corpus.timbres]
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Some timbres, each once."""
@@ -203,11 +190,11 @@ class _Part:
             for _ in range(8):
                 begin = int(rng.integers(0, room + 1))
                 span = slice(recording.first + begin * heard.hop, recording.first + min((begin + n_frames) * heard.hop, recording.n_frames))
-                if (heard.corpus.voiced[span] & (heard.corpus.loudness[span] > QUIET_DB)).mean() > LEAST_NOTES:
+                if (heard.corpus.voiced[span] & (heard.corpus.loudness[span] > batches.QUIET_DB)).mean() > LEAST_NOTES:
                     break
             piece = np.asarray(heard.mel_db[first + begin : first + min(begin + n_frames, room + n_frames)], np.float32)
             pieces.append(np.pad(piece, ((0, n_frames - len(piece)), (0, 0)), constant_values=-100.0))
-            played.append(played_in(heard.corpus, span.start, span.stop - span.start))
+            played.append(batches.played_in(heard.corpus, span.start, span.stop - span.start))
         return np.stack(pieces), played
 
 
