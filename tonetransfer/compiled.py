@@ -134,7 +134,7 @@ class _Turn:
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
                     self.lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-                    _lock(self.lock)
+                    lock_file(self.lock)
                     self.writes, self.healed_ns = True, os.fstat(self.lock).st_mtime_ns
                 except OSError:
                     self.end()
@@ -184,8 +184,8 @@ class _Turn:
                 os.close(lock)
 
 
-def _lock(file: int) -> None:
-    """Lock an open file, or raise OSError because another process has."""
+def lock_file(file: int) -> None:
+    """Lock an open file until it is closed, or raise OSError because another process has."""
     if sys.platform == "win32":
         import msvcrt
 

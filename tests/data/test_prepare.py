@@ -167,7 +167,6 @@ def test_long_recordings_are_heard_in_stretches_with_the_same_result(tmp_path: P
     whole = prepare.prepare(tmp_path / "in", tmp_path / "whole")
     held: list[int] = []
     monkeypatch.setattr(suitability, "STRETCH_S", 2)
-    monkeypatch.setattr(prepare, "STRETCH_S", 2)
     monkeypatch.setattr(suitability, "extract", lambda x, *a, **k: held.append(len(x)) or extract(x, *a, **k))  # type: ignore[func-returns-value]
     pieces = prepare.prepare(tmp_path / "in", tmp_path / "pieces")
     assert len(held) == 3 and max(held) <= 6 * SAMPLE_RATE  # two seconds with two on both sides

@@ -179,8 +179,7 @@ def draw_techniques(axes: Any, spans: list[tuple[str, float, float, str]], durat
     axes.set_ylim(max(len(lanes), 1) - 0.4, -0.6)
     axes.grid(axis="x", color="#eeeeee", lw=0.6)
     axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=3)
+    tidy(axes, "")
 
 
 def draw_partials(axes: Any, amplitudes: np.ndarray, slope_db_per_octave: float) -> None:

@@ -150,10 +150,9 @@ def _ends_well(content: Content, end: int, header: str) -> bool:
     rest = len(content) - end
     if rest < JUNK_BYTES:
         return True
-    name, length = struct.unpack_from(header, content, end)
-    if name.startswith((b"TAG", b"ID3", b"APET")) or not any(content[end : end + JUNK_BYTES]):
+    if content[end : end + 4].startswith((b"TAG", b"ID3", b"APET")) or not any(content[end : end + JUNK_BYTES]):
         return True
-    return all(0x20 <= letter < 0x7F for letter in name) and 0 <= length <= rest - struct.calcsize(header) + 1
+    return _is_chunk(content, end, header)
 
 
 def _sound_end(content: Content, chunk: _Chunk, header: str, *, streamed: int = STREAMED) -> int:
@@ -168,10 +167,11 @@ def _sound_end(content: Content, chunk: _Chunk, header: str, *, streamed: int = 
 
 
 def _is_chunk(content: Content, at: int, header: str) -> bool:
-    if at + struct.calcsize(header) > len(content):
+    rest = len(content) - at - struct.calcsize(header)
+    if rest < 0:
         return False
     name, length = struct.unpack_from(header, content, at)
-    return all(0x20 <= letter < 0x7F for letter in name) and 0 <= length <= len(content) - at
+    return all(0x20 <= letter < 0x7F for letter in name) and 0 <= length <= rest + 1
 
 
 def _riff(content: Content, first: int = 0, before: int = 0) -> Findings:

@@ -31,7 +31,7 @@ from .jobs import run_jobs
 from .scan import Skipped, SourceFile, Stretch, Suitability, check_found, find_sources, read_stretches, short_reason
 
 NOTES = 128  # MIDI numbers of the register histogram
-LOUDNESS_BINS_DB = (-90.0, 0.0, 2.0)  # first, last, width
+LOUDNESS_EDGES_DB = np.arange(-90.0, 2.0, 2.0)
 LEAST_PAUSE_S = 0.3  # in which a file's noise can be heard
 EDGE_S = 0.05  # of a note at both ends, that says nothing of how loudly it is played; of a short note a quarter
 SHOWN_FILES = 12  # in lines for people
@@ -160,7 +160,7 @@ def _played(heard: Stretch) -> dict[str, np.ndarray]:
     return {
         "note_midi": np.array([float(np.median(midi[note.frames])) for note in found]),
         "register_seconds": np.bincount(numbers, minlength=NOTES) / rate,
-        "loudness_seconds": np.histogram(np.clip(np.concatenate([*inner, []]), -89.9, -0.1), _loudness_edges())[0] / rate,
+        "loudness_seconds": np.histogram(np.clip(np.concatenate([*inner, []]), -89.9, -0.1), LOUDNESS_EDGES_DB)[0] / rate,
     }
 
 
@@ -171,7 +171,7 @@ def _together(files: list[dict[str, Any]]) -> dict[str, Any]:
     """Measurements of all usable files; medians are weighted by how long each file is played."""
     weight = np.array([one["note_seconds"] for one in files])
     register = np.sum([one["register_seconds"] for one in files], axis=0) if files else np.zeros(NOTES)
-    levels = np.sum([one["loudness_seconds"] for one in files], axis=0) if files else np.zeros(len(_loudness_edges()) - 1)
+    levels = np.sum([one["loudness_seconds"] for one in files], axis=0) if files else np.zeros(len(LOUDNESS_EDGES_DB) - 1)
     midi = np.concatenate([one["note_midi"] for one in files]) if files else np.zeros(0)
     offset = common_offset(midi)
     hums = [one for one in files if one["hum_hz"]]
@@ -207,7 +207,7 @@ def _together(files: list[dict[str, Any]]) -> dict[str, Any]:
         "dead_channel_files": sum(one["dead_channel"] for one in files),
         "register_seconds": {int(k): round(float(register[k]), 2) for k in np.flatnonzero(register)},
         "loudness_seconds": {
-            float(edge): round(float(value), 2) for edge, value in zip(_loudness_edges(), levels, strict=False) if value > 0
+            float(edge): round(float(value), 2) for edge, value in zip(LOUDNESS_EDGES_DB, levels, strict=False) if value > 0
         },
     }
 
@@ -234,17 +234,12 @@ def _register(register: np.ndarray) -> dict[str, Any]:
 
 def _levels(seconds: np.ndarray) -> dict[str, float]:
     """Loudness of the notes from its histogram [s]: median, and how far its 5th and 95th percentiles lie apart."""
-    edges, total = _loudness_edges(), float(np.sum(seconds))
+    total = float(np.sum(seconds))
     if not total:
         return {"note_loudness_db": -120.0, "softest_note_db": -120.0, "loudest_note_db": -120.0, "loudness_range_db": 0.0}
     share = np.concatenate([[0.0], np.cumsum(seconds)]) / total
-    soft, middle, loud = (float(np.interp(q, share, edges)) for q in (0.05, 0.5, 0.95))
+    soft, middle, loud = (float(np.interp(q, share, LOUDNESS_EDGES_DB)) for q in (0.05, 0.5, 0.95))
     return {"note_loudness_db": middle, "softest_note_db": soft, "loudest_note_db": loud, "loudness_range_db": loud - soft}
-
-
-def _loudness_edges() -> np.ndarray:
-    first, last, width = LOUDNESS_BINS_DB
-    return np.arange(first, last + width, width)
 
 
 def _median(values: list[float], weight: np.ndarray, empty: float) -> float:

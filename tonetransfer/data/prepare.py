@@ -27,6 +27,7 @@ import numpy as np
 from ..atomic import PARTIAL, write_text
 from ..audio.files import peak_of, stream_audio
 from ..audio.frames import FrameGrid
+from ..compiled import lock_file
 from ..errors import AudioError, SettingsError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
 from ..progress import Progress
@@ -256,11 +257,7 @@ def _alone(out: Path) -> Iterator[None]:
         place.mkdir(parents=True, exist_ok=True)
     with open(out / LOCK, "w", encoding="utf-8") as lock:
         try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of by the system, however the process ends
-        except ImportError:
-            pass  # no such lock on Windows
+            lock_file(lock.fileno())
         except OSError:
             raise SettingsError(f"{out} is being prepared by another process; wait for it, or choose another place") from None
         _remove_parts(out)

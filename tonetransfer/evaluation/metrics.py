@@ -82,10 +82,7 @@ def loudness_contour_error_db(reference_db: torch.Tensor, estimate_db: torch.Ten
 
 
 def raw_pitch_accuracy(reference_hz: torch.Tensor, estimate_hz: torch.Tensor, *, tolerance_cents: float = TOLERANCE_CENTS) -> float:
-    """Share of the reference's voiced frames (n,) whose f0 is within `tolerance_cents`, octave errors counted as errors (Poliner et al.
-
-    2007).
-    """
+    """Share of the reference's voiced frames (n,) whose f0 is within `tolerance_cents`, octave errors counted as errors (Poliner 2007)."""
     if not reference_hz.numel():
         return 0.0
     return float((_cents(reference_hz, estimate_hz).abs() < tolerance_cents).double().mean())

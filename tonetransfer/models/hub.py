@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from ..atomic import check_new, replacing
 from ..errors import MissingDependencyError, WeightsError
@@ -50,7 +51,7 @@ def push(path: Path, address: str, *, private: bool = False) -> str:
     notes = read_notes(path)
     text = card.read_text(encoding="utf-8") if card.is_file() else model_card(notes["instruments"], notes["notes"])
     additions = [hub.CommitOperationAdd(file or path.name, str(path)), hub.CommitOperationAdd("README.md", text.encode())]
-    with _Told(address, "sent"):
+    with _told(address, "sent"):
         api = hub.HfApi(library_name="tonetransfer")
         api.create_repo(repo, private=private, exist_ok=True)
         done = api.create_commit(repo, additions, commit_message=f"{path.stem}: an instrument for tonetransfer")
@@ -64,7 +65,7 @@ def fetch(address: str) -> Path:
     """
     repo, file, _ = parse_address(address)
     hub = _library()
-    with _Told(address, "fetched"):
+    with _told(address, "fetched"):
         if file is None:
             file = _only(address, hub.HfApi(library_name="tonetransfer").list_repo_files(repo))
         return Path(hub.hf_hub_download(repo, file, library_name="tonetransfer"))
@@ -111,21 +112,18 @@ def _library() -> ModuleType:
     return huggingface_hub
 
 
-class _Told:
+@contextmanager
+def _told(address: str, done: str) -> Iterator[None]:
     """An error of the hub or of the line to it, in one line."""
+    from huggingface_hub import errors
 
-    def __init__(self, address: str, done: str) -> None:
-        self.address, self.done = address, done
-
-    def __enter__(self) -> None:
-        from huggingface_hub import errors
-
-        self.kinds = (errors.HfHubHTTPError, errors.HFValidationError, errors.EntryNotFoundError, errors.LocalTokenNotFoundError)
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    try:
+        yield
+    except Exception as error:
         problem = " ".join(str(getattr(error, "server_message", None) or error).split())[:160]
-        if isinstance(error, self.kinds):
-            help_ = "check the address, or log in with `hf auth login`"
-            raise WeightsError(f"{self.address}: was not {self.done} ({problem}); {help_}") from None
-        if isinstance(error, OSError) or (error is not None and kind.__module__.startswith(("httpx", "httpcore", "requests"))):
-            raise WeightsError(f"{self.address}: was not {self.done}: the hub does not answer ({problem}); check the connection") from None
+        kinds = (errors.HfHubHTTPError, errors.HFValidationError, errors.EntryNotFoundError, errors.LocalTokenNotFoundError)
+        if isinstance(error, kinds):
+            raise WeightsError(f"{address}: was not {done} ({problem}); check the address, or log in with `hf auth login`") from None
+        if isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "httpcore", "requests")):
+            raise WeightsError(f"{address}: was not {done}: the hub does not answer ({problem}); check the connection") from None
+        raise

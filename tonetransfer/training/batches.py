@@ -114,15 +114,8 @@ class Corpus:
             loud = loudness_db(sound, self.grid)
             level[first : first + n_frames] = loud.numpy()
             quantiles = loudness_quantiles(loud, torch.from_numpy(label["voiced"]) & (loud > QUIET_DB))
-            recordings.append(
-                {
-                    "timbre": names[entry["timbre"]],
-                    "performance": entry["performance"],
-                    "first": first,
-                    "n_frames": n_frames,
-                    "quantiles": quantiles.tolist(),
-                }
-            )
+            played = {"timbre": names[entry["timbre"]], "performance": entry["performance"]}
+            recordings.append({**played, "first": first, "n_frames": n_frames, "quantiles": quantiles.tolist()})
             first += n_frames
         audio.flush()
         np.save(pack / "f0_hz.npy", np.concatenate([label["f0_hz"] for label in labels]).astype(np.float32))
