@@ -35,10 +35,8 @@ def instruments(arguments: Namespace) -> Report:
     from ..models.weights import find_weights, load_model
 
     model = load_model(arguments.weights)
-    found: list[dict[str, Any]] = []
-    for one in model.instruments:
-        ends = {"lowest_note": note_name(one.lowest_midi), "highest_note": note_name(one.highest_midi)}
-        found.append(one.to_dict() | ends)
+    ends = [{"lowest_note": note_name(one.lowest_midi), "highest_note": note_name(one.highest_midi)} for one in model.instruments]
+    found: list[dict[str, Any]] = [one.to_dict() | its for one, its in zip(model.instruments, ends, strict=True)]
     rows = [("name", "family", "range", "source", "licence")]
     rows += [(one["name"], one["family"], f"{one['lowest_note']}-{one['highest_note']}", one["source"], one["licence"]) for one in found]
     return {"weights": str(find_weights(arguments.weights)), "instruments": found}, table(rows)

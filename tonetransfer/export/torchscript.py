@@ -125,16 +125,12 @@ class ScriptedInstrument(nn.Module):
         self.register_buffer("timbres", timbres.clone())
         self.register_buffer("window", hann(2 * self.hop).clone())
         self.register_buffer("bands", band_interpolation(settings.n_bands, self.n_fft, self.sample_rate).clone())
-        self.register_buffer("z", torch.empty(0))
         self.register_buffer("memory", torch.zeros(1, 1, settings.decoder_width))
-        for name in ("age", "midi_before", "level_before"):
+        for name in ("z", "age", "midi_before", "level_before", "late", "ringing", "ready"):
             self.register_buffer(name, torch.empty(0))
         self.register_buffer("phase", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("last_f0_hz", torch.zeros(1))
         self.register_buffer("last_amplitudes", torch.zeros(1, 1, settings.n_harmonics))
-        self.register_buffer("late", torch.empty(0))
-        self.register_buffer("ringing", torch.empty(0))
-        self.register_buffer("ready", torch.empty(0))
         self.register_buffer("forward_params", torch.tensor([2, 1, 1, 1]))
         self.forward_input_labels: list[str] = ["(signal) pitch [Hz], 0: none", "(signal) loudness [dB re full scale, A-weighted]"]
         self.forward_output_labels: list[str] = ["(signal) sound"]

@@ -254,12 +254,5 @@ def between(one: Target, other: Target, share: float) -> Target:
 
 def make_adapter(target: Target, settings: StreamSettings, grid: FrameGrid) -> Adapter:
     """The running fit that the settings ask for."""
-    return Adapter(
-        target,
-        grid.frame_rate,
-        transpose=settings.transpose,
-        loudness_db=settings.loudness_db,
-        loudest_db=settings.loudest_db,
-        dynamic=settings.dynamic,
-        fit=settings.fit,
-    )
+    asked = {name: getattr(settings, name) for name in ("transpose", "loudness_db", "loudest_db", "dynamic", "fit")}
+    return Adapter(target, grid.frame_rate, **asked)

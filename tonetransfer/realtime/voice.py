@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.fft
@@ -213,12 +213,11 @@ class Voice:
         self._begin = (1 + self.lag_frames) * hop - begins  # where a noise frame begins in the sound that is held
         self._hann = hann(2 * hop).numpy()
         self._weighting, self._noise_weight = sound_weights(grid, self._decoder.n_bands)
-        still = np.zeros(self._decoder.n_harmonics)
-        self._depths = (still, still)
-        plain = np.zeros((2, self._decoder.n_bands))
-        self._colours, self._centres = (plain, plain), band_centres_hz(self._decoder.n_bands, grid.sample_rate)
-        self._fluctuation = Fluctuation(still, grid.frame_rate, seed=seed)
-        self._dampings, self._decay = (0.0, 0.0), DecayClock(grid.frame_rate)
+        self._still, self._plain = np.zeros(self._decoder.n_harmonics), np.zeros((2, self._decoder.n_bands))
+        self._before: tuple[Any, ...] = (self._still, self._plain, 0.0)  # as of :meth:`_traits`
+        self._after: tuple[Any, ...] = self._before
+        self._centres = band_centres_hz(self._decoder.n_bands, grid.sample_rate)
+        self._fluctuation, self._decay = Fluctuation(self._still, grid.frame_rate, seed=seed), DecayClock(grid.frame_rate)
         self.reset()
         for _ in range(2):  # loops are compiled and read from disk when they are first called, which must not be heard
             self.frame(440.0, -20.0, np.zeros(decoder.film_before.in_features))
@@ -242,24 +241,14 @@ class Voice:
     def change(self, target: Target) -> None:
         """Go over to what another instrument does in the course of a note, to how its partials move and die away, and to its colour."""
         self._decoder.take_table(target.note_table, self._changed)
-        depth = np.zeros(self._decoder.n_harmonics) if target.fluctuation_db is None else target.fluctuation_db.numpy()
-        self._depths = (self._depth(self._changed), depth)
-        colour = np.zeros((2, self._decoder.n_bands)) if target.colour_db is None else target.colour_db.double().numpy()
-        self._colours = (self._colour(), colour)
-        self._dampings = (self._damping(), target.string_damping)
+        depth = self._still if target.fluctuation_db is None else target.fluctuation_db.numpy()
+        colour = self._plain if target.colour_db is None else target.colour_db.double().numpy()
+        self._before, self._after = self._traits(), (depth, colour, target.string_damping)
         self._changed = 0.0
 
-    def _depth(self, changed: float) -> np.ndarray:
-        """Fluctuation depth of each partial on the way from one instrument to another, (n_harmonics,)."""
-        return (1.0 - changed) * self._depths[0] + changed * self._depths[1]
-
-    def _colour(self) -> np.ndarray:
-        """Gains of partials and noise on the way from one instrument to another, (2, n_bands) [dB]."""
-        return (1.0 - self._changed) * self._colours[0] + self._changed * self._colours[1]
-
-    def _damping(self) -> float:
-        """String damping on the way from one instrument to another."""
-        return (1.0 - self._changed) * self._dampings[0] + self._changed * self._dampings[1]
+    def _traits(self) -> tuple[Any, ...]:
+        """Depth of the fluctuation (n_harmonics,), colour (2, n_bands) and string damping, on the way from one instrument to another."""
+        return tuple((1.0 - self._changed) * one + self._changed * other for one, other in zip(self._before, self._after, strict=True))
 
     def frame(self, f0_hz: float, loudness_db: float, z: np.ndarray, *, gain_db: float = 0.0, changed: float = 1.0) -> np.ndarray:
         """Play the next frame, with timbre z (z_dim,): one hop of sound (hop_length,).
@@ -270,9 +259,10 @@ class Voice:
         f0_hz = float(np.float32(f0_hz))  # as precise as SynthParams are, and no more: the phase would run away from theirs
         self._changed = changed
         amplitudes, magnitudes = self._decoder.frame(f0_hz, loudness_db, z, changed)
-        amplitudes, magnitudes = self._damped(f0_hz, loudness_db, amplitudes, magnitudes)
-        amplitudes, magnitudes = self._coloured(f0_hz, amplitudes, magnitudes)
-        amplitudes = self._fluctuating(amplitudes)
+        depth, colour, damping = self._traits()
+        amplitudes, magnitudes = self._damped(f0_hz, self._decay.next(loudness_db), damping, amplitudes, magnitudes)
+        amplitudes, magnitudes = self._coloured(f0_hz, colour, amplitudes, magnitudes)
+        amplitudes = self._fluctuating(amplitudes, depth)
         gain = self._correction_gain(f0_hz, loudness_db, amplitudes, magnitudes) if self.follow else 1.0
         gain *= db_to_amplitude(gain_db)
         amplitudes, magnitudes = amplitudes * gain, magnitudes * np.float32(gain)
@@ -287,9 +277,10 @@ class Voice:
         self._f0_hz, self._amplitudes = f0_hz, amplitudes
         return held[:hop].astype(np.float32) if self._frame > 1 + self.lag_frames else np.zeros(hop, np.float32)
 
-    def _damped(self, f0_hz: float, loudness_db: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _damped(
+        self, f0_hz: float, since_s: float, damping: float, amplitudes: np.ndarray, magnitudes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Amplitudes (n_harmonics,) and noise magnitudes (n_bands,) as far as the note has died away."""
-        since_s, damping = self._decay.next(loudness_db), self._damping()
         if not since_s or not damping:
             return amplitudes, magnitudes
         partials_hz = f0_hz * np.arange(1, len(amplitudes) + 1)
@@ -297,18 +288,20 @@ class Voice:
         left, hiss = damped_frames(partials_hz[None], amplitudes[None], magnitudes[None], np.array([[since_s]]), damping, bands)
         return left[0], hiss[0].astype(np.float32)
 
-    def _coloured(self, f0_hz: float, amplitudes: np.ndarray, magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _coloured(
+        self, f0_hz: float, colour_db: np.ndarray, amplitudes: np.ndarray, magnitudes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Amplitudes (n_harmonics,) and noise magnitudes (n_bands,) under the colour of the instrument."""
-        tone, noise = self._colour()
+        tone, noise = colour_db
         if not tone.any() and not noise.any():
             return amplitudes, magnitudes
         gains_db = np.interp(f0_hz * np.arange(1, len(amplitudes) + 1), self._centres, tone)
         return amplitudes * 10.0 ** (gains_db / 20.0), magnitudes * (10.0 ** (noise / 20.0)).astype(np.float32)
 
-    def _fluctuating(self, amplitudes: np.ndarray) -> np.ndarray:
+    def _fluctuating(self, amplitudes: np.ndarray, depth_db: np.ndarray) -> np.ndarray:
         """Amplitudes (n_harmonics,) as they fluctuate in this frame; their sum stays."""
-        self._fluctuation.depth_db = self._depth(self._changed)
-        if not self._fluctuation.depth_db.any():
+        self._fluctuation.depth_db = depth_db
+        if not depth_db.any():
             self._fluctuation.skip(1)
             return amplitudes
         moved = amplitudes * self._fluctuation.next(1)[0]
