@@ -98,7 +98,7 @@ def find_notes(f0_hz: np.ndarray, level_db: np.ndarray, sounding: np.ndarray, fr
 
 def runs(mask: np.ndarray) -> list[Note]:
     """Stretches of True in a mask (n_frames,)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
     return [Note(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 

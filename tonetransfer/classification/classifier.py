@@ -379,12 +379,10 @@ def load_classifier(path: PathLike | None = None) -> Classifier:
     bundled = Path(str(resources.files("tonetransfer.classifiers") / BUNDLED))
     if not bundled.is_file():
         raise WeightsError("the bundled classifier is missing from this installation; install the package again, or give --weights")
-    return _bundled(bundled)
+    return _load_once(bundled)
 
 
-@lru_cache(maxsize=1)
-def _bundled(path: Path) -> Classifier:
-    return Classifier.load(path)
+_load_once = lru_cache(maxsize=1)(Classifier.load)
 
 
 def classify(audio: AudioLike, sample_rate: int, classifier: Classifier | None = None, *, step_seconds: float = SECOND) -> Prediction:

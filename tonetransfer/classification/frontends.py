@@ -124,14 +124,13 @@ class Descriptors(Frontend):
         tracks = descriptor_tracks(window, extract(window, self.grid)) if self.partials else spectral_tracks(window.numpy(), self.grid)
         level = tracks["rms_db"]
         audible = level > max(float(level.max()) - AUDIBLE_DB, -80.0)
-        kept = [_compress(key, values[audible]) for key, values in tracks.items() if key not in LEVEL_FREE]
+        kept = [
+            np.log2(np.maximum(values[audible], 1.0)) if key.endswith("_hz") else values[audible]  # as frequencies are heard
+            for key, values in tracks.items()
+            if key not in LEVEL_FREE
+        ]
         moments = [(float(values.mean()), float(values.std())) if len(values) else (0.0, 0.0) for values in kept]
         return np.array([number for pair in moments for number in pair], np.float32)
-
-
-def _compress(key: str, values: np.ndarray) -> np.ndarray:
-    """Frequencies as octaves, as they are heard."""
-    return np.log2(np.maximum(values, 1.0)) if key.endswith("_hz") else values
 
 
 def relative_level(power: torch.Tensor) -> torch.Tensor:

@@ -104,7 +104,7 @@ def make_windows(
                 for copy in range(settings.data.copies if augmented else 1):
                     changed = augment(window) if copy or rng.random() < 0.8 else window
                     audio.append(to_int16(changed))
-                    targets.append(_target(clip, classes, start, settings))
+                    targets.append(np.isin(classes, list(_active(clip, start, settings))).astype(np.float32))
                     origin.append(number)
     if skipped:
         warnings.warn(f"{len(skipped)} of {len(clips)} files left out: {'; '.join(skipped[:3])}", ToneTransferWarning, stacklevel=2)
@@ -183,11 +183,6 @@ def _active(clip: Clip, start: int, settings: ClassifierSettings) -> set[str]:
     return {label for label, seconds in time_s.items() if seconds >= step_s / 2.0}
 
 
-def _target(clip: Clip, classes: Sequence[str], start: int, settings: ClassifierSettings) -> np.ndarray:
-    active = _active(clip, start, settings)
-    return np.array([name in active for name in classes], np.float32)
-
-
 @dataclass(frozen=True)
 class Prediction:
     """Probabilities of classes."""
@@ -233,7 +228,7 @@ class Prediction:
             active = (np.arange(len(self.classes)) == self.steps.argmax(1)[:, None]) & self.heard[:, None]
         spans = []
         for name, column in zip(self.classes, active.T, strict=True):
-            edges = np.flatnonzero(np.diff(np.concatenate([[0], column.astype(int), [0]])))
+            edges = np.flatnonzero(np.diff(column, prepend=False, append=False))
             pairs = edges.reshape(-1, 2) * self.step_seconds
             spans += [Span(name, round(float(start), 3), round(float(end), 3)) for start, end in pairs]
         return sorted(spans, key=lambda span: (span.start_s, span.label))

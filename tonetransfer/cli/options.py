@@ -31,10 +31,6 @@ def _finite(text: str, lowest: float = -math.inf, highest: float = math.inf) -> 
     return value
 
 
-def _natural(text: str) -> int:
-    return int(_finite(str(int(text)), lowest=0, highest=2**63 - 1))
-
-
 def _shares(text: str) -> dict[str, float]:
     shares: dict[str, float] = {}
     for part in text.split(","):
@@ -57,7 +53,7 @@ SECONDS = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds 
 TIME = _typed(lambda text: _finite(text, 0.0, 60.0), "a number of seconds, 0 or more,")
 LEVEL = _typed(lambda text: _finite(text, -100.0, 0.0), "a number of decibels, at most 0,")
 MEGABYTES = _typed(lambda text: _finite(text, 1.0, 2000.0), "a number of megabytes from 1")
-COUNT = _typed(_natural, "a whole number, 0 or more")
+COUNT = _typed(lambda text: int(_finite(str(int(text)), 0, 2**63 - 1)), "a whole number, 0 or more")
 TRANSPOSE = _typed(lambda text: text if text == "auto" else _finite(text, -96.0, 96.0), "auto or a number of semitones")
 MIX = _typed(_shares, "names with shares, such as violin:0.5,flute:0.5,")
 

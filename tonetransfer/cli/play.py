@@ -238,17 +238,13 @@ def _cast(arguments: Namespace, parts: Sequence[Any]) -> tuple[Sequence[Any], li
 
 
 def _warn_of_range(casts: Sequence[tuple[str, Target, Sequence[Any], float]]) -> None:
+    from ..audio.units import note_name
     from ..realtime.midi_playback import outside_share
 
     told = []
     for name, target, parts, transpose in casts:
         if (share := outside_share(parts, target, transpose)) > 0.05:
-            told.append(f"{100 * share:.0f} % of the notes lie outside what {name} plays ({_reach(target)})")
+            reach = f"{note_name(target.lowest_midi)}-{note_name(target.highest_midi)}"
+            told.append(f"{100 * share:.0f} % of the notes lie outside what {name} plays ({reach})")
     if told:
         warnings.warn(f"{'; '.join(told)}; --transpose moves them", ToneTransferWarning, stacklevel=2)
-
-
-def _reach(target: Target) -> str:
-    from ..audio.units import note_name
-
-    return f"{note_name(target.lowest_midi)}-{note_name(target.highest_midi)}"

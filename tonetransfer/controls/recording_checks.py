@@ -69,7 +69,7 @@ def clipped_share(audio: torch.Tensor) -> float:
     if not peak:
         return 0.0
     extreme = np.abs(samples) >= (1.0 - FLAT) * peak
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], extreme.astype(np.int8), [0]])))
+    edges = np.flatnonzero(np.diff(extreme, prepend=False, append=False))
     lengths = edges[1::2] - edges[::2]
     return float(lengths[lengths >= CLIPPED_RUN].sum() / len(samples))
 

@@ -101,7 +101,7 @@ class RawMeter:
 def full_scale_runs(samples: np.ndarray) -> tuple[int, int]:
     """Samples (n_samples,) at or beyond full scale, and how many runs of three and more of them there are."""
     full = np.abs(samples) >= FULL_SCALE
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], full.astype(np.int8), [0]])))
+    edges = np.flatnonzero(np.diff(full, prepend=False, append=False))
     return int(full.sum()), int(((edges[1::2] - edges[::2]) >= CLIPPED_RUN).sum())
 
 

@@ -64,7 +64,10 @@ def run_jobs(
         return
     with _processes(workers) if engine == "local" else _on_dask(workers, scheduler) as executor:
         for future in as_completed([executor.submit(_with_warnings, function, job) for job in jobs]):
-            yield _tell(*future.result())
+            done, warned = future.result()
+            for text in warned:
+                warnings.warn(text, ToneTransferWarning, stacklevel=2)
+            yield done
 
 
 @contextmanager
@@ -94,12 +97,6 @@ def _with_warnings(function: Callable[[Job], Done], job: Job) -> tuple[Done, tup
         warnings.simplefilter("always", ToneTransferWarning)
         done = function(job)
     return done, tuple(dict.fromkeys(str(one.message) for one in caught))
-
-
-def _tell(done: Done, warned: tuple[str, ...]) -> Done:
-    for text in warned:
-        warnings.warn(text, ToneTransferWarning, stacklevel=3)
-    return done
 
 
 def _end_with_parent() -> None:

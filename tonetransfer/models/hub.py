@@ -90,18 +90,13 @@ def pull(address: str, output: Path | None = None, *, overwrite: bool = False) -
 def _only(address: str, files: list[str]) -> str:
     """The weights file of a repository that holds one."""
     found = sorted(file for file in files if file.endswith(ENDING))
-    if len(found) == 1 and not _inside(found[0]):
-        raise WeightsError(f"{address}: lists {found[0]!r}, which is no place within it; do not trust it")
     if len(found) == 1:
+        if found[0].startswith("/") or "\\" in found[0] or ":" in found[0] or ".." in found[0].split("/"):
+            raise WeightsError(f"{address}: lists {found[0]!r}, which is no place within it; do not trust it")
         return found[0]
     if not found:
         raise WeightsError(f"{address}: holds no weights file (none of its {len(files)} files ends in {ENDING}); check the address")
     raise WeightsError(f"{address}: holds {len(found)} weights files; choose one: {', '.join(f'{address}/{file}' for file in found[:5])}")
-
-
-def _inside(file: str) -> bool:
-    """Test whether the name of a file in a repository stays in it."""
-    return not (file.startswith("/") or "\\" in file or ":" in file or ".." in file.split("/"))
 
 
 def _library() -> ModuleType:

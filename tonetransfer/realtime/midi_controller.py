@@ -176,7 +176,8 @@ class Keys:
         if kind == "note_on" and message.velocity > 0:
             self._press(channel, message.note, message.velocity)
         elif kind in ("note_on", "note_off"):
-            self._let_go(channel, message.note)
+            self._held = [one for one in self._held if one[:2] != (channel, message.note)]
+            self._go_on()
         elif kind == "pitchwheel":
             self._channel(channel).bend = message.pitch / 8192.0
         elif kind == "aftertouch":
@@ -209,10 +210,6 @@ class Keys:
         if not slurred:
             ringing = self._amplitude * 10.0 ** (-min(self._released_db, 200.0) / 20.0)
             self._amplitude, self._decayed_db, self._released_db, self._struck = min(ringing, AGAIN_AMPLITUDE), 0.0, 0.0, True
-
-    def _let_go(self, channel: int, note: int) -> None:
-        self._held = [one for one in self._held if one[:2] != (channel, note)]
-        self._go_on()
 
     def _go_on(self) -> None:
         """End the note that sounds if neither key nor pedal holds it; one that is still held comes back."""

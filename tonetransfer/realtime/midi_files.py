@@ -56,10 +56,6 @@ def starts(message: Message) -> bool:
     return message.type == "note_on" and message.velocity > 0
 
 
-def _ends(message: Message) -> bool:
-    return message.type == "note_off" or (message.type == "note_on" and message.velocity == 0)
-
-
 def _silences(message: Message) -> bool:
     return message.type == "control_change" and (
         message.control == midi.ALL_SOUND_OFF or midi.ALL_NOTES_OFF <= message.control <= midi.POLY_ON
@@ -145,7 +141,7 @@ def _marks(timed: Sequence[Timed]) -> dict[tuple[int, int, int], list[Mark]]:
         if starts(message):
             note = MidiNote(message.note, message.velocity, message.channel, track, time_s)
             marks[message.channel, message.note, track].append((time_s, note))
-        elif _ends(message):
+        elif message.type in ("note_on", "note_off"):
             marks[message.channel, message.note, track].append((time_s, None))
     return marks
 

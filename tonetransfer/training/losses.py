@@ -162,7 +162,8 @@ class _CompiledDifference(torch.autograd.Function):
                     )
                     loss, back = loss + audible.weight * distance, back + more
                 if learned:
-                    kernels.overlap(_waves(back, n_fft), window, hop, slope)
+                    waves = torch.fft.irfft(torch.from_numpy(back), n_fft, norm="forward").numpy()  # bins that stand for two counted twice
+                    kernels.overlap(waves, window, hop, slope)
             return loss, off_db, slope
 
         losses, off_db, slopes = zip(*parallel_map(excerpt, len(pairs)), strict=True)
@@ -176,11 +177,6 @@ class _CompiledDifference(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         return ctx.saved_tensors[0] * grads[0], *[None] * 7
-
-
-def _waves(spectra: np.ndarray, n_fft: int) -> np.ndarray:
-    """(n_frames, n_bins) to (n_frames, n_fft): the sum of all bins, those that stand for two counted twice."""
-    return torch.fft.irfft(torch.from_numpy(spectra), n_fft, norm="forward").numpy()
 
 
 def supervised_contrast(z: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:

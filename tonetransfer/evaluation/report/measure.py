@@ -82,7 +82,9 @@ def _measure_one(example: Example, sounds: Sounds, model: TimbreModel, classifie
         assert sounds.asked is not None  # a result without a reference was played here
         row["metrics"] = compare_played(sounds.asked.asked, sounds.asked.notes, estimate)
         row["metrics_of_source"] = {}
-    row["descriptors"] = {role: _some(heard) for role, heard in there.items()}
+    row["descriptors"] = {
+        role: {key: heard.described[key] for key in DESCRIPTORS if heard.described["note_count"]} for role, heard in there.items()
+    }
     for role, key in (("estimate", "metrics"), ("source", "metrics_of_source")):
         if role in there:
             row[key] |= _timbre_metrics(there[role], _wanted_z(example, reference, model), said[role], wanted, model)
@@ -140,11 +142,6 @@ def _classify(heard: HeardRecording, classifier: Classifier) -> dict[str, float]
     except AudioError:
         return {}
     return {name: float(share) for name, share in zip(said.classes, said.probabilities, strict=True)}
-
-
-def _some(heard: HeardRecording) -> dict[str, float]:
-    """The descriptors that are shown; none of a recording without notes."""
-    return {key: heard.described[key] for key in DESCRIPTORS} if heard.described["note_count"] else {}
 
 
 def _excerpt_z(heard: HeardRecording, model: TimbreModel) -> np.ndarray | None:

@@ -128,7 +128,7 @@ def contour_path(values: np.ndarray, lowest: float, highest: float, n_frames: in
 def _bends(y: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Every other frame, and the ends of lines: at 100 frames a second, no picture shows more."""
     keep = np.arange(len(y)) % 2 == 0
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
+    edges = np.flatnonzero(np.diff(known, prepend=False, append=False))
     keep[np.minimum(edges - (np.arange(len(edges)) % 2), len(y) - 1)] = True
     return keep
 
