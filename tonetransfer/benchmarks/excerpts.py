@@ -16,13 +16,12 @@ from pathlib import Path
 import librosa
 import numpy as np
 import torch
-import yaml
 
 from ..audio.files import load_audio
 from ..audio.loudness import loudness_db
 from ..audio.units import hz_to_midi
 from ..controls.controls import Controls
-from ..data.corpus_config import CorpusConfig, load_config
+from ..data.corpus_config import CorpusConfig, load_config, write_config
 from ..data.render_corpus import render_corpus
 from ..data.soundfont import find_soundfont
 from ..errors import SettingsError
@@ -104,9 +103,7 @@ def render_material(
         if (folder / "manifest.json").is_file():
             continue
         font = find_soundfont(chosen.soundfont, soundfont_folders)
-        folder.mkdir(parents=True, exist_ok=True)
-        written = folder / "corpus.yaml"
-        written.write_text(yaml.safe_dump(chosen.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        written = write_config(chosen, folder)
         playable = [timbre for timbre, one in chosen.timbres.items() if samples is not None or one.program is not None]
         common = {"split": "test", "seed": SEEDS[name], "soundfont": font, "samples": samples, "workers": 2, "progress": progress}
         render_corpus(written, folder, only=playable, **common)  # type: ignore[arg-type]  # a mapping of many types

@@ -16,7 +16,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-import yaml
 
 from ..audio.files import load_audio
 from ..audio.frames import FrameGrid
@@ -24,7 +23,7 @@ from ..audio.loudness import loudness_db
 from ..audio.stft import audible_log_spectral_distance_db, log_spectral_distance_db
 from ..controls.controls import Controls, extract
 from ..controls.profile import Target
-from ..data.corpus_config import load_config
+from ..data.corpus_config import load_config, write_config
 from ..data.dataset import PreparedRecording
 from ..data.render_corpus import render_parallel
 from ..errors import InstrumentError
@@ -61,10 +60,7 @@ def render_material(config: Path, out: Path, *, soundfont_folders: Sequence[Path
             continue
         described = load_config(config)
         parallel = described.parallel.model_copy(update={"performances": PERFORMANCES[name], "reference_duration_s": 2.0})
-        folder.mkdir(parents=True, exist_ok=True)
-        written = folder / "corpus.yaml"
-        content = described.model_copy(update={"parallel": parallel}).model_dump(mode="json")
-        written.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        written = write_config(described.model_copy(update={"parallel": parallel}), folder)
         render_parallel(written, folder, soundfont=FONT, soundfont_folders=soundfont_folders, seed=seed, progress=progress)
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ..audio.files import SOUND_ENDINGS
 from ..errors import InstrumentError, SettingsError
 from ..models.settings import Section, read_mapping, validate_as
@@ -122,6 +124,14 @@ def taught_by_all(config: CorpusConfig, rendered: Collection[str]) -> list[tuple
 def load_config(path: Path) -> CorpusConfig:
     """Read and check a corpus configuration; SettingsError names all problems at once."""
     return _checked(validate_as(CorpusConfig, read_mapping(path), where=str(path)), path)
+
+
+def write_config(config: CorpusConfig, folder: Path) -> Path:
+    """Write a configuration into a folder, which is made; returns its file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = folder / "corpus.yaml"
+    written.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    return written
 
 
 def _checked(config: CorpusConfig, path: Path) -> CorpusConfig:

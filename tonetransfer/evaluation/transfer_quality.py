@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import fmean
@@ -89,7 +90,7 @@ def evaluate_parallel(
         kinds = {"named": _named(model, test.names)}
         if prefix:
             kinds["one_shot"] = {name: find_target(model, rate, like=audio) for name, (audio, rate) in test.references.items()}
-        scores: dict[str, list[float]] = {}
+        scores: defaultdict[str, list[float]] = defaultdict(list)
         for performance, name in test.recordings:
             _play_on_all(model, test, performance, name, kinds, scores)
             done += 1
@@ -129,31 +130,32 @@ def _named(model: TimbreModel, names: Iterable[str]) -> dict[str, Target]:
 
 
 def _play_on_all(
-    model: TimbreModel, test: _TestSet, performance: str, name: str, kinds: dict[str, dict[str, Target]], scores: dict[str, list[float]]
+    model: TimbreModel,
+    test: _TestSet,
+    performance: str,
+    name: str,
+    kinds: dict[str, dict[str, Target]],
+    scores: defaultdict[str, list[float]],
 ) -> None:
     """One recording played on every instrument; what comes out is compared with that instrument's own rendering."""
     source = test.audio[performance, name]
     begin = time.perf_counter()
     heard = analyze(source, model.sample_rate, model)
     extraction_s = time.perf_counter() - begin
-
-    def add(key: str, value: float) -> None:
-        scores.setdefault(key, []).append(value)
-
     for other in test.names:
         truth = test.audio[performance, other]
         if other == name:
             own = kinds["named"][other]
-            add("resynthesis_lsd_db", log_spectral_distance_db(truth, _sound(model, heard, own, fit=False)[0]))
+            scores["resynthesis_lsd_db"].append(log_spectral_distance_db(truth, _sound(model, heard, own, fit=False)[0]))
             continue
-        add("source_lsd_db", log_spectral_distance_db(truth, source))
+        scores["source_lsd_db"].append(log_spectral_distance_db(truth, source))
         for kind, targets in kinds.items():
             begin = time.perf_counter()
             result, error_db = _sound(model, heard, targets[other])
-            add("seconds", time.perf_counter() - begin + extraction_s)
-            add("audio_s", len(result) / model.sample_rate)
-            add(f"{kind}_lsd_db", log_spectral_distance_db(truth, result))
-            add("loudness_error_db", error_db)
+            scores["seconds"].append(time.perf_counter() - begin + extraction_s)
+            scores["audio_s"].append(len(result) / model.sample_rate)
+            scores[f"{kind}_lsd_db"].append(log_spectral_distance_db(truth, result))
+            scores["loudness_error_db"].append(error_db)
 
 
 def _sound(model: TimbreModel, heard: Controls, target: Target, *, fit: bool = True) -> tuple[torch.Tensor, float]:

@@ -28,7 +28,7 @@ from .media import Drawn, audio_uri, contours
 from .page import PLACES, PlayerView, Shown, ShownResult, example_section, page
 
 SHOWN_S = 15.0  # length of each example that is heard
-RANKINGS = (("lsd60_db", "lower"), ("loudness_error_db", "lower"))  # the first that is known
+RANKINGS = ("lsd60_db", "loudness_error_db")  # lower is better; the first that is known
 KINDS = ("all", "random", "best", "worst")
 FEW = 3  # examples: no best and no worst among them
 JUST_UNDER_ONE = 0.98
@@ -204,10 +204,8 @@ def choose(rows: list[dict[str, Any]], count: int, seed: int) -> tuple[str, list
 
     A third is drawn at random, the rest are the best and the worst in turn; of three or fewer, all are shown as they come.
     """
-    key, better = next((one for one in RANKINGS if any(one[0] in row["metrics"] for row in rows)), RANKINGS[0])
+    key = next((key for key in RANKINGS if any(key in row["metrics"] for row in rows)), RANKINGS[0])
     ranked = sorted((row for row in range(len(rows)) if key in rows[row]["metrics"]), key=lambda row: rows[row]["metrics"][key])
-    if better == "higher":
-        ranked.reverse()
     if len(rows) <= min(FEW, count):
         return key, [(row, "all") for row in range(len(rows))]
     count = min(count, len(rows))
