@@ -3,7 +3,7 @@ import pytest
 import torch
 from command_line import Run, as_json
 
-from tonetransfer.analysis.descriptors import describe_controls, describe_notes, descriptor_tracks
+from tonetransfer.analysis.descriptors import analyze_timbre, describe_controls, descriptor_tracks, notes_of
 from tonetransfer.audio.files import save_audio
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
@@ -121,7 +121,7 @@ def test_notes_and_their_attacks():
     pitches, envelope = [262.0, 330.0, 392.0], np.clip(np.minimum(time(0.5) / 0.06, (0.5 - time(0.5)) / 0.1), 0, 1)
     f0_hz = np.repeat(pitches, RATE // 2)
     audio = tone(f0_hz, envelope=np.tile(envelope, 3))
-    notes = describe_notes(audio, controls_of(audio, f0_hz))
+    notes = notes_of(analyze_timbre(audio, controls_of(audio, f0_hz)))
     assert len(notes) == 3
     for number, note in enumerate(notes):
         assert note["f0_hz"] == pytest.approx(pitches[number], rel=1e-3)

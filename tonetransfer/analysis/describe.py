@@ -13,7 +13,7 @@ from ..pipeline.target import at_rate
 from ..pitch.estimators import DEFAULT_TRACKER
 from . import descriptors as features
 from . import techniques
-from .spectral_shape import ROLLOFF_PERCENT
+from .spectral_shape import ROLLOFF_PERCENT, mel_tracks
 from .techniques import Technique
 
 
@@ -141,9 +141,9 @@ def describe_frames(
     >>> tracks["mel_db"].shape, bool(abs(np.median(tracks["spectral_centroid_hz"]) - 1000) < 20)
     ((100, 96), True)
     """
-    grid = FrameGrid()
-    samples = at_rate(audio, sample_rate, grid.sample_rate)
-    return features.describe_frames(samples, extract(samples, grid, tracker=tracker), rolloff_percent=rolloff_percent)
+    analysis = _analyzed(audio, sample_rate, tracker, rolloff_percent)
+    times_s = analysis.grid.times(analysis.controls.n_frames)
+    return {"time_s": times_s} | features.tracks_of(analysis) | mel_tracks(analysis.audio, analysis.grid)
 
 
 def find_techniques(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAULT_TRACKER) -> list[Technique]:
@@ -186,7 +186,7 @@ def find_techniques(audio: AudioLike, sample_rate: int, *, tracker: str = DEFAUL
     return techniques.find_techniques(_analyzed(audio, sample_rate, tracker))
 
 
-def _analyzed(audio: AudioLike, sample_rate: int, tracker: str) -> features.Analysis:
+def _analyzed(audio: AudioLike, sample_rate: int, tracker: str, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> features.Analysis:
     grid = FrameGrid()
     samples = at_rate(audio, sample_rate, grid.sample_rate)
-    return features.analyze_timbre(samples, extract(samples, grid, tracker=tracker))
+    return features.analyze_timbre(samples, extract(samples, grid, tracker=tracker), rolloff_percent=rolloff_percent)

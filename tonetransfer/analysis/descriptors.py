@@ -1,7 +1,7 @@
 """Timbre descriptors of a monophonic recording: numbers with names and units.
 
-Two kinds. *Tracks* have a value in each frame of the grid (:func:`describe_frames`); *note descriptors* have one for each note, and
-hold the median of each track over the note's frames besides (:func:`describe_notes`). :func:`describe_controls` condenses both to one
+Two kinds. *Tracks* have a value in each frame of the grid (:func:`tracks_of`); *note descriptors* have one for each note, and
+hold the median of each track over the note's frames besides (:func:`notes_of`). :func:`describe_controls` condenses both to one
 number each for the whole recording.
 
 Decisions
@@ -45,7 +45,7 @@ from .partials import (
     swing_response,
     tristimulus,
 )
-from .spectral_shape import ROLLOFF_PERCENT, mel_tracks, onset_strength_db, spectral_tracks
+from .spectral_shape import ROLLOFF_PERCENT, onset_strength_db, spectral_tracks
 
 N_PARTIALS_SHOWN = 10
 AUDIBLE_DB = 50.0  # below the loudest frame
@@ -197,22 +197,8 @@ def descriptor_tracks(audio: AudioLike, controls: Controls) -> dict[str, np.ndar
     return tracks_of(analyze_timbre(audio, controls))
 
 
-def describe_notes(audio: AudioLike, controls: Controls) -> list[dict[str, float]]:
-    """Descriptors of each note in order, all finite; arguments as for :func:`describe_controls`."""
-    return notes_of(analyze_timbre(audio, controls))
-
-
-def describe_frames(audio: AudioLike, controls: Controls, *, rolloff_percent: Sequence[float] = ROLLOFF_PERCENT) -> dict[str, np.ndarray]:
-    """Everything that has a value in each frame: `time_s`, all tracks, `onset_strength_db`, each (n_frames,), and `mel_db` (n_frames, 96).
-
-    Arguments as for :func:`analyze_timbre`.
-    """
-    analysis = analyze_timbre(audio, controls, rolloff_percent=rolloff_percent)
-    return {"time_s": analysis.grid.times(controls.n_frames)} | tracks_of(analysis) | mel_tracks(analysis.audio, analysis.grid)
-
-
 def notes_of(analysis: Analysis) -> list[dict[str, float]]:
-    """:func:`describe_notes` of a recording that has been analysed: each note's own descriptors, and the medians of the tracks in it."""
+    """Each note's own descriptors, in order, and the medians of the tracks in it, all finite, of a recording that has been analysed."""
     tracks = analysis.harmonic | analysis.spectral | {"onset_strength_db": analysis.onset_strength_db}
     return [
         described | {key: float(np.median(values[note.frames])) for key, values in tracks.items()}
