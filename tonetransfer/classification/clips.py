@@ -12,6 +12,7 @@ import json
 import random
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -221,9 +222,7 @@ def classes_of(clips: Sequence[Clip], *, fewest: int = 2) -> tuple[str, ...]:
 
     SettingsError for fewer than `fewest`, or one of a single file, of which nothing can be kept for validation.
     """
-    counts: dict[str, int] = {}
-    for label in (label for clip in clips for label in clip.labels):
-        counts[label] = counts.get(label, 0) + 1
+    counts = Counter(label for clip in clips for label in clip.labels)
     if len(counts) < fewest:
         raise SettingsError(f"{len(counts)} class(es) came ({_some(counts)}); at least {fewest} are wanted to tell apart")
     if alone := sorted(label for label, count in counts.items() if count < 2):

@@ -23,11 +23,11 @@ def level_db(error: np.ndarray | torch.Tensor, reference: np.ndarray | torch.Ten
     return 10.0 * math.log10(max(power / max(of, 1e-30), 1e-20))
 
 
-def check(figures: dict[str, float]) -> dict[str, float]:
+def check(figures: dict[str, float], *, what: str = "the export", tolerance_db: float = TOLERANCE_DB) -> dict[str, float]:
     """Figures [dB] of an export that is good enough, rounded; raises ExportError if one is not."""
     worst = max(figures, key=lambda key: figures[key])
-    if figures[worst] > TOLERANCE_DB:
-        raise ExportError(f"the export failed its own test: {worst} is {figures[worst]:.1f} dB, {TOLERANCE_DB:g} dB or less was wanted")
+    if figures[worst] > tolerance_db:
+        raise ExportError(f"{what} failed its own test: {worst} is {figures[worst]:.1f} dB, {tolerance_db:g} dB or less was wanted")
     return {key: round(value, 1) for key, value in figures.items()}
 
 
