@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Result = tuple[int, str, str]
@@ -22,7 +23,7 @@ def check_refused(result: Result, *says: str) -> None:
     code, out, err = result
     assert code == 1, (out, err)
     assert out == "" and err.count("\n") == 1 and err.startswith("tonetransfer: ") and "Traceback" not in err
-    assert len(err) < 400
+    assert len(err.replace(f"{Path.cwd()}/", "")) < 400  # the folder that a test runs in is not what makes it long
     for part in says:
         assert part in err
 

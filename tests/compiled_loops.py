@@ -1,4 +1,4 @@
-"""Loops as librosa has them, one within another, for two kinds of numbers instead of a dozen: compiled in seconds."""
+"""Loops as librosa has them, one within another, for one kind of numbers instead of a dozen: compiled in seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def _peak(x):  # type: ignore[no-untyped-def]
     return (x[0] > x[-1]) & (x[0] >= x[1])
 
 
-@numba.guvectorize(["void(float32[:], bool_[:])", "void(float64[:], bool_[:])"], "(n)->(n)", cache=True, nopython=True)
+@numba.guvectorize(["void(float32[:], bool_[:])"], "(n)->(n)", cache=True, nopython=True)
 def localmax(x: np.ndarray, y: np.ndarray) -> None:
     """Mark the local maxima of a row."""
     y[:] = _peak(x)

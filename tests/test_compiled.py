@@ -26,10 +26,9 @@ from tonetransfer.compiled import compiled
 from tonetransfer.synthesis import kernels
 row = kernels.row
 row(3)
-kinds = sys.argv[1:]
-from compiled_loops import localmax
-for kind in kinds:
-    assert list(np.asarray(localmax(np.array([0, 1, 0], dtype=kind)))) == [0, 1, 0]
+if "loops" in sys.argv[1:]:
+    from compiled_loops import localmax
+    assert list(np.asarray(localmax(np.array([0, 1, 0], np.float32)))) == [0, 1, 0]
 stats = row.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
@@ -134,24 +133,23 @@ def test_another_source_has_other_code(files: Any, tmp_path: Path) -> None:
     assert caching.IndexDataCacheFile(str(tmp_path), "f-1.py311", ("stamp", 2)).load("float") is None
 
 
-def spawn(cache: Path, *kinds: str) -> subprocess.Popen[str]:
+def spawn(cache: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": "1", "PYTHONPATH": PLACES}
     environment.pop("NUMBA_CACHE_DIR", None)
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *kinds], env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, "loops"], env=environment, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
 def test_it_is_kept_in_the_users_cache_and_survives_a_race(tmp_path: Path) -> None:
-    racing = [spawn(tmp_path, "float32", "float64") for _ in range(2)]
+    racing = [spawn(tmp_path) for _ in range(2)]
     assert [process.communicate()[0].split()[0] for process in racing] and all(process.returncode == 0 for process in racing)
-    assert spawn(tmp_path, "float32", "float64").wait() == 0
     kept = sorted((tmp_path / "tonetransfer" / "compiled").rglob("*.nbc"))
     assert any("kernels.row" in path.name for path in kept) and any("localmax" in path.name for path in kept)
-    again = spawn(tmp_path, "float32", "float64")
+    again = spawn(tmp_path)
     assert again.communicate()[0].split() == ["1", "0"] and again.returncode == 0
     for path in kept:
         path.write_bytes(path.read_bytes()[:-100])
-    healed = spawn(tmp_path, "float32", "float64")
+    healed = spawn(tmp_path)
     assert healed.communicate()[0].split() == ["0", "1"] and healed.returncode == 0
 
 

@@ -64,7 +64,7 @@ def test_pitch_that_each_timbre_tells_in_its_own_way_is_taken_out_and_who_plays_
     with torch.no_grad():
         before = encoder.encode_mel(batch["mel"])
     assert torch.equal(before, encoder.pool(batch["mel"])[0])  # nothing is taken out yet
-    erase_played(encoder, make_batches(np.random.default_rng(0)), steps=3000, excerpts=6000)  # type: ignore[arg-type]  # an iterable
+    erase_played(encoder, make_batches(np.random.default_rng(0)), steps=1500, excerpts=6000)  # type: ignore[arg-type]  # an iterable
     (pitch, loudness), z = read()
     assert pitch < 0.2 and loudness < 0.2
     means = torch.stack([z[tested["timbre"] == one].mean(0) for one in range(N_TIMBRES)])

@@ -64,6 +64,14 @@ def settings_for(folder: Path, output: Path, **train: object) -> object:
     )
 
 
+@pytest.fixture(scope="module")
+def started(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a few steps, to go out from."""
+    from tonetransfer.training.pretraining import train
+
+    return train(settings_for(folder, tmp_path_factory.mktemp("started"), steps=20))  # type: ignore[arg-type]  # Settings
+
+
 def test_packed_audio_and_labels_are_those_of_the_files(folder: Path) -> None:
     corpus = Corpus(folder, GRID)
     recording = corpus.recordings[4]
@@ -173,7 +181,7 @@ def test_a_run_learns_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path,
     first = train(settings_for(folder, tmp_path, steps=30))  # type: ignore[arg-type]  # Settings
     early = resynthesis_db(first)
     transfer_db = read_notes(first)["notes"]["validation"]["transfer_db"]
-    path = train(settings_for(folder, tmp_path, steps=150, validate_every=75))  # type: ignore[arg-type]  # Settings
+    path = train(settings_for(folder, tmp_path, steps=90, validate_every=45))  # type: ignore[arg-type]  # Settings
     notes = read_notes(path)
     assert seeds == [0, 30]  # other batches than those it has seen
     assert bests == [math.inf, pytest.approx(transfer_db)]
@@ -187,13 +195,12 @@ def test_a_run_learns_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_training_goes_out_from_given_weights(folder: Path, tmp_path: Path) -> None:
-    from tonetransfer.training.pretraining import Training, train
+def test_training_goes_out_from_given_weights(folder: Path, started: Path, tmp_path: Path) -> None:
+    from tonetransfer.training.pretraining import Training
 
-    path = train(settings_for(folder, tmp_path / "a", steps=20))  # type: ignore[arg-type]  # Settings
-    settings = settings_for(folder, tmp_path / "b", start=str(path))
+    settings = settings_for(folder, tmp_path, start=str(started))
     training = Training(settings, Corpus(folder, GRID))  # type: ignore[arg-type]  # Settings
-    given, taken = load_model(path), training.finished()
+    given, taken = load_model(started), training.finished()
     assert torch.equal(given.timbres, taken.timbres)
     same = {name for name, value in taken.state_dict().items() if torch.equal(value, given.state_dict()[name])}
     assert {name for name in taken.state_dict() if name not in same} <= {"encoder.effect.4.weight", "encoder.effect.4.bias"}  # learned anew
@@ -203,13 +210,12 @@ def test_training_goes_out_from_given_weights(folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_an_encoder_is_found_first_while_decoder_and_table_stand_still(folder: Path, tmp_path: Path) -> None:
+def test_an_encoder_is_found_first_while_decoder_and_table_stand_still(folder: Path, started: Path, tmp_path: Path) -> None:
     from tonetransfer.training.pretraining import train
 
-    start = train(settings_for(folder, tmp_path / "a", steps=20))  # type: ignore[arg-type]  # Settings
-    settings = settings_for(folder, tmp_path / "b", steps=2, validate_every=2, encoder_steps=160, start=str(start))
+    settings = settings_for(folder, tmp_path, steps=2, validate_every=2, encoder_steps=100, start=str(started))
     train(settings)  # type: ignore[arg-type]  # Settings
-    before, after = load_model(start), load_model(tmp_path / "b" / "encoder" / "encoder.safetensors")
+    before, after = load_model(started), load_model(tmp_path / "encoder" / "encoder.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(before.decoder.parameters(), after.decoder.parameters(), strict=True))
     assert torch.equal(before.timbres, after.timbres)
     distances = []
