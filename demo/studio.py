@@ -134,6 +134,7 @@ class Source:
     heard: Any  # Controls
     z: Any  # Tensor (z_dim,), or None for silence
     room: Any  # RecordedRoom, or None for silence
+    effort_change_db: Any  # Tensor (n_frames,), or None where nothing tells
     warnings: tuple[str, ...]
 
 
@@ -281,8 +282,8 @@ class Studio:
             z = None
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
                 z = self.model.encode(audio)
-            room = tt.measure_room(audio, heard)
-        source = Source(name or place.name, str(place), audio, heard, z, room, (*of_file, *said))
+            room, changes = tt.measure_room(audio, heard), tt.estimate_effort_changes(audio, heard, self.model)
+        source = Source(name or place.name, str(place), audio, heard, z, room, changes, (*of_file, *said))
         with self._lock:
             self._analyses[key] = source
             while sum(len(one.audio) for one in self._analyses.values()) > REMEMBERED_S * self.model.sample_rate:
@@ -381,7 +382,7 @@ class Studio:
         yield None
         with self.plain_words():
             controls = self._corrected(source, edits)
-            arrangement = self._arrange(controls, target, estimated, None if edits else source.room)
+            arrangement = self._arrange(controls, target, estimated, self._heard_beside(settings, source, edits))
             n_samples = controls.n_samples if edits else len(source.audio)
             pieces, done, rate = [], 0, self.model.sample_rate
             waited_for = n_samples > SHORT_S * rate
@@ -418,7 +419,8 @@ class Studio:
             first_s = float(notes[0]) / controls.grid.frame_rate if len(notes) else 0.0
             controls = controls.slice(first_s, min(first_s + seconds, controls.n_frames / controls.grid.frame_rate))
             estimated = self._with_effort(settings, source, player, target)
-            arrangement = self._arrange(controls, target, estimated, None if edits else source.room)
+            beside = self._heard_beside(settings, source, edits, round(first_s * controls.grid.frame_rate), controls.n_frames)
+            arrangement = self._arrange(controls, target, estimated, beside)
             audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, hall=settings.room)))
         return Performance(source, player, audio, arrangement, target, "", said)
 
@@ -461,7 +463,17 @@ class Studio:
                     self._efforts.popitem(last=False)
         return replace(settings, dynamic=dynamic)
 
-    def _arrange(self, controls: Any, target: Any, settings: Settings, room: Any) -> Any:
+    def _heard_beside(
+        self, settings: Settings, source: Source, edits: Sequence[Any], first: int = 0, n_frames: int | None = None
+    ) -> dict[str, Any]:
+        """What is heard beside its controls in so many frames of a recording; nothing if it was edited, and no effort where one is set."""
+        if edits:
+            return {}
+        changes = source.effort_change_db if settings.dynamic is None else None
+        n_frames = source.heard.n_frames if n_frames is None else n_frames
+        return {"room": source.room, "effort_change_db": None if changes is None else changes[first : first + n_frames]}
+
+    def _arrange(self, controls: Any, target: Any, settings: Settings, beside: dict[str, Any]) -> Any:
         import tonetransfer as tt
 
         options = {
@@ -471,7 +483,7 @@ class Studio:
             "autotune": settings.autotune,
             "scale": settings.scale,
             "dynamics": settings.dynamics,
-            "room": room,
+            **beside,
         }
         if settings.octaves is None and not settings.semitones:
             return tt.arrange(controls, target, **options)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .evaluation.transfer_quality import evaluate_parallel as evaluate
     from .models.timbre_model import Instrument, TimbreModel
     from .models.weights import load_model, save_model
-    from .pipeline.effort_estimation import estimate_dynamic
+    from .pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes
     from .pipeline.recorded_room import RecordedRoom, measure_room
     from .pipeline.target import find_target, nearest_timbres, refine
     from .pipeline.transfer import Arrangement, analyze, arrange, play, synthesize, transfer, warn_about
@@ -67,7 +67,7 @@ _NAMES = {  # by the module that they live in
     "evaluation.transfer_quality": ("evaluate",),
     "models.timbre_model": ("Instrument", "TimbreModel"),
     "models.weights": ("load_model", "save_model"),
-    "pipeline.effort_estimation": ("estimate_dynamic",),
+    "pipeline.effort_estimation": ("estimate_dynamic", "estimate_effort_changes"),
     "pipeline.recorded_room": ("RecordedRoom", "measure_room"),
     "pipeline.target": ("find_target", "nearest_timbres", "refine"),
     "pipeline.transfer": ("Arrangement", "analyze", "arrange", "play", "synthesize", "transfer", "warn_about"),
@@ -108,6 +108,7 @@ __all__ = [
     "describe_notes",
     "descriptor_tracks",
     "estimate_dynamic",
+    "estimate_effort_changes",
     "evaluate",
     "find_notes",
     "find_target",

@@ -7,8 +7,9 @@ import torch
 from conftest import SAMPLE_RATE, make_controls, melody
 
 import tonetransfer as tt
+from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.models.timbre_model import TimbreModel
-from tonetransfer.pipeline.effort_estimation import estimate_dynamic
+from tonetransfer.pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes
 
 
 def estimated(sound: torch.Tensor, model: TimbreModel) -> float | None:
@@ -56,3 +57,46 @@ def test_without_notes_or_instruments_there_is_no_estimate(tiny_model: TimbreMod
     assert estimated(noise, tiny_model) is None and estimated(torch.zeros(SAMPLE_RATE), tiny_model) is None
     assert estimated(melody([69]), TimbreModel(tiny_model.settings)) is None
     assert estimated(melody([69], seconds=0.6), tiny_model) is None  # under a second: nothing to go by
+
+
+def played_with_changes(model: TimbreModel, change_db: float) -> tuple[torch.Tensor, tt.Controls, torch.Tensor]:
+    """A trumpet of one level whose notes are played by turns so much more gently and harder: sound, controls, changes (n_frames,)."""
+    strongest_db = float(model.quantiles[model.find("trumpet"), -1])
+    asked = make_controls([60, 62, 64, 60, 65, 67], [strongest_db - 11.0] * 6, seconds=0.8)
+    turns = torch.tensor([-1.0, 1.0] * 3).repeat_interleave(asked.n_frames // 6)
+    changes = change_db * torch.nn.functional.pad(turns, (0, asked.n_frames - len(turns)))
+    return torch.cat(list(model.play(asked, model.timbre("trumpet"), effort_change_db=changes))), asked, changes
+
+
+def test_changes_of_effort_are_heard_again_whatever_the_gain() -> None:
+    model = tt.load_model()
+    sound, _, changes = played_with_changes(model, 7.0)
+    heard = tt.analyze(sound, SAMPLE_RATE, model)
+    found = estimate_effort_changes(sound, heard, model)
+    softer = estimate_effort_changes(0.1 * sound, tt.analyze(0.1 * sound, SAMPLE_RATE, model), model)
+    assert found is not None and softer is not None and found.shape == (heard.n_frames,)
+    assert float(found[changes > 0.0].mean() - found[changes < 0.0].mean()) > 2.0  # of 14: players differ, so it is careful
+    torch.testing.assert_close(found, softer, atol=1.0, rtol=0.0)
+
+
+def test_changes_of_effort_leave_the_level() -> None:
+    model = tt.load_model()
+    (changed, asked, _), (plain, *_) = (played_with_changes(model, change_db) for change_db in (7.0, 0.0))
+    levels = [loudness_db(sound, asked.grid)[asked.note_frames()] for sound in (changed, plain)]
+    assert float((levels[0] - levels[1]).abs().median()) < 1.0
+    assert float((changed - plain).abs().max()) > 0.01
+
+
+def test_notes_that_are_made_equal_are_played_equally_hard() -> None:
+    model = tt.load_model()
+    _, asked, changes = played_with_changes(model, 7.0)
+    target = tt.find_target(model, SAMPLE_RATE, to="flute")
+    equal, as_played = (tt.arrange(asked, target, dynamics=amount, effort_change_db=changes) for amount in (0.0, 1.0))
+    assert equal.effort_change_db is not None and not bool(equal.effort_change_db.any())
+    assert as_played.effort_change_db is not None and torch.equal(as_played.effort_change_db, changes)
+    assert tt.arrange(asked, target, fit=False, effort_change_db=changes).effort_change_db is None
+
+
+def test_without_notes_there_are_no_changes(tiny_model: TimbreModel) -> None:
+    silence = torch.zeros(SAMPLE_RATE)
+    assert estimate_effort_changes(silence, tt.analyze(silence, SAMPLE_RATE, tiny_model), tiny_model) is None

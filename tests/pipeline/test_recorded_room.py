@@ -12,6 +12,7 @@ from conftest import SAMPLE_RATE, melody
 import tonetransfer as tt
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.recorded_room import RecordedRoom
+from tonetransfer.synthesis.colour import room_presence
 from tonetransfer.synthesis.reverb import hall_response, reverberate
 
 RESTS = [(48000 * k + 33600, 48000 * (k + 1)) for k in range(3)]
@@ -127,3 +128,11 @@ def test_the_hall_stays_around_another_player() -> None:
 def test_without_notes_there_is_no_room(tiny_model: TimbreModel) -> None:
     silence = torch.zeros(SAMPLE_RATE)
     assert tt.measure_room(silence, tt.analyze(silence, SAMPLE_RATE, tiny_model)) is None
+
+
+def test_the_tone_of_a_room_is_not_heard_where_the_source_is_silent() -> None:
+    notes, silent = torch.zeros(60, dtype=torch.bool), torch.zeros(60, dtype=torch.bool)
+    notes[10:40], silent[:8], silent[45:] = True, True, True
+    presence = room_presence(notes, silent, 100.0)
+    assert not bool(presence[silent].any())
+    assert bool((presence[12:40] == 1.0).all()) and float(presence.diff().abs().max()) < 0.5  # it comes and goes gently

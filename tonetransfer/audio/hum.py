@@ -130,7 +130,8 @@ def _demodulate_lines(audio: torch.Tensor | LongAudio, sample_rate: int, hop: in
         end = min(begin + BLOCK_WINDOWS, n_windows)
         piece = np.asarray(audio[begin * hop : (end + 1) * hop], dtype=np.float32)
         padded = np.pad(piece, (2 * step, 4 * step))
-        low = np.lib.stride_tricks.sliding_window_view(padded, 4 * step)[::step] @ ear.smooth
+        steps = padded[: len(padded) // step * step].reshape(-1, step)  # a product with each of four is faster than one with all windows
+        low = sum(steps[i : len(steps) - 3 + i] @ part for i, part in enumerate(ear.smooth.reshape(4, step)))
         firsts = np.round(np.arange(end - begin) * hop / step).astype(int)
         windows = low[firsts[:, None] + np.arange(length)]
         centre = (np.arange(begin, end) + 1) * hop / sample_rate

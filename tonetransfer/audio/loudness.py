@@ -13,7 +13,7 @@ import torch
 
 from .files import LongAudio
 from .frames import FrameGrid
-from .stft import a_weighting, frame_magnitudes, hann
+from .stft import a_weighting, hann, magnitudes_in_pieces
 from .units import db_to_amplitude
 
 LOUDNESS_VERSION = 1
@@ -34,16 +34,8 @@ def loudness_db(audio: torch.Tensor | LongAudio, grid: FrameGrid) -> torch.Tenso
     61672) as power and summed; the window's power is divided out, so that a full-scale sine of 1 kHz reads 0 dB. Long audio is worked
     through in pieces, with the same result.
     """
-    n_frames = grid.n_frames(audio.shape[-1])
-    reach = -(-N_FFT // (2 * grid.hop_length))  # frames that a window reaches to either side
-    pieces = []
-    for first in range(0, n_frames, CHUNK_FRAMES):
-        last = min(first + CHUNK_FRAMES, n_frames)
-        begin = max(0, first - reach)
-        piece = audio[..., begin * grid.hop_length : (last + reach) * grid.hop_length]
-        level = level_db(frame_magnitudes(piece, grid, N_FFT), grid.sample_rate)
-        pieces.append(level[..., first - begin : last - begin])
-    return torch.cat(pieces, dim=-1)
+    pieces = magnitudes_in_pieces(audio, grid, N_FFT, CHUNK_FRAMES)
+    return torch.cat([level_db(piece, grid.sample_rate) for piece in pieces], dim=-1)
 
 
 def level_db(magnitudes: torch.Tensor, sample_rate: int) -> torch.Tensor:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from .frames import FrameGrid
 from .units import Value, erb_to_hz, hz_to_erb
+
+if TYPE_CHECKING:
+    from .files import LongAudio
 
 CACHED_SAMPLES = 2**19  # of frames that are gone through at a time: two megabytes
 N_FFT, HOP_LENGTH, FLOOR = 2048, 512, 1e-3  # of log-spectral distances
@@ -105,6 +109,15 @@ def frame_magnitudes(audio: torch.Tensor, grid: FrameGrid, n_fft: int) -> torch.
     """Magnitudes at the instants of the grid's frames, shape (..., n_frames, n_fft // 2 + 1)."""
     n_frames = grid.n_frames(audio.shape[-1])
     return magnitudes(grid.pad(audio), n_fft, grid.hop_length)[..., :n_frames].transpose(-1, -2)
+
+
+def magnitudes_in_pieces(audio: torch.Tensor | LongAudio, grid: FrameGrid, n_fft: int, frames_per_piece: int) -> Iterator[torch.Tensor]:
+    """:func:`frame_magnitudes` of consecutive pieces of audio (..., n_samples), so that the spectrogram of an hour need not be held."""
+    n_frames, reach = grid.n_frames(audio.shape[-1]), -(-n_fft // (2 * grid.hop_length))  # frames that a window reaches to either side
+    for first in range(0, n_frames, frames_per_piece):
+        last, begin = min(first + frames_per_piece, n_frames), max(0, first - reach)
+        piece = audio[..., begin * grid.hop_length : (last + reach) * grid.hop_length]
+        yield frame_magnitudes(piece, grid, n_fft)[..., first - begin : last - begin, :]
 
 
 def mel_edges_hz(n_mels: int, lowest_hz: float, highest_hz: float) -> np.ndarray:

@@ -21,7 +21,6 @@ from ..errors import AudioError, ControlsError, InstrumentError, SettingsError, 
 from ..models.hub import fetch, is_address, parse_address
 from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model, save_model
-from ..pipeline.recorded_room import RecordedRoom
 from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import Arrangement, arrange, play
 from ..pitch.estimators import DEFAULT_TRACKER
@@ -102,9 +101,10 @@ def _refined(arguments: Namespace, model: TimbreModel) -> TimbreModel:
     return refined
 
 
-def arrange_as_asked(arguments: Namespace, heard: Controls, target: Target, room: RecordedRoom | None = None) -> Arrangement:
+def arrange_as_asked(arguments: Namespace, heard: Controls, target: Target, **of_source: Any) -> Arrangement:
+    """Arrange as the options say; `of_source` is what :func:`~tonetransfer.pipeline.transfer.arrange` takes of a recording besides."""
     asked = {name: getattr(arguments, name) for name in ("transpose", "dynamic", "fit", "autotune", "scale", "dynamics")}
-    return arrange(heard, target, loudness_db=arguments.loudness, room=room, **asked)
+    return arrange(heard, target, loudness_db=arguments.loudness, **asked, **of_source)
 
 
 def play_arrangement(

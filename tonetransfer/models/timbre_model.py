@@ -23,7 +23,7 @@ from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import PIECE_FRAMES, SynthParams, highest_around
 from ..synthesis.reverb import reverberate, reverberate_stream
 from ..threads import ahead
-from .decoder import Decoder
+from .decoder import SILENT_DB, Decoder
 from .encoder import TimbreEncoder
 from .instrument_names import find_name
 from .note_age_table import NoteAgeTable, expanded, note_age
@@ -284,6 +284,7 @@ class TimbreModel(nn.Module):
         fluctuation_db: torch.Tensor | None = None,
         colour_db: torch.Tensor | None = None,
         string_damping: float = 0.0,
+        effort_change_db: torch.Tensor | None = None,
     ) -> Iterator[torch.Tensor]:
         """Decode and render in consecutive pieces of audio, in bounded memory.
 
@@ -302,12 +303,15 @@ class TimbreModel(nn.Module):
             Gains of partials and noise; see :mod:`tonetransfer.synthesis.colour`.
         string_damping : float, >= 0 [dB/s per square root of a hertz]
             How its partials die away once no bow drives them; see :mod:`tonetransfer.synthesis.damping`.
+        effort_change_db : Tensor [shape=(n_frames,)] or None
+            How much harder than its loudness tells each frame is played, which changes the timbre alone.
 
         Yields
         ------
         Tensor [shape=(n_samples,)]
         """
-        pieces = self.with_note_table(note_table).decode_stream(controls, z)
+        decoder = self.with_note_table(note_table)
+        pieces = decoder.decode_stream(controls, z) if effort_change_db is None else decoder._decode_changed(controls, z, effort_change_db)
         if string_damping:
             pieces = damped(pieces, free_decay(controls.loudness_db, self.grid.frame_rate), string_damping, self.sample_rate)
         if colour_db is not None:
@@ -319,6 +323,15 @@ class TimbreModel(nn.Module):
             pieces = (replace(piece, noise_magnitudes=gain * piece.noise_magnitudes) for piece in pieces)
         sound = synth.render_stream(pieces, self.grid, seed=seed)
         return sound if self.room is None else reverberate_stream(sound, self.room)
+
+    def _decode_changed(self, controls: Controls, z: torch.Tensor, change_db: torch.Tensor) -> Iterator[SynthParams]:
+        """:meth:`decode_stream` with another effort (n_frames,) and the level as it was."""
+        loudness_db, begin = controls.loudness_db, 0
+        changed = replace(controls, loudness_db=torch.where(loudness_db > SILENT_DB, loudness_db + change_db, loudness_db))
+        for piece in self.decode_stream(changed, z):
+            gain = db_to_amplitude(-change_db[begin : begin + piece.n_frames])
+            begin += piece.n_frames
+            yield replace(piece, amplitude=gain * piece.amplitude, noise_magnitudes=gain[:, None] * piece.noise_magnitudes)
 
     def with_note_table(self, table: torch.Tensor | None) -> TimbreModel:
         """The same model, playing with a note-age table (25, 15, n_out) in addition to its own, if it has one; None: as it is."""

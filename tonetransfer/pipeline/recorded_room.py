@@ -160,24 +160,23 @@ def _power(padded: np.ndarray, frame: int, window: np.ndarray, grid: FrameGrid) 
 
 def _ringing_db(before: np.ndarray, now: np.ndarray, old_hz: float, new_hz: float, grid: FrameGrid) -> list[float]:
     """Level of the partials of the note before, re what they were [dB], where the new note has none."""
-    found = []
-    for partial_hz in old_hz * np.arange(1, N_PARTIALS + 1):
-        if partial_hz > HIGHEST_HZ or _distance_hz(partial_hz, new_hz) < CLEAR_HZ:
-            continue
-        was = _at(before, partial_hz, grid)
-        if was < FAINTEST * before.max():
-            continue
-        aside = [_at(now, partial_hz + off, grid) for off in ASIDE_HZ if _distance_hz(partial_hz + off, new_hz) > ASIDE_CLEAR_HZ]
-        rest = _at(now, partial_hz, grid) - (min(aside) if aside else 0.0)
-        found.append(float(10.0 * np.log10(max(rest / was, 1e-6))))
-    return found
+    partials_hz = old_hz * np.arange(1, N_PARTIALS + 1)
+    partials_hz = partials_hz[(partials_hz <= HIGHEST_HZ) & (_distance_hz(partials_hz, new_hz) >= CLEAR_HZ)]
+    was = _at(before, partials_hz, grid)
+    strong = was >= FAINTEST * before.max()
+    partials_hz, was = partials_hz[strong], was[strong]
+    beside_hz = partials_hz[:, None] + np.array(ASIDE_HZ)
+    aside = np.where(_distance_hz(beside_hz, new_hz) > ASIDE_CLEAR_HZ, _at(now, beside_hz, grid), np.inf).min(1)
+    rest = _at(now, partials_hz, grid) - np.where(np.isfinite(aside), aside, 0.0)
+    return list(10.0 * np.log10(np.maximum(rest / was, 1e-6)))
 
 
-def _distance_hz(frequency_hz: float, f0_hz: float) -> float:
+def _distance_hz(frequency_hz: np.ndarray, f0_hz: float) -> np.ndarray:
     """Distance from the nearest partial."""
-    return abs(frequency_hz - max(round(frequency_hz / f0_hz), 1) * f0_hz)
+    return np.abs(frequency_hz - np.maximum(np.round(frequency_hz / f0_hz), 1.0) * f0_hz)
 
 
-def _at(power: np.ndarray, frequency_hz: float, grid: FrameGrid) -> float:
-    centre = round(frequency_hz * N_FFT / grid.sample_rate)
-    return float(power[max(centre - 1, 0) : centre + 2].sum())
+def _at(power: np.ndarray, frequency_hz: np.ndarray, grid: FrameGrid) -> np.ndarray:
+    """Power of the three bins around frequencies (...), (...)."""
+    centre = np.round(frequency_hz * N_FFT / grid.sample_rate).astype(int)
+    return power[np.maximum(centre[..., None] + np.arange(-1, 2), 0)].sum(-1)

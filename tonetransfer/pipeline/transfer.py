@@ -23,7 +23,7 @@ from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import SILENT_BELOW_DB, room_presence, tone_loudness_db, with_room_tone
 from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
 from ..threads import one_thread
-from .effort_estimation import estimate_dynamic
+from .effort_estimation import estimate_dynamic, estimate_effort_changes
 from .recorded_room import RecordedRoom, measure_room
 from .target import Recording, at_rate, find_target
 from .target import refine as refine_model
@@ -60,6 +60,8 @@ class Arrangement:
         Loudness of the result's loud notes.
     effort_db : float or None
         How hard the loudest notes are played [dB re the strongest]; None: the performance stays as it was.
+    effort_change_db : Tensor [shape=(n_frames,)] or None
+        How much harder than its loudness tells each frame is played.
 
     See Also
     --------
@@ -84,6 +86,7 @@ class Arrangement:
     room_presence: torch.Tensor | None = None
     loudest_db: float = 0.0
     effort_db: float | None = None
+    effort_change_db: torch.Tensor | None = None
 
     @property
     def gain_db(self) -> float:
@@ -144,7 +147,7 @@ def transfer(
         Added to the loudness that is asked of the instrument.
     dynamic : str, float or None
         How hard the usual note is played, which changes the timbre and not the level of the result: a marking from "ppp" to "fff", or
-        decibels re the strongest, from -36 to 0. None: estimated from the recording.
+        decibels re the strongest, from -36 to 0. None: estimated from the recording, and so is where it is played harder or more gently.
     fit : bool
         False: octave, dynamics and the sound between the notes stay those of the source.
     autotune : float, in [0, 1]
@@ -216,8 +219,9 @@ def transfer(
         target = replace(target, room_tone_db=None)
     heard = extract(samples, model.grid, tracker=tracker)
     warn_about(samples, heard)
+    changes = None
     if fit and dynamic is None:
-        dynamic = estimate_dynamic(samples, heard, model, target)
+        dynamic, changes = estimate_dynamic(samples, heard, model, target), estimate_effort_changes(samples, heard, model)
     arrangement = arrange(
         heard,
         target,
@@ -229,6 +233,7 @@ def transfer(
         scale=scale,
         dynamics=dynamics,
         room=measure_room(samples, heard) if fit and room else None,
+        effort_change_db=changes,
     )
     return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed, noise_db=noise_db, hall=hall)))
 
@@ -324,6 +329,7 @@ def arrange(
     scale: str = CHROMATIC,
     dynamics: float = 1.0,
     room: RecordedRoom | None = None,
+    effort_change_db: torch.Tensor | None = None,
 ) -> Arrangement:
     """Write what was heard for the target instrument.
 
@@ -349,6 +355,8 @@ def arrange(
         How closely the player's swells are followed.
     room : RecordedRoom or None
         As :func:`~tonetransfer.pipeline.recorded_room.measure_room` returns it, to stay around the result; None: that of the target.
+    effort_change_db : Tensor [shape=(n_frames,)] or None
+        As :func:`~tonetransfer.pipeline.effort_estimation.estimate_effort_changes` returns it; None: effort follows loudness alone.
 
     Returns
     -------
@@ -400,6 +408,7 @@ def arrange(
         room_presence=None if room is None else _presence(heard, notes, room.tone_db),
         loudest_db=float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
         effort_db=effort_db,
+        effort_change_db=dynamics * effort_change_db if fitted and effort_change_db is not None else None,
     )
 
 
@@ -478,7 +487,8 @@ def play(
     if not 0.0 <= hall <= 1.0:
         raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
-    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, **traits_of(arrangement))
+    changes = arrangement.effort_change_db
+    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, effort_change_db=changes, **traits_of(arrangement))
     sound = correct_loudness_in_pieces(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
     if arrangement.gain_db:
         gain = db_to_amplitude(arrangement.gain_db)

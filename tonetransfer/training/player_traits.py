@@ -11,7 +11,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ..audio.stft import band_centres_hz
+from ..audio.units import midi_to_hz
 from ..controls.controls import Controls
+from ..models.note_age_table import HIGHEST_MIDI, LONGEST_AGE, LOWEST_MIDI, N_AGES, N_LEVELS, N_PITCHES, age_shares, coarse_places
 from ..models.timbre_model import Instrument, TimbreModel
 from ..synthesis.colour import measure_room_tone
 from ..synthesis.fluctuation import fluctuation_to_add, measure_beside
@@ -20,6 +23,8 @@ from .batches import QUIET_DB, Corpus, Recording
 MOST_RECORDINGS = 4  # that a player is measured on
 LARGEST_DB = 4.0
 ACOUSTIC = ("strings", "flute", "reed", "sax", "brass", "voice")
+HIGHS_HZ = (9000.0, 13000.0)  # where the gain of the highest bands begins, and where it is whole
+DB_PER_UNIT = 20.0  # of a decoder's raw outputs, where what comes out is faint
 SOUNDFONT_ENDING = "_fluid"  # variants of recorded instruments, which stay as they are
 
 
@@ -47,6 +52,38 @@ def with_primaries(model: TimbreModel, primaries: Mapping[str, Mapping[str, floa
         known = replace(model.instruments[row], release_db_per_s=player.release_db_per_s, mean_midi=player.mean_midi)
         model.instruments = (*model.instruments[:row], known, *model.instruments[row + 1 :])
     return model
+
+
+def with_highs(model: TimbreModel, gain_db: float) -> TimbreModel:
+    """A model, changed in place, whose instruments in a room tone are louder above 9 kHz, wholly from 13 kHz on.
+
+    Distances of log spectra teach the median of what comes and goes, and its mean power is higher. The gain goes into the note-age tables;
+    instruments that have none share a new one.
+    """
+    if not gain_db or model.note_tables is None:
+        return model
+    highs, without = (
+        _highs_table(model, gain_db / DB_PER_UNIT),
+        [one for one in model.instruments if one.in_room_tone and one.note_table < 0],
+    )
+    shared = {one.name: replace(one, note_table=len(model.note_tables)) for one in without}
+    model.note_tables = torch.cat([model.note_tables + highs, *([highs[None]] if without else [])])
+    model.instruments = tuple(shared.get(one.name, one) for one in model.instruments)
+    return model
+
+
+def _highs_table(model: TimbreModel, gain: float) -> torch.Tensor:
+    """Note-age table (25, 15, n_out) that adds a gain to the raw outputs of partials and noise in the highest bands, whatever the age."""
+    midi, ages = torch.arange(LOWEST_MIDI, HIGHEST_MIDI + 1.0), torch.arange(LONGEST_AGE + 1.0)
+    partials_hz = midi_to_hz(midi)[:, None] * torch.arange(1, model.settings.n_harmonics + 1)
+    bands_hz = torch.from_numpy(band_centres_hz(model.settings.n_bands, model.sample_rate)).float().expand(len(midi), -1)
+    first, whole = (float(np.log(edge)) for edge in HIGHS_HZ)
+    wanted = ((torch.cat([partials_hz, bands_hz], 1).clamp(min=1.0).log() - first) / (whole - first)).clamp(0.0, 1.0)
+    wanted = torch.nn.functional.pad(gain * wanted, (1, 0))  # not the amplitude of the whole
+    places = coarse_places(midi, torch.zeros_like(midi))[:, :N_PITCHES]
+    pitches = torch.linalg.lstsq(places, wanted).solution
+    shares = torch.linalg.lstsq(age_shares(ages), torch.ones(len(ages), 1)).solution[:, 0]
+    return torch.cat([pitches[:, None] * shares[:, None], torch.zeros(N_LEVELS, N_AGES, wanted.shape[-1])])
 
 
 def in_order(model: TimbreModel) -> TimbreModel:

@@ -43,7 +43,7 @@ from .callbacks import LAST, check_state
 from .concept_erasure import EXCERPTS, erase_played
 from .encoder_batches import EncoderBatches, hear_corpus, kinds_of
 from .losses import Audible, TimbreLosses, TimbreLossWeights, heard_difference, two_sizes
-from .player_traits import in_order, with_primaries, with_traits
+from .player_traits import in_order, with_highs, with_primaries, with_traits
 from .settings import Settings, warm_cosine
 
 VALIDATION_SECONDS = 6.0
@@ -348,8 +348,10 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     if settings.train.encoder_learning_rate:
         finish(best, corpus, settings)
     for path in (best, folder / "latest.safetensors") if training.note_tables is not None else ():
-        finished = in_order(with_traits(with_primaries(load_model(path), settings.train.primaries), corpus))
-        save_model(path, finished, notes=read_notes(path)["notes"], overwrite=True)
+        notes, wanted_db = read_notes(path)["notes"], settings.train.highs_db
+        finished = with_traits(with_primaries(load_model(path), settings.train.primaries), corpus)
+        finished = in_order(with_highs(finished, wanted_db - notes.get("highs_db", 0.0)))  # a run that is resumed finishes twice
+        save_model(path, finished, notes={**notes, "highs_db": wanted_db}, overwrite=True)
     return best
 
 

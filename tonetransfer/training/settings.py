@@ -65,6 +65,7 @@ class TrainSettings(Section):
     encoder_learning_rate: float = Field(2e-3, ge=0)  # 0: the encoder of `start` stays as it is, and nothing is heard beside what is played
     note_table_learning_rate: float = Field(0.0, ge=0)  # of what recorded instruments do in the course of a note; 0: no such tables
     primaries: dict[str, dict[str, float]] = {}  # named timbres that are one of their players in the end, or a mean: {cello: {cello_5: 1}}
+    highs_db: float = Field(0.0, ge=0, le=12)  # gain of recorded instruments above 9 kHz in the end: log spectra teach less than mean power
     audible_weight: float = Field(0.0, ge=0)  # of the distance within 60 dB of the loudest: real recordings have a room further down
     log_spectral_weight: float = Field(1.5, ge=0)
     loudness_weight: float = Field(0.05, ge=0)  # per dB: without it the tone comes out some dB too soft, because most bins hold noise
