@@ -21,7 +21,8 @@ from ..synthesis.fluctuation import fluctuation_to_add, measure_beside
 from .batches import QUIET_DB, Corpus, Recording
 
 MOST_RECORDINGS = 4  # that a player is measured on
-LARGEST_DB = 4.0
+LARGEST_DB = {"brass": 1.8}  # single notes promise more than phrases hold: in these, partials of horn and trombone move by 0.4 to 1.2 dB
+LARGEST_ELSEWHERE_DB = 4.0
 ACOUSTIC = ("strings", "flute", "reed", "sax", "brass", "voice")
 HIGHS_HZ = (9000.0, 13000.0)  # where the gain of the highest bands begins, and where it is whole
 DB_PER_UNIT = 20.0  # of a decoder's raw outputs, where what comes out is faint
@@ -43,11 +44,12 @@ def with_traits(model: TimbreModel, corpus: Corpus) -> TimbreModel:
 def with_primaries(model: TimbreModel, primaries: Mapping[str, Mapping[str, float]]) -> TimbreModel:
     """A model, changed in place, in which some named timbres are one of their players, or the mean of several, in given shares.
 
-    Names, ranges and note-age tables stay; timbre, dynamics and release become those of the players. InstrumentError: there is no such one.
+    Names, ranges and note-age tables stay; timbre and dynamics become those of the players, release and usual pitch those of the first of
+    them. InstrumentError: there is no such one.
     """
     mixed = {name: (model.mix(shares), _dynamics(model, shares)) for name, shares in primaries.items()}
     for name, (z, quantiles) in mixed.items():
-        row, player = model.find(name), model.instrument(max(primaries[name], key=lambda player: primaries[name][player]))
+        row, player = model.find(name), model.instrument(next(iter(primaries[name])))
         model.timbres[row], model.quantiles[row] = z, quantiles
         known = replace(model.instruments[row], release_db_per_s=player.release_db_per_s, mean_midi=player.mean_midi)
         model.instruments = (*model.instruments[:row], known, *model.instruments[row + 1 :])
@@ -131,7 +133,7 @@ def player_fluctuation_db(model: TimbreModel, corpus: Corpus, instrument: Instru
             return model.play(heard, z, note_table=table, fluctuation_db=depth_db)
 
         levels.append(measure_beside(sound, play, model.settings.n_harmonics, heard.f0_hz, heard.note_frames(), corpus.grid))
-    return fluctuation_to_add(levels, LARGEST_DB)
+    return fluctuation_to_add(levels, LARGEST_DB.get(instrument.family, LARGEST_ELSEWHERE_DB))
 
 
 def _heard(corpus: Corpus, recording: Recording) -> tuple[Controls, torch.Tensor]:
