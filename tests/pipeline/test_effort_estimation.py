@@ -100,3 +100,13 @@ def test_notes_that_are_made_equal_are_played_equally_hard() -> None:
 def test_without_notes_there_are_no_changes(tiny_model: TimbreModel) -> None:
     silence = torch.zeros(SAMPLE_RATE)
     assert estimate_effort_changes(silence, tt.analyze(silence, SAMPLE_RATE, tiny_model), tiny_model) is None
+
+
+def test_changes_stay_where_they_are_in_a_long_recording() -> None:
+    model = tt.load_model()
+    sound, asked, _ = played_with_changes(model, 7.0)
+    long = sound.repeat(8)
+    found = estimate_effort_changes(long, tt.analyze(long, SAMPLE_RATE, model), model)
+    assert found is not None
+    first, last = found[asked.n_frames : 2 * asked.n_frames], found[-2 * asked.n_frames : -asked.n_frames]
+    assert float((first - last).abs().mean()) < 0.1 < float(first.std())

@@ -139,13 +139,14 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
     weight = np.where(notes.numpy() & (level_db > -SOFT_DB), 10.0 ** (level_db / 20.0), 0.0)
     recorded = (_bands_of_spectra(piece, grid.sample_rate) for piece in magnitudes_in_pieces(audio, grid, N_FFT, PIECE_FRAMES))
     expected = (_bands_of_params(piece, player, model.sample_rate) for piece in model.decode_stream(asked, player.z))
-    cells, begin = [], 0  # sums of weights and of weighted misfits
+    cells, begin = np.zeros((-(-len(weight) // CELL_FRAMES), len(EDGES_HZ))), 0  # sums of weights and of weighted misfits
     for pair in zip(recorded, expected, strict=True):
         heard_db, played_db = (_shape_db(_db(bands)) for bands in pair)
-        known = weight[begin : begin + len(heard_db), None]
-        cells.append(_sums(np.concatenate([known, known * (heard_db - played_db)], axis=1)))
-        begin += len(heard_db)
-    return _changes(np.concatenate(cells), by_effort, len(weight))
+        end = begin + len(heard_db)
+        known = weight[begin:end, None]
+        np.add.at(cells, np.arange(begin, end) // CELL_FRAMES, np.concatenate([known, known * (heard_db - played_db)], axis=1))
+        begin = end
+    return _changes(cells, by_effort, len(weight))
 
 
 def _changes(cells: np.ndarray, by_effort: np.ndarray, n_frames: int) -> torch.Tensor:
@@ -162,11 +163,6 @@ def _changes(cells: np.ndarray, by_effort: np.ndarray, n_frames: int) -> torch.T
     change_db = misfit_db @ by_effort / (by_effort @ by_effort + (MISFIT_DB / CHANGE_PRIOR_DB) ** 2)
     centres = CELL_FRAMES * np.flatnonzero(known) + CELL_FRAMES // 2
     return torch.from_numpy(np.interp(np.arange(n_frames), centres, np.clip(change_db, -LARGEST_CHANGE_DB, LARGEST_CHANGE_DB))).float()
-
-
-def _sums(frames: np.ndarray) -> np.ndarray:
-    """Sums over cells of frames (n_frames, n), the last cell may be short: (n_cells, n)."""
-    return np.add.reduceat(frames, np.arange(0, len(frames), CELL_FRAMES), axis=0)
 
 
 def _shape_db(level_db: np.ndarray) -> np.ndarray:
