@@ -131,7 +131,7 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
     if sound is None or not model.names or (player := _most_similar(model, sound)).quantiles is None:
         return None
     asked = heard.shift_loudness(level_shift_db(heard.loudness_db, notes, player.quantiles, grid.frame_rate))
-    frames = torch.tensor(firsts)[:, None] + torch.arange(sound.shape[1] // grid.hop_length)
+    frames = torch.tensor(firsts[-1:])[:, None] + torch.arange(sound.shape[1] // grid.hop_length)  # one stretch tells it well enough
     efforts = np.array([-CHANGE_DB, CHANGE_DB])
     played = _bands_played(model, player, asked.f0_hz[frames], asked.loudness_db[frames], notes[frames], efforts)
     by_effort = (_shape_db(played[1]) - _shape_db(played[0])) / np.ptp(efforts)
