@@ -183,7 +183,7 @@ class ClapEmbedding(TransformersEmbedding):
 
 
 def _preprocessing(folder: Path) -> dict[str, Any]:
-    """What a model's folder says of how its input is made."""
+    """Settings of the input that a model's folder holds."""
     file = folder / "preprocessor_config.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 

@@ -53,7 +53,7 @@ def check_report(path: Path, *, overwrite: bool = False) -> tuple[Path, Path]:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report shows, and what it says of itself."""
+    """Options of a report: its contents and its title."""
 
     title: str | None = None  # None: what the set says of itself
     n_shown: int = 12  # examples that can be heard, at most: a third drawn at random, a third the best, a third the worst
