@@ -135,6 +135,7 @@ class Source:
     z: Any  # Tensor (z_dim,), or None for silence
     room: Any  # RecordedRoom, or None for silence
     effort_change_db: Any  # Tensor (n_frames,), or None where nothing tells
+    pulses: Any  # Tensor (n_frames,), or None where no note is low
     warnings: tuple[str, ...]
 
 
@@ -282,8 +283,8 @@ class Studio:
             z = None
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
                 z = self.model.encode(audio)
-            room, changes = tt.measure_room(audio, heard), tt.estimate_effort_changes(audio, heard, self.model)
-        source = Source(name or place.name, str(place), audio, heard, z, room, changes, (*of_file, *said))
+            beside = tt.measure_room(audio, heard), tt.estimate_effort_changes(audio, heard, self.model), tt.find_pulses(audio, heard)
+        source = Source(name or place.name, str(place), audio, heard, z, *beside, (*of_file, *said))
         with self._lock:
             self._analyses[key] = source
             while sum(len(one.audio) for one in self._analyses.values()) > REMEMBERED_S * self.model.sample_rate:
@@ -469,9 +470,13 @@ class Studio:
         """What is heard beside its controls in so many frames of a recording; nothing if it was edited, and no effort where one is set."""
         if edits:
             return {}
-        changes = source.effort_change_db if settings.dynamic is None else None
-        n_frames = source.heard.n_frames if n_frames is None else n_frames
-        return {"room": source.room, "effort_change_db": None if changes is None else changes[first : first + n_frames]}
+        changes, pulses = source.effort_change_db if settings.dynamic is None else None, source.pulses
+        span = slice(first, first + (source.heard.n_frames if n_frames is None else n_frames))
+        return {
+            "room": source.room,
+            "effort_change_db": None if changes is None else changes[span],
+            "pulses": None if pulses is None else pulses[span] - first / source.heard.grid.frame_rate,
+        }
 
     def _arrange(self, controls: Any, target: Any, settings: Settings, beside: dict[str, Any]) -> Any:
         import tonetransfer as tt

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "tonetransfer"
 # From the ground up: a folder imports only from lines above its own, and those of one line import nothing of each other.
 LAYERS = """
     errors
-    atomic progress threads compiled
+    atomic threads compiled
     audio
     synthesis
     pitch

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .models.timbre_model import Instrument, TimbreModel
     from .models.weights import load_model, save_model
     from .pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes
+    from .pipeline.pulses import find_pulses
     from .pipeline.recorded_room import RecordedRoom, measure_room
     from .pipeline.target import find_target, nearest_timbres, refine
     from .pipeline.transfer import Arrangement, analyze, arrange, play, synthesize, transfer, warn_about
@@ -68,6 +69,7 @@ _NAMES = {  # by the module that they live in
     "models.timbre_model": ("Instrument", "TimbreModel"),
     "models.weights": ("load_model", "save_model"),
     "pipeline.effort_estimation": ("estimate_dynamic", "estimate_effort_changes"),
+    "pipeline.pulses": ("find_pulses",),
     "pipeline.recorded_room": ("RecordedRoom", "measure_room"),
     "pipeline.target": ("find_target", "nearest_timbres", "refine"),
     "pipeline.transfer": ("Arrangement", "analyze", "arrange", "play", "synthesize", "transfer", "warn_about"),
@@ -111,6 +113,7 @@ __all__ = [
     "estimate_effort_changes",
     "evaluate",
     "find_notes",
+    "find_pulses",
     "find_target",
     "find_techniques",
     "frechet_distance",

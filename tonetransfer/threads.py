@@ -1,11 +1,11 @@
-"""Threads, which share out stages of the work rather than each stage, and the memory that they leave behind."""
+"""Threads, which share out stages of the work rather than each stage, and the memory that they leave behind; and how far work has come."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,6 +17,7 @@ import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Progress = Callable[[int, int], None]  # is told how much of how much is done
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # parameters of mallopt(3)
 LARGE_BYTES, KEPT_BYTES, MOST_ARENAS = 1 << 20, 4 << 20, 2
@@ -101,3 +102,12 @@ def trim_malloc() -> None:
     mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
     mallopt(M_ARENA_MAX, MOST_ARENAS)
     malloc_trim(0)
+
+
+def counted(items: Iterable[Item], progress: Progress | None, total: int | None = None) -> Iterator[Item]:
+    """Go through items, and tell after each how many of all (or of `total`, where they have no length) are done."""
+    total = len(items) if isinstance(items, Collection) else total or 0
+    for done, item in enumerate(items, start=1):
+        yield item
+        if progress:
+            progress(done, total)

@@ -382,7 +382,7 @@ def test_stop_stops(browser: Any, served: Served, tmp_path: Path) -> None:
     assert page.locator("#tt-go").text_content() == "Transfer to violin"
     begun = len(list((served.work.folder / "made").iterdir()))
     page.click("#tt-go")
-    page.wait_for_function("document.querySelector('#tt-progress').value > 0.4")
+    page.wait_for_function("document.querySelector('#tt-progress').value > 0.1")
     page.click("#tt-stop")
     page.wait_for_selector("#tt-work", state="hidden")
     time.sleep(3.0)

@@ -8,6 +8,7 @@ from conftest import SAMPLE_RATE, make_controls, melody
 
 import tonetransfer as tt
 from tonetransfer.audio.loudness import loudness_db
+from tonetransfer.errors import ControlsError
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes
 
@@ -110,3 +111,10 @@ def test_changes_stay_where_they_are_in_a_long_recording() -> None:
     assert found is not None
     first, last = found[asked.n_frames : 2 * asked.n_frames], found[-2 * asked.n_frames : -asked.n_frames]
     assert float((first - last).abs().mean()) < 0.1 < float(first.std())
+
+
+def test_controls_of_another_recording_are_refused(tiny_model: TimbreModel) -> None:
+    sound = melody([69, 72])
+    heard = tt.analyze(sound, SAMPLE_RATE, tiny_model)
+    with pytest.raises(ControlsError, match="those of the whole recording are wanted"):
+        estimate_effort_changes(sound[: len(sound) // 2], heard, tiny_model)

@@ -30,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ..models.timbre_model import TimbreModel
-from ..progress import Progress
+from ..threads import Progress
 from .excerpts import COMMON, ORCHESTRA, TRAINED, UNSEEN, Excerpts, read_excerpts
 from .swaps import ForestClassifier, choose_swaps, evaluate_blends, evaluate_swaps, reference_classifier_accuracy
 

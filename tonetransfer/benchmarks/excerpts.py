@@ -26,7 +26,7 @@ from ..data.render_corpus import render_corpus
 from ..data.soundfont import find_soundfont
 from ..errors import SettingsError
 from ..models.timbre_model import TimbreModel
-from ..progress import Progress, counted
+from ..threads import Progress, counted
 from ..training.batches import kind_of
 
 STRINGS, WOODWIND = ("violin", "viola", "cello", "contrabass"), ("flute", "oboe", "clarinet", "bassoon")

@@ -33,7 +33,7 @@ from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model
 from ..pipeline.target import find_target
 from ..pipeline.transfer import Arrangement, arrange, play
-from ..progress import Progress
+from ..threads import Progress
 from ..training.finetuning import finetune
 from ..training.finetuning_data import TRAIN, VALIDATION, Material
 from ..training.settings import FinetuningSettings

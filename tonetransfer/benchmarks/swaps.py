@@ -31,7 +31,7 @@ from ..evaluation.metrics import raw_pitch_accuracy
 from ..models.timbre_model import TimbreModel
 from ..pipeline.target import find_target
 from ..pipeline.transfer import Arrangement, analyze, arrange, play
-from ..progress import Progress, counted
+from ..threads import Progress, counted
 from .excerpts import EXCERPT_S, N_MFCC, Excerpt, Excerpts, mfcc_statistics, read_recording
 
 SWAPS_PER_TARGET = 4

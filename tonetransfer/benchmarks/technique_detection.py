@@ -41,8 +41,8 @@ from ..controls.controls import extract
 from ..data.composition import FRAME_RATE, LEAD_FRAMES, TAIL_FRAMES, ComposedNote, Performance, velocity_db
 from ..data.soundfont import SoundFont
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..progress import Progress, counted
 from ..synthesis.render import SynthParams, render
+from ..threads import Progress, counted
 
 FIRST_SEED = 1000
 LEAST_OVERLAP = 0.5  # intersection over union

@@ -28,7 +28,7 @@ from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsErro
 from ..models.settings import validate_as
 from ..models.weights import no_larger_than, read_tensors
 from ..models.weights_header import Header, read_header
-from ..progress import Progress
+from ..threads import Progress
 from . import networks
 from .clips import Clip
 from .embeddings import AstEmbedding, ClapEmbedding, MertEmbedding, PannsCnn14, TimbreZ

@@ -17,7 +17,7 @@ from ..audio.files import load_audio
 from ..data.corpus_config import load_config
 from ..data.render_corpus import list_timbres, render_corpus
 from ..errors import AudioError, SettingsError, ToneTransferWarning
-from ..progress import Progress, counted
+from ..threads import Progress, counted
 from .classifier import Classifier
 from .clips import Clip, check_labels, class_of, find_clips, read_clips
 from .settings import INSTRUMENTS, ClassifierSettings, load_classifier_settings

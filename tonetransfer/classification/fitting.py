@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import SettingsError
-from ..progress import Progress, counted
+from ..threads import Progress, counted
 from ..training.settings import warm_cosine
 from .frontends import Frontend, as_float
 from .settings import FitSettings

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..audio.files import Samples, load_audio, windows_at
 from ..errors import AudioError, SettingsError, ToneTransferWarning
-from ..progress import Progress, counted
+from ..threads import Progress, counted
 from .clips import Clip, Span, augmenter, choose, classes_of, split
 from .settings import ClassifierSettings
 

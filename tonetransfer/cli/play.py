@@ -50,6 +50,7 @@ def transfer(arguments: Namespace) -> Report:
     from ..controls.dynamics import check_dynamic
     from ..controls.recording_checks import warn_if_same
     from ..pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes
+    from ..pipeline.pulses import find_pulses
     from ..pipeline.recorded_room import measure_room
     from ..pipeline.transfer import warn_about
     from ..threads import one_thread, trim_malloc
@@ -74,7 +75,8 @@ def transfer(arguments: Namespace) -> Report:
             arguments.dynamic = estimate_dynamic(audio, heard, model, target)
             changes = estimate_effort_changes(audio, heard, model)
         room = measure_room(audio, heard) if arguments.fit and arguments.room else None
-        arrangement = arrange_as_asked(arguments, heard, target, room=room, effort_change_db=changes)
+        pulses = find_pulses(audio, heard)
+        arrangement = arrange_as_asked(arguments, heard, target, room=room, effort_change_db=changes, pulses=pulses)
         kept_s = SHARED_S if arguments.share else KEPT_S
         writer, beginning = play_arrangement(arguments, arrangement, model, target, len(audio), kept_s)
     elapsed = time.perf_counter() - begin

@@ -24,8 +24,7 @@ from ..models.weights import load_model, save_model
 from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import Arrangement, arrange, play
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..progress import Progress
-from ..threads import one_thread
+from ..threads import Progress, one_thread
 from .options import Report
 
 WEIGHTS_ENDING = ".safetensors"

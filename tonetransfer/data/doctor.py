@@ -23,8 +23,7 @@ from ..controls.controls import common_offset
 from ..controls.recording_checks import CLIPPED_SHARE, clipped_share
 from ..errors import AudioError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
-from ..progress import Progress
-from ..threads import one_thread
+from ..threads import Progress, one_thread
 from .advice import AGREEING, HINT, LIMIT, STOP, advise
 from .defects import RawMeter, decay_times_s, find_hum, noise_floor_db, pause_seconds, reverberation_s
 from .jobs import run_jobs

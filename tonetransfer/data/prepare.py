@@ -30,8 +30,7 @@ from ..audio.frames import FrameGrid
 from ..compiled import lock_file
 from ..errors import AudioError, SettingsError
 from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
-from ..progress import Progress
-from ..threads import one_thread, trim_malloc
+from ..threads import Progress, one_thread, trim_malloc
 from . import scan
 from .dataset import GROUPS, INDEX, Prepared, PreparedRecording, RecordingWriter, recording_facts, recording_key, stored_track, write_index
 from .jobs import run_jobs

@@ -26,7 +26,7 @@ from ..audio.units import db_to_amplitude, midi_to_hz
 from ..controls.controls import extract
 from ..errors import InstrumentError, SettingsError
 from ..pitch.f0_refinement import refine_f0
-from ..progress import Progress, counted
+from ..threads import Progress, counted
 from .composition import Performance
 from .corpus_config import RecordedPhrase, Score, Timbre, chosen, entry, load_config, phrases, score_seed, scores, taught_by_all, voices
 from .jobs import run_jobs

@@ -27,7 +27,7 @@ from ..models.timbre_model import TimbreModel
 from ..pipeline.transfer import transfer
 from ..pitch.estimators import SAMPLE_RATE as PITCH_RATE
 from ..pitch.estimators import TRACKERS
-from ..progress import Progress, counted
+from ..threads import Progress, counted
 from . import performance_metrics as performance
 from .compare import SILENT_DB
 from .metrics import loudness_contour_error_db, mel_cepstral_distortion_db, raw_pitch_accuracy

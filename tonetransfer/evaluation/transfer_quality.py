@@ -31,7 +31,7 @@ from ..errors import ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import analyze, arrange, play, synthesize
-from ..progress import Progress, counted
+from ..threads import Progress, counted
 from .metrics import raw_pitch_accuracy
 
 PEAK = 0.7

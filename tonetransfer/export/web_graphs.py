@@ -22,7 +22,7 @@ from ..audio.units import db_to_amplitude, hz_to_midi
 from ..models.decoder import SILENT_DB
 from ..models.note_age_table import LEAP_FRAMES, LEAP_SEMITONES, LONGEST_AGE, RISE_DB, RISE_FRAMES, looked_up
 from ..models.timbre_model import TimbreModel
-from ..synthesis.colour import FADE_S, GATE_FRAMES, HOLD_S, never_in_silence, presence_at, room_tone_taps
+from ..synthesis.colour import FADE_S, GATE_FRAMES, HOLD_S, presence_at, room_tone_taps
 from ..synthesis.damping import damped_frames, noise_bands
 from ..synthesis.fluctuation import CORNER_HZ
 from ..synthesis.render import SynthParams, below_nyquist, highest_around
@@ -556,6 +556,9 @@ class Finish(nn.Module):
         around = functional.pad(notes, (span // 2, span // 2))
         frames = torch.arange(notes.shape[0], device=notes.device)[:, None] + torch.arange(span, device=notes.device)
         near = (torch.index_select(around, 0, frames.flatten()).unflatten(0, (-1, span)).clamp(min=0.0) * self.presence).amax(1)
-        gated = torch.stack([never_in_silence(torch.where(notes > -0.5, near, 0.0)), torch.ones_like(near)])
-        total = functional.conv1d(gated[:, None], torch.ones(1, 1, GATE_FRAMES, device=notes.device), padding=GATE_FRAMES // 2)[:, 0]
+        gate = torch.ones(1, 1, GATE_FRAMES, device=notes.device)
+        silent = torch.where(notes < -0.5, 1.0, 0.0)
+        beside_silence = functional.conv1d(silent[None, None], gate, padding=GATE_FRAMES // 2)[0, 0] > 0.5
+        gated = torch.stack([torch.where(beside_silence, 0.0, near), torch.ones_like(near)])
+        total = functional.conv1d(gated[:, None], gate, padding=GATE_FRAMES // 2)[:, 0]
         return total[0] / total[1]

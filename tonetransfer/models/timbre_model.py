@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -285,6 +285,7 @@ class TimbreModel(nn.Module):
         colour_db: torch.Tensor | None = None,
         string_damping: float = 0.0,
         effort_change_db: torch.Tensor | None = None,
+        shift_hz: torch.Tensor | None = None,
     ) -> Iterator[torch.Tensor]:
         """Decode and render in consecutive pieces of audio, in bounded memory.
 
@@ -305,6 +306,8 @@ class TimbreModel(nn.Module):
             How its partials die away once no bow drives them; see :mod:`tonetransfer.synthesis.damping`.
         effort_change_db : Tensor [shape=(n_frames,)] or None
             How much harder than its loudness tells each frame is played, which changes the timbre alone.
+        shift_hz : Tensor [shape=(n_frames,)] or None
+            Added to f0 where it is made sound, and nowhere else; see :mod:`tonetransfer.pipeline.pulses`.
 
         Yields
         ------
@@ -316,6 +319,8 @@ class TimbreModel(nn.Module):
             pieces = damped(pieces, free_decay(controls.loudness_db, self.grid.frame_rate), string_damping, self.sample_rate)
         if colour_db is not None:
             pieces = coloured(pieces, colour_db, self.sample_rate)
+        if shift_hz is not None:
+            pieces = _shifted(pieces, shift_hz)
         if fluctuation_db is not None:
             pieces = fluctuating(pieces, Fluctuation(fluctuation_db, self.grid.frame_rate, seed=seed))
         if noise_db:
@@ -364,3 +369,11 @@ class TimbreModel(nn.Module):
             )
         if z.shape[-1] != self.settings.z_dim:
             raise ControlsError(f"z has {z.shape[-1]} numbers; this model's timbres have {self.settings.z_dim}")
+
+
+def _shifted(pieces: Iterable[SynthParams], shift_hz: torch.Tensor) -> Iterator[SynthParams]:
+    """Consecutive pieces of parameters with something (n_frames,) added to their f0 [Hz]."""
+    begin = 0
+    for piece in pieces:
+        yield replace(piece, f0_hz=piece.f0_hz + shift_hz[begin : begin + piece.n_frames])
+        begin += piece.n_frames

@@ -23,6 +23,7 @@ from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls
 from ..controls.dynamics import SOFTEST_DB, loud_end_db, loudness_quantiles, swell_range_db
 from ..controls.profile import Target
+from ..errors import ControlsError
 from ..models.note_age_table import looked_up, note_age
 from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import coloured
@@ -112,6 +113,11 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
         Change of effort around what the loudness of each frame tells, over half a second. None: there are no notes to judge by, or no named
         instruments to compare with.
 
+    Raises
+    ------
+    ControlsError
+        The controls have another number of frames than the recording: they are of another one, or of a part of it.
+
     See Also
     --------
     estimate_dynamic : How hard the usual note is played.
@@ -127,6 +133,10 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
     (torch.Size([100]), True)
     """
     notes, grid = heard.note_frames(), heard.grid
+    if (n_frames := grid.n_frames(len(audio))) != heard.n_frames:
+        raise ControlsError(
+            f"the controls have {heard.n_frames} frames and the recording {n_frames}; those of the whole recording are wanted"
+        )
     firsts, sound = _loud_sound(audio, heard, notes)
     if sound is None or not model.names or (player := _most_similar(model, sound)).quantiles is None:
         return None

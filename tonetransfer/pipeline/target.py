@@ -25,8 +25,8 @@ from ..errors import AudioError, InstrumentError
 from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
-from ..progress import Progress
 from ..synthesis.fluctuation import fluctuation_depths
+from ..threads import Progress
 from ..training.reconstruction import Reference, fit_few_shot, single_instrument
 from .colour_matching import match_colour, match_fluctuation, match_string_damping
 from .recorded_room import measure_room

@@ -24,6 +24,7 @@ from ..synthesis.colour import SILENT_BELOW_DB, room_presence, tone_loudness_db,
 from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
 from ..threads import one_thread
 from .effort_estimation import estimate_dynamic, estimate_effort_changes
+from .pulses import find_pulses, pulse_shift_hz
 from .recorded_room import RecordedRoom, measure_room
 from .target import Recording, at_rate, find_target
 from .target import refine as refine_model
@@ -62,6 +63,8 @@ class Arrangement:
         How hard the loudest notes are played [dB re the strongest]; None: the performance stays as it was.
     effort_change_db : Tensor [shape=(n_frames,)] or None
         How much harder than its loudness tells each frame is played.
+    shift_hz : Tensor [shape=(n_frames,)] or None
+        Added to the f0 of the sound alone: it lets the pulses of low notes come when they should.
 
     See Also
     --------
@@ -87,6 +90,7 @@ class Arrangement:
     loudest_db: float = 0.0
     effort_db: float | None = None
     effort_change_db: torch.Tensor | None = None
+    shift_hz: torch.Tensor | None = None
 
     @property
     def gain_db(self) -> float:
@@ -234,6 +238,7 @@ def transfer(
         dynamics=dynamics,
         room=measure_room(samples, heard) if fit and room else None,
         effort_change_db=changes,
+        pulses=find_pulses(samples, heard),
     )
     return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed, noise_db=noise_db, hall=hall)))
 
@@ -330,6 +335,7 @@ def arrange(
     dynamics: float = 1.0,
     room: RecordedRoom | None = None,
     effort_change_db: torch.Tensor | None = None,
+    pulses: torch.Tensor | None = None,
 ) -> Arrangement:
     """Write what was heard for the target instrument.
 
@@ -357,6 +363,8 @@ def arrange(
         As :func:`~tonetransfer.pipeline.recorded_room.measure_room` returns it, to stay around the result; None: that of the target.
     effort_change_db : Tensor [shape=(n_frames,)] or None
         As :func:`~tonetransfer.pipeline.effort_estimation.estimate_effort_changes` returns it; None: effort follows loudness alone.
+    pulses : Tensor [shape=(n_frames,)] or None [s]
+        As :func:`~tonetransfer.pipeline.pulses.find_pulses` returns it: the pulses of low notes come at these times; None: at any.
 
     Returns
     -------
@@ -409,6 +417,7 @@ def arrange(
         loudest_db=float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
         effort_db=effort_db,
         effort_change_db=dynamics * effort_change_db if fitted and effort_change_db is not None else None,
+        shift_hz=None if pulses is None else pulse_shift_hz(pulses, asked.f0_hz, asked.grid),
     )
 
 
@@ -487,8 +496,15 @@ def play(
     if not 0.0 <= hall <= 1.0:
         raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
-    changes = arrangement.effort_change_db
-    sound = model.play(arrangement.asked, z, seed=seed, noise_db=noise_db, effort_change_db=changes, **traits_of(arrangement))
+    sound = model.play(
+        arrangement.asked,
+        z,
+        seed=seed,
+        noise_db=noise_db,
+        effort_change_db=arrangement.effort_change_db,
+        shift_hz=arrangement.shift_hz,
+        **traits_of(arrangement),
+    )
     sound = correct_loudness_in_pieces(sound, arrangement.asked.loudness_db, arrangement.notes, model.grid)
     if arrangement.gain_db:
         gain = db_to_amplitude(arrangement.gain_db)

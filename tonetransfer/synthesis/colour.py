@@ -104,13 +104,10 @@ def room_presence(notes: torch.Tensor, silent: torch.Tensor, frame_rate: float) 
     frames, playing = np.arange(len(notes)), np.flatnonzero(notes.numpy())
     place = np.clip(np.searchsorted(playing, frames), 1, max(len(playing) - 1, 1))
     away = np.abs(frames[:, None] - playing[np.minimum(np.stack([place - 1, place], 1), len(playing) - 1)]).min(1) / frame_rate
-    near = never_in_silence(torch.from_numpy(presence_at(away)).float() * ~silent)
+    near = torch.from_numpy(presence_at(away)).float()
+    beside_silence = torch.nn.functional.max_pool1d(silent[None, None].float(), GATE_FRAMES, 1, GATE_FRAMES // 2)[0, 0] > 0.0
+    near[beside_silence] = 0.0  # so that the mean below is 0 in all of the silence
     return torch.nn.functional.avg_pool1d(near[None, None], GATE_FRAMES, 1, GATE_FRAMES // 2, count_include_pad=False)[0, 0]
-
-
-def never_in_silence(presence: torch.Tensor) -> torch.Tensor:
-    """Presence (n_frames,) that may be averaged over `GATE_FRAMES` without being heard where it was 0."""
-    return -torch.nn.functional.max_pool1d(-presence[None, None], GATE_FRAMES, 1, GATE_FRAMES // 2)[0, 0]
 
 
 def tone_loudness_db(tone_db: torch.Tensor, sample_rate: int) -> float:

@@ -22,8 +22,8 @@ from ..controls.dynamics import QUANTILES
 from ..models.decoder import Decoder
 from ..models.note_age_table import note_age
 from ..models.timbre_model import Instrument, TimbreModel
-from ..progress import Progress, counted
 from ..synthesis.render import SynthParams, below_nyquist, highest_around, render_batch
+from ..threads import Progress, counted
 from .losses import FFT_SIZES, Audible, heard_difference, two_sizes
 from .settings import warm_cosine
 

@@ -20,7 +20,7 @@ from ...atomic import check_new, replacing_all
 from ...classification.classifier import Classifier
 from ...errors import SettingsError
 from ...models.timbre_model import TimbreModel
-from ...progress import Progress
+from ...threads import Progress
 from ..compare import HeardRecording
 from .examples import LONGEST_S, ExampleSet, Sounds
 from .measure import measure

@@ -15,7 +15,7 @@ from ...classification.frontends import as_float
 from ...classification.windows import StepWindows, sounding
 from ...errors import AudioError, ToneTransferWarning
 from ...models.timbre_model import EXCERPT_SECONDS, TimbreModel
-from ...progress import Progress, counted
+from ...threads import Progress, counted
 from ..compare import METRICS, HeardRecording, compare_heard, compare_played
 from ..metrics import bootstrap_interval, embedding_distance, extrapolate_frechet
 from .examples import Example, ExampleSet, Sounds
