@@ -467,7 +467,7 @@ class Studio:
     def _heard_beside(
         self, settings: Settings, source: Source, edits: Sequence[Any], first: int = 0, n_frames: int | None = None
     ) -> dict[str, Any]:
-        """What is heard beside its controls in so many frames of a recording; nothing if it was edited, and no effort where one is set."""
+        """Room, changes of effort and pulses of some frames of a recording, as `arrange` takes them; none of an edited one."""
         if edits:
             return {}
         changes, pulses = source.effort_change_db if settings.dynamic is None else None, source.pulses

@@ -1,4 +1,4 @@
-"""What streams have to give, computed for a whole recording at once by the parts that play recordings."""
+"""Expected output of streams, computed for a whole recording at once by the parts that play recordings."""
 
 from __future__ import annotations
 

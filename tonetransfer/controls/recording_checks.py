@@ -15,7 +15,7 @@ import torch
 from ..audio.files import LongAudio
 from ..audio.stft import hann
 from ..audio.units import hz_to_midi
-from ..errors import ToneTransferWarning
+from ..errors import ControlsError, ToneTransferWarning
 from .controls import Controls
 
 SHORTEST_S = 1.0  # notes that a reference holds at least
@@ -38,6 +38,15 @@ BETWEEN_SHARE = 0.05  # of the power in one peak between the harmonics: 13 dB be
 PRESENT_DB = -30.0  # below the strongest harmonic
 FEWEST_SHARE, FEWEST = 0.2, 10  # so many frames, and such a share of them, must be steady enough to tell
 POLYPHONIC_SHARE = 0.3  # of frames with a second note; rooms and passing resonances reach 0.2
+
+
+def check_whole(audio: torch.Tensor | LongAudio, heard: Controls) -> None:
+    """Refuse, by a ControlsError, controls that are not those of the whole recording (n_samples,)."""
+    n_frames = heard.grid.n_frames(len(audio))
+    if n_frames != heard.n_frames:
+        raise ControlsError(
+            f"the controls have {heard.n_frames} frames and the recording {n_frames}; those of the whole recording are wanted"
+        )
 
 
 def warn_about_reference(audio: torch.Tensor, heard: Controls) -> None:

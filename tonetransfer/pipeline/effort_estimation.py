@@ -23,7 +23,7 @@ from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls
 from ..controls.dynamics import SOFTEST_DB, loud_end_db, loudness_quantiles, swell_range_db
 from ..controls.profile import Target
-from ..errors import ControlsError
+from ..controls.recording_checks import check_whole
 from ..models.note_age_table import looked_up, note_age
 from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import coloured
@@ -133,10 +133,7 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
     (torch.Size([100]), True)
     """
     notes, grid = heard.note_frames(), heard.grid
-    if (n_frames := grid.n_frames(len(audio))) != heard.n_frames:
-        raise ControlsError(
-            f"the controls have {heard.n_frames} frames and the recording {n_frames}; those of the whole recording are wanted"
-        )
+    check_whole(audio, heard)
     firsts, sound = _loud_sound(audio, heard, notes)
     if sound is None or not model.names or (player := _most_similar(model, sound)).quantiles is None:
         return None

@@ -12,11 +12,11 @@ import torch
 from ..audio.files import LongAudio
 from ..audio.frames import FrameGrid
 from ..controls.controls import Controls
-from ..errors import ControlsError
+from ..controls.recording_checks import check_whole
+from ..pitch.f0_refinement import notes_of_one_pitch
 
 HIGHEST_HZ = 150.0  # f0 of notes whose pulses are heard one by one
 HEARD_S, SHORTEST_FRAMES = 0.3, 8  # of a note that is listened to, from its beginning on; and of a note that is
-SAME_CENTS = 60.0  # between frames of one note
 FIRST_PARTIAL, LOWEST_BAND_HZ, HIGHEST_BAND_HZ = 4.0, 200.0, 4000.0  # of the band whose envelope beats
 EDGE_S = 0.1  # beyond the note on either side, for the filter
 LEAST_BEAT = 0.1  # of the envelope, re its mean: where it beats less, there are no pulses
@@ -57,15 +57,15 @@ def find_pulses(audio: torch.Tensor | LongAudio, heard: Controls) -> torch.Tenso
     0.0
     """
     grid, f0_hz, notes = heard.grid, heard.f0_hz.double().numpy(), heard.note_frames().numpy()
-    if (n_frames := grid.n_frames(len(audio))) != heard.n_frames:
-        raise ControlsError(
-            f"the controls have {heard.n_frames} frames and the recording {n_frames}; those of the whole recording are wanted"
-        )
+    check_whole(audio, heard)
     found = np.full(len(f0_hz), np.nan)
     cycles = _cycles(f0_hz, grid)
-    for first, last in _low_notes(f0_hz, notes):
+    for first, last in notes_of_one_pitch(f0_hz, notes, SHORTEST_FRAMES):
+        note_hz = float(np.median(f0_hz[first:last]))
+        if note_hz >= HIGHEST_HZ:
+            continue
         heard_to = min(last, first + round(HEARD_S * grid.frame_rate))
-        envelope = _envelope(audio, first * grid.hop_length, heard_to * grid.hop_length, float(np.median(f0_hz[first:last])), grid)
+        envelope = _envelope(audio, first * grid.hop_length, heard_to * grid.hop_length, note_hz, grid)
         phase = np.interp(np.arange(len(envelope)) / grid.hop_length + first, np.arange(len(cycles)), cycles)
         beat = np.mean(envelope * np.exp(-2j * np.pi * phase)) / max(envelope.mean(), 1e-12)
         if abs(beat) > LEAST_BEAT:
@@ -95,15 +95,6 @@ def pulse_shift_hz(pulses: torch.Tensor, f0_hz: torch.Tensor, grid: FrameGrid) -
 def _cycles(f0_hz: np.ndarray, grid: FrameGrid) -> np.ndarray:
     """Phase of a synthesizer at the instants of frames [cycles], (n_frames,): f0 goes straight from one to the next."""
     return np.concatenate([[0.0], np.cumsum(0.5 * (f0_hz[1:] + f0_hz[:-1]))]) / grid.frame_rate
-
-
-def _low_notes(f0_hz: np.ndarray, notes: np.ndarray) -> list[tuple[int, int]]:
-    """First and past-the-end frames of notes below 150 Hz."""
-    cents = np.abs(1200.0 * np.diff(np.log2(f0_hz), prepend=np.log2(f0_hz[:1])))
-    begins = notes & ((cents > SAME_CENTS) | ~np.concatenate([[False], notes[:-1]]))
-    ends = np.append(np.flatnonzero(begins | ~notes), len(notes))
-    spans = [(int(first), int(ends[np.searchsorted(ends, first + 1)])) for first in np.flatnonzero(begins)]
-    return [(first, last) for first, last in spans if last - first >= SHORTEST_FRAMES and np.median(f0_hz[first:last]) < HIGHEST_HZ]
 
 
 def _envelope(audio: torch.Tensor | LongAudio, first: int, last: int, f0_hz: float, grid: FrameGrid) -> np.ndarray:

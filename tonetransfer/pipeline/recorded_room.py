@@ -18,11 +18,12 @@ from ..audio.hum import without_hum
 from ..audio.loudness import FLOOR_DB
 from ..controls.controls import Controls
 from ..controls.dynamics import loudness_quantiles
+from ..pitch.f0_refinement import notes_of_one_pitch
 from ..synthesis.colour import LONGEST_TONE_S, measure_room_tone
 
 BEFORE_S = 0.5  # the first note, in which the room is heard alone
 N_FFT = 4096  # 85 ms: what rings on is told from what is played
-SAME_CENTS, OTHER_CENTS = 60.0, 80.0  # between frames of one note, and between two notes
+OTHER_CENTS = 80.0  # between two notes
 SHORTEST_FRAMES, GAP_FRAMES = 12, 3  # of a note, and between two that follow each other
 BEFORE_FRAMES = 6  # the end of a note, where its partials are measured
 AFTER_FRAMES = range(7, 30, 2)  # the beginning of the next, where they are measured again
@@ -139,14 +140,7 @@ def _decay(sound: np.ndarray, f0_hz: np.ndarray, notes: np.ndarray, grid: FrameG
 
 def _changes(f0_hz: np.ndarray, notes: np.ndarray) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """Pairs of steady notes that follow each other at once, each (first frame, past the last)."""
-    cents = np.abs(1200.0 * np.diff(np.log2(f0_hz), prepend=np.log2(f0_hz[:1])))
-    begins = notes & (~np.roll(notes, 1) | (cents > SAME_CENTS) | (np.arange(len(notes)) == 0))
-    ends = np.append(np.flatnonzero(begins | ~notes), len(notes))
-    steady = []
-    for begin in np.flatnonzero(begins):
-        end = int(ends[np.searchsorted(ends, begin + 1)])
-        if end - begin >= SHORTEST_FRAMES:
-            steady.append((int(begin), end))
+    steady = notes_of_one_pitch(f0_hz, notes, SHORTEST_FRAMES)
     for old, new in zip(steady[:-1], steady[1:], strict=True):
         other = abs(1200.0 * np.log2(np.median(f0_hz[slice(*new)]) / np.median(f0_hz[slice(*old)]))) > OTHER_CENTS
         if new[0] - old[1] <= GAP_FRAMES and new[1] - new[0] >= SHORTEST_FRAMES + 4 and other:

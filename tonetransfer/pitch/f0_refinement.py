@@ -31,6 +31,7 @@ PERIODS = 1.5  # that are compared with those one period later
 LEAST_GAIN = 0.02  # of the power that does not repeat itself: a slide fits itself best, vibrato nearly so
 PIECE_S = 20
 FINEST_HZ = 40000  # least rate of the samples that are compared
+SAME_CENTS = 60.0  # between frames of one note
 
 
 def refine_f0(audio: np.ndarray, f0_hz: np.ndarray, grid: FrameGrid) -> np.ndarray:
@@ -105,6 +106,15 @@ def refine_note_transitions(f0_hz: np.ndarray, samples: torch.Tensor | LongAudio
             if min(before, after) < as_it_is - LEAST_GAIN:
                 stepped[frame] = before_hz if before <= after else after_hz
     return stepped
+
+
+def notes_of_one_pitch(f0_hz: np.ndarray, notes: np.ndarray, shortest: int) -> list[tuple[int, int]]:
+    """First and past-the-end frames of notes of at least so many frames; where f0 leaps another begins."""
+    cents = np.abs(1200.0 * np.diff(np.log2(f0_hz), prepend=np.log2(f0_hz[:1])))
+    begins = notes & ((cents > SAME_CENTS) | ~np.concatenate([[False], notes[:-1]]))
+    ends = np.append(np.flatnonzero(begins | ~notes), len(notes))
+    spans = [(int(first), int(ends[np.searchsorted(ends, first + 1)])) for first in np.flatnonzero(begins)]
+    return [(first, last) for first, last in spans if last - first >= shortest]
 
 
 def _transitions(f0_hz: np.ndarray) -> list[tuple[int, int]]:

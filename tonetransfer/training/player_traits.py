@@ -64,10 +64,8 @@ def with_highs(model: TimbreModel, gain_db: float) -> TimbreModel:
     """
     if not gain_db or model.note_tables is None:
         return model
-    highs, without = (
-        _highs_table(model, gain_db / DB_PER_UNIT),
-        [one for one in model.instruments if one.in_room_tone and one.note_table < 0],
-    )
+    highs = _highs_table(model, gain_db / DB_PER_UNIT)
+    without = [one for one in model.instruments if one.in_room_tone and one.note_table < 0]
     shared = {one.name: replace(one, note_table=len(model.note_tables)) for one in without}
     model.note_tables = torch.cat([model.note_tables + highs, *([highs[None]] if without else [])])
     model.instruments = tuple(shared.get(one.name, one) for one in model.instruments)

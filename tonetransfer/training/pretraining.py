@@ -348,10 +348,12 @@ def train(settings: Settings, *, resume: bool = True) -> Path:
     if settings.train.encoder_learning_rate:
         finish(best, corpus, settings)
     for path in (best, folder / "latest.safetensors") if training.note_tables is not None else ():
-        notes, wanted_db = read_notes(path)["notes"], settings.train.highs_db
+        notes = read_notes(path)["notes"]
+        if notes.get("finished"):  # by a run that this one resumes: means of players and gains must not be taken twice
+            continue
         finished = with_traits(with_primaries(load_model(path), settings.train.primaries), corpus)
-        finished = in_order(with_highs(finished, wanted_db - notes.get("highs_db", 0.0)))  # a run that is resumed finishes twice
-        save_model(path, finished, notes={**notes, "highs_db": wanted_db}, overwrite=True)
+        finished = in_order(with_highs(finished, settings.train.highs_db))
+        save_model(path, finished, notes={**notes, "finished": True}, overwrite=True)
     return best
 
 
