@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLE_RATE, melody
+from conftest import SAMPLE_RATE, make_controls, melody
 
 import tonetransfer as tt
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.recorded_room import RecordedRoom
-from tonetransfer.synthesis.colour import room_presence
+from tonetransfer.synthesis.colour import room_presence, tone_loudness_db
 from tonetransfer.synthesis.reverb import hall_response, reverberate
 
 RESTS = [(48000 * k + 33600, 48000 * (k + 1)) for k in range(3)]
@@ -136,3 +137,18 @@ def test_the_tone_of_a_room_is_not_heard_where_the_source_is_silent() -> None:
     presence = room_presence(notes, silent, 100.0)
     assert not bool(presence[silent].any())
     assert bool((presence[12:40] == 1.0).all()) and float(presence.diff().abs().max()) < 0.5  # it comes and goes gently
+
+
+def test_instrument_and_room_tone_together_are_as_loud_as_the_source() -> None:
+    model = tt.load_model()
+    heard = make_controls([69, 71, 72], [-20.0, -20.0, -20.0], noise_db=-72.0)
+    room = RecordedRoom(torch.full((64,), -95.0))  # 53 dB below the notes, and so is the sound between them: -52 dB
+    target = tt.find_target(model, SAMPLE_RATE, to="flute")
+    within, alone = (tt.arrange(heard, target, transpose=0, room=one) for one in (room, replace(room, tone_db=torch.full((64,), -150.0))))
+    assert within.room_presence is not None
+    tone = within.room_presence**2 * 10.0 ** ((within.loudest_db + tone_loudness_db(room.tone_db, SAMPLE_RATE)) / 10.0)
+    together_db = 10.0 * torch.log10(10.0 ** (within.loudness_db / 10.0) + tone)
+    louder = 10.0 ** (alone.loudness_db / 10.0) > 1.2 * tone
+    assert float((together_db - alone.loudness_db)[louder].abs().max()) < 0.01
+    faint = (within.room_presence > 0.9) & louder & (within.loudness_db < alone.loudness_db - 1.0)
+    assert int(faint.sum()) >= 2  # where it matters: as notes begin and fade

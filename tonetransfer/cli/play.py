@@ -49,10 +49,7 @@ def transfer(arguments: Namespace) -> Report:
     from ..controls.controls import extract
     from ..controls.dynamics import check_dynamic
     from ..controls.recording_checks import warn_if_same
-    from ..pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes
-    from ..pipeline.pulses import find_pulses
-    from ..pipeline.recorded_room import measure_room
-    from ..pipeline.transfer import warn_about
+    from ..pipeline.transfer import measure_source, warn_about
     from ..threads import one_thread, trim_malloc
     from .steps import KEPT_S, arrange_as_asked, check_files, open_target, play_arrangement, report_arrangement, tracker_of
 
@@ -70,13 +67,8 @@ def transfer(arguments: Namespace) -> Report:
         warn_about(audio, heard)
         if arguments.like and filecmp.cmp(arguments.source, arguments.like, shallow=False):
             warn_if_same()
-        changes = None
-        if arguments.fit and arguments.dynamic is None:
-            arguments.dynamic = estimate_dynamic(audio, heard, model, target)
-            changes = estimate_effort_changes(audio, heard, model)
-        room = measure_room(audio, heard) if arguments.fit and arguments.room else None
-        pulses = find_pulses(audio, heard)
-        arrangement = arrange_as_asked(arguments, heard, target, room=room, effort_change_db=changes, pulses=pulses)
+        asked = {name: getattr(arguments, name) for name in ("dynamic", "fit", "room")}
+        arrangement = arrange_as_asked(arguments, heard, target, **measure_source(audio, heard, model, target, **asked))
         kept_s = SHARED_S if arguments.share else KEPT_S
         writer, beginning = play_arrangement(arguments, arrangement, model, target, len(audio), kept_s)
     elapsed = time.perf_counter() - begin

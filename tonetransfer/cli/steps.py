@@ -103,7 +103,7 @@ def _refined(arguments: Namespace, model: TimbreModel) -> TimbreModel:
 def arrange_as_asked(arguments: Namespace, heard: Controls, target: Target, **of_source: Any) -> Arrangement:
     """Arrange as the options say; `of_source` is what :func:`~tonetransfer.pipeline.transfer.arrange` takes of a recording besides."""
     asked = {name: getattr(arguments, name) for name in ("transpose", "dynamic", "fit", "autotune", "scale", "dynamics")}
-    return arrange(heard, target, loudness_db=arguments.loudness, **asked, **of_source)
+    return arrange(heard, target, loudness_db=arguments.loudness, **(asked | of_source))
 
 
 def play_arrangement(

@@ -11,32 +11,24 @@ different all the time belongs to the player, the microphone and the room, and i
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 
 from ..audio.files import LongAudio
-from ..audio.stft import band_centres_hz, frame_magnitudes, hann, magnitudes_in_pieces
-from ..audio.units import hz_to_midi
+from ..audio.stft import frame_magnitudes, magnitudes_in_pieces
 from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls
 from ..controls.dynamics import SOFTEST_DB, loud_end_db, loudness_quantiles, swell_range_db
 from ..controls.profile import Target
 from ..controls.recording_checks import check_whole
-from ..models.note_age_table import looked_up, note_age
 from ..models.timbre_model import TimbreModel
-from ..synthesis.colour import coloured
-from ..synthesis.render import PIECE_FRAMES, SynthParams
+from ..synthesis.render import PIECE_FRAMES
+from .spectrum_matching import BAND_FFT, EDGES_HZ, FLOOR_DB, bands_of_params, bands_of_spectra, bands_played, in_db, loud_sound, shape_db
 from .target import find_target, nearest_timbres
 
-STRETCH_S, MOST_STRETCHES = 1.0, 3  # of the source that are listened to: those with the loudest notes
 CANDIDATES_DB = (-24.0, -16.0, -8.0, 0.0)
-EDGES_HZ = (100.0, 200.0, 300.0, 450.0, 670.0, 1000.0, 1500.0, 2200.0, 3300.0, 5000.0, 7500.0, 11000.0)
-FLOOR_DB = -45.0  # of a band, below the strongest: rooms and microphones hide what is fainter
 MISFIT_DB = 7.0  # between two players of an instrument, in a band
 PRIOR_DB = 7.0  # spread of the effort around what the levels suggest
-N_FFT = 2048
 CHANGE_DB = 8.0  # how much softer and harder than asked the source is played, to know what effort does to its spectrum
 LARGEST_CHANGE_DB = 12.0
 CHANGE_PRIOR_DB = 6.0  # spread of the changes within a performance
@@ -73,22 +65,18 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
     True
     """
     notes, grid = heard.note_frames(), heard.grid
-    firsts, sound = _loud_sound(audio, heard, notes)
+    frames, sound = loud_sound(audio, heard, notes)
     if sound is None or not model.names:
         return None
-    frames = torch.tensor(firsts)[:, None] + torch.arange(sound.shape[1] // grid.hop_length)
     f0_hz, level_db, playing = heard.f0_hz[frames], heard.loudness_db[frames], notes[frames]
-    bands_db = _db(_bands_of_spectra(frame_magnitudes(sound, grid, N_FFT)[playing], grid.sample_rate).mean(0))
+    bands_db = in_db(bands_of_spectra(frame_magnitudes(sound, grid, BAND_FFT)[playing], grid.sample_rate).mean(0))
     loudest_db = float(loudness_quantiles(heard.loudness_db, notes)[-1])
     range_db = swell_range_db(heard.loudness_db, notes, grid.frame_rate)
-    efforts, misfits = np.array(CANDIDATES_DB), []
-    for player in (_most_similar(model, sound), target):
-        if player is None or player.quantiles is None:
-            continue
-        gains = efforts + float(player.quantiles[-1]) - loudest_db
-        played = _bands_played(model, player, f0_hz, level_db, playing, gains)
-        misfits += [_misfit(bands_db + gain, bands) for gain, bands in zip(gains, played, strict=True)]
-    efforts = np.tile(efforts, len(misfits) // len(efforts))
+    players = [(one, float(one.quantiles[-1])) for one in (_most_similar(model, sound), target) if one and one.quantiles is not None]
+    asked = [(player, effort + strongest_db - loudest_db) for player, strongest_db in players for effort in CANDIDATES_DB]
+    played = (in_db(bands[playing.numpy()].mean(0)) for bands in bands_played(model, asked, f0_hz, level_db))
+    misfits = [_misfit(bands_db + gain, bands) for (_, gain), bands in zip(asked, played, strict=True)]
+    efforts = np.tile(CANDIDATES_DB, len(players))
     cost = np.array(misfits) / (2.0 * MISFIT_DB**2) + (efforts - loud_end_db(range_db)) ** 2 / (2.0 * PRIOR_DB**2)
     weight = np.exp(cost.min() - cost)
     return round(float(np.clip(weight @ efforts / weight.sum() - range_db, SOFTEST_DB, 0.0)), 1)
@@ -134,21 +122,22 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
     """
     notes, grid = heard.note_frames(), heard.grid
     check_whole(audio, heard)
-    firsts, sound = _loud_sound(audio, heard, notes)
+    frames, sound = loud_sound(audio, heard, notes)
     if sound is None or not model.names or (player := _most_similar(model, sound)).quantiles is None:
         return None
     asked = heard.shift_loudness(level_shift_db(heard.loudness_db, notes, player.quantiles, grid.frame_rate))
-    frames = torch.tensor(firsts[-1:])[:, None] + torch.arange(sound.shape[1] // grid.hop_length)  # one stretch tells it well enough
-    efforts = np.array([-CHANGE_DB, CHANGE_DB])
-    played = _bands_played(model, player, asked.f0_hz[frames], asked.loudness_db[frames], notes[frames], efforts)
-    by_effort = (_shape_db(played[1]) - _shape_db(played[0])) / np.ptp(efforts)
+    frames = frames[-1:]  # one stretch tells it well enough
+    softer_and_harder = [(player, -CHANGE_DB), (player, CHANGE_DB)]
+    played = bands_played(model, softer_and_harder, asked.f0_hz[frames], asked.loudness_db[frames])
+    softer, harder = (shape_db(in_db(bands[notes[frames].numpy()].mean(0))) for bands in played)
+    by_effort = (harder - softer) / (2.0 * CHANGE_DB)
     level_db = heard.loudness_db.numpy() - float(loudness_quantiles(heard.loudness_db, notes)[-1])
     weight = np.where(notes.numpy() & (level_db > -SOFT_DB), 10.0 ** (level_db / 20.0), 0.0)
-    recorded = (_bands_of_spectra(piece, grid.sample_rate) for piece in magnitudes_in_pieces(audio, grid, N_FFT, PIECE_FRAMES))
-    expected = (_bands_of_params(piece, player, model.sample_rate) for piece in model.decode_stream(asked, player.z))
+    recorded = (bands_of_spectra(piece, grid.sample_rate) for piece in magnitudes_in_pieces(audio, grid, BAND_FFT, PIECE_FRAMES))
+    expected = (bands_of_params(piece, player, model.sample_rate) for piece in model.decode_stream(asked, player.z))
     cells, begin = np.zeros((-(-len(weight) // CELL_FRAMES), len(EDGES_HZ))), 0  # sums of weights and of weighted misfits
     for pair in zip(recorded, expected, strict=True):
-        heard_db, played_db = (_shape_db(_db(bands)) for bands in pair)
+        heard_db, played_db = (shape_db(in_db(bands)) for bands in pair)
         end = begin + len(heard_db)
         known = weight[begin:end, None]
         np.add.at(cells, np.arange(begin, end) // CELL_FRAMES, np.concatenate([known, known * (heard_db - played_db)], axis=1))
@@ -172,86 +161,9 @@ def _changes(cells: np.ndarray, by_effort: np.ndarray, n_frames: int) -> torch.T
     return torch.from_numpy(np.interp(np.arange(n_frames), centres, np.clip(change_db, -LARGEST_CHANGE_DB, LARGEST_CHANGE_DB))).float()
 
 
-def _shape_db(level_db: np.ndarray) -> np.ndarray:
-    """Levels of bands (..., n_bands) re their mean [dB]; what is faint beside the strongest is held at a floor."""
-    level_db = np.maximum(level_db, level_db.max(-1, keepdims=True) + FLOOR_DB)
-    return level_db - level_db.mean(-1, keepdims=True)
-
-
-def _loud_sound(audio: torch.Tensor | LongAudio, heard: Controls, notes: torch.Tensor) -> tuple[list[int], torch.Tensor | None]:
-    """First frames of the stretches whose notes are the loudest, and their sound (n, n_samples); None if there are none."""
-    length, hop = round(STRETCH_S * heard.grid.frame_rate), heard.grid.hop_length
-    firsts = _loud_stretches(heard.loudness_db, notes, length)
-    return firsts, torch.stack([_samples(audio, first * hop, length * hop) for first in firsts]) if firsts else None
-
-
 def _most_similar(model: TimbreModel, sound: torch.Tensor) -> Target:
     """The named instrument most like some sound (n, n_samples)."""
     return find_target(model, model.sample_rate, to=nearest_timbres(model, model.encode(sound.flatten()), 1)[0][0])
-
-
-def _loud_stretches(loudness_db: torch.Tensor, notes: torch.Tensor, length: int) -> list[int]:
-    """First frames of the stretches whose notes are the loudest, in order."""
-    n = len(notes) // length
-    power = torch.where(notes, 10.0 ** (loudness_db / 10.0), 0.0)[: n * length].reshape(n, length).mean(-1)
-    chosen = torch.argsort(power, descending=True, stable=True)[:MOST_STRETCHES]
-    return sorted(int(i) * length for i in chosen if power[i] > 0.0)
-
-
-def _samples(audio: torch.Tensor | LongAudio, first: int, n_samples: int) -> torch.Tensor:
-    sound = audio[first : first + n_samples]
-    return torch.nn.functional.pad(sound, (0, n_samples - len(sound)))
-
-
-def _bands_of_spectra(magnitudes: torch.Tensor, sample_rate: int) -> np.ndarray:
-    """Power of frames of sound (n_frames, N_FFT // 2 + 1) in bands, re a full-scale sine, (n_frames, n_bands)."""
-    power = magnitudes.square().numpy() / (N_FFT * float(hann(N_FFT).square().sum()) / 4.0)
-    edges = np.searchsorted(np.arange(N_FFT // 2 + 1) * sample_rate / N_FFT, EDGES_HZ)
-    return np.stack([power[:, first:last].sum(-1) for first, last in pairwise(edges)], axis=-1)
-
-
-@torch.no_grad()
-def _bands_played(
-    model: TimbreModel, player: Target, f0_hz: torch.Tensor, level_db: torch.Tensor, playing: torch.Tensor, gains: np.ndarray
-) -> list[np.ndarray]:
-    """Mean power in bands of what an instrument plays at several gains [dB], (n_bands,) each; f0 and level are (n, n_frames)."""
-    n, count = len(f0_hz), len(gains)
-    f0_hz, level_db = f0_hz.repeat(count, 1), level_db.repeat(count, 1) + torch.from_numpy(gains).float().repeat_interleave(n)[:, None]
-    addition = None
-    if player.note_table is not None:
-        addition = looked_up(player.note_table.expand(len(f0_hz), -1, -1, -1), hz_to_midi(f0_hz), level_db, note_age(f0_hz, level_db))
-    z = player.z.reshape(-1, player.z.shape[-1]).mean(0)
-    params: SynthParams = model.decoder(f0_hz, level_db, z.expand(len(f0_hz), -1), addition=addition)[0]
-    found = []
-    for first in range(0, count * n, n):
-        some = params.map(lambda x, first=first: x[first : first + n][playing])  # type: ignore[misc]  # a default of the loop's
-        found.append(_db(_bands_of_params(some, player, model.sample_rate).mean(0)))
-    return found
-
-
-def _bands_of_params(params: SynthParams, player: Target, sample_rate: int) -> np.ndarray:
-    """Power of parameters, tensors (n_frames, ...), in bands, re a full-scale sine, (n_frames, n_bands)."""
-    if player.colour_db is not None:
-        params = next(coloured([params], player.colour_db, sample_rate))
-    partials_hz = params.f0_hz[:, None] * torch.arange(1, params.harmonic_distribution.shape[-1] + 1)
-    tone = (params.amplitude[:, None] * params.harmonic_distribution).square()
-    centres = torch.from_numpy(band_centres_hz(params.noise_magnitudes.shape[-1], sample_rate)).float()
-    share = torch.gradient(centres)[0] / (sample_rate / 2.0)  # part of white noise that falls into a band
-    noise = 2.0 * params.noise_magnitudes.square() * share  # a full-scale sine has the power one half
-    return _in_bands(torch.cat([tone, noise], -1), torch.cat([partials_hz, centres.expand(len(tone), -1)], -1))
-
-
-def _in_bands(power: torch.Tensor, frequency_hz: torch.Tensor) -> np.ndarray:
-    """Power of components (n_frames, n) added up in bands, (n_frames, n_bands)."""
-    n_bands = len(EDGES_HZ) - 1
-    band = np.searchsorted(EDGES_HZ, frequency_hz.numpy(), side="right") - 1
-    inside = (band >= 0) & (band < n_bands)
-    place = (np.arange(len(band))[:, None] * n_bands + band)[inside]
-    return np.bincount(place, power.double().numpy()[inside], len(band) * n_bands).reshape(-1, n_bands)
-
-
-def _db(power: np.ndarray) -> np.ndarray:
-    return 10.0 * np.log10(power + 1e-12)
 
 
 def _misfit(bands_db: np.ndarray, played_db: np.ndarray) -> float:

@@ -28,11 +28,12 @@ from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.fluctuation import fluctuation_depths
 from ..threads import Progress
 from ..training.reconstruction import Reference, fit_few_shot, single_instrument
-from .colour_matching import match_colour, match_fluctuation, match_string_damping
 from .recorded_room import measure_room
+from .spectrum_matching import match_colour, match_fluctuation, match_string_damping, similar_timbre
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
-Z_RATE, Z_STEPS = 4e-2, 40
+GUESS_SHARE = 1.0 / 3.0  # of the encoder, in the timbre that the search begins with
+Z_RATE, Z_STEPS = 2e-2, 20
 Recording = tuple[AudioLike, int]
 STEPS = 200  # with two excerpts each: about half a minute on two slow cores
 RATES = {"z": 2e-2, "head.bias": 1e-2, "head.weight": 5e-4, "film_before.bias": 5e-3, "film_after.bias": 5e-3}  # what is moved, how fast
@@ -116,7 +117,7 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
 
     Its level is first put to where the average instrument plays as hard as it is played (:mod:`~tonetransfer.controls.dynamics`). Below the
     loudest notes its dynamics are its own where they are wider than an average instrument's: a few seconds need not show how soft it can
-    play. What the timbre vector cannot say of its body, microphone and room is measured (:mod:`~tonetransfer.pipeline.colour_matching`).
+    play. What the timbre vector cannot say of its body, microphone and room is measured (:mod:`~tonetransfer.pipeline.spectrum_matching`).
     """
     reference = at_peak(reference)
     heard = extract(reference, model.grid, tracker=tracker)
@@ -163,7 +164,13 @@ def at_its_effort(model: TimbreModel, reference: torch.Tensor, heard: Controls) 
 
 
 def _checked(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor:
-    """Improve the encoder's guess from a reference by playing the reference with it; some seconds of work."""
+    """Improve the encoder's guess from a reference by playing the reference; some seconds of work.
+
+    The search begins near the named timbres that play the reference most like it: they are known in all registers, and what is fitted to
+    the notes of the reference alone is not.
+    """
+    if (similar := similar_timbre(model, reference, heard)) is not None:
+        z = (1.0 - GUESS_SHARE) * similar + GUESS_SHARE * z
     with torch.enable_grad():
         return fit_few_shot(model, z, Reference(reference, heard), {"z": Z_RATE}, Z_STEPS)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -22,7 +22,7 @@ from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import SILENT_BELOW_DB, room_presence, tone_loudness_db, with_room_tone
 from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
-from ..threads import one_thread
+from ..threads import ahead, one_thread
 from .effort_estimation import estimate_dynamic, estimate_effort_changes
 from .pulses import find_pulses, pulse_shift_hz
 from .recorded_room import RecordedRoom, measure_room
@@ -34,6 +34,7 @@ UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was
 SHORTEST_S = 0.1  # a recording with fewer notes is warned of
 STEEPEST_DB = 8.0  # rise of loudness in a frame
 EDITED_DB_PER_S = 800.0  # a note that an editor cut out of a recording fades at least so fast: it must not sound far into a pause
+LEAST_ALONE = 0.1  # of the power that is heard, at least, comes from the instrument
 ROOM_FIRST_S = 0.004  # until the first reflection in a recorded room
 
 
@@ -223,24 +224,42 @@ def transfer(
         target = replace(target, room_tone_db=None)
     heard = extract(samples, model.grid, tracker=tracker)
     warn_about(samples, heard)
-    changes = None
-    if fit and dynamic is None:
-        dynamic, changes = estimate_dynamic(samples, heard, model, target), estimate_effort_changes(samples, heard, model)
     arrangement = arrange(
         heard,
         target,
         transpose=transpose,
         loudness_db=loudness_db,
-        dynamic=dynamic,
         fit=fit,
         autotune=autotune,
         scale=scale,
         dynamics=dynamics,
-        room=measure_room(samples, heard) if fit and room else None,
-        effort_change_db=changes,
-        pulses=find_pulses(samples, heard),
+        **measure_source(samples, heard, model, target, dynamic=dynamic, fit=fit, room=room),
     )
     return torch.cat(list(play(arrangement, model, target.z, n_samples=len(samples), seed=seed, noise_db=noise_db, hall=hall)))
+
+
+def measure_source(
+    audio: torch.Tensor | LongAudio,
+    heard: Controls,
+    model: TimbreModel,
+    target: Target,
+    *,
+    dynamic: str | float | None = None,
+    fit: bool = True,
+    room: bool = True,
+) -> dict[str, Any]:
+    """Measure what :func:`arrange` takes of a recording besides its controls, as its arguments are called.
+
+    How hard is played, and where harder or more gently, unless `dynamic` says it; the room, and the pulses of low notes. In two threads.
+    """
+    estimated = fit and dynamic is None
+    work: dict[str, Callable[[], Any]] = {
+        "dynamic": lambda: estimate_dynamic(audio, heard, model, target) if estimated else dynamic,
+        "effort_change_db": lambda: estimate_effort_changes(audio, heard, model) if estimated else None,
+        "room": lambda: measure_room(audio, heard) if fit and room else None,
+        "pulses": lambda: find_pulses(audio, heard),
+    }
+    return dict(zip(work, ahead(lambda measure: measure(), work.values(), 2), strict=True))
 
 
 def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: str = DEFAULT_TRACKER) -> Controls:
@@ -385,7 +404,8 @@ def arrange(
     semitones = _check_settings(transpose, loudness_db, autotune, dynamics)
     check_dynamic(dynamic, fit=fit)
     notes = heard.note_frames()
-    fitted = fit and target.quantiles is not None
+    fitted, presence = fit and target.quantiles is not None, None
+    loudest_db = 0.0 if target.quantiles is None else float(target.quantiles[-1])
     if semitones is None:
         semitones = octave_shift(heard, target.lowest_midi, target.highest_midi) if fitted else 0.0
     asked, effort_db = heard.autotune(autotune, scale).transpose(semitones), None
@@ -402,6 +422,10 @@ def arrange(
         if room is not None:
             asked = replace(asked, loudness_db=room.direct(asked.loudness_db, asked.grid.frame_rate))
         effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate), dynamic)
+        if room is not None:
+            presence = _presence(heard, notes, room.tone_db)
+            tone_db = loudest_db + effort_db + tone_loudness_db(room.tone_db, asked.grid.sample_rate)
+            asked = replace(asked, loudness_db=_beside_tone(asked.loudness_db, tone_db, presence))
     else:
         room = None
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
@@ -413,8 +437,8 @@ def arrange(
         float(semitones),
         **traits_of(target),
         room=room,
-        room_presence=None if room is None else _presence(heard, notes, room.tone_db),
-        loudest_db=float(target.quantiles[-1]) + loudness_db if target.quantiles is not None else 0.0,
+        room_presence=presence,
+        loudest_db=loudest_db + loudness_db,
         effort_db=effort_db,
         effort_change_db=dynamics * effort_change_db if fitted and effort_change_db is not None else None,
         shift_hz=None if pulses is None else pulse_shift_hz(pulses, asked.f0_hz, asked.grid),
@@ -426,6 +450,13 @@ def _presence(heard: Controls, notes: torch.Tensor, tone_db: torch.Tensor) -> to
     loudest_db = float(loudness_quantiles(heard.loudness_db, notes)[-1]) if bool(notes.any()) else 0.0
     silent = heard.loudness_db < loudest_db + tone_loudness_db(tone_db, heard.grid.sample_rate) - SILENT_BELOW_DB
     return room_presence(notes, silent, heard.grid.frame_rate)
+
+
+def _beside_tone(loudness_db: torch.Tensor, tone_db: float, presence: torch.Tensor) -> torch.Tensor:
+    """Loudness of an instrument alone (n_frames,), of that in a room tone so loud [dB], of which `presence` (n_frames,) is heard."""
+    power, tone = (10.0 ** (level.double() / 10.0) for level in (loudness_db, torch.full_like(loudness_db, tone_db)))
+    alone_db = 10.0 * torch.log10(torch.maximum(power - presence.square() * tone, LEAST_ALONE * power))
+    return torch.where(loudness_db > FLOOR_DB, alone_db.to(loudness_db), loudness_db)
 
 
 def _prompt(loudness_db: torch.Tensor) -> torch.Tensor:
