@@ -32,7 +32,7 @@ from .recorded_room import measure_room
 from .spectrum_matching import match_colour, match_fluctuation, match_string_damping, similar_timbre
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
-GUESS_SHARE = 1.0 / 3.0  # of the encoder, in the timbre that the search begins with
+GUESS_SHARE = 0.5  # of the encoder, in the timbre that the search begins with
 Z_RATE, Z_STEPS = 2e-2, 20
 Recording = tuple[AudioLike, int]
 STEPS = 200  # with two excerpts each: about half a minute on two slow cores
