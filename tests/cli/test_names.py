@@ -60,12 +60,6 @@ def test_synthesize_under_such_a_name(run: Run, folder: Path) -> None:
     assert len(load_audio(f"{LATIN}_2.wav")[0]) == len(load_audio(f"{LATIN}.wav")[0])
 
 
-@pytest.mark.slow
-def test_an_onnx_export_under_such_a_name(run: Run, folder: Path) -> None:
-    assert run("export", f"{LATIN}.onnx", "--format", "onnx", "--weights", f"{LATIN}.safetensors")[0] == 0
-    assert all(Path(f"{LATIN}.{part}.onnx").stat().st_size > 1000 for part in ("decoder", "encoder"))
-
-
 @pytest.mark.parametrize("command", [["transfer", f"no{LATIN}.wav", "a.wav", "--to"], ["embed", f"no{LATIN}.wav", "--weights"]])
 def test_such_a_name_in_a_refusal(run: Run, folder: Path, command: list[str]) -> None:
     check_refused(run(*command, f"{LATIN}.safetensors"), "nocaf\\xe9.wav does not exist")

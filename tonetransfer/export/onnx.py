@@ -55,11 +55,10 @@ def write_onnx(paths: list[Path], model: TimbreModel, z: torch.Tensor) -> dict[s
     expected, wanted = FrameDecoder(model)(*inputs.phrase), model.encoder(audio[:1]).numpy()
     batch, frames = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("n_frames", min=1, max=1 << 20)
     dynamic = {name: {1: batch} if name == "memory" else {0: batch, 1: frames} for name in inputs.names}
-    for path, content in (
-        (paths[0], to_onnx(FrameDecoder(model), inputs.example, inputs.names, OUTPUTS, dynamic)),
-        (paths[1], to_onnx(_Encoder(model), (audio,), ["audio"], ["z"], {"audio": {0: batch}})),
-    ):
-        path.write_bytes(_labelled(content).SerializeToString())
+    content = to_onnx(FrameDecoder(model), inputs.example, inputs.names, OUTPUTS, dynamic)
+    paths[0].write_bytes(_labelled(content).SerializeToString())
+    content = to_onnx(_Encoder(model), (audio,), ["audio"], ["z"], {"audio": {0: batch}})
+    paths[1].write_bytes(_labelled(content).SerializeToString())
     decoder, encoder = (sessions(path.read_bytes()) for path in paths)  # not by their names, which need not be text
     figures, one_frame = _try_decoder(decoder, inputs, expected)
     figures["encoder_vs_model_db"] = level_db(encoder.run(None, {"audio": audio[:1].numpy()})[0] - wanted, wanted)
