@@ -121,7 +121,8 @@ class _Child:
     """A process that tries inputs until one is a fault."""
 
     def __init__(self, mutate: Mutate, attempt: Attempt, seed: int) -> None:
-        context = mp.get_context("spawn")
+        context = mp.get_context("forkserver")  # of a process that has imported what takes seconds, and done nothing else
+        context.set_forkserver_preload(["tonetransfer.pipeline.transfer"])
         self._line, far = context.Pipe()
         self._folder = tempfile.mkdtemp(prefix="fuzz-")
         self._process = context.Process(target=_serve, args=(far, mutate, attempt, seed, self._folder), daemon=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import subprocess
@@ -313,22 +314,26 @@ def finish(command: list[str], **more: str) -> dict[str, Any]:
     return json.loads(done.stdout)  # of several processes one reports
 
 
+def train(prepared: Path, output: Path) -> tuple[Path, dict[str, Any]]:
+    return finetune(settings_for(output, f"data.prepared={prepared}"), lambda grid: Prepared(prepared, grid), measure_instrument)
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that were forked")
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """Killed after its first checkpoint, and after its next, it ends as if nothing had been."""
     prepared, output = write_toys(tmp_path / "prepared"), tmp_path / "run"
-    whole, notes = finetune(
-        settings_for(tmp_path / "whole", f"data.prepared={prepared}"), lambda grid: Prepared(prepared, grid), measure_instrument
-    )
+    whole, notes = train(prepared, tmp_path / "whole")
     checkpoint = output / "last.ckpt"
     for _ in range(KILLS):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-        process = subprocess.Popen(command(output, prepared), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before) and process.poll() is None:
+        process = multiprocessing.get_context("fork").Process(target=train, args=(prepared, output))
+        process.start()
+        while (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before) and process.is_alive():
             time.sleep(0.02)
         time.sleep(random.uniform(0.0, 0.5))
         process.kill()
-        process.wait()
+        process.join()
     found = finish(command(output, prepared))
     assert found["after"] == notes["after"]
     assert same(load_model(found["weights"]), load_model(whole))

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import librosa
 import numpy as np
-from scipy.signal import istft, stft
 
 from ..audio.frames import FrameGrid
 from ..errors import MissingDependencyError
@@ -204,6 +203,8 @@ def tilt(audio: np.ndarray, intensity_db: np.ndarray, f0_hz: np.ndarray, slope: 
     """
     if slope == 0.0:
         return audio.astype(np.float32)
+    from scipy.signal import istft, stft  # half a second of imports for whoever trains
+
     _, times, spectrum = stft(audio, grid.sample_rate, nperseg=N_FFT, noverlap=N_FFT - HOP_LENGTH)
     frame_times = grid.times(len(f0_hz))
     intensity = np.interp(times, frame_times, intensity_db)
