@@ -300,7 +300,7 @@ def test_tensorboard_holds_sounds_and_spectrograms(tmp_path: Path) -> None:
 
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(TINY.parents[1])}
-KILLS = 2
+KILLS, LONGER = 2, "train.steps=24"  # than it takes to be killed
 
 
 def command(folder: Path, prepared: Path, *changes: str) -> list[str]:
@@ -315,7 +315,8 @@ def finish(command: list[str], **more: str) -> dict[str, Any]:
 
 
 def train(prepared: Path, output: Path) -> tuple[Path, dict[str, Any]]:
-    return finetune(settings_for(output, f"data.prepared={prepared}"), lambda grid: Prepared(prepared, grid), measure_instrument)
+    settings = settings_for(output, f"data.prepared={prepared}", LONGER)
+    return finetune(settings, lambda grid: Prepared(prepared, grid), measure_instrument)
 
 
 @pytest.mark.slow
@@ -331,10 +332,11 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         process.start()
         while (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before) and process.is_alive():
             time.sleep(0.02)
-        time.sleep(random.uniform(0.0, 0.5))
+        time.sleep(random.uniform(0.0, 0.3))
         process.kill()
         process.join()
-    found = finish(command(output, prepared))
+        assert process.exitcode < 0  # not done before
+    found = finish(command(output, prepared, LONGER))
     assert found["after"] == notes["after"]
     assert same(load_model(found["weights"]), load_model(whole))
     assert not list(output.glob("*.part*"))
