@@ -204,6 +204,10 @@ def test_training_goes_out_from_given_weights(folder: Path, started: Path, tmp_p
     assert torch.equal(given.timbres, taken.timbres)
     same = {name for name, value in taken.state_dict().items() if torch.equal(value, given.state_dict()[name])}
     assert {name for name in taken.state_dict() if name not in same} <= {"encoder.effect.4.weight", "encoder.effect.4.bias"}  # learned anew
+    kept = settings_for(folder, tmp_path, start=str(started), encoder_learning_rate=0.0)
+    still = Training(kept, Corpus(folder, GRID)).finished().encoder.state_dict()  # type: ignore[arg-type]  # Settings
+    assert bool(still["effect.4.weight"].any())
+    assert all(torch.equal(value, given.encoder.state_dict()[name]) for name, value in still.items())
     other = validate_as(Settings, {**settings.model_dump(), "model": {"z_dim": 4}})  # type: ignore[attr-defined]  # Settings
     with pytest.raises(SettingsError, match="another shape"):
         Training(other, Corpus(folder, GRID))

@@ -318,7 +318,7 @@ def evaluate_timbre(arguments: Namespace) -> Report:
         material = disentangle.read_material(arguments.material, model, baseline, progress=progress)
         if material.unseen is None:
             warnings.warn(f"no figures for an unseen source: {arguments.material} holds none", ToneTransferWarning, stacklevel=2)
-        figures: dict[str, Any] = dict(disentangle.evaluate_timbre(material))
+        figures: dict[str, Any] = {"encoder": disentangle.encoder_checksum(model), **disentangle.evaluate_timbre(material)}
         if not arguments.probes_only:
             figures |= disentangle.evaluate_exchange(material, model, progress=progress)
         if arguments.recordings:

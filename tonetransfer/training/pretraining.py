@@ -90,7 +90,8 @@ class Training(lightning.LightningModule):
         if model.settings != self.settings.model:
             raise SettingsError(f"train.start: {self.settings.train.start} is of another shape ({model.settings}); set model to the same")
         self.model.encoder.load_state_dict(model.encoder.state_dict())
-        self.model.encoder.forget_effect()
+        if self.settings.train.encoder_learning_rate:
+            self.model.encoder.forget_effect()  # in the end it is learned anew; of an encoder that stays it stays
         self.model.decoder.load_state_dict(model.decoder.state_dict())
         self.model.encoder.requires_grad_(bool(self.settings.train.encoder_learning_rate))
         for row, timbre in enumerate(self.corpus.timbres):
