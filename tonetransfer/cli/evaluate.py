@@ -318,7 +318,7 @@ def evaluate_timbre(arguments: Namespace) -> Report:
         material = disentangle.read_material(arguments.material, model, baseline, progress=progress)
         if material.unseen is None:
             warnings.warn(f"no figures for an unseen source: {arguments.material} holds none", ToneTransferWarning, stacklevel=2)
-        figures: dict[str, Any] = {"encoder": disentangle.encoder_checksum(model), **disentangle.evaluate_timbre(material)}
+        figures: dict[str, Any] = dict(disentangle.evaluate_timbre(material))
         if not arguments.probes_only:
             figures |= disentangle.evaluate_exchange(material, model, progress=progress)
         if arguments.recordings:
@@ -329,7 +329,7 @@ def evaluate_timbre(arguments: Namespace) -> Report:
         from ..analysis.plots import plot_timbre_map
 
         plot_timbre_map(arguments.plot, *disentangle.map_of(material.trained, model), overwrite=arguments.overwrite)
-    return figures, table(disentangle.table_rows(figures))
+    return {"encoder": disentangle.encoder_checksum(model), **figures}, table(disentangle.table_rows(figures))
 
 
 def _test_set(folder: Path, font: str, *, given: bool) -> Path:
