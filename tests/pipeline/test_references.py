@@ -35,6 +35,12 @@ def test_a_reference_is_nearest_to_those_that_sound_like_it() -> None:
             assert any(other.startswith(name) for other in nearest), (name, midi, nearest)
 
 
+def test_a_loud_end_that_fills_no_second_leaves_something_to_compare(tiny_model: TimbreModel) -> None:
+    notes = torch.cat([0.001 * melody([69, 71], seconds=1.0, rest=0.0), melody([72], seconds=0.4, rest=0.0)])
+    found = similar_timbre(tiny_model, notes, tt.analyze(notes, SAMPLE_RATE, tiny_model))
+    assert found is not None and bool(found.isfinite().all())
+
+
 def test_nothing_is_similar_to_silence_or_without_names(tiny_model: TimbreModel) -> None:
     silence, notes = torch.zeros(SAMPLE_RATE), melody([69, 71], seconds=0.8)
     assert similar_timbre(tiny_model, silence, tt.analyze(silence, SAMPLE_RATE, tiny_model)) is None

@@ -72,15 +72,16 @@ def similar_timbre(model: TimbreModel, reference: torch.Tensor, heard: Controls)
     """
     notes, level_db = heard.note_frames(), heard.loudness_db
     frames, sound = loud_sound(reference, heard, notes)
-    if sound is None or not model.names:
+    if sound is None or not len(model.quantiles):
         return None
-    judged = (notes & (level_db > level_db[notes].max() - SOFTEST_JUDGED_DB))[frames]
+    f0_hz, playing, level = heard.f0_hz[frames], notes[frames], level_db[frames]
+    judged = playing & (level > level[playing].max() - SOFTEST_JUDGED_DB)
     recorded_db = shape_db(in_db(bands_of_spectra(frame_magnitudes(sound, heard.grid, BAND_FFT)[judged], heard.grid.sample_rate)))
     asked = [
         (Target(z), level_shift_db(level_db, notes, quantiles, heard.grid.frame_rate))
         for z, quantiles in zip(model.timbres, model.quantiles, strict=True)
     ]
-    played = bands_played(model, asked, heard.f0_hz[frames], level_db[frames])
+    played = bands_played(model, asked, f0_hz, level)
     away_db = torch.tensor([np.abs(recorded_db - shape_db(in_db(bands[judged.numpy()]))).mean() for bands in played])
     return torch.softmax(-away_db / DECISION_DB, 0).to(model.timbres) @ model.timbres
 
