@@ -95,7 +95,7 @@ def evaluate_timbre(material: ExaminedMaterial) -> dict[str, float]:
 
 
 def encoder_checksum(model: TimbreModel) -> str:
-    """Sixteen hexadecimal digits that change when any number of the encoder does: what figures were measured of."""
+    """Checksum of an encoder's parameters, sixteen hexadecimal digits: figures name the encoder that they were measured of."""
     state = model.encoder.state_dict()
     return hashlib.sha256(b"".join(state[name].float().numpy().tobytes() for name in sorted(state))).hexdigest()[:16]
 

@@ -103,7 +103,7 @@ def bands_played(
 
 
 def _of_age(players: Sequence[Target], n: int, f0_hz: torch.Tensor, level_db: torch.Tensor) -> torch.Tensor | None:
-    """What note-age tables of instruments, `n` rows each, add to the decoder's raw outputs, (rows, n_frames, n_out); None: nothing."""
+    """Additions of instruments' note-age tables, `n` rows each, to the decoder's raw outputs (rows, n_frames, n_out); None: no table."""
     tables = [player.note_table for player in players]
     if (known := next((table for table in tables if table is not None), None)) is None:
         return None
@@ -144,9 +144,9 @@ def in_db(power: np.ndarray) -> np.ndarray:
     return 10.0 * np.log10(power + 1e-12)
 
 
-def shape_db(level_db: np.ndarray) -> np.ndarray:
+def shape_db(level_db: np.ndarray, floor_db: float = FLOOR_DB) -> np.ndarray:
     """Levels of bands (..., n_bands) re their mean [dB]; what is faint beside the strongest is held at a floor."""
-    level_db = np.maximum(level_db, level_db.max(-1, keepdims=True) + FLOOR_DB)
+    level_db = np.maximum(level_db, level_db.max(-1, keepdims=True) + floor_db)
     return level_db - level_db.mean(-1, keepdims=True)
 
 
@@ -196,10 +196,10 @@ def match_string_damping(model: TimbreModel, z: torch.Tensor, reference: torch.T
         return 0.0
     notes = heard.note_frames()
     recorded_db, *played_db = (
-        _band_shape_db(sound, ends, heard, model.settings.n_bands)
+        _spectrum_shape_db(sound, ends, heard, model.settings.n_bands)
         for sound in (reference, *(_played(model, z, heard, notes, damping) for damping in (0.0, STRING_DAMPING)))
     )
-    without, with_it = (float((recorded_db - one).abs().mean()) for one in played_db)
+    without, with_it = (float(np.abs(recorded_db - one).mean()) for one in played_db)
     return STRING_DAMPING if with_it < without - CLEARLY_DB else 0.0
 
 
@@ -209,12 +209,10 @@ def _played(model: TimbreModel, z: torch.Tensor, heard: Controls, notes: torch.T
     return torch.cat(list(correct_loudness_in_pieces(sound, heard.loudness_db, notes, heard.grid)))
 
 
-def _band_shape_db(sound: torch.Tensor, frames: torch.Tensor, heard: Controls, n_bands: int) -> torch.Tensor:
-    """Level of bands in some frames of a sound re their mean over bands [dB], (n_chosen, n_bands)."""
+def _spectrum_shape_db(sound: torch.Tensor, frames: torch.Tensor, heard: Controls, n_bands: int) -> np.ndarray:
+    """Shape of the spectrum of a sound in some frames, as :func:`shape_db`, (n_chosen, n_bands)."""
     power = frame_magnitudes(sound, heard.grid, N_FFT).square()[frames]
-    level_db = 10.0 * torch.log10(power @ band_interpolation(n_bands, N_FFT, heard.grid.sample_rate).T + 1e-12)
-    level_db = torch.maximum(level_db, level_db.amax(-1, keepdim=True) + FAINTEST_SHAPE_DB)
-    return level_db - level_db.mean(-1, keepdim=True)
+    return shape_db(in_db((power @ band_interpolation(n_bands, N_FFT, heard.grid.sample_rate).T).numpy()), FAINTEST_SHAPE_DB)
 
 
 def _beginning(reference: torch.Tensor, heard: Controls) -> tuple[torch.Tensor, Controls]:
@@ -240,7 +238,7 @@ def _mean_in_bands(power: np.ndarray, band: np.ndarray, chosen: np.ndarray, n_ba
     edges = np.searchsorted(band, np.arange(n_bands))
     total, count = (np.add.reduceat(values, edges, axis=1) for values in (power * chosen, chosen.astype(np.float32)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return 10.0 * np.log10(np.where(count > 0, total / count, np.nan) + 1e-12)
+        return in_db(np.where(count > 0, total / count, np.nan))
 
 
 def _gain(reference_db: np.ndarray, played_db: np.ndarray) -> torch.Tensor:

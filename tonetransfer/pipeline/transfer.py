@@ -419,13 +419,12 @@ def arrange(
             room = RecordedRoom(target.room_tone_db)
         if room is not None and room.level_db is not None:
             target = replace(target, string_damping=0.0)  # what dies away of a note is the room: the string cannot be told from it
-        if room is not None:
-            asked = replace(asked, loudness_db=room.direct(asked.loudness_db, asked.grid.frame_rate))
         effort_db = loud_end_db(swell_range_db(heard.loudness_db, notes, heard.grid.frame_rate), dynamic)
         if room is not None:
-            presence = _presence(heard, notes, room.tone_db)
-            tone_db = loudest_db + effort_db + tone_loudness_db(room.tone_db, asked.grid.sample_rate)
-            asked = replace(asked, loudness_db=_beside_tone(asked.loudness_db, tone_db, presence))
+            tone_db = tone_loudness_db(room.tone_db, asked.grid.sample_rate)
+            presence = _presence(heard, notes, tone_db)
+            direct_db = room.direct(asked.loudness_db, asked.grid.frame_rate)
+            asked = replace(asked, loudness_db=_beside_tone(direct_db, loudest_db + effort_db + tone_db, presence))
     else:
         room = None
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
@@ -445,17 +444,16 @@ def arrange(
     )
 
 
-def _presence(heard: Controls, notes: torch.Tensor, tone_db: torch.Tensor) -> torch.Tensor:
-    """Share of a room tone in each frame (n_frames,): none where the source is quieter than it."""
+def _presence(heard: Controls, notes: torch.Tensor, tone_db: float) -> torch.Tensor:
+    """Share of a room tone so loud [dB re the loud notes] in each frame (n_frames,): none where the source is quieter than it."""
     loudest_db = float(loudness_quantiles(heard.loudness_db, notes)[-1]) if bool(notes.any()) else 0.0
-    silent = heard.loudness_db < loudest_db + tone_loudness_db(tone_db, heard.grid.sample_rate) - SILENT_BELOW_DB
-    return room_presence(notes, silent, heard.grid.frame_rate)
+    return room_presence(notes, heard.loudness_db < loudest_db + tone_db - SILENT_BELOW_DB, heard.grid.frame_rate)
 
 
 def _beside_tone(loudness_db: torch.Tensor, tone_db: float, presence: torch.Tensor) -> torch.Tensor:
     """Loudness of an instrument alone (n_frames,), of that in a room tone so loud [dB], of which `presence` (n_frames,) is heard."""
-    power, tone = (10.0 ** (level.double() / 10.0) for level in (loudness_db, torch.full_like(loudness_db, tone_db)))
-    alone_db = 10.0 * torch.log10(torch.maximum(power - presence.square() * tone, LEAST_ALONE * power))
+    power = 10.0 ** (loudness_db.double() / 10.0)
+    alone_db = 10.0 * torch.log10(torch.maximum(power - presence.square() * 10.0 ** (tone_db / 10.0), LEAST_ALONE * power))
     return torch.where(loudness_db > FLOOR_DB, alone_db.to(loudness_db), loudness_db)
 
 
