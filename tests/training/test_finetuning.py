@@ -325,7 +325,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     prepared, output = write_toys(tmp_path / "prepared"), tmp_path / "run"
     whole, notes = train(prepared, tmp_path / "whole")
     checkpoint = output / "last.ckpt"
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)  # nothing is imported again
+    context = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else None)
     for _ in range(KILLS):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         process = context.Process(target=train, args=(prepared, output))
