@@ -134,7 +134,7 @@ class Source:
     heard: Any  # Controls
     z: Any  # Tensor (z_dim,), or None for silence
     room: Any  # RecordedRoom, or None for silence
-    effort_change_db: Any  # Tensor (n_frames,), or None where nothing tells
+    expression: Any  # two tensors (n_frames, ...), or None where nothing tells
     pulses: Any  # Tensor (n_frames,), or None where no note is low
     warnings: tuple[str, ...]
 
@@ -283,7 +283,7 @@ class Studio:
             z = None
             with contextlib.suppress(tt.ToneTransferError):  # silence has no timbre
                 z = self.model.encode(audio)
-            beside = tt.measure_room(audio, heard), tt.estimate_effort_changes(audio, heard, self.model), tt.find_pulses(audio, heard)
+            beside = tt.measure_room(audio, heard), tt.estimate_expression(audio, heard, self.model), tt.find_pulses(audio, heard)
         source = Source(name or place.name, str(place), audio, heard, z, *beside, (*of_file, *said))
         with self._lock:
             self._analyses[key] = source
@@ -467,14 +467,15 @@ class Studio:
     def _heard_beside(
         self, settings: Settings, source: Source, edits: Sequence[Any], first: int = 0, n_frames: int | None = None
     ) -> dict[str, Any]:
-        """Room, changes of effort and pulses of some frames of a recording, as `arrange` takes them; none of an edited one."""
+        """Room, expression and pulses of some frames of a recording, as `arrange` takes them; none of an edited one."""
         if edits:
             return {}
-        changes, pulses = source.effort_change_db if settings.dynamic is None else None, source.pulses
+        (changes, movement), pulses = source.expression or (None, None), source.pulses
         span = slice(first, first + (source.heard.n_frames if n_frames is None else n_frames))
         return {
             "room": source.room,
-            "effort_change_db": None if changes is None else changes[span],
+            "effort_change_db": None if changes is None or settings.dynamic is not None else changes[span],
+            "movement_db": None if movement is None else movement[span],
             "pulses": None if pulses is None else pulses[span] - first / source.heard.grid.frame_rate,
         }
 

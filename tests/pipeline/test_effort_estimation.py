@@ -1,4 +1,4 @@
-"""Effort heard in a spectrum: found again in what the model itself played, whatever the gain; no notes, no estimate."""
+"""Effort and movement heard in a spectrum: found again in what the model itself played, whatever the gain; no notes, no estimate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import tonetransfer as tt
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.errors import ControlsError
 from tonetransfer.models.timbre_model import TimbreModel
-from tonetransfer.pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes
+from tonetransfer.pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes, estimate_expression
+from tonetransfer.pipeline.transfer import measure_source
+from tonetransfer.synthesis.colour import BAND_EDGES_HZ
 
 
 def estimated(sound: torch.Tensor, model: TimbreModel) -> float | None:
@@ -118,3 +120,71 @@ def test_controls_of_another_recording_are_refused(tiny_model: TimbreModel) -> N
     heard = tt.analyze(sound, SAMPLE_RATE, tiny_model)
     with pytest.raises(ControlsError, match="those of the whole recording are wanted"):
         estimate_effort_changes(sound[: len(sound) // 2], heard, tiny_model)
+
+
+def played_with_movement(model: TimbreModel, *, depth_db: float = 4.0) -> tuple[torch.Tensor, tt.Controls, torch.Tensor]:
+    """A trumpet whose spectrum tilts to and fro three times a second: sound, controls, movement (n_frames, 11)."""
+    strongest_db = float(model.quantiles[model.find("trumpet"), -1])
+    asked = make_controls([60, 62, 64], [strongest_db - 8.0] * 3, seconds=1.2)
+    tilt = torch.linspace(-1.0, 1.0, len(BAND_EDGES_HZ) - 1)
+    movement_db = depth_db * torch.sin(2.0 * torch.pi * 3.0 * torch.arange(asked.n_frames) / 100.0)[:, None] * tilt
+    return torch.cat(list(model.play(asked, model.timbre("trumpet"), movement_db=movement_db))), asked, movement_db
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.1])
+def test_movement_is_heard_again_whatever_the_gain(gain: float) -> None:
+    model = tt.load_model()
+    sound, _, movement_db = played_with_movement(model)
+    heard = tt.analyze(gain * sound, SAMPLE_RATE, model)
+    found = estimate_expression(gain * sound, heard, model)
+    assert found is not None
+    notes, loud = heard.note_frames(), slice(2, 8)  # bands in which a trumpet has partials
+    held = torch.nn.functional.avg_pool1d(notes[None].float(), 31, 1, 15)[0] > 0.99  # attacks and ends move by themselves
+    asked, got = movement_db[held][:, loud].flatten(), found[1][held][:, loud].flatten()
+    assert float(torch.corrcoef(torch.stack([asked, got]))[0, 1]) > 0.75
+    assert 0.5 < float(got @ asked / (asked @ asked)) < 0.9
+    assert bool((found[1][~notes] == 0.0).all())
+
+
+def test_what_is_different_all_through_a_note_is_no_movement() -> None:
+    """Notes that another colour is laid on, each its own: that is the body of an instrument, and stays behind."""
+    model = tt.load_model()
+    sound, asked, _ = played_with_movement(model, depth_db=0.0)
+    third = len(sound) // 3
+    darker = torch.nn.functional.conv1d(sound[None, None], torch.ones(1, 1, 9) / 9.0, padding=4)[0, 0]
+    mixed = torch.cat([sound[:third], darker[third : 2 * third], sound[2 * third :]])
+    plain, coloured = (estimate_expression(one, tt.analyze(one, SAMPLE_RATE, model), model) for one in (sound, mixed))
+    assert plain is not None and coloured is not None
+    assert float((plain[1] - coloured[1])[asked.note_frames()].abs().median()) < 0.3
+
+
+def test_movement_leaves_the_level() -> None:
+    model = tt.load_model()
+    (moved, asked, _), (still, *_) = (played_with_movement(model, depth_db=depth) for depth in (4.0, 0.0))
+    levels = [loudness_db(sound, asked.grid)[asked.note_frames()] for sound in (moved, still)]
+    assert float((levels[0] - levels[1]).abs().median()) < 0.3
+    assert float((moved - still).abs().max()) > 0.01
+
+
+def test_movement_goes_into_the_arrangement() -> None:
+    model = tt.load_model()
+    _, asked, movement_db = played_with_movement(model)
+    target = tt.find_target(model, SAMPLE_RATE, to="flute")
+    equal, as_played, more = (tt.arrange(asked, target, dynamics=amount, movement_db=movement_db) for amount in (0.0, 1.0, 2.0))
+    assert equal.movement_db is not None and not bool(equal.movement_db.any())
+    assert as_played.movement_db is not None and torch.equal(as_played.movement_db, movement_db)
+    assert more.movement_db is not None and torch.equal(more.movement_db, movement_db)  # swells grow, the spectrum moves no further
+    assert target.fluctuation_db is not None and as_played.fluctuation_db is not None
+    assert torch.equal(as_played.fluctuation_db, 0.5 * target.fluctuation_db)  # less chance where the player's own movement is known
+    unfitted = tt.arrange(asked, target, fit=False, movement_db=movement_db)
+    assert unfitted.movement_db is None and unfitted.fluctuation_db is not None
+    assert torch.equal(unfitted.fluctuation_db, target.fluctuation_db)
+
+
+def test_a_dynamic_that_is_told_leaves_the_movement() -> None:
+    model = tt.load_model()
+    sound, *_ = played_with_movement(model)
+    heard, target = tt.analyze(sound, SAMPLE_RATE, model), tt.find_target(model, SAMPLE_RATE, to="flute")
+    measured = measure_source(sound, heard, model, target, dynamic="p")
+    assert measured["effort_change_db"] is None and measured["movement_db"] is not None
+    assert measure_source(sound, heard, model, target, fit=False)["movement_db"] is None

@@ -58,8 +58,8 @@ def test_streamed_equals_whole(tiny_model: TimbreModel, phrase: torch.Tensor) ->
         target = find_target(tiny_model, SAMPLE_RATE, to="violin")
         played = tt.analyze(long, SAMPLE_RATE, tiny_model)
         dynamic, room = tt.estimate_dynamic(long, played, tiny_model, target), tt.measure_room(long, played)
-        changes = tt.estimate_effort_changes(long, played, tiny_model)
-        arrangement = arrange(played, target, dynamic=dynamic, room=room, effort_change_db=changes)
+        changes, movement = tt.estimate_expression(long, played, tiny_model) or (None, None)
+        arrangement = arrange(played, target, dynamic=dynamic, room=room, effort_change_db=changes, movement_db=movement)
         pieces = list(play(arrangement, tiny_model, target.z, n_samples=len(long)))
     assert len(pieces) > 1
     assert torch.equal(torch.cat(pieces), tt.transfer(long, SAMPLE_RATE, tiny_model, to="violin"))

@@ -17,7 +17,7 @@ from ..controls.dynamics import QUANTILES
 from ..controls.profile import USUAL_DB_PER_S
 from ..errors import AudioError, ControlsError, InstrumentError
 from ..synthesis import render as synth
-from ..synthesis.colour import coloured
+from ..synthesis.colour import coloured, moving
 from ..synthesis.damping import STRING_DAMPING, damped, free_decay
 from ..synthesis.fluctuation import Fluctuation, fluctuating
 from ..synthesis.render import PIECE_FRAMES, SynthParams, highest_around
@@ -285,6 +285,7 @@ class TimbreModel(nn.Module):
         colour_db: torch.Tensor | None = None,
         string_damping: float = 0.0,
         effort_change_db: torch.Tensor | None = None,
+        movement_db: torch.Tensor | None = None,
         shift_hz: torch.Tensor | None = None,
     ) -> Iterator[torch.Tensor]:
         """Decode and render in consecutive pieces of audio, in bounded memory.
@@ -306,6 +307,8 @@ class TimbreModel(nn.Module):
             How its partials die away once no bow drives them; see :mod:`tonetransfer.synthesis.damping`.
         effort_change_db : Tensor [shape=(n_frames,)] or None
             How much harder than its loudness tells each frame is played, which changes the timbre alone.
+        movement_db : Tensor [shape=(n_frames, 11)] or None
+            How bands of the spectrum move; see :func:`tonetransfer.synthesis.colour.moving`.
         shift_hz : Tensor [shape=(n_frames,)] or None
             Added to f0 where it is made sound, and nowhere else; see :mod:`tonetransfer.pipeline.pulses`.
 
@@ -319,6 +322,8 @@ class TimbreModel(nn.Module):
             pieces = damped(pieces, free_decay(controls.loudness_db, self.grid.frame_rate), string_damping, self.sample_rate)
         if colour_db is not None:
             pieces = coloured(pieces, colour_db, self.sample_rate)
+        if movement_db is not None:
+            pieces = moving(pieces, movement_db, self.sample_rate)
         if shift_hz is not None:
             pieces = _shifted(pieces, shift_hz)
         if fluctuation_db is not None:

@@ -6,7 +6,8 @@ same kind as the target, the target itself explains it best, and its own brightn
 suggest (:mod:`tonetransfer.controls.dynamics`) is the prior, since players and microphones differ in brightness as well.
 
 In the course of a performance the same comparison tells where the source is brighter or duller than its loudness explains. What is
-different all the time belongs to the player, the microphone and the room, and is left out.
+different all the time belongs to the player, the microphone and the room, and is left out. What is left within a note, band by band, is its
+movement: breath, bow and vibrato make it, and a decoder that knows f0 and loudness alone cannot foresee it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 
 from ..audio.files import LongAudio
 from ..audio.stft import frame_magnitudes, magnitudes_in_pieces
+from ..audio.units import hz_to_midi
 from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls
 from ..controls.dynamics import SOFTEST_DB, loud_end_db, loudness_quantiles, swell_range_db
@@ -23,7 +25,7 @@ from ..controls.profile import Target
 from ..controls.recording_checks import check_whole
 from ..models.timbre_model import TimbreModel
 from ..synthesis.render import PIECE_FRAMES
-from .spectrum_matching import BAND_FFT, EDGES_HZ, FLOOR_DB, bands_of_params, bands_of_spectra, bands_played, in_db, loud_sound, shape_db
+from .spectrum_matching import BAND_FFT, FLOOR_DB, bands_of_params, bands_of_spectra, bands_played, in_db, loud_sound, shape_db
 from .target import find_target, nearest_timbres
 
 CANDIDATES_DB = (-24.0, -16.0, -8.0, 0.0)
@@ -34,6 +36,10 @@ LARGEST_CHANGE_DB = 12.0
 CHANGE_PRIOR_DB = 6.0  # spread of the changes within a performance
 CELL_FRAMES, SMOOTH_CELLS = 5, 11  # frames that are judged together, and width of the window over the cells
 SOFT_DB = 30.0  # below the loudest notes: softer frames are not judged
+FAINT_DB, FAINTEST_BAND_DB = 40.0, -60.0  # below the loudest notes, and below the strongest band: what is softer does not move
+STEP_SEMITONES = 0.8  # from frame to frame: more is another note
+SHORTEST_NOTE_FRAMES = 8  # shorter notes do not tell their mean from their movement
+MOVEMENT_SHARE, LARGEST_MOVEMENT_DB = 0.7, 6.0  # of the movement that is kept, and its limit
 FEWEST = 1e-3  # of the weight that the best-known cell has: less is as good as no note
 
 
@@ -82,7 +88,6 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
     return round(float(np.clip(weight @ efforts / weight.sum() - range_db, SOFTEST_DB, 0.0)), 1)
 
 
-@torch.no_grad()
 def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel) -> torch.Tensor | None:
     """Estimate where a recording is played harder or more gently than its loudness tells.
 
@@ -109,6 +114,7 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
     See Also
     --------
     estimate_dynamic : How hard the usual note is played.
+    estimate_expression : Changes of effort, and the movement within notes.
     arrange : Takes the changes.
 
     Examples
@@ -119,6 +125,50 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
     >>> changes = tt.estimate_effort_changes(audio, tt.analyze(audio, 48000, model), model)
     >>> changes.shape, bool(changes[10:90].abs().max() < 1.0)
     (torch.Size([100]), True)
+    """
+    found = estimate_expression(audio, heard, model)
+    return None if found is None else found[0]
+
+
+@torch.no_grad()
+def estimate_expression(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Estimate how a recording's spectrum changes beside what its f0 and loudness explain.
+
+    Parameters
+    ----------
+    audio : Tensor or LongAudio [shape=(n_samples,)]
+        At the model's rate.
+    heard : Controls [shape=(n_frames,)]
+        What is played in it.
+    model : TimbreModel
+        Its named instrument most like the recording is what the recording is compared with.
+
+    Returns
+    -------
+    effort_change_db : Tensor [shape=(n_frames,)], in [-12, 12] [dB]
+        As :func:`estimate_effort_changes` returns it.
+    movement_db : Tensor [shape=(n_frames, 11)], in [-6, 6] [dB]
+        Gains of bands, around the mean of each note, between `BAND_EDGES_HZ` of :mod:`tonetransfer.synthesis.colour`.
+
+    Instead of both None: there are no notes to judge by, or no named instruments to compare with.
+
+    Raises
+    ------
+    ControlsError
+        The controls have another number of frames than the recording: they are of another one, or of a part of it.
+
+    See Also
+    --------
+    arrange : Takes both.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> t = torch.arange(48000) / 48000
+    >>> audio = 0.3 * torch.sin(2 * torch.pi * 440 * t)  # the same from beginning to end
+    >>> effort_change_db, movement_db = tt.estimate_expression(audio, tt.analyze(audio, 48000, model), model)
+    >>> movement_db.shape, bool(movement_db[20:80].abs().max() < 1.5)
+    (torch.Size([100, 11]), True)
     """
     notes, grid = heard.note_frames(), heard.grid
     check_whole(audio, heard)
@@ -132,33 +182,49 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
     softer, harder = (shape_db(in_db(bands[notes[frames].numpy()].mean(0))) for bands in played)
     by_effort = (harder - softer) / (2.0 * CHANGE_DB)
     level_db = heard.loudness_db.numpy() - float(loudness_quantiles(heard.loudness_db, notes)[-1])
-    weight = np.where(notes.numpy() & (level_db > -SOFT_DB), 10.0 ** (level_db / 20.0), 0.0)
+    weight = np.where(notes.numpy() & (level_db > -FAINT_DB), 10.0 ** (level_db / 20.0), 0.0)
     recorded = (bands_of_spectra(piece, grid.sample_rate) for piece in magnitudes_in_pieces(audio, grid, BAND_FFT, PIECE_FRAMES))
     expected = (bands_of_params(piece, player, model.sample_rate) for piece in model.decode_stream(asked, player.z))
-    cells, begin = np.zeros((-(-len(weight) // CELL_FRAMES), len(EDGES_HZ))), 0  # sums of weights and of weighted misfits
+    misfit_db, begin = np.zeros((len(weight), len(by_effort)), np.float32), 0
     for pair in zip(recorded, expected, strict=True):
-        heard_db, played_db = (shape_db(in_db(bands)) for bands in pair)
-        end = begin + len(heard_db)
-        known = weight[begin:end, None]
-        np.add.at(cells, np.arange(begin, end) // CELL_FRAMES, np.concatenate([known, known * (heard_db - played_db)], axis=1))
-        begin = end
-    return _changes(cells, by_effort, len(weight))
+        heard_db, played_db = (shape_db(in_db(bands), FAINTEST_BAND_DB) for bands in pair)
+        misfit_db[begin : begin + len(heard_db)] = heard_db - played_db
+        begin += len(heard_db)
+    changes_db = _changes(misfit_db, np.where(level_db > -SOFT_DB, weight, 0.0), by_effort)
+    movement_db = _movement(misfit_db, weight, hz_to_midi(heard.f0_hz).numpy())
+    return torch.from_numpy(changes_db).float(), torch.from_numpy(movement_db)
 
 
-def _changes(cells: np.ndarray, by_effort: np.ndarray, n_frames: int) -> torch.Tensor:
-    """Changes of effort (n_frames,) [dB].
+def _changes(misfit_db: np.ndarray, weight: np.ndarray, by_effort: np.ndarray) -> np.ndarray:
+    """Changes of effort (n_frames,) [dB] in misfits (n_frames, n_bands) with weights (n_frames,).
 
-    `cells` (n_cells, 1 + n_bands) are sums of weights and of weighted misfits [dB], `by_effort` (n_bands,) is what one decibel of effort
-    changes in the bands [dB].
+    `by_effort` (n_bands,) is what one decibel of effort changes in the bands [dB].
     """
-    cells = cells - cells[:, :1] * np.append(0.0, cells[:, 1:].sum(0) / max(cells[:, 0].sum(), 1e-9))  # less what is there all the time
+    firsts = np.arange(0, len(weight), CELL_FRAMES)
+    cells = np.add.reduceat(np.concatenate([weight[:, None], weight[:, None] * misfit_db], axis=1), firsts)
+    cells -= cells[:, :1] * np.append(0.0, cells[:, 1:].sum(0) / max(cells[:, 0].sum(), 1e-9))  # less what is there all the time
     window = np.hanning(SMOOTH_CELLS + 2)[1:-1]
     smooth = np.stack([np.convolve(column, window)[SMOOTH_CELLS // 2 :][: len(cells)] for column in cells.T], axis=1)
     known = smooth[:, 0] > FEWEST * smooth[:, 0].max()
-    misfit_db = smooth[known, 1:] / smooth[known, :1]
-    change_db = misfit_db @ by_effort / (by_effort @ by_effort + (MISFIT_DB / CHANGE_PRIOR_DB) ** 2)
+    change_db = smooth[known, 1:] / smooth[known, :1] @ by_effort / (by_effort @ by_effort + (MISFIT_DB / CHANGE_PRIOR_DB) ** 2)
     centres = CELL_FRAMES * np.flatnonzero(known) + CELL_FRAMES // 2
-    return torch.from_numpy(np.interp(np.arange(n_frames), centres, np.clip(change_db, -LARGEST_CHANGE_DB, LARGEST_CHANGE_DB))).float()
+    return np.interp(np.arange(len(weight)), centres, np.clip(change_db, -LARGEST_CHANGE_DB, LARGEST_CHANGE_DB))
+
+
+def _movement(misfit_db: np.ndarray, weight: np.ndarray, midi: np.ndarray) -> np.ndarray:
+    """Movement (n_frames, n_bands) [dB] around the means of notes.
+
+    In misfits (n_frames, n_bands) with weights (n_frames,), at pitches [MIDI] (n_frames,); where nothing is heard the weight is zero.
+    """
+    heard = weight > 0.0
+    begins = (heard[1:] != heard[:-1]) | (np.abs(np.diff(midi)) > STEP_SEMITONES)
+    firsts = np.flatnonzero(np.append(True, begins))
+    lengths = np.diff(np.append(firsts, len(heard)))
+    weighted = weight[:, None].astype(np.float32) * misfit_db
+    means = np.add.reduceat(weighted, firsts) / np.maximum(np.add.reduceat(weight, firsts), 1e-9)[:, None]
+    moved = MOVEMENT_SHARE * (misfit_db - np.repeat(means.astype(np.float32), lengths, axis=0))
+    moved[~heard | np.repeat(lengths < SHORTEST_NOTE_FRAMES, lengths)] = 0.0
+    return np.clip(moved, -LARGEST_MOVEMENT_DB, LARGEST_MOVEMENT_DB)
 
 
 def _most_similar(model: TimbreModel, sound: torch.Tensor) -> Target:

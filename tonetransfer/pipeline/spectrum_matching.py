@@ -22,13 +22,12 @@ from ..controls.controls import Controls
 from ..controls.profile import Target
 from ..models.note_age_table import looked_up, note_age
 from ..models.timbre_model import TimbreModel
-from ..synthesis.colour import coloured
+from ..synthesis.colour import BAND_EDGES_HZ, coloured
 from ..synthesis.damping import STRING_DAMPING, free_decay
 from ..synthesis.fluctuation import fluctuation_depths, fluctuation_to_add, measure_beside
 from ..synthesis.render import SynthParams
 
 STRETCH_S, MOST_STRETCHES = 1.0, 3  # of a recording that are listened to: those with the loudest notes
-EDGES_HZ = (100.0, 200.0, 300.0, 450.0, 670.0, 1000.0, 1500.0, 2200.0, 3300.0, 5000.0, 7500.0, 11000.0)
 BAND_FFT = 2048
 FLOOR_DB = -45.0  # of a band, below the strongest: rooms and microphones hide what is fainter
 PLAYED_AT_A_TIME = 8  # instruments: more would only take memory
@@ -114,7 +113,7 @@ def _of_age(players: Sequence[Target], n: int, f0_hz: torch.Tensor, level_db: to
 def bands_of_spectra(magnitudes: torch.Tensor, sample_rate: int) -> np.ndarray:
     """Power of frames of sound (n_frames, BAND_FFT // 2 + 1) in bands, re a full-scale sine, (n_frames, n_bands)."""
     power = magnitudes.square().numpy() / (BAND_FFT * float(hann(BAND_FFT).square().sum()) / 4.0)
-    edges = np.searchsorted(np.arange(BAND_FFT // 2 + 1) * sample_rate / BAND_FFT, EDGES_HZ)
+    edges = np.searchsorted(np.arange(BAND_FFT // 2 + 1) * sample_rate / BAND_FFT, BAND_EDGES_HZ)
     return np.stack([power[:, first:last].sum(-1) for first, last in pairwise(edges)], axis=-1)
 
 
@@ -132,8 +131,8 @@ def bands_of_params(params: SynthParams, player: Target, sample_rate: int) -> np
 
 def _in_bands(power: torch.Tensor, frequency_hz: torch.Tensor) -> np.ndarray:
     """Power of components (n_frames, n) added up in bands, (n_frames, n_bands)."""
-    n_bands = len(EDGES_HZ) - 1
-    band = np.searchsorted(EDGES_HZ, frequency_hz.numpy(), side="right") - 1
+    n_bands = len(BAND_EDGES_HZ) - 1
+    band = np.searchsorted(BAND_EDGES_HZ, frequency_hz.numpy(), side="right") - 1
     inside = (band >= 0) & (band < n_bands)
     place = (np.arange(len(band))[:, None] * n_bands + band)[inside]
     return np.bincount(place, power.double().numpy()[inside], len(band) * n_bands).reshape(-1, n_bands)

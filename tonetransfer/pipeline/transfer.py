@@ -23,7 +23,7 @@ from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import SILENT_BELOW_DB, room_presence, tone_loudness_db, with_room_tone
 from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
 from ..threads import ahead, one_thread
-from .effort_estimation import estimate_dynamic, estimate_effort_changes
+from .effort_estimation import estimate_dynamic, estimate_expression
 from .pulses import find_pulses, pulse_shift_hz
 from .recorded_room import RecordedRoom, measure_room
 from .target import Recording, at_rate, find_target
@@ -35,6 +35,7 @@ SHORTEST_S = 0.1  # a recording with fewer notes is warned of
 STEEPEST_DB = 8.0  # rise of loudness in a frame
 EDITED_DB_PER_S = 800.0  # a note that an editor cut out of a recording fades at least so fast: it must not sound far into a pause
 LEAST_ALONE = 0.1  # of the power that is heard, at least, comes from the instrument
+MOVING_SHARE = 0.5  # of the random fluctuation that is left to add where the recording's movement is followed
 ROOM_FIRST_S = 0.004  # until the first reflection in a recorded room
 
 
@@ -64,6 +65,8 @@ class Arrangement:
         How hard the loudest notes are played [dB re the strongest]; None: the performance stays as it was.
     effort_change_db : Tensor [shape=(n_frames,)] or None
         How much harder than its loudness tells each frame is played.
+    movement_db : Tensor [shape=(n_frames, 11)] or None
+        How bands of the spectrum move within notes.
     shift_hz : Tensor [shape=(n_frames,)] or None
         Added to the f0 of the sound alone: it lets the pulses of low notes come when they should.
 
@@ -91,6 +94,7 @@ class Arrangement:
     loudest_db: float = 0.0
     effort_db: float | None = None
     effort_change_db: torch.Tensor | None = None
+    movement_db: torch.Tensor | None = None
     shift_hz: torch.Tensor | None = None
 
     @property
@@ -250,16 +254,19 @@ def measure_source(
 ) -> dict[str, Any]:
     """Measure what :func:`arrange` takes of a recording besides its controls, as its arguments are called.
 
-    How hard is played, and where harder or more gently, unless `dynamic` says it; the room, and the pulses of low notes. In two threads.
+    How hard is played, and where harder or more gently, unless `dynamic` says it; how the spectrum moves within notes, the room, and the
+    pulses of low notes. In two threads.
     """
     estimated = fit and dynamic is None
     work: dict[str, Callable[[], Any]] = {
         "dynamic": lambda: estimate_dynamic(audio, heard, model, target) if estimated else dynamic,
-        "effort_change_db": lambda: estimate_effort_changes(audio, heard, model) if estimated else None,
+        "expression": lambda: estimate_expression(audio, heard, model) if fit else None,
         "room": lambda: measure_room(audio, heard) if fit and room else None,
         "pulses": lambda: find_pulses(audio, heard),
     }
-    return dict(zip(work, ahead(lambda measure: measure(), work.values(), 2), strict=True))
+    found = dict(zip(work, ahead(lambda measure: measure(), work.values(), 2), strict=True))
+    effort_change_db, movement_db = found.pop("expression") or (None, None)
+    return found | {"effort_change_db": effort_change_db if estimated else None, "movement_db": movement_db}
 
 
 def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: str = DEFAULT_TRACKER) -> Controls:
@@ -354,6 +361,7 @@ def arrange(
     dynamics: float = 1.0,
     room: RecordedRoom | None = None,
     effort_change_db: torch.Tensor | None = None,
+    movement_db: torch.Tensor | None = None,
     pulses: torch.Tensor | None = None,
 ) -> Arrangement:
     """Write what was heard for the target instrument.
@@ -382,6 +390,8 @@ def arrange(
         As :func:`~tonetransfer.pipeline.recorded_room.measure_room` returns it, to stay around the result; None: that of the target.
     effort_change_db : Tensor [shape=(n_frames,)] or None
         As :func:`~tonetransfer.pipeline.effort_estimation.estimate_effort_changes` returns it; None: effort follows loudness alone.
+    movement_db : Tensor [shape=(n_frames, 11)] or None
+        As :func:`~tonetransfer.pipeline.effort_estimation.estimate_expression` returns it; None: only what f0 and loudness say moves.
     pulses : Tensor [shape=(n_frames,)] or None [s]
         As :func:`~tonetransfer.pipeline.pulses.find_pulses` returns it: the pulses of low notes come at these times; None: at any.
 
@@ -430,6 +440,8 @@ def arrange(
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
     louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
+    if fitted and movement_db is not None and target.fluctuation_db is not None:
+        target = replace(target, fluctuation_db=MOVING_SHARE * target.fluctuation_db)
     return Arrangement(
         replace(asked, loudness_db=louder),
         notes,
@@ -440,6 +452,7 @@ def arrange(
         loudest_db=loudest_db + loudness_db,
         effort_db=effort_db,
         effort_change_db=dynamics * effort_change_db if fitted and effort_change_db is not None else None,
+        movement_db=min(dynamics, 1.0) * movement_db if fitted and movement_db is not None else None,
         shift_hz=None if pulses is None else pulse_shift_hz(pulses, asked.f0_hz, asked.grid),
     )
 
@@ -531,6 +544,7 @@ def play(
         seed=seed,
         noise_db=noise_db,
         effort_change_db=arrangement.effort_change_db,
+        movement_db=arrangement.movement_db,
         shift_hz=arrangement.shift_hz,
         **traits_of(arrangement),
     )

@@ -1,6 +1,7 @@
-"""Colour and room tone: the sound of one body, one microphone and one room, beside what the decoder knows of an instrument.
+"""Colour, movement and room tone: what a recording has beside what the decoder knows of an instrument.
 
-A colour is two smooth gains over frequency, one for the partials and one for the noise between them. A room tone is the stationary noise in
+A colour is two smooth gains over frequency, one for the partials and one for the noise between them: one body, one microphone, one room.
+A movement is such a gain that changes from frame to frame, as a player's breath and bow let it. A room tone is the stationary noise in
 which a recording was made; without it every rest is dead, and no recording of a real instrument is.
 """
 
@@ -14,10 +15,11 @@ import numpy as np
 import torch
 
 from ..audio.frames import FrameGrid
-from ..audio.stft import a_weighting, band_centres_hz, frame_magnitudes
+from ..audio.stft import a_weighting, a_weighting_at, band_centres_hz, frame_magnitudes
 from ..audio.units import db_to_amplitude
 from .render import SynthParams, white_noise
 
+BAND_EDGES_HZ = (100.0, 200.0, 300.0, 450.0, 670.0, 1000.0, 1500.0, 2200.0, 3300.0, 5000.0, 7500.0, 11000.0)  # of a movement
 TONE_POINTS_HZ = np.geomspace(16.0, 20000.0, 64)
 TONE_TAPS = 9600  # at 48 kHz: a fifth of a second resolves the lowest points
 TONE_KEY = 0xA1B  # another stream of noise than that of the instrument
@@ -51,6 +53,38 @@ def coloured(pieces: Iterable[SynthParams], colour_db: torch.Tensor, sample_rate
             harmonic_distribution=moved / total.clamp(min=1e-9),
             noise_magnitudes=piece.noise_magnitudes * noise,
         )
+
+
+def moving(pieces: Iterable[SynthParams], movement_db: torch.Tensor, sample_rate: int) -> Iterator[SynthParams]:
+    """Parameters whose spectrum moves and whose A-weighted level stays, in consecutive pieces; rows of the distribution still sum to 1.
+
+    `movement_db` (n_frames, 11): gains of partials and noise between `BAND_EDGES_HZ`, at the middles of the bands.
+    """
+    begin = 0
+    for piece in pieces:
+        moved_db = movement_db[begin : begin + piece.n_frames]
+        begin += piece.n_frames
+        partials_hz = piece.f0_hz[:, None] * torch.arange(1, piece.harmonic_distribution.shape[-1] + 1)
+        centres_hz = torch.from_numpy(band_centres_hz(piece.noise_magnitudes.shape[-1], sample_rate)).to(partials_hz)
+        tone, noise = (_gains_between_bands(moved_db, hertz) for hertz in (partials_hz, centres_hz.expand(piece.n_frames, -1)))
+        moved = piece.harmonic_distribution * tone
+        weight = a_weighting_at(partials_hz)
+        before, after = ((weight * distribution.square()).sum(-1) for distribution in (piece.harmonic_distribution, moved))
+        level, total = (before / after.clamp(min=1e-18)).sqrt(), moved.sum(-1, keepdim=True)
+        yield replace(
+            piece,
+            amplitude=piece.amplitude * level * total[..., 0],
+            harmonic_distribution=moved / total.clamp(min=1e-9),
+            noise_magnitudes=piece.noise_magnitudes * level[:, None] * noise,
+        )
+
+
+def _gains_between_bands(gain_db: torch.Tensor, frequency_hz: torch.Tensor) -> torch.Tensor:
+    """Gains of frames (n_frames, n_bands) [dB] at frequencies (n_frames, n), linear: linear on a scale of octaves between, held beyond."""
+    middles = np.sqrt(np.multiply(BAND_EDGES_HZ[1:], BAND_EDGES_HZ[:-1]))
+    place = torch.from_numpy(np.interp(frequency_hz.clamp(min=1.0).log2().numpy(), np.log2(middles), np.arange(len(middles)))).to(gain_db)
+    below = place.long().clamp(max=len(middles) - 2)
+    return db_to_amplitude(torch.lerp(gain_db.gather(1, below), gain_db.gather(1, below + 1), place - below))
 
 
 def gain_at(gain_db: torch.Tensor, frequency_hz: torch.Tensor, sample_rate: int) -> torch.Tensor:
