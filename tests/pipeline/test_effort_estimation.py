@@ -170,15 +170,15 @@ def test_movement_goes_into_the_arrangement() -> None:
     model = tt.load_model()
     _, asked, movement_db = played_with_movement(model)
     target = tt.find_target(model, SAMPLE_RATE, to="flute")
-    equal, as_played, more = (tt.arrange(asked, target, dynamics=amount, movement_db=movement_db) for amount in (0.0, 1.0, 2.0))
-    assert equal.movement_db is not None and not bool(equal.movement_db.any())
+    still, half, as_played, more = (tt.arrange(asked, target, dynamics=amount, movement_db=movement_db) for amount in (0.0, 0.5, 1.0, 2.0))
+    assert half.movement_db is not None and torch.equal(half.movement_db, 0.5 * movement_db)
     assert as_played.movement_db is not None and torch.equal(as_played.movement_db, movement_db)
     assert more.movement_db is not None and torch.equal(more.movement_db, movement_db)  # swells grow, the spectrum moves no further
     assert target.fluctuation_db is not None and as_played.fluctuation_db is not None
     assert torch.equal(as_played.fluctuation_db, 0.5 * target.fluctuation_db)  # less chance where the player's own movement is known
-    unfitted = tt.arrange(asked, target, fit=False, movement_db=movement_db)
-    assert unfitted.movement_db is None and unfitted.fluctuation_db is not None
-    assert torch.equal(unfitted.fluctuation_db, target.fluctuation_db)
+    for one in (still, tt.arrange(asked, target, fit=False, movement_db=movement_db)):
+        assert one.movement_db is None and one.fluctuation_db is not None
+        assert torch.equal(one.fluctuation_db, target.fluctuation_db)
 
 
 def test_a_dynamic_that_is_told_leaves_the_movement() -> None:

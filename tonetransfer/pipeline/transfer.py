@@ -35,7 +35,7 @@ SHORTEST_S = 0.1  # a recording with fewer notes is warned of
 STEEPEST_DB = 8.0  # rise of loudness in a frame
 EDITED_DB_PER_S = 800.0  # a note that an editor cut out of a recording fades at least so fast: it must not sound far into a pause
 LEAST_ALONE = 0.1  # of the power that is heard, at least, comes from the instrument
-MOVING_SHARE = 0.5  # of the random fluctuation that is left to add where the recording's movement is followed
+REPLACED = 0.5  # of the random fluctuation, by the movement of the recording where it is known
 ROOM_FIRST_S = 0.004  # until the first reflection in a recorded room
 
 
@@ -440,8 +440,11 @@ def arrange(
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
     louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
-    if fitted and movement_db is not None and target.fluctuation_db is not None:
-        target = replace(target, fluctuation_db=MOVING_SHARE * target.fluctuation_db)
+    follows = min(dynamics, 1.0)  # swells may grow; the spectrum moves no further than it does in the recording
+    if not fitted or not follows:
+        movement_db = None
+    if movement_db is not None and target.fluctuation_db is not None:
+        target = replace(target, fluctuation_db=(1.0 - REPLACED * follows) * target.fluctuation_db)
     return Arrangement(
         replace(asked, loudness_db=louder),
         notes,
@@ -452,7 +455,7 @@ def arrange(
         loudest_db=loudest_db + loudness_db,
         effort_db=effort_db,
         effort_change_db=dynamics * effort_change_db if fitted and effort_change_db is not None else None,
-        movement_db=min(dynamics, 1.0) * movement_db if fitted and movement_db is not None else None,
+        movement_db=None if movement_db is None else follows * movement_db,
         shift_hz=None if pulses is None else pulse_shift_hz(pulses, asked.f0_hz, asked.grid),
     )
 
