@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -78,13 +77,11 @@ def test_a_talkative_peer_leaves_stdout_to_the_results(capsys: pytest.CaptureFix
 
 @pytest.mark.slow
 def test_a_training_is_measured_as_it_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = benching._run_command
-
     def by_processor(words: list[str]) -> tuple[float, float]:
         """Seconds of the processor, whatever else it does."""
-        begin = os.times()
-        memory = command(words)[1]
-        return os.times().children_user - begin.children_user, memory
+        begin = time.process_time()
+        assert main(words) == 0
+        return time.process_time() - begin, 0.0
 
     monkeypatch.setattr(benching, "_run_command", by_processor)
     monkeypatch.setattr(benching, "TRAINED_S", 12.0)
@@ -92,6 +89,13 @@ def test_a_training_is_measured_as_it_is_begun(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(benching, "BATCHES", (4,))
     row = benching._whole_training(melody([69.0, 72.0, 76.0]), 48000)
     assert row["batch"] == 4 and row["processes"] == 1 and 0.5 < row["realtime_factor"] < 500.0
+
+
+def test_a_command_is_a_process_whose_time_and_memory_are_told() -> None:
+    seconds, megabytes = benching._run_command(["--help"])
+    assert 0.01 < seconds < 120.0 and 5.0 < megabytes < 4000.0
+    with pytest.raises(ToneTransferError, match="`tonetransfer nothing` ended with 2"):
+        benching._run_command(["nothing"])
 
 
 def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
