@@ -336,9 +336,9 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         process.kill()
         process.join()
         assert process.exitcode < 0  # not done before
-    found = finish(command(output, prepared, LONGER))
+    path, found = train(prepared, output)
     assert found["after"] == notes["after"]
-    assert same(load_model(found["weights"]), load_model(whole))
+    assert same(load_model(path), load_model(whole))
     assert not list(output.glob("*.part*"))
 
 
@@ -364,21 +364,25 @@ def test_processes_that_a_training_is_worth(
     assert module.processes_for(settings_for(tmp_path, *changes)) == 3
 
 
-@pytest.mark.slow
-def test_a_long_training_takes_all_cores_by_itself(tmp_path: Path) -> None:
-    prepared = write_toys(tmp_path / "prepared")
-    changes = ("train.steps=200", "train.validate_every=100", "data.excerpt_seconds=0.1", "data.batch_size=8", "train.threads=null")
-    found = finish(command(tmp_path / "long", prepared, *changes), OMP_NUM_THREADS="2")
-    assert read_notes(found["weights"])["notes"]["processes"] == 2
+WORTH_FOUR_STEPS = """
+import sys
+from tonetransfer.cli.main import main
+from tonetransfer.training import finetuning
+finetuning.WORTH_STEPS = 4
+sys.exit(main())
+"""
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
-    """Distributed data parallel on the CPU (gloo): two processes with half of each batch."""
-    prepared = write_toys(tmp_path / "prepared")
-    changes = (f"data.prepared={prepared}", "train.accelerator=cpu", "train.steps=4")
+def test_a_long_training_takes_all_cores_by_itself_and_learns_what_one_process_learns(tmp_path: Path) -> None:
+    """Distributed data parallel on the CPU (gloo): two processes with half of each batch. Four steps count as long here."""
+    prepared, program = write_toys(tmp_path / "prepared"), tmp_path / "program.py"
+    program.write_text(WORTH_FOUR_STEPS)
+    changes = (f"data.prepared={prepared}", "train.accelerator=cpu", "train.steps=4", "data.batch_size=8")
     _, alone = finetune(settings_for(tmp_path / "one", *changes), lambda grid: Prepared(prepared, grid), measure_instrument)
-    found = finish(command(tmp_path / "two", prepared, "train.devices=2", *changes[1:]))
+    python, _, _, *words = command(tmp_path / "two", prepared, "train.threads=null", *changes[1:])
+    found = finish([python, str(program), *words], OMP_NUM_THREADS="2")
+    assert read_notes(found["weights"])["notes"]["processes"] == 2 and alone["processes"] == 1
     assert found["after"]["lsd_db"] == pytest.approx(alone["after"]["lsd_db"], abs=0.5)
     assert found["after"]["lsd_db"] < found["before"]["lsd_db"]
 
