@@ -346,10 +346,10 @@ def write_tone(folder: Path, name: str, f0_hz: float, seconds: float = 1.5) -> s
 
 
 @pytest.mark.slow
-def test_ten_at_once_each_get_their_own(served: Served, tmp_path: Path) -> None:
+def test_six_at_once_each_get_their_own(served: Served, tmp_path: Path) -> None:
     from gradio_client import handle_file
 
-    pitches = [220.0 * 2.0 ** (number / 11.0) for number in range(10)]  # no two an octave apart
+    pitches = [220.0 * 2.0 ** (number / 7.0) for number in range(6)]  # no two an octave apart
     sources = [write_tone(tmp_path, "same_name.wav" if not number else f"tone{number}.wav", f0) for number, f0 in enumerate(pitches)]
     clients = [served.client() for _ in pitches]
     found: dict[int, float] = {}
@@ -360,12 +360,12 @@ def test_ten_at_once_each_get_their_own(served: Served, tmp_path: Path) -> None:
         controls = tt.analyze(audio, sample_rate, served.work.model)
         found[number] = float(controls.f0_hz[40:110].median())
 
-    threads = [threading.Thread(target=visit, args=(number,)) for number in range(10)]
+    threads = [threading.Thread(target=visit, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(600)
-    assert len(found) == 10
+    assert len(found) == 6
     for number, f0_hz in enumerate(pitches):
         octaves = np.log2(found[number] / f0_hz)
         assert 1200.0 * abs(octaves - round(octaves)) < 40, (number, f0_hz, found)

@@ -94,7 +94,7 @@ def test_an_interruption_that_is_lost_comes_again_and_disturbs_no_ending() -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     (tmp_path / "notes").mkdir()
     for midi in range(60, 73, 3):

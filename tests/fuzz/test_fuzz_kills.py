@@ -12,9 +12,9 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
 
 
-def test_a_transfer_that_is_ended_three_times_makes_the_same() -> None:
-    report = kills.end_at_random_moments(3, seed=2, only="transfer")
-    assert not report.faults and report.kills.total() == 3, str(report)
+def test_a_transfer_that_is_ended_twice_makes_the_same() -> None:
+    report = kills.end_at_random_moments(2, seed=2, only="transfer")
+    assert not report.faults and report.kills.total() == 2, str(report)
 
 
 def test_nothing_is_left_of_an_export_that_is_ended(tmp_path: Path) -> None:
