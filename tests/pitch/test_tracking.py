@@ -58,7 +58,7 @@ def test_every_tracker_hears_a_plain_tone(tracker, hz):
     ("tracker", "grid", "seconds"),
     [
         *((tracker, grid, 3.0) for tracker in FAST for grid in (GRID, FrameGrid(44100, 256))),
-        *(pytest.param(tracker.values[0], GRID, 1.6, marks=pytest.mark.slow) for tracker in SLOW),
+        *(pytest.param(tracker.values[0], GRID, 1.6, marks=pytest.mark.slow) for tracker in SLOW[:2]),  # crepe-full goes crepe's way
     ],
 )
 def test_instants_are_exact(tracker, grid, seconds):
