@@ -62,11 +62,14 @@ HOMES = {  # third-party packages that one module alone may import
 }
 
 
-@cache  # all but one of the sources are the same from test to test
+parsed = cache(ast.parse)  # all but one of the sources are the same from test to test
+
+
+@cache
 def imports(name: str, source: str) -> tuple[set[str], set[str]]:
     """Our own modules (``folder.module``) and other packages that a module imports, lazily or not."""
     ours, others = set(), set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = name.split(".")[: -node.level]
             ours |= {".".join([*base, node.module])} if node.module and "." in node.module else set()
@@ -158,7 +161,7 @@ def test_what_a_folder_says_of_itself_costs_nothing() -> None:
 def test_a_class_name_stands_for_one_thing() -> None:
     homes: dict[str, list[str]] = {}
     for name, source in read_package().items():
-        for node in ast.parse(source).body:
+        for node in parsed(source).body:
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name, []).append(name)
     assert {one: where for one, where in homes.items() if len(where) > 1} == {}
@@ -166,7 +169,7 @@ def test_a_class_name_stands_for_one_thing() -> None:
 
 def test_functions_are_short() -> None:
     for name, source in read_package().items():
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(source)):
             if isinstance(node, ast.FunctionDef):
                 documented = isinstance(node.body[0], ast.Expr) and isinstance(node.body[0].value, ast.Constant)
                 first = node.body[0].end_lineno if documented else node.lineno

@@ -98,7 +98,7 @@ def test_noise_in_a_reference_hardly_counts(tiny_model: TimbreModel) -> None:
 @pytest.mark.slow
 def test_what_the_encoder_guessed_is_brought_closer_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tt.load_model()
-    sound = at_peak(melody([60, 64, 67, 65, 62, 60], seconds=0.7))  # of no instrument
+    sound = at_peak(melody([60, 64, 67], seconds=0.7))  # of no instrument
     heard = tt.analyze(sound, SAMPLE_RATE, model)
     before = [tensor.clone() for tensor in model.state_dict().values()]
 
@@ -107,6 +107,6 @@ def test_what_the_encoder_guessed_is_brought_closer_to_the_reference(monkeypatch
         z = find_target(model, SAMPLE_RATE, like=sound).z
         return log_spectral_distance_db(sound, tt.synthesize(heard, model, z))
 
-    far, near = distance(1), distance(30)
+    far, near = distance(1), distance(15)
     assert near < far - 0.3
     assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values(), strict=True))  # the model is not changed
