@@ -53,7 +53,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "after_s"), [(signal.SIGTERM, 0.5), (signal.SIGTERM, 3.5), (signal.SIGINT, 3.5), (signal.SIGHUP, 3.5)])
+@pytest.mark.parametrize(("number", "after_s"), [(signal.SIGTERM, 0.5), (signal.SIGINT, 3.5), (signal.SIGHUP, 3.5)])
 def test_nothing_is_left_of_a_transfer_that_is_ended(
     tmp_path: Path, recording: Path, tiny_weights: Path, number: int, after_s: float
 ) -> None:
