@@ -13,7 +13,7 @@ import pytest
 import settings
 import weights
 
-COUNTS = {audio: 300, npz: 60, weights: 60, settings: 300, names: 30, edits: 150}
+COUNTS = {audio: 300, npz: 60, weights: 60, settings: 300, names: 20, edits: 150}
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.mark.slow
 def test_midi_files_of_any_kind_are_played_or_refused() -> None:
-    report = harness.run("midi", midi.mutate, midi.attempt, count=40)
+    report = harness.run("midi", midi.mutate, midi.attempt, count=24)
     assert not report.faults, str(report)
     assert report.outcomes["played"] > 10 and report.outcomes["refused"] > 2, str(report)
 
