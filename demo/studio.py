@@ -185,7 +185,7 @@ class Studio:
         self.listener = listening.Listener(weights) if apart else None
         self._analyses: OrderedDict[tuple[Any, ...], Source] = OrderedDict()
         self._targets: OrderedDict[tuple[Any, ...], tuple[Any, tuple[str, ...]]] = OrderedDict()
-        self._efforts: OrderedDict[tuple[Any, ...], float | None] = OrderedDict()
+        self._efforts: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # Effort, or None where nothing tells
         self._lock, self._listening = threading.Lock(), threading.Lock()
         self._loading = threading.Lock()
         self._model: Any = None
@@ -379,11 +379,11 @@ class Studio:
 
         yield None
         target, said = self.target(player, settings.tracker)
-        estimated = self._with_effort(settings, source, player, target)
+        estimated, likeness = self._with_effort(settings, source, player, target)
         yield None
         with self.plain_words():
             controls = self._corrected(source, edits)
-            arrangement = self._arrange(controls, target, estimated, self._heard_beside(settings, source, edits))
+            arrangement = self._arrange(controls, target, estimated, self._heard_beside(settings, source, edits, likeness))
             n_samples = controls.n_samples if edits else len(source.audio)
             pieces, done, rate = [], 0, self.model.sample_rate
             waited_for = n_samples > SHORT_S * rate
@@ -419,8 +419,9 @@ class Studio:
             notes = controls.note_frames().nonzero() if from_first_note else ()
             first_s = float(notes[0]) / controls.grid.frame_rate if len(notes) else 0.0
             controls = controls.slice(first_s, min(first_s + seconds, controls.n_frames / controls.grid.frame_rate))
-            estimated = self._with_effort(settings, source, player, target)
-            beside = self._heard_beside(settings, source, edits, round(first_s * controls.grid.frame_rate), controls.n_frames)
+            estimated, likeness = self._with_effort(settings, source, player, target)
+            first = round(first_s * controls.grid.frame_rate)
+            beside = self._heard_beside(settings, source, edits, likeness, first, controls.n_frames)
             arrangement = self._arrange(controls, target, estimated, beside)
             audio = torch.cat(list(tt.play(arrangement, self.model, target.z, noise_db=settings.noise_db, hall=settings.room)))
         return Performance(source, player, audio, arrangement, target, "", said)
@@ -447,25 +448,27 @@ class Studio:
 
         return tt.apply_edits(source.heard, [tt.Edit.from_dict(edit) for edit in edits]) if edits else source.heard
 
-    def _with_effort(self, settings: Settings, source: Source, player: Player, target: Any) -> Settings:
-        """Settings that say how hard is played, as far as one hears it in the source; remembered for each player."""
+    def _with_effort(self, settings: Settings, source: Source, player: Player, target: Any) -> tuple[Settings, float]:
+        """Settings that say how hard is played, and how like the source a player is, as far as one hears it; remembered for each."""
         import tonetransfer as tt
 
-        if not settings.fit or settings.dynamic is not None:
-            return settings
+        if not settings.fit:
+            return settings, 0.0
         key = (source.path, settings.tracker, player)
         with self._lock:
-            known, dynamic = key in self._efforts, self._efforts.get(key)
+            known, effort = key in self._efforts, self._efforts.get(key)
         if not known:
-            dynamic = tt.estimate_dynamic(source.audio, source.heard, self.model, target)
+            effort = tt.estimate_effort(source.audio, source.heard, self.model, target)
             with self._lock:
-                self._efforts[key] = dynamic
+                self._efforts[key] = effort
                 while len(self._efforts) > MOST_EFFORTS:
                     self._efforts.popitem(last=False)
-        return replace(settings, dynamic=dynamic)
+        if effort is None:
+            return settings, 0.0
+        return settings if settings.dynamic is not None else replace(settings, dynamic=effort.dynamic_db), effort.likeness
 
     def _heard_beside(
-        self, settings: Settings, source: Source, edits: Sequence[Any], first: int = 0, n_frames: int | None = None
+        self, settings: Settings, source: Source, edits: Sequence[Any], likeness: float, first: int = 0, n_frames: int | None = None
     ) -> dict[str, Any]:
         """Room, expression and pulses of some frames of a recording, as `arrange` takes them; none of an edited one."""
         if edits:
@@ -476,6 +479,7 @@ class Studio:
             "room": source.room,
             "effort_change_db": None if changes is None or settings.dynamic is not None else changes[span],
             "movement_db": None if movement is None else movement[span],
+            "likeness": likeness,
             "pulses": None if pulses is None else pulses[span] - first / source.heard.grid.frame_rate,
         }
 

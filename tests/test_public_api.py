@@ -21,7 +21,16 @@ WANTED = {
     *("PR01", "PR02", "PR03", "PR04", "PR07", "PR10"),  # every parameter, no other, in order, with its type and what it is
     *("RT01", "YD01", "EX01"),  # what is returned, and an example
 }
-RAISE_NOTHING = {"apply_edits", "estimate_dynamic", "find_notes", "measure_room", "nearest_timbres", "one_thread", "warn_about"}
+RAISE_NOTHING = {
+    "apply_edits",
+    "estimate_dynamic",
+    "estimate_effort",
+    "find_notes",
+    "measure_room",
+    "nearest_timbres",
+    "one_thread",
+    "warn_about",
+}
 HAVE_A_SOURCE = {
     *("Controls", "SynthParams", "TimbreModel", "transfer", "bootstrap_interval", "compare", "frechet_distance", "find_notes"),
     *("describe", "describe_controls", "describe_frames", "describe_notes", "descriptor_tracks", "find_techniques"),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .evaluation.transfer_quality import evaluate_parallel as evaluate
     from .models.timbre_model import Instrument, TimbreModel
     from .models.weights import load_model, save_model
-    from .pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes, estimate_expression
+    from .pipeline.effort_estimation import estimate_dynamic, estimate_effort, estimate_effort_changes, estimate_expression
     from .pipeline.pulses import find_pulses
     from .pipeline.recorded_room import RecordedRoom, measure_room
     from .pipeline.target import find_target, nearest_timbres, refine
@@ -68,7 +68,7 @@ _NAMES = {  # by the module that they live in
     "evaluation.transfer_quality": ("evaluate",),
     "models.timbre_model": ("Instrument", "TimbreModel"),
     "models.weights": ("load_model", "save_model"),
-    "pipeline.effort_estimation": ("estimate_dynamic", "estimate_effort_changes", "estimate_expression"),
+    "pipeline.effort_estimation": ("estimate_dynamic", "estimate_effort", "estimate_effort_changes", "estimate_expression"),
     "pipeline.pulses": ("find_pulses",),
     "pipeline.recorded_room": ("RecordedRoom", "measure_room"),
     "pipeline.target": ("find_target", "nearest_timbres", "refine"),
@@ -110,6 +110,7 @@ __all__ = [
     "describe_notes",
     "descriptor_tracks",
     "estimate_dynamic",
+    "estimate_effort",
     "estimate_effort_changes",
     "estimate_expression",
     "evaluate",

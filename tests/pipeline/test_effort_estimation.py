@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import SAMPLE_RATE, make_controls, melody
@@ -10,9 +12,12 @@ import tonetransfer as tt
 from tonetransfer.audio.loudness import loudness_db
 from tonetransfer.errors import ControlsError
 from tonetransfer.models.timbre_model import TimbreModel
-from tonetransfer.pipeline.effort_estimation import estimate_dynamic, estimate_effort_changes, estimate_expression
+from tonetransfer.pipeline.effort_estimation import estimate_dynamic, estimate_effort, estimate_effort_changes, estimate_expression
+from tonetransfer.pipeline.target import at_rate
 from tonetransfer.pipeline.transfer import measure_source
 from tonetransfer.synthesis.colour import BAND_EDGES_HZ
+
+ROOT = Path(__file__).parents[2]
 
 
 def estimated(sound: torch.Tensor, model: TimbreModel) -> float | None:
@@ -176,9 +181,27 @@ def test_movement_goes_into_the_arrangement() -> None:
     assert more.movement_db is not None and torch.equal(more.movement_db, movement_db)  # swells grow, the spectrum moves no further
     assert target.fluctuation_db is not None and as_played.fluctuation_db is not None
     assert torch.equal(as_played.fluctuation_db, 0.5 * target.fluctuation_db)  # less chance where the player's own movement is known
-    for one in (still, tt.arrange(asked, target, fit=False, movement_db=movement_db)):
+    for one in (
+        still,
+        tt.arrange(asked, target, fit=False, movement_db=movement_db),
+        tt.arrange(asked, target, movement_db=movement_db, likeness=0.0),
+    ):
         assert one.movement_db is None and one.fluctuation_db is not None
         assert torch.equal(one.fluctuation_db, target.fluctuation_db)
+
+
+def test_a_flute_is_like_a_flute_and_not_like_a_violin() -> None:
+    """What moves in a flute's spectrum is a flute's: a violin takes little of it."""
+    model = tt.load_model()
+    audio, sample_rate = tt.load_audio(ROOT / "examples" / "flute.flac")
+    sound = at_rate(audio[: 6 * sample_rate], sample_rate, SAMPLE_RATE)
+    heard = tt.analyze(sound, SAMPLE_RATE, model)
+    targets = [tt.find_target(model, SAMPLE_RATE, to=name) for name in ("flute", "violin", "tuba")]
+    flute, violin, tuba = (estimate_effort(sound, heard, model, target) for target in targets)
+    alone = estimate_effort(sound, heard, model)
+    assert flute and violin and tuba and alone
+    assert flute.likeness > 0.5 and violin.likeness < 0.2 and tuba.likeness < 0.2 and alone.likeness == 1.0
+    assert flute.dynamic_db == estimate_dynamic(sound, heard, model, targets[0])
 
 
 def test_a_dynamic_that_is_told_leaves_the_movement() -> None:
@@ -186,5 +209,5 @@ def test_a_dynamic_that_is_told_leaves_the_movement() -> None:
     sound, *_ = played_with_movement(model)
     heard, target = tt.analyze(sound, SAMPLE_RATE, model), tt.find_target(model, SAMPLE_RATE, to="flute")
     measured = measure_source(sound, heard, model, target, dynamic="p")
-    assert measured["effort_change_db"] is None and measured["movement_db"] is not None
-    assert measure_source(sound, heard, model, target, fit=False)["movement_db"] is None
+    assert measured["dynamic"] == "p" and "effort_change_db" not in measured and measured["movement_db"].shape == (heard.n_frames, 11)
+    assert "movement_db" not in measure_source(sound, heard, model, target, fit=False)

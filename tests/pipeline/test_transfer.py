@@ -57,9 +57,17 @@ def test_streamed_equals_whole(tiny_model: TimbreModel, phrase: torch.Tensor) ->
     with tt.one_thread():  # as transfer does
         target = find_target(tiny_model, SAMPLE_RATE, to="violin")
         played = tt.analyze(long, SAMPLE_RATE, tiny_model)
-        dynamic, room = tt.estimate_dynamic(long, played, tiny_model, target), tt.measure_room(long, played)
-        changes, movement = tt.estimate_expression(long, played, tiny_model) or (None, None)
-        arrangement = arrange(played, target, dynamic=dynamic, room=room, effort_change_db=changes, movement_db=movement)
+        effort, expression = tt.estimate_effort(long, played, tiny_model, target), tt.estimate_expression(long, played, tiny_model)
+        assert effort is not None and expression is not None
+        arrangement = arrange(
+            played,
+            target,
+            dynamic=effort.dynamic_db,
+            room=tt.measure_room(long, played),
+            effort_change_db=expression[0],
+            movement_db=expression[1],
+            likeness=effort.likeness,
+        )
         pieces = list(play(arrangement, tiny_model, target.z, n_samples=len(long)))
     assert len(pieces) > 1
     assert torch.equal(torch.cat(pieces), tt.transfer(long, SAMPLE_RATE, tiny_model, to="violin"))

@@ -12,6 +12,8 @@ movement: breath, bow and vibrato make it, and a decoder that knows f0 and loudn
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -25,7 +27,7 @@ from ..controls.profile import Target
 from ..controls.recording_checks import check_whole
 from ..models.timbre_model import TimbreModel
 from ..synthesis.render import PIECE_FRAMES
-from .spectrum_matching import BAND_FFT, FLOOR_DB, bands_of_params, bands_of_spectra, bands_played, in_db, loud_sound, shape_db
+from .spectrum_matching import BAND_FFT, DECISION_DB, FLOOR_DB, bands_of_params, bands_of_spectra, bands_played, in_db, loud_sound, shape_db
 from .target import find_target, nearest_timbres
 
 CANDIDATES_DB = (-24.0, -16.0, -8.0, 0.0)
@@ -41,6 +43,13 @@ STEP_SEMITONES = 0.8  # from frame to frame: more is another note
 SHORTEST_NOTE_FRAMES = 8  # shorter notes do not tell their mean from their movement
 MOVEMENT_SHARE, LARGEST_MOVEMENT_DB = 0.7, 6.0  # of the movement that is kept, and its limit
 FEWEST = 1e-3  # of the weight that the best-known cell has: less is as good as no note
+
+
+class Effort(NamedTuple):
+    """How hard the usual note of a recording is played, and how well the target explains its spectrum."""
+
+    dynamic_db: float
+    likeness: float
 
 
 def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel, target: Target | None = None) -> float | None:
@@ -62,6 +71,10 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
     float, in [-36, 0] [dB re the strongest], to a tenth, or None
         None: there are no notes to judge by, or no named instruments to compare with.
 
+    See Also
+    --------
+    estimate_effort : The same, and how well the target explains the recording.
+
     Examples
     --------
     >>> model = tt.load_model()
@@ -70,22 +83,67 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
     >>> -36.0 <= tt.estimate_dynamic(audio, tt.analyze(audio, 48000, model), model) <= 0.0
     True
     """
+    found = estimate_effort(audio, heard, model, target)
+    return None if found is None else found.dynamic_db
+
+
+@torch.no_grad()
+def estimate_effort(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel, target: Target | None = None) -> Effort | None:
+    """Estimate how hard the usual note of a recording is played, and how well the target explains its spectrum.
+
+    Parameters
+    ----------
+    audio : Tensor or LongAudio [shape=(n_samples,)]
+        At the model's rate.
+    heard : Controls [shape=(n_frames,)]
+        What is played in it.
+    model : TimbreModel
+        Its named instruments are compared with.
+    target : Target or None
+        Who is to play, and is compared with as well.
+
+    Returns
+    -------
+    dynamic_db : float, in [-36, 0] [dB re the strongest], to a tenth
+        As :func:`estimate_dynamic` returns it.
+    likeness : float, in [0, 1]
+        1: the target's spectra are as near to the recording's as those of the most similar named instrument, or there is no target; it
+        falls by a factor of e for each half decibel that they are further away, over bands and frames.
+
+    Instead of both None: there are no notes to judge by, or no named instruments to compare with.
+
+    Examples
+    --------
+    >>> model = tt.load_model()
+    >>> t = torch.arange(48000) / 48000
+    >>> audio = 0.3 * torch.sin(2 * torch.pi * 440 * t)
+    >>> heard = tt.analyze(audio, 48000, model)
+    >>> ocarina, violin = (tt.find_target(model, 48000, to=name) for name in ("ocarina", "violin"))
+    >>> tt.estimate_effort(audio, heard, model, ocarina).likeness > tt.estimate_effort(audio, heard, model, violin).likeness
+    True
+    """
     notes, grid = heard.note_frames(), heard.grid
     frames, sound = loud_sound(audio, heard, notes)
     if sound is None or not model.names:
         return None
     f0_hz, level_db, playing = heard.f0_hz[frames], heard.loudness_db[frames], notes[frames]
-    bands_db = in_db(bands_of_spectra(frame_magnitudes(sound, grid, BAND_FFT)[playing], grid.sample_rate).mean(0))
+    recorded = bands_of_spectra(frame_magnitudes(sound, grid, BAND_FFT)[playing], grid.sample_rate)
+    bands_db, shapes_db = in_db(recorded.mean(0)), shape_db(in_db(recorded))
     loudest_db = float(loudness_quantiles(heard.loudness_db, notes)[-1])
     range_db = swell_range_db(heard.loudness_db, notes, grid.frame_rate)
     players = [(one, float(one.quantiles[-1])) for one in (_most_similar(model, sound), target) if one and one.quantiles is not None]
     asked = [(player, effort + strongest_db - loudest_db) for player, strongest_db in players for effort in CANDIDATES_DB]
-    played = (in_db(bands[playing.numpy()].mean(0)) for bands in bands_played(model, asked, f0_hz, level_db))
-    misfits = [_misfit(bands_db + gain, bands) for (_, gain), bands in zip(asked, played, strict=True)]
+    misfits, away_db = [], []
+    for (_, gain), bands in zip(asked, bands_played(model, asked, f0_hz, level_db), strict=True):
+        played = bands[playing.numpy()]
+        misfits.append(_misfit(bands_db + gain, in_db(played.mean(0))))
+        away_db.append(float(np.abs(shapes_db - shape_db(in_db(played))).mean()))
     efforts = np.tile(CANDIDATES_DB, len(players))
     cost = np.array(misfits) / (2.0 * MISFIT_DB**2) + (efforts - loud_end_db(range_db)) ** 2 / (2.0 * PRIOR_DB**2)
     weight = np.exp(cost.min() - cost)
-    return round(float(np.clip(weight @ efforts / weight.sum() - range_db, SOFTEST_DB, 0.0)), 1)
+    dynamic_db = round(float(np.clip(weight @ efforts / weight.sum() - range_db, SOFTEST_DB, 0.0)), 1)
+    nearest_db = np.reshape(away_db, (len(players), -1)).min(1)
+    return Effort(dynamic_db, float(np.exp(min(nearest_db[0] - nearest_db[-1], 0.0) / DECISION_DB)))
 
 
 def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel) -> torch.Tensor | None:
@@ -148,7 +206,9 @@ def estimate_expression(audio: torch.Tensor | LongAudio, heard: Controls, model:
     effort_change_db : Tensor [shape=(n_frames,)], in [-12, 12] [dB]
         As :func:`estimate_effort_changes` returns it.
     movement_db : Tensor [shape=(n_frames, 11)], in [-6, 6] [dB]
-        Gains of bands, around the mean of each note, between `BAND_EDGES_HZ` of :mod:`tonetransfer.synthesis.colour`.
+        Gains of bands, around the mean of each note, between `BAND_EDGES_HZ` of :mod:`tonetransfer.synthesis.colour`. It belongs to the
+        player and to the kind of instrument: what plays something else takes as much of it as it is like the recording
+        (:func:`estimate_effort`).
 
     Instead of both None: there are no notes to judge by, or no named instruments to compare with.
 

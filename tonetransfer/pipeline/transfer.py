@@ -23,7 +23,7 @@ from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import SILENT_BELOW_DB, room_presence, tone_loudness_db, with_room_tone
 from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
 from ..threads import ahead, one_thread
-from .effort_estimation import estimate_dynamic, estimate_expression
+from .effort_estimation import estimate_effort, estimate_expression
 from .pulses import find_pulses, pulse_shift_hz
 from .recorded_room import RecordedRoom, measure_room
 from .target import Recording, at_rate, find_target
@@ -257,16 +257,19 @@ def measure_source(
     How hard is played, and where harder or more gently, unless `dynamic` says it; how the spectrum moves within notes, the room, and the
     pulses of low notes. In two threads.
     """
-    estimated = fit and dynamic is None
     work: dict[str, Callable[[], Any]] = {
-        "dynamic": lambda: estimate_dynamic(audio, heard, model, target) if estimated else dynamic,
+        "effort": lambda: estimate_effort(audio, heard, model, target) if fit else None,
         "expression": lambda: estimate_expression(audio, heard, model) if fit else None,
         "room": lambda: measure_room(audio, heard) if fit and room else None,
         "pulses": lambda: find_pulses(audio, heard),
     }
     found = dict(zip(work, ahead(lambda measure: measure(), work.values(), 2), strict=True))
-    effort_change_db, movement_db = found.pop("expression") or (None, None)
-    return found | {"effort_change_db": effort_change_db if estimated else None, "movement_db": movement_db}
+    effort, expression = found.pop("effort"), found.pop("expression")
+    if effort is None or expression is None:
+        return found | {"dynamic": dynamic}
+    changes_db, movement_db = expression
+    found |= {"dynamic": dynamic, "movement_db": movement_db, "likeness": effort.likeness}
+    return found if dynamic is not None else found | {"dynamic": effort.dynamic_db, "effort_change_db": changes_db}
 
 
 def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: str = DEFAULT_TRACKER) -> Controls:
@@ -362,6 +365,7 @@ def arrange(
     room: RecordedRoom | None = None,
     effort_change_db: torch.Tensor | None = None,
     movement_db: torch.Tensor | None = None,
+    likeness: float = 1.0,
     pulses: torch.Tensor | None = None,
 ) -> Arrangement:
     """Write what was heard for the target instrument.
@@ -392,6 +396,8 @@ def arrange(
         As :func:`~tonetransfer.pipeline.effort_estimation.estimate_effort_changes` returns it; None: effort follows loudness alone.
     movement_db : Tensor [shape=(n_frames, 11)] or None
         As :func:`~tonetransfer.pipeline.effort_estimation.estimate_expression` returns it; None: only what f0 and loudness say moves.
+    likeness : float, in [0, 1]
+        As :func:`~tonetransfer.pipeline.effort_estimation.estimate_effort` returns it: the share of the movement that is followed.
     pulses : Tensor [shape=(n_frames,)] or None [s]
         As :func:`~tonetransfer.pipeline.pulses.find_pulses` returns it: the pulses of low notes come at these times; None: at any.
 
@@ -440,7 +446,7 @@ def arrange(
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
     louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
-    follows = min(dynamics, 1.0)  # swells may grow; the spectrum moves no further than it does in the recording
+    follows = min(dynamics, 1.0) * likeness  # swells may grow; the spectrum moves no further than it does in the recording
     if not fitted or not follows:
         movement_db = None
     if movement_db is not None and target.fluctuation_db is not None:
