@@ -15,7 +15,8 @@ from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.effort_estimation import estimate_dynamic, estimate_effort, estimate_effort_changes, estimate_expression
 from tonetransfer.pipeline.target import at_rate
 from tonetransfer.pipeline.transfer import measure_source
-from tonetransfer.synthesis.colour import BAND_EDGES_HZ
+from tonetransfer.synthesis.colour import BAND_EDGES_HZ, moving
+from tonetransfer.synthesis.render import SynthParams
 
 ROOT = Path(__file__).parents[2]
 
@@ -209,5 +210,14 @@ def test_a_dynamic_that_is_told_leaves_the_movement() -> None:
     sound, *_ = played_with_movement(model)
     heard, target = tt.analyze(sound, SAMPLE_RATE, model), tt.find_target(model, SAMPLE_RATE, to="flute")
     measured = measure_source(sound, heard, model, target, dynamic="p")
-    assert measured["dynamic"] == "p" and "effort_change_db" not in measured and measured["movement_db"].shape == (heard.n_frames, 11)
+    assert measured["dynamic"] == "p" and measured["effort_change_db"] is None and measured["movement_db"].shape == (heard.n_frames, 11)
     assert "movement_db" not in measure_source(sound, heard, model, target, fit=False)
+
+
+def test_where_no_partial_is_audible_noise_moves_alone() -> None:
+    """A pitch above Nyquist: nothing but noise is left, and stays."""
+    n_frames = 4
+    piece = SynthParams(torch.full((n_frames,), 30000.0), torch.zeros(n_frames), torch.zeros(n_frames, 8), torch.full((n_frames, 65), 0.1))
+    moved = next(moving([piece], torch.full((n_frames, 11), 6.0), SAMPLE_RATE))
+    torch.testing.assert_close(moved.noise_magnitudes, torch.full((n_frames, 65), 0.1 * 10.0**0.3))
+    assert not bool(moved.harmonic_distribution.any())

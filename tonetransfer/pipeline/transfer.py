@@ -265,11 +265,11 @@ def measure_source(
     }
     found = dict(zip(work, ahead(lambda measure: measure(), work.values(), 2), strict=True))
     effort, expression = found.pop("effort"), found.pop("expression")
-    if effort is None or expression is None:
-        return found | {"dynamic": dynamic}
-    changes_db, movement_db = expression
-    found |= {"dynamic": dynamic, "movement_db": movement_db, "likeness": effort.likeness}
-    return found if dynamic is not None else found | {"dynamic": effort.dynamic_db, "effort_change_db": changes_db}
+    found["dynamic"] = effort.dynamic_db if effort is not None and dynamic is None else dynamic
+    if effort is not None and expression is not None:
+        changes_db, movement_db = expression
+        found |= {"effort_change_db": changes_db if dynamic is None else None, "movement_db": movement_db, "likeness": effort.likeness}
+    return found
 
 
 def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: str = DEFAULT_TRACKER) -> Controls:

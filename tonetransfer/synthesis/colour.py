@@ -70,7 +70,7 @@ def moving(pieces: Iterable[SynthParams], movement_db: torch.Tensor, sample_rate
         moved = piece.harmonic_distribution * tone
         weight = a_weighting_at(partials_hz)
         before, after = ((weight * distribution.square()).sum(-1) for distribution in (piece.harmonic_distribution, moved))
-        level, total = (before / after.clamp(min=1e-18)).sqrt(), moved.sum(-1, keepdim=True)
+        level, total = torch.where(after > 0.0, before / after, 1.0).sqrt(), moved.sum(-1, keepdim=True)
         yield replace(
             piece,
             amplitude=piece.amplitude * level * total[..., 0],
