@@ -10,6 +10,7 @@ nobody asked for, beside the output or among the temporary files; shared memory;
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import random
@@ -147,8 +148,8 @@ class Trial:
             folder.mkdir()
         self.problems: list[str] = []
 
-    def run(self, after_s: float | None = None, number: int = 0) -> bool:
-        """Run the command, and end it after some seconds; True if it was ended."""
+    def run(self, after_s: float | None = None, number: int = 0, *, when_something_is_there: bool = False) -> bool:
+        """Run the command, and end it after some seconds, or when it has begun to write; True if it was ended."""
         environment = os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT)}
         shared = set(os.listdir("/dev/shm"))
         process = subprocess.Popen(
@@ -162,11 +163,11 @@ class Trial:
         )
         ended, workers = False, []
         try:
-            _, told = process.communicate(timeout=PATIENCE_S if after_s is None else after_s)
+            _, told = self._wait(process, when_something_is_there, PATIENCE_S if after_s is None else after_s)
         except subprocess.TimeoutExpired:
             workers = descendants(process.pid)
             process.send_signal(number)
-            ended = after_s is not None
+            ended = number != 0
             try:
                 _, told = process.communicate(timeout=60.0)
             except subprocess.TimeoutExpired:
@@ -176,6 +177,16 @@ class Trial:
         self._check_end(process.returncode, told, number if ended else None)
         self._check_remains(workers, shared, clean=number != signal.SIGKILL or not ended)
         return ended and process.returncode != 0
+
+    def _wait(self, process: subprocess.Popen[str], when_something_is_there: bool, longest_s: float) -> tuple[str, str]:
+        """What a process has written to both its outputs, once it has ended; an error if it is to be ended before."""
+        if not when_something_is_there:
+            return process.communicate(timeout=longest_s)
+        deadline = time.monotonic() + longest_s
+        while not any(self.folder.iterdir()) and time.monotonic() < deadline:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.communicate(timeout=0.02)
+        raise subprocess.TimeoutExpired(process.args, longest_s)
 
     def _check_end(self, code: int, told: str, number: int | None) -> None:
         after = 0 if number is None else number

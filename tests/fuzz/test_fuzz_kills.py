@@ -19,5 +19,5 @@ def test_a_transfer_that_is_ended_twice_makes_the_same() -> None:
 
 def test_nothing_is_left_of_an_export_that_is_ended(tmp_path: Path) -> None:
     trial = kills.Trial(kills.scenarios(tmp_path, "export")["export"], tmp_path)
-    assert trial.run(after_s=8.0, number=signal.SIGTERM)
+    assert trial.run(number=signal.SIGTERM, when_something_is_there=True)
     assert not trial.problems and not any(trial.folder.iterdir())
