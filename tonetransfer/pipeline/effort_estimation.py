@@ -46,7 +46,7 @@ FEWEST = 1e-3  # of the weight that the best-known cell has: less is as good as 
 
 
 class Effort(NamedTuple):
-    """How hard the usual note of a recording is played, and how well the target explains its spectrum."""
+    """Dynamic of a recording's usual note, and likeness of the target: how well it explains the recording's spectrum."""
 
     dynamic_db: float
     likeness: float
