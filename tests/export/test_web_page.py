@@ -8,6 +8,7 @@ import http.server
 import json
 import re
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -283,6 +284,10 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def host(page: dict[str, Any], place: Path) -> Iterator[Host]:
+    if not (ROOT / "web" / "node_modules").is_dir():
+        if (npm := shutil.which("npm")) is None:
+            pytest.skip("npm is not installed")  # .ci/run installs it
+        subprocess.run([npm, "ci", "--silent", "--no-audit", "--no-fund"], cwd=ROOT / "web", check=True)
     for source, name in web._runtime_files(None):  # in place of the stand-in
         shutil.copyfile(source, page["folder"] / name)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, directory=str(place)))
