@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import pickle
 import random
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from clean_process import clean_processes
 from conftest import SAMPLE_RATE, melody, tone
 
 from tonetransfer.audio.files import load_audio, stream_audio
@@ -194,8 +194,7 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_bytes(tmp_path: Path
     for k in range(8):
         write(tmp_path / "in" / f"{k}.wav", melody([60 + k, 65 + k], seconds=0.3))
     write(tmp_path / "in" / "silent.wav", torch.zeros(48000))
-    context = multiprocessing.get_context("forkserver")  # zarr's thread, which the test may have, does not survive a fork
-    context.set_forkserver_preload(["tonetransfer.data.prepare"])
+    context = clean_processes()
     begin = time.monotonic()
     whole = context.Process(target=prepare.prepare, args=(tmp_path / "in", tmp_path / "whole"))
     whole.start()

@@ -9,7 +9,6 @@ again by its number: ``python tests/fuzz/midi.py --seed 0 --only 1234``.
 from __future__ import annotations
 
 import argparse
-import multiprocessing as mp
 import random
 import resource
 import shutil
@@ -121,8 +120,9 @@ class _Child:
     """A process that tries inputs until one is a fault."""
 
     def __init__(self, mutate: Mutate, attempt: Attempt, seed: int) -> None:
-        context = mp.get_context("forkserver")  # of a process that has imported what takes seconds, and done nothing else
-        context.set_forkserver_preload(["tonetransfer.pipeline.transfer"])
+        from clean_process import clean_processes
+
+        context = clean_processes()
         self._line, far = context.Pipe()
         self._folder = tempfile.mkdtemp(prefix="fuzz-")
         self._process = context.Process(target=_serve, args=(far, mutate, attempt, seed, self._folder), daemon=True)

@@ -179,7 +179,7 @@ class Trial:
         return ended and process.returncode != 0
 
     def _wait(self, process: subprocess.Popen[str], when_something_is_there: bool, longest_s: float) -> tuple[str, str]:
-        """What a process has written to both its outputs, once it has ended; an error if it is to be ended before."""
+        """Wait until a process has ended, and return both its outputs; TimeoutExpired: it is to be ended now."""
         if not when_something_is_there:
             return process.communicate(timeout=longest_s)
         deadline = time.monotonic() + longest_s

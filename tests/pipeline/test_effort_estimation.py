@@ -192,7 +192,7 @@ def test_movement_goes_into_the_arrangement() -> None:
 
 
 def test_a_flute_is_like_a_flute_and_not_like_a_violin() -> None:
-    """What moves in a flute's spectrum is a flute's: a violin takes little of it."""
+    """A violin takes little of what moves in a flute's spectrum."""
     model = tt.load_model()
     audio, sample_rate = tt.load_audio(ROOT / "examples" / "flute.flac")
     sound = at_rate(audio[: 6 * sample_rate], sample_rate, SAMPLE_RATE)

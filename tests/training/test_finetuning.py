@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from clean_process import clean_processes
 from command_line import Run, as_json
 from conftest import SAMPLE_RATE, make_model, melody
 from finetuning_tones import GRID, Toys, toys, write_toys
@@ -325,7 +325,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     prepared, output = write_toys(tmp_path / "prepared"), tmp_path / "run"
     whole, notes = train(prepared, tmp_path / "whole")
     checkpoint = output / "last.ckpt"
-    context = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else None)
+    context = clean_processes()
     for _ in range(KILLS):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         process = context.Process(target=train, args=(prepared, output))

@@ -446,9 +446,8 @@ def arrange(
     silent = asked.loudness_db <= FLOOR_DB  # and stays silence
     asked = replace(asked, loudness_db=scale_dynamics(asked.loudness_db, notes, dynamics, asked.grid.frame_rate))
     louder = torch.where(silent, FLOOR_DB, asked.loudness_db + loudness_db)
-    follows = min(dynamics, 1.0) * likeness  # swells may grow; the spectrum moves no further than it does in the recording
-    if not fitted or not follows:
-        movement_db = None
+    follows = min(dynamics, 1.0) * likeness if fitted else 0.0  # swells may grow; the spectrum moves no further than in the recording
+    movement_db = follows * movement_db if follows and movement_db is not None else None
     if movement_db is not None and target.fluctuation_db is not None:
         target = replace(target, fluctuation_db=(1.0 - REPLACED * follows) * target.fluctuation_db)
     return Arrangement(
@@ -461,7 +460,7 @@ def arrange(
         loudest_db=loudest_db + loudness_db,
         effort_db=effort_db,
         effort_change_db=dynamics * effort_change_db if fitted and effort_change_db is not None else None,
-        movement_db=None if movement_db is None else follows * movement_db,
+        movement_db=movement_db,
         shift_hz=None if pulses is None else pulse_shift_hz(pulses, asked.f0_hz, asked.grid),
     )
 

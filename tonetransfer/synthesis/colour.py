@@ -19,7 +19,20 @@ from ..audio.stft import a_weighting, a_weighting_at, band_centres_hz, frame_mag
 from ..audio.units import db_to_amplitude
 from .render import SynthParams, white_noise
 
-BAND_EDGES_HZ = (100.0, 200.0, 300.0, 450.0, 670.0, 1000.0, 1500.0, 2200.0, 3300.0, 5000.0, 7500.0, 11000.0)  # of a movement
+BAND_EDGES_HZ = (
+    100.0,
+    200.0,
+    300.0,
+    450.0,
+    670.0,
+    1000.0,
+    1500.0,
+    2200.0,
+    3300.0,
+    5000.0,
+    7500.0,
+    11000.0,
+)  # of spectra that are compared, and of a movement
 TONE_POINTS_HZ = np.geomspace(16.0, 20000.0, 64)
 TONE_TAPS = 9600  # at 48 kHz: a fifth of a second resolves the lowest points
 TONE_KEY = 0xA1B  # another stream of noise than that of the instrument
@@ -45,14 +58,18 @@ def coloured(pieces: Iterable[SynthParams], colour_db: torch.Tensor, sample_rate
     for piece in pieces:
         numbers = torch.arange(1, piece.harmonic_distribution.shape[-1] + 1, dtype=piece.f0_hz.dtype)
         gains = db_to_amplitude(gain_at(colour_db[0], piece.f0_hz[:, None] * numbers, sample_rate))
-        moved = piece.harmonic_distribution * gains
-        total = moved.sum(-1, keepdim=True)
-        yield replace(
-            piece,
-            amplitude=piece.amplitude * total[..., 0],
-            harmonic_distribution=moved / total.clamp(min=1e-9),
-            noise_magnitudes=piece.noise_magnitudes * noise,
-        )
+        yield _with_spectrum(piece, piece.harmonic_distribution * gains, piece.noise_magnitudes * noise)
+
+
+def _with_spectrum(piece: SynthParams, partials: torch.Tensor, noise_magnitudes: torch.Tensor) -> SynthParams:
+    """Parameters with other levels of partials (n_frames, n_harmonics), re their amplitude, and of noise (n_frames, n_bands)."""
+    total = partials.sum(-1, keepdim=True)
+    return replace(
+        piece,
+        amplitude=piece.amplitude * total[..., 0],
+        harmonic_distribution=partials / total.clamp(min=1e-9),
+        noise_magnitudes=noise_magnitudes,
+    )
 
 
 def moving(pieces: Iterable[SynthParams], movement_db: torch.Tensor, sample_rate: int) -> Iterator[SynthParams]:
@@ -70,13 +87,9 @@ def moving(pieces: Iterable[SynthParams], movement_db: torch.Tensor, sample_rate
         moved = piece.harmonic_distribution * tone
         weight = a_weighting_at(partials_hz)
         before, after = ((weight * distribution.square()).sum(-1) for distribution in (piece.harmonic_distribution, moved))
-        level, total = torch.where(after > 0.0, before / after, 1.0).sqrt(), moved.sum(-1, keepdim=True)
-        yield replace(
-            piece,
-            amplitude=piece.amplitude * level * total[..., 0],
-            harmonic_distribution=moved / total.clamp(min=1e-9),
-            noise_magnitudes=piece.noise_magnitudes * level[:, None] * noise,
-        )
+        level = torch.where(after > 0.0, before / after, 1.0).sqrt()
+        as_loud = replace(piece, amplitude=piece.amplitude * level)
+        yield _with_spectrum(as_loud, moved, piece.noise_magnitudes * level[:, None] * noise)
 
 
 def _gains_between_bands(gain_db: torch.Tensor, frequency_hz: torch.Tensor) -> torch.Tensor:
