@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,12 @@ from classify_toys import toy_settings as settings_of
 from tonetransfer.classification.classifier import Classifier
 from tonetransfer.classification.clips import find_clips
 from tonetransfer.classification.embeddings import Cnn14
+from tonetransfer.classification.fitting import fit_network
+from tonetransfer.classification.frontends import Frontend
+from tonetransfer.classification.networks import Conv1dWithZ
+from tonetransfer.classification.settings import FitSettings
 from tonetransfer.errors import MissingDependencyError, SettingsError, WeightsError
+from tonetransfer.models.weights import load_model, save_model
 
 
 def fitted(name: str, rate: int, weights: str, folder: Path, **frontend: int) -> Classifier:
@@ -33,13 +40,13 @@ def fitted(name: str, rate: int, weights: str, folder: Path, **frontend: int) ->
     return classifier
 
 
-def check(classifier: Classifier, path: Path) -> None:
+def check(classifier: Classifier, path: Path, largest: int = 300_000) -> None:
     audio = synthetic("noisy", 1.0, 7, rate=16000)
     said = classifier.predict(audio, 16000)
     assert classifier.classes == TIMBRES and abs(said.probabilities.sum() - 1.0) < 1e-4
     assert classifier.notes["loss"] < 0.9  # three classes by chance: 1.1
     classifier.save(path)
-    assert path.stat().st_size < 300_000  # the head, not the network under it
+    assert path.stat().st_size < largest  # the head, not the network under it
     np.testing.assert_array_equal(Classifier.load(path).predict(audio, 16000).steps, said.steps)
 
 
@@ -47,12 +54,71 @@ def test_a_linear_layer_on_z(tiny_weights: Path, tmp_path: Path) -> None:
     check(fitted("z", 48000, str(tiny_weights), tmp_path), tmp_path / "z.safetensors")
 
 
-def test_other_weights_than_it_was_fitted_on_are_refused(tiny_weights: Path, tmp_path: Path) -> None:
+def test_bands_and_z_together(tiny_weights: Path, tmp_path: Path) -> None:
+    classifier = fitted("cnn_1d_z", 48000, str(tiny_weights), tmp_path, n_mels=32)
+    assert classifier.frontend.shape == (32 + 8, 26) and classifier.model.of_z[-1].in_features == 8
+    check(classifier, tmp_path / "both.safetensors", largest=3_500_000)
+
+
+@torch.no_grad()
+def test_scores_of_bands_and_z_are_averaged_and_taught_apart() -> None:
+    torch.manual_seed(0)
+    network = Conv1dWithZ((12, 10), 3, n_bands=8, width=16)
+    x = torch.randn(6, 12, 10)
+    x[:, 8:] = x[:, 8:, :1]
+    whole = network.eval()(x)
+    torch.testing.assert_close(whole, (network.of_bands(x[:, :8]) + network.of_z(x[:, 8:, 0])) / 2.0)
+    network.train()
+    for part in network.modules():  # as when playing back: only the choice is of the training
+        part.training = part is network
+    torch.manual_seed(1)
+    parts = torch.stack([network.of_bands(x[:, :8]), network.of_z(x[:, 8:, 0])])
+    chosen = (network(x) == parts).all(-1)
+    assert (chosen.sum(0) == 1).all() and chosen.any(1).all()
+
+
+def test_masks_and_curves_leave_z_as_it_is() -> None:
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            return x.mean((1, 2))[:, None] * self.scale
+
+    frontend = Frontend(16000, 1600)
+    frontend.bands_db, frontend.n_bands = 40.0, 8
+    x, targets = torch.rand(8, 12, 10), torch.eye(2).repeat(4, 1)
+    settings = FitSettings(steps=2, batch_size=4, mixup=0.0, mask_share=0.9)
+    fit_network(Spy(), frontend, lambda rows: x[rows], targets, settings, multi=False)
+    assert all(any(torch.equal(row[8:], one[8:]) for one in x) for batch in seen for row in batch)
+    assert not all(any(torch.equal(row[:8], one[:8]) for one in x) for batch in seen for row in batch)
+
+
+def test_an_embedding_larger_than_the_classifier_is_no_reason_to_refuse_it(tmp_path: Path) -> None:
+    """In a process of its own: a model that is known already is not built again."""
+    path = tmp_path / "z.safetensors"
+    fitted("z", 48000, "", tmp_path).save(path)
+    code = f"from tonetransfer.classification.classifier import load_classifier; print(*load_classifier({str(path)!r}).classes)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == list(TIMBRES), done.stderr
+
+
+def test_another_encoder_than_it_was_fitted_on_is_refused(tiny_weights: Path, tmp_path: Path) -> None:
+    """What else changes in the weights has nothing to do with it."""
     weights = tmp_path / "mine.safetensors"
-    weights.write_bytes(tiny_weights.read_bytes())
+    model = load_model(tiny_weights)
+    save_model(weights, model)
     classifier = fitted("z", 48000, str(weights), tmp_path)
     classifier.save(tmp_path / "z.safetensors")
-    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    model.decoder.head.bias.add_(1.0)
+    save_model(weights, model, overwrite=True)
+    assert Classifier.load(tmp_path / "z.safetensors").classes == classifier.classes
+    next(model.encoder.parameters()).mul_(1.5)
+    save_model(weights, model, overwrite=True)
     with pytest.raises(WeightsError, match="other embedding weights"):
         Classifier.load(tmp_path / "z.safetensors")
 

@@ -15,7 +15,6 @@ R2 is 1 for a perfect reading, 0 for one that is no better than the instrument's
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,12 +91,6 @@ def evaluate_timbre(material: ExaminedMaterial) -> dict[str, float]:
             found |= _read_unseen(trained, unseen, vectors, unseen.features[name])
         figures |= {f"{name}_{key}": value for key, value in found.items()}
     return {key: round(value, 4) for key, value in (figures | _chance(trained)).items()}
-
-
-def encoder_checksum(model: TimbreModel) -> str:
-    """Checksum of an encoder's parameters, sixteen hexadecimal digits: figures name the encoder that they were measured of."""
-    state = model.encoder.state_dict()
-    return hashlib.sha256(b"".join(state[name].float().numpy().tobytes() for name in sorted(state))).hexdigest()[:16]
 
 
 def _read_trained(trained: Excerpts, vectors: np.ndarray) -> dict[str, float]:

@@ -31,7 +31,7 @@ from ..models.weights_header import Header, read_header
 from ..threads import Progress
 from . import networks
 from .clips import Clip
-from .embeddings import AstEmbedding, ClapEmbedding, MertEmbedding, PannsCnn14, TimbreZ
+from .embeddings import AstEmbedding, ClapEmbedding, LogMelWithZ, MertEmbedding, PannsCnn14, TimbreZ
 from .estimators import Estimator, Forest, SupportVectors, VectorHead
 from .fitting import batches_from, fit_network
 from .frontends import Descriptors, Frontend, LogMel, Spectrum, Waveform, as_float, features_of
@@ -57,6 +57,7 @@ REGISTRY: dict[str, Kind] = {
     "forest": Kind(Descriptors, Forest),
     "svm": Kind(Descriptors, SupportVectors),
     "cnn_1d": Kind(LogMel, networks.Conv1dNetwork),
+    "cnn_1d_z": Kind(LogMelWithZ, networks.Conv1dWithZ),
     "fcn": Kind(LogMel, networks.FullyConvolutional),
     "short_chunk": Kind(LogMel, networks.ShortChunk),
     "short_chunk_residual": Kind(LogMel, networks.ShortChunk, (("residual", True),)),
@@ -288,8 +289,9 @@ class Classifier:
         try:
             settings = validate_as(ClassifierSettings, header.json("settings", dict), where=path.name)
             classes, notes = [str(name) for name in header.json("classes", list)], header.json("notes", dict)
+            classifier = cls(settings)  # an embedding is a file of its own, larger than this one
             with no_larger_than(header):
-                classifier = cls(settings, classes)
+                classifier._build_model(classes)
         except SettingsError as error:
             raise WeightsError(f"{path.name}: {str(error)[:250]}") from None
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -325,6 +327,8 @@ class Classifier:
             options["multi"] = self.multi
         if self.settings.classifier == "harmonic_cnn":
             options.setdefault("highest_hz", float(self.settings.frontend.get("highest_hz", 8000.0)))
+        if self.frontend.n_bands is not None:
+            options.setdefault("n_bands", self.frontend.n_bands)
         self.model = build(self.kind.model, options, "options", self.frontend.shape, len(self.classes))
         self.model.eval()
 

@@ -83,11 +83,11 @@ def find_clips(place: str | Path, classes: dict[str, tuple[str, ...]]) -> list[C
 
 
 def read_corpus(folder: str | Path, classes: dict[str, tuple[str, ...]]) -> list[Clip]:
-    """Files of a corpus whose timbre belongs to a class; other timbres are left out."""
+    """Files of a corpus whose timbre belongs to a class; other timbres, and files that are a player's, too, are left out."""
     folder = Path(folder)
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        files = [(str(file["timbre"]), str(file["performance"])) for file in manifest["files"]]
+        files = [(str(file["timbre"]), str(file["performance"])) for file in manifest["files"] if "+" not in file["performance"]]
     except OSError:
         raise SettingsError(f"{folder}: holds no manifest.json; make a corpus with `tonetransfer corpus render`") from None
     except (ValueError, KeyError, TypeError) as error:

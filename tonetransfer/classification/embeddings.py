@@ -21,8 +21,7 @@ from torch import nn
 from ..audio.stft import magnitudes, mel_filters
 from ..errors import MissingDependencyError, SettingsError, WeightsError
 from ..models.weights import load_model
-from ..models.weights_header import find_weights
-from .frontends import Frontend
+from .frontends import Frontend, LogMel
 
 
 class Embedding(Frontend):
@@ -47,11 +46,27 @@ class TimbreZ(Embedding):
 
     def __init__(self, sample_rate: int, n_samples: int, *, weights: str = "") -> None:
         super().__init__(sample_rate, n_samples)
-        self.fingerprint = _sha256(find_weights(weights or None))
         self.encoder = load_model(weights or None).encoder
+        self.fingerprint = self.encoder.checksum()
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         return self.encoder(audio)
+
+
+class LogMelWithZ(TimbreZ):
+    """Log-mel spectrogram up to 12 kHz, and below its bands z, the same in every frame: (n_windows, n_mels + z_dim, n_frames)."""
+
+    bands_db = LogMel.bands_db
+
+    def __init__(self, sample_rate: int, n_samples: int, *, n_mels: int = 96, frame_rate: float = 25.0, weights: str = "") -> None:
+        super().__init__(sample_rate, n_samples, weights=weights)
+        self.bands = LogMel(sample_rate, n_samples, n_mels=n_mels, n_fft=4096, frame_rate=frame_rate, highest_hz=12000.0)
+        self.n_bands = n_mels
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        bands = self.bands(audio)
+        z = super().forward(audio)
+        return torch.cat([bands, z[..., None].expand(*z.shape, bands.shape[-1])], dim=1)
 
 
 class PannsCnn14(Embedding):

@@ -49,7 +49,8 @@ def fit_network(
         rows = chooser(settings.batch_size)
         x, y = batch_of(rows), targets[rows]
         if frontend.bands_db:
-            x = disturb(x, settings, frontend.bands_db, rng)
+            disturbed = disturb(x[:, : frontend.n_bands], settings, frontend.bands_db, rng)
+            x = torch.cat([disturbed, x[:, disturbed.shape[1] :]], dim=1)
         if settings.mixup > 0:
             x, y = mix_up(x, y, float(rng.beta(settings.mixup, settings.mixup)), rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):

@@ -6,6 +6,8 @@ out, because how loud a recording is says nothing of who plays.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import nn
@@ -28,6 +30,7 @@ class Frontend(nn.Module):
     """Base of all frontends: of windows of `n_samples` at a sample rate [Hz]."""
 
     bands_db = 0.0  # dB to one unit of the features, if they are levels of bands (n_windows, n_bands, n_frames); 0: they are not
+    n_bands: int | None = None  # that the features begin with; None: all of them are bands
     cached = True  # cheaper to keep than to compute again
 
     def __init__(self, sample_rate: int, n_samples: int) -> None:
@@ -66,12 +69,21 @@ class LogMel(Frontend):
     mel: torch.Tensor
 
     def __init__(
-        self, sample_rate: int, n_samples: int, *, n_mels: int = 96, n_fft: int = 2048, frame_rate: float = 25.0, lowest_hz: float = 40.0
+        self,
+        sample_rate: int,
+        n_samples: int,
+        *,
+        n_mels: int = 96,
+        n_fft: int = 2048,
+        frame_rate: float = 25.0,
+        lowest_hz: float = 40.0,
+        highest_hz: float = math.inf,
     ) -> None:
         super().__init__(sample_rate, n_samples)
         within("n_mels", n_mels, 1, 512)
         self.n_fft, self.hop_length = _resolution(sample_rate, n_fft, frame_rate)
-        self.register_buffer("mel", mel_filters(sample_rate, n_fft, n_mels, lowest_hz, sample_rate / 2.0).clone(), persistent=False)
+        highest_hz = min(highest_hz, sample_rate / 2.0)
+        self.register_buffer("mel", mel_filters(sample_rate, n_fft, n_mels, lowest_hz, highest_hz).clone(), persistent=False)
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         power = magnitudes(audio, self.n_fft, self.hop_length).square().transpose(-1, -2) @ self.mel

@@ -32,6 +32,26 @@ class Conv1dNetwork(nn.Module):
         return self.head(mean_and_max(self.body(x)))
 
 
+class Conv1dWithZ(nn.Module):
+    """Mean of the scores of :class:`Conv1dNetwork` on the bands and of a linear layer on z, whose errors differ.
+
+    In training each item is scored by one of them, chosen at random, so that both learn to classify by themselves.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], n_classes: int, *, n_bands: int = 96, width: int = 256, depth: int = 3, dropout: float = 0.3
+    ) -> None:
+        super().__init__()
+        self.n_bands, n_z = n_bands, shape[0] - n_bands
+        self.of_bands = Conv1dNetwork((n_bands, shape[1]), n_classes, width=width, depth=depth, dropout=dropout)
+        self.of_z = nn.Sequential(nn.BatchNorm1d(n_z), nn.Dropout(dropout), nn.Linear(n_z, n_classes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        by_bands, by_z = self.of_bands(x[:, : self.n_bands]), self.of_z(x[:, self.n_bands :, 0])
+        share = (torch.rand(len(x), 1) < 0.5).to(by_bands) if self.training else 0.5
+        return share * by_bands + (1.0 - share) * by_z
+
+
 class FullyConvolutional(nn.Module):
     """FCN: few convolutions with large pooling until one value is left (Choi, Fazekas and Sandler, ISMIR 2016)."""
 

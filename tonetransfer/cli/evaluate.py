@@ -329,7 +329,7 @@ def evaluate_timbre(arguments: Namespace) -> Report:
         from ..analysis.plots import plot_timbre_map
 
         plot_timbre_map(arguments.plot, *disentangle.map_of(material.trained, model), overwrite=arguments.overwrite)
-    return {"encoder": disentangle.encoder_checksum(model), **figures}, table(disentangle.table_rows(figures))
+    return {"encoder": model.encoder.checksum(), **figures}, table(disentangle.table_rows(figures))
 
 
 def _test_set(folder: Path, font: str, *, given: bool) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import torch
 from torch import nn
@@ -113,6 +115,11 @@ class TimbreEncoder(nn.Module):
         return self.spread((self.project(pooled) + self.skip(spectrum)).float()), pooled.float()
 
     @torch.no_grad()
+    def checksum(self) -> str:
+        """Checksum of the parameters, sixteen hexadecimal digits: by it figures and classifiers name the encoder that they are of."""
+        state = self.state_dict()
+        return hashlib.sha256(b"".join(state[name].float().numpy().tobytes() for name in sorted(state))).hexdigest()[:16]
+
     def transform(self, matrix: torch.Tensor) -> None:
         """Put a linear map (z_dim, z_dim) behind :meth:`pool`, as it is outside of training, by folding it into the last layers."""
         last, skip, spread = self.project[-1], self.skip, self.spread
