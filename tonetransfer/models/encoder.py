@@ -114,12 +114,12 @@ class TimbreEncoder(nn.Module):
         pooled = torch.cat([mean, deviation, spectrum, movement], dim=-1)
         return self.spread((self.project(pooled) + self.skip(spectrum)).float()), pooled.float()
 
-    @torch.no_grad()
     def checksum(self) -> str:
         """Checksum of the parameters, sixteen hexadecimal digits: by it figures and classifiers name the encoder that they are of."""
         state = self.state_dict()
         return hashlib.sha256(b"".join(state[name].float().numpy().tobytes() for name in sorted(state))).hexdigest()[:16]
 
+    @torch.no_grad()
     def transform(self, matrix: torch.Tensor) -> None:
         """Put a linear map (z_dim, z_dim) behind :meth:`pool`, as it is outside of training, by folding it into the last layers."""
         last, skip, spread = self.project[-1], self.skip, self.spread
