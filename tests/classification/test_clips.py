@@ -59,12 +59,14 @@ def test_timbres_find_their_class() -> None:
 def test_a_corpus_is_read_and_other_timbres_left_out(tmp_path: Path) -> None:
     files = [{"timbre": name, "performance": "train0-055-070-0"} for name in ("violin", "violin@R", "gm_sitar", "flute_ixox")]
     files.append({"timbre": "flute", "performance": "train0-055-070-0+flute_ixox"})  # the same once more
+    files.append({"timbre": "viola", "performance": "phrase-allegro+trio"})  # from a file of that name
     (tmp_path / "manifest.json").write_text(json.dumps({"files": files}))
     clips = find_clips(tmp_path, INSTRUMENTS)
     assert [(clip.labels, clip.source) for clip in clips] == [
         (("violin",), f"{tmp_path.name}/violin"),
         (("violin",), f"{tmp_path.name}/violin@R"),
         (("flute",), f"{tmp_path.name}/flute_ixox"),
+        (("viola",), f"{tmp_path.name}/viola"),
     ]
     assert clips[0].path == tmp_path / "violin" / "train0-055-070-0.flac"
     with pytest.raises(SettingsError, match="none of its timbres"):

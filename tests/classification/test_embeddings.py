@@ -108,7 +108,7 @@ def test_an_embedding_larger_than_the_classifier_is_no_reason_to_refuse_it(tmp_p
 
 
 def test_another_encoder_than_it_was_fitted_on_is_refused(tiny_weights: Path, tmp_path: Path) -> None:
-    """What else changes in the weights has nothing to do with it."""
+    """The decoder of the same weights file may change."""
     weights = tmp_path / "mine.safetensors"
     model = load_model(tiny_weights)
     save_model(weights, model)

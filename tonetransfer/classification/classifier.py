@@ -322,13 +322,9 @@ class Classifier:
 
     def _build_model(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
-        options = dict(self.settings.options) | dict(self.kind.fixed)
+        options = self.frontend.model_options | self.settings.options | dict(self.kind.fixed)
         if issubclass(self.kind.model, Estimator):
             options["multi"] = self.multi
-        if self.settings.classifier == "harmonic_cnn":
-            options.setdefault("highest_hz", float(self.settings.frontend.get("highest_hz", 8000.0)))
-        if self.frontend.n_bands is not None:
-            options.setdefault("n_bands", self.frontend.n_bands)
         self.model = build(self.kind.model, options, "options", self.frontend.shape, len(self.classes))
         self.model.eval()
 

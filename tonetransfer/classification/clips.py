@@ -23,6 +23,7 @@ import numpy as np
 
 from ..audio.files import save_audio, sound_files
 from ..errors import MissingDependencyError, SettingsError, did_you_mean
+from ..models.instrument_names import is_players
 from .settings import AugmentSettings, ClipSettings
 
 LABELS_OF = {  # mirdata datasets: the attribute of a track that holds its label, or the label itself
@@ -83,15 +84,17 @@ def find_clips(place: str | Path, classes: dict[str, tuple[str, ...]]) -> list[C
 
 
 def read_corpus(folder: str | Path, classes: dict[str, tuple[str, ...]]) -> list[Clip]:
-    """Files of a corpus whose timbre belongs to a class; other timbres, and files that are a player's, too, are left out."""
+    """Files of a corpus whose timbre belongs to a class; other timbres, and a player's files under an instrument's name, are left out."""
     folder = Path(folder)
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        files = [(str(file["timbre"]), str(file["performance"])) for file in manifest["files"] if "+" not in file["performance"]]
+        every = [(str(file["timbre"]), str(file["performance"])) for file in manifest["files"]]
     except OSError:
         raise SettingsError(f"{folder}: holds no manifest.json; make a corpus with `tonetransfer corpus render`") from None
     except (ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"{folder}/manifest.json: is damaged ({error!r}); render the corpus again") from None
+    names = {timbre for timbre, _ in every}
+    files = [(timbre, performance) for timbre, performance in every if not is_players(performance, names)]
     found = [(file, class_of(file[0], classes)) for file in files]
     clips = [
         Clip(folder / timbre / f"{performance}.flac", (label,), source=f"{folder.name}/{timbre}")

@@ -61,7 +61,7 @@ class LogMelWithZ(TimbreZ):
     def __init__(self, sample_rate: int, n_samples: int, *, n_mels: int = 96, frame_rate: float = 25.0, weights: str = "") -> None:
         super().__init__(sample_rate, n_samples, weights=weights)
         self.bands = LogMel(sample_rate, n_samples, n_mels=n_mels, n_fft=4096, frame_rate=frame_rate, highest_hz=12000.0)
-        self.n_bands = n_mels
+        self.n_bands, self.model_options = n_mels, {"n_bands": n_mels}
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:
         bands = self.bands(audio)

@@ -31,6 +31,7 @@ class Frontend(nn.Module):
 
     bands_db = 0.0  # dB to one unit of the features, if they are levels of bands (n_windows, n_bands, n_frames); 0: they are not
     n_bands: int | None = None  # that the features begin with; None: all of them are bands
+    model_options: dict[str, float] = {}  # that a model needs to know of its features, by the names of its options
     cached = True  # cheaper to keep than to compute again
 
     def __init__(self, sample_rate: int, n_samples: int) -> None:
@@ -101,6 +102,7 @@ class Spectrum(Frontend):
     ) -> None:
         super().__init__(sample_rate, n_samples)
         self.n_fft, self.hop_length = _resolution(sample_rate, n_fft, frame_rate)
+        self.model_options = {"highest_hz": highest_hz}
         self.n_bins = min(round(highest_hz / sample_rate * n_fft), n_fft // 2) + 1
 
     def forward(self, audio: torch.Tensor) -> torch.Tensor:

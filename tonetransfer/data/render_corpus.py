@@ -25,6 +25,7 @@ from ..audio.frames import FrameGrid
 from ..audio.units import db_to_amplitude, midi_to_hz
 from ..controls.controls import extract
 from ..errors import InstrumentError, SettingsError
+from ..models.instrument_names import players_performance
 from ..pitch.f0_refinement import refine_f0
 from ..threads import Progress, counted
 from .composition import Performance
@@ -137,7 +138,7 @@ def render_corpus(
 
 def _shared(file: dict[str, Any], name: str, out: Path) -> dict[str, Any]:
     """A player's file as one of an instrument that several players teach; linked, not copied, where the disk can."""
-    shared = {**file, "timbre": name, "performance": f"{file['performance']}+{file['timbre']}"}
+    shared = {**file, "timbre": name, "performance": players_performance(file["performance"], file["timbre"])}
     (out / name).mkdir(parents=True, exist_ok=True)
     for ending in (".flac", ".npz"):
         source, link = (out / one["timbre"] / (one["performance"] + ending) for one in (file, shared))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..errors import InstrumentError, nearest
 
@@ -84,3 +84,14 @@ def find_name(name: str, names: Sequence[str]) -> str:
 def player(program: int) -> str | None:
     """Name of the bundled instrument for a program, counted from 0; None for what has no pitch."""
     return None if PLAYERS[program] == "-" else PLAYERS[program]
+
+
+def players_performance(performance: str, player: str) -> str:
+    """Name of a player's performance in a corpus, where it stands once more under the name of the instrument."""
+    return f"{performance}+{player}"
+
+
+def is_players(performance: str, names: Collection[str]) -> bool:
+    """Test whether a performance is that of one of the named players, under the name of the instrument."""
+    _, mark, player = performance.rpartition("+")
+    return bool(mark) and player in names

@@ -14,6 +14,7 @@ import torch
 from ..audio.stft import band_centres_hz
 from ..audio.units import midi_to_hz
 from ..controls.controls import Controls
+from ..models.instrument_names import is_players
 from ..models.note_age_table import HIGHEST_MIDI, LONGEST_AGE, LOWEST_MIDI, N_AGES, N_LEVELS, N_PITCHES, age_shares, coarse_places
 from ..models.timbre_model import Instrument, TimbreModel
 from ..synthesis.colour import measure_room_tone
@@ -144,7 +145,8 @@ def _heard(corpus: Corpus, recording: Recording) -> tuple[Controls, torch.Tensor
 
 def _room_tone(corpus: Corpus, recording: Recording) -> torch.Tensor | None:
     """Room tone of a recorded phrase; None of what was strung from notes, whose rests are empty."""
-    if not recording.performance.startswith("phrase-") or "+" in recording.performance:
+    names = [timbre["name"] for timbre in corpus.timbres]
+    if not recording.performance.startswith("phrase-") or is_players(recording.performance, names):
         return None
     hop = corpus.grid.hop_length
     return measure_room_tone(corpus.sound(recording.first * hop, recording.n_frames * hop), float(recording.quantiles[-1]), corpus.grid)
