@@ -407,21 +407,35 @@ def _flac_header(header: bytes, block_size: int) -> int:
     width = {6: 1, 7: 2}.get(code, 0)
     length = sizes.get(code) or int.from_bytes(header[at : at + width], "big") + 1
     at += width + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
-    if at >= len(header) or _crc(header[:at], 8, 0x07) != header[at]:
+    if at >= len(header) or _crc8(header[:at]) != header[at]:
         return 0
     return (value if header[1] & 1 else value * block_size) + length
 
 
 def _is_whole(content: Content, first: int, last: int) -> bool:
     """Test whether a frame of FLAC lies between, with the check sum that it should have."""
-    return last - first > 8 and _crc(content[first : last - 2], 16, 0x8005) == int.from_bytes(content[last - 2 : last], "big")
+    return last - first > 8 and _crc16(content[first : last - 2]) == int.from_bytes(content[last - 2 : last], "big")
 
 
-def _crc(content: bytes, width: int, polynomial: int) -> int:
-    table, value, mask = _crc_table(width, polynomial), 0, (1 << width) - 1
+def _crc8(content: bytes) -> int:
+    table, value = _crc_table(8, 0x07), 0
     for byte in content:
-        value = (value << 8 & mask) ^ table[(value >> (width - 8)) ^ byte]
+        value = table[value ^ byte]
     return value
+
+
+def _crc16(content: bytes) -> int:
+    table, value = _crc16_of_words(), 0
+    for (word,) in struct.iter_unpack(">H", bytes(len(content) % 2) + content):  # a zero before it changes nothing
+        value = table[value ^ word]
+    return value
+
+
+@lru_cache
+def _crc16_of_words() -> list[int]:
+    """Check sums of all pairs of bytes: frames are read by two bytes at a time."""
+    table = _crc_table(16, 0x8005)
+    return [(first << 8 & 0xFFFF) ^ table[first >> 8 ^ byte] for first in table for byte in range(256)]
 
 
 @lru_cache
