@@ -16,6 +16,7 @@ from ..errors import SettingsError, did_you_mean
 Kind = TypeVar("Kind", bound=BaseModel)
 LARGEST_BYTES = 1_000_000  # of a file of settings; what is longer is something else
 DEEPEST = 20  # brackets or indents within each other
+TOO_DEEP = f"more than {DEEPEST} levels within each other"
 MOST_ALIASES = 100  # and none within what another stands for: a few lines would stand for gigabytes
 SHOWN = 60  # characters of a value in a message
 
@@ -82,9 +83,17 @@ def read_mapping(path: str | Path, overrides: Sequence[str] = (), *, see: str = 
 
 
 class _Loader(yaml.SafeLoader):
-    """Remembers the line of the value that it reads."""
+    """Remembers the line of the value that it reads, and reads no further where brackets stand within too many others.
+
+    PyYAML reads up to 1,024 characters ahead for a key and goes through all open brackets at each of them, before any event tells of the first.
+    """
 
     line = ""
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
+        super().fetch_flow_collection_start(TokenClass)
+        if self.flow_level > DEEPEST:
+            raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=self.get_mark())
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         self.line = f", line {node.start_mark.line + 1}"
@@ -141,12 +150,12 @@ def _check_size(content: bytes | str) -> None:
     """Refuse what is nested so deeply, or stands for so much, that no settings can be meant."""
     depth = aliases = 0
     anchored: list[int] = []  # depths at which something begins that others stand for
-    for event in yaml.parse(content, Loader=yaml.SafeLoader):
+    for event in yaml.parse(content, Loader=_Loader):
         problem = None
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             anchored += [depth] if event.anchor else []
-            problem = f"more than {DEEPEST} levels within each other" if depth > DEEPEST else None
+            problem = TOO_DEEP if depth > DEEPEST else None
         elif isinstance(event, yaml.CollectionEndEvent):
             anchored = [one for one in anchored if one < depth]
             depth -= 1
