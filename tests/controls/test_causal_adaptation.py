@@ -24,6 +24,7 @@ def note(midi: float, n: int, level: float = -20.0) -> list[ControlFrame]:
 
 
 REST = [ControlFrame(300.0, 0.1, -70.0)] * 40
+NOTHING = [ControlFrame(220.0, 0.0, -120.0)] * 40
 
 
 def play(adapter: Adapter, frames: list[ControlFrame]) -> list[Asked]:
@@ -68,8 +69,7 @@ def test_loudness_comes_to_what_the_whole_recording_would_give() -> None:
     asked = np.array([one.loudness_db for one in play(adapter, [ControlFrame(440.0, 0.98, float(level)) for level in levels])])
     heard, notes = torch.from_numpy(levels).float(), torch.ones(4000, dtype=torch.bool)
     error = asked - levels - level_shift_db(heard, notes, QUANTILES, 100.0)
-    rising = np.diff(levels, prepend=levels[0]) > -2.5  # where it falls faster, the instrument's release limits it
-    assert np.abs(error[:50]).mean() > 3.0 and np.abs(error[3000:][rising[3000:]]).mean() < 1.0
+    assert np.abs(error[:50]).mean() > 3.0 and np.abs(error[1500:]).mean() < 1.0
 
 
 def test_the_player_s_gain_is_forgotten_and_the_players_dynamics_are_kept() -> None:
@@ -105,12 +105,44 @@ def test_effort_and_level_change_without_steps() -> None:
     assert np.abs(steps).max() < 3.0 and {one.is_note for one in asked} == {True}
 
 
-def test_notes_end_as_the_instrument_s_do_and_keep_their_pitch() -> None:
+def test_notes_of_a_dry_source_end_as_the_instrument_s_do_and_keep_their_pitch() -> None:
     adapter = Adapter(target(release_db_per_s=250.0), 100.0)
-    asked = play(adapter, note(69.0, 50) + REST)[50:]
+    asked = play(adapter, NOTHING + note(69.0, 50) + NOTHING)[-len(NOTHING) :]
     level = np.array([one.loudness_db for one in asked])
     assert np.allclose(np.diff(level[3:25]), -2.5) and level.min() >= -120.0
     assert {round(one.f0_hz, 3) for one in asked} == {440.0} and not asked[5].is_note
+
+
+@pytest.mark.parametrize(
+    ("heard_db_per_s", "periodicity", "asked_db_per_s"), [(300.0, 0.9, 300.0), (60.0, 0.1, 200.0), (5000.0, 0.1, 800.0)]
+)
+def test_notes_in_a_room_end_as_they_are_heard(heard_db_per_s: float, periodicity: float, asked_db_per_s: float) -> None:
+    """A note that dies away is followed, what hisses on fades, and what is cut off does not ring on for long."""
+    adapter = Adapter(target(release_db_per_s=110.0), 100.0, loudest_db=-20.0)
+    dying = [ControlFrame(440.0, periodicity, max(-20.0 - 0.01 * heard_db_per_s * k, -78.0)) for k in range(1, 16)]
+    level = np.array([one.loudness_db for one in play(adapter, note(69.0, 50) + dying)[50:]])
+    assert np.allclose(np.diff(level)[4:6], -0.01 * asked_db_per_s) and (np.diff(level) <= 0.0).all()
+
+
+def test_a_breath_between_notes_is_not_played() -> None:
+    """However loud it is: once a note has faded, nothing sounds before the next."""
+    breath = [ControlFrame(300.0, 0.2, -75.0)] * 20 + [ControlFrame(300.0, 0.2, -30.0)] * 60
+    level = np.array([one.loudness_db for one in play(Adapter(target(), 100.0), note(69.0, 300) + breath)])
+    assert level[299] > -40.0 and level[320:].max() < -75.0
+
+
+@pytest.mark.parametrize("level_db", [-40.0, -4.0])
+def test_a_soft_microphone_is_known_soon_and_turned_up_slowly(level_db: float) -> None:
+    """How hard is played is known after two seconds; the level of the result moves by 1 dB a second at most, but down from a loud one."""
+    asked = play(Adapter(target(), 100.0), note(69.0, 4000, level_db))
+    known = float(QUANTILES[-1]) - 11.0  # equal notes are a mezzo-forte; four decibels more until several seconds were heard
+    assert abs(asked[250].loudness_db - known - 4.0) < 1.0 and abs(asked[-1].loudness_db - known) < 1.0
+    sound = np.array([one.loudness_db + one.gain_db for one in asked])
+    assert abs(sound[-1] - float(QUANTILES[-1])) < 1.0
+    if level_db < -16.0:
+        assert abs(sound[50] - (float(QUANTILES[-1]) + level_db + 16.0)) < 1.0 and np.abs(np.diff(sound)).max() < 0.05
+    else:
+        assert abs(sound[250] - float(QUANTILES[-1])) < 1.0
 
 
 def test_a_subharmonic_in_the_dying_sound_is_no_note() -> None:

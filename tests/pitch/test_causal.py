@@ -50,13 +50,13 @@ def test_what_comes_later_changes_nothing() -> None:
     assert not np.array_equal(a[0], b[0])
 
 
-@pytest.mark.parametrize("path_frames", [0, 3])
-def test_piece_by_piece_is_the_whole(path_frames: int) -> None:
+@pytest.mark.parametrize(("path_frames", "look_ahead"), [(0, AHEAD), (3, AHEAD), (0, 2400), (0, 4800), (0, 9600)])
+def test_piece_by_piece_is_the_whole(path_frames: int, look_ahead: int) -> None:
     sound = melody([62, 50, 74], seconds=0.15).numpy().astype(np.float64)
-    whole = track_causal(sound, GRID, AHEAD, path_frames=path_frames)
-    tracker = CausalTracker(GRID, AHEAD, path_frames=path_frames)
-    frames = tracker.push(sound[:AHEAD])
-    for first in range(AHEAD, len(sound) - 480, 480):
+    whole = track_causal(sound, GRID, look_ahead, path_frames=path_frames)
+    tracker = CausalTracker(GRID, look_ahead, path_frames=path_frames)
+    frames = tracker.push(sound[:look_ahead])
+    for first in range(look_ahead, len(sound) - 480, 480):
         frames += tracker.push(sound[first : first + 480])
     for row, name in zip(whole, ("f0_hz", "periodicity", "level_db"), strict=True):
         assert np.allclose([getattr(one, name) for one in frames], row[: len(frames)], rtol=1e-9, atol=1e-9)

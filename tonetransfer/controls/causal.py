@@ -6,11 +6,12 @@ Nothing of what comes later is known, so octave and dynamics are estimated as th
 
 * The octave is decided by the first note and reconsidered, by the notes of the last half minute, whenever a note begins; never within
   a note, but for its first 50 ms, in which a tracker may still hear the attack.
-* Loudness is moved as a whole, as for recordings, but by a running histogram of note loudness with a memory of half a minute. It starts
-  out as the instrument's own distribution, put where `loudest_db` says, and the player's notes take its place within some seconds.
+* Loudness is moved as a whole, as for recordings, to where the instrument plays as hard as the player does. His loud notes are taken to
+  be as loud as is usual at a microphone, and known after two seconds of notes; or they are given (`loudest_db`). The level of the result
+  comes down with a loud player as soon, and goes up with a soft one over half a minute, so that it does not swell while he plays evenly.
 * What is soft and keeps to a multiple of the mains' frequency, without having swelled, is hum and no note.
-* A note ends when the sound stops being periodic; from there, and wherever the player's sound falls faster, it sinks as the instrument's
-  own notes do and keeps its pitch.
+* A note ends when the sound stops being periodic, and keeps its pitch from there. It fades as the player's sound does, by 200 dB a second
+  at least; where nothing at all is heard between notes, as in a synthesizer's, it dies away as the instrument's own.
 """
 
 from __future__ import annotations
@@ -30,14 +31,24 @@ from ..audio.loudness import FLOOR_DB, N_FFT
 from ..audio.stft import a_weighting, hann
 from ..audio.units import hz_to_midi
 from ..pitch.causal import CausalTracker
-from ..pitch.tracking import VOICED_OFF, VOICED_ON
-from .adaptation import GRACE_FRAMES, STRAY_SHARE, smallest_octave_shift
+from ..pitch.tracking import VOICED_OFF
+from .adaptation import (
+    DOUBT_DB_PER_S,
+    DOUBTFUL,
+    FADE_DB_PER_S,
+    GRACE_FRAMES,
+    LOUD_MARGIN_DB,
+    LOUD_QUANTILE,
+    NOTHING,
+    STRAY_SHARE,
+    smallest_octave_shift,
+)
 from .dynamics import QUANTILES, REST_DB, STRETCH_S, loud_end_db
-from .profile import FASTEST_DB_PER_S, SLOWEST_DB_PER_S, Target
+from .profile import EDITED_DB_PER_S, FASTEST_DB_PER_S, SILENT_FRAMES, SLOWEST_DB_PER_S, Target
 
 USUAL_LOUDEST_DB = -16.0  # of a player at a microphone that is set well
 MEMORY_S = 30.0
-PRIOR_S = 2.0  # what the assumption about the player's dynamics weighs
+LEARNING_S = 2.0  # of notes, after which the assumption about the player's dynamics counts no more
 FAINTEST_NOTE_DB = -75.0  # a live input hums and hisses more than a recording's rests do
 START_BELOW_DB, STAY_BELOW_DB = 40.0, 50.0  # re the loud notes, as for recordings
 USUAL_RANGE_DB = 4.0  # from the loudest to the usual stretch of half a second, before enough of them were heard
@@ -45,6 +56,7 @@ FEWEST_SWELLS = 6
 N_HUM_LINES, HUM_OFF, HUM_NEAR = 6, 0.004, 0.02  # multiples of the mains' frequency; how far from one, and from one that is known to hum
 HUM_BELOW_DB = 12.0  # re the loud notes
 HUM_FRAMES, STEADY_DB = 10, 4.0  # by less does the level of hum move in so many frames; a note's rises by more when it begins
+STARTING = 0.65  # periodicity with which a note begins: a little less than in recordings, where the surer frames that follow are known
 LEAP_SEMITONES = 1.0
 FALLING_DB = 2.0  # per frame: a sound that dies away; its last periods are often taken for a subharmonic
 UNSURE_FRAMES = 5  # at the beginning of a note
@@ -176,15 +188,11 @@ class Adapter:
 
     def reset(self) -> None:
         """Forget the player."""
-        loudest = USUAL_LOUDEST_DB if self.loudest_db is None else self.loudest_db
         self._counts = np.zeros(len(self._edges) - 1)
-        if self.target.quantiles is not None:
-            usual = (self.target.quantiles - self.target.quantiles[-1]).numpy() + loudest
-            self._counts += np.histogram(np.clip(usual, -119.0, -1.0), self._edges)[0] * (PRIOR_S * self.frame_rate / len(usual))
         self._swells: deque[float] = deque(maxlen=round(MEMORY_S / STRETCH_S))
         self._swell_db, self._swell_frames = -math.inf, 0
         self._shift_db: float | None = None
-        self._effort_db = 0.0
+        self._gain_db = 0.0
         self._note_frames = 0
         self._renew(self.target.quantiles)
         self._midis, self._midi_counts = np.arange(128.0), np.zeros(128)
@@ -193,7 +201,8 @@ class Adapter:
         self._octave_known = False
         self._playing, self._frames_since = False, GRACE_FRAMES + 1
         self._f0_hz, self._heard_hz, self._heard_db = 0.0, 0.0, FLOOR_DB
-        self._level_db = FLOOR_DB
+        self._level_db = self._ceiling_db = FLOOR_DB
+        self._silent_frames = 0
         self._hum = _Hum()
 
     def frame(self, heard: ControlFrame, quantiles: torch.Tensor | None = None, release_db_per_s: float | None = None) -> Asked:
@@ -218,14 +227,28 @@ class Adapter:
         if self._playing or not self._f0_hz:
             self._f0_hz = heard.f0_hz * 2.0 ** (self.semitones / 12.0)
         rate = self.target.release_db_per_s if release_db_per_s is None else release_db_per_s
+        rate = rate if self._dry(heard) else max(rate, EDITED_DB_PER_S)
         sinking = self._level_db - min(max(rate, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / self.frame_rate
-        moved = FLOOR_DB
-        if self._frames_since <= GRACE_FRAMES and heard.loudness_db > FLOOR_DB:
-            moved = self._moved(heard.loudness_db)
-            moved = moved if self._playing else min(moved, self._level_db)
-        self._level_db = max(moved, sinking, FLOOR_DB)
+        self._level_db = max(self._faded(heard), sinking, FLOOR_DB)
         asked = self._level_db + self.loudness_db if self._level_db > FLOOR_DB else FLOOR_DB
-        return Asked(self._f0_hz, asked, self._playing, -self._effort_db)
+        return Asked(self._f0_hz, asked, self._playing, self._gain_db)
+
+    def _dry(self, heard: ControlFrame) -> bool:
+        """Test for a source that has been digitally silent (:func:`~tonetransfer.controls.profile.is_dry`)."""
+        self._silent_frames += heard.loudness_db <= FLOOR_DB + 0.5
+        return self._silent_frames >= SILENT_FRAMES
+
+    def _faded(self, heard: ControlFrame) -> float:
+        """Level [dB] asked of the instrument: beyond a note what is heard fades, and never rises, as :func:`.adaptation.fade_out` says."""
+        if heard.loudness_db <= FLOOR_DB:
+            return FLOOR_DB
+        moved = self._moved(heard.loudness_db)
+        if self._playing:
+            self._ceiling_db = moved
+        elif self._frames_since > GRACE_FRAMES:
+            periodicity = heard.periodicity if heard.loudness_db >= self._least_db else 0.0
+            self._ceiling_db -= float(np.interp(periodicity, (NOTHING, DOUBTFUL), (FADE_DB_PER_S, DOUBT_DB_PER_S))) / self.frame_rate
+        return moved if self._playing else min(moved, self._ceiling_db, self._level_db)
 
     def _leaps(self, f0_hz: float) -> bool:
         return self._heard_hz > 0.0 and abs(12.0 * math.log2(f0_hz / self._heard_hz)) > LEAP_SEMITONES
@@ -236,7 +259,7 @@ class Adapter:
         self._hum.push(heard, self._loud_db - HUM_BELOW_DB)
         if self._hum.stands or (not goes_on and (self._hum.near or heard.loudness_db < self._heard_db - FALLING_DB)):
             return False
-        periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if goes_on else (VOICED_ON, START_BELOW_DB)
+        periodicity, below = (VOICED_OFF, STAY_BELOW_DB) if goes_on else (STARTING, START_BELOW_DB)
         return heard.periodicity >= periodicity and heard.loudness_db > max(FAINTEST_NOTE_DB, self._loud_db - below)
 
     def _learn(self, heard: ControlFrame) -> None:
@@ -268,27 +291,38 @@ class Adapter:
             self._octave_known = True
 
     def _quantiles(self) -> np.ndarray:
-        """Of the loudness of the player's notes, (13,)."""
-        if self.loudest_db is not None and self.target.quantiles is not None:
-            return (self.target.quantiles - self.target.quantiles[-1]).numpy() + self.loudest_db
+        """Of the loudness of the player's notes, (13,): at first as the instrument's own, below what is usual at a microphone."""
+        usual = np.zeros(len(QUANTILES)) if self.target.quantiles is None else (self.target.quantiles - self.target.quantiles[-1]).numpy()
+        if self.loudest_db is not None:
+            return usual + self.loudest_db
         total = np.concatenate([[0.0], np.cumsum(self._counts)])
-        return np.interp(np.array(QUANTILES) * total[-1], total, self._edges) if total[-1] else np.full(len(QUANTILES), USUAL_LOUDEST_DB)
+        known = min(self._note_frames / (LEARNING_S * self.frame_rate), 1.0)
+        return (1.0 - known) * (usual + USUAL_LOUDEST_DB) + known * np.interp(np.array(QUANTILES) * total[-1], total, self._edges)
 
     def _renew(self, quantiles: torch.Tensor | None) -> None:
         """Decide by how much loudness is moved from what is known of the player now."""
-        self._loud_db = float(self._quantiles()[-1])
+        levels_db = self._quantiles()
+        self._loud_db, self._least_db = float(levels_db[-1]), float(levels_db[LOUD_QUANTILE]) - LOUD_MARGIN_DB
         if quantiles is not None:
             near = [level for level in self._swells if level > max(self._swells) - REST_DB]
             range_db = max(near) - float(np.median(near)) if len(near) >= FEWEST_SWELLS else USUAL_RANGE_DB
-            self._wanted_effort_db = loud_end_db(range_db, self.dynamic)
-            self._wanted_shift_db = float(quantiles[-1]) + self._wanted_effort_db - self._loud_db
+            effort_db = loud_end_db(range_db, self.dynamic)
+            self._wanted_db = float(quantiles[-1]) + effort_db - self._loud_db, self._loud_db - self._level_of_output() - effort_db
             if self._shift_db is None:
-                self._shift_db, self._effort_db = self._wanted_shift_db, self._wanted_effort_db
+                self._shift_db, self._gain_db = self._wanted_db
+
+    def _level_of_output(self) -> float:
+        """Level of the player's loud notes [dB] by which the level of the result goes: a soft one is believed slowly, no loud one is."""
+        if self.loudest_db is not None:
+            return self.loudest_db
+        believed = min(self._note_frames / (MEMORY_S * self.frame_rate), 1.0)
+        return max(self._loud_db, USUAL_LOUDEST_DB + believed * (self._loud_db - USUAL_LOUDEST_DB))
 
     def _moved(self, loudness_db: float) -> float:
         assert self._shift_db is not None
-        self._shift_db += SHIFT_MOVES * (self._wanted_shift_db - self._shift_db)
-        self._effort_db += SHIFT_MOVES * (self._wanted_effort_db - self._effort_db)
+        wanted_shift_db, wanted_gain_db = self._wanted_db
+        self._shift_db += SHIFT_MOVES * (wanted_shift_db - self._shift_db)
+        self._gain_db += SHIFT_MOVES * (wanted_gain_db - self._gain_db)
         return loudness_db + self._shift_db
 
 

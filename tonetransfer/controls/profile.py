@@ -23,6 +23,7 @@ RISE_DB, RISE_FRAMES = 6.0, 10  # or another note begins
 SLOWEST_DB_PER_S, FASTEST_DB_PER_S = 100.0, 2000.0  # the slowest is steeper than a gentle fall, so that it is found again
 SILENT_FRAMES = 10
 ABRUPT_DB_PER_S = 1500.0  # a note that falls faster was cut off: no player stops so fast, and a cut reads 1700 or more
+EDITED_DB_PER_S = 800.0  # a note that an editor cut out of a recording fades at least so fast: it must not sound far into a pause
 USUAL_DB_PER_S = 330.0  # median of the bundled instruments
 MEASURED_DB = (3.0, 23.0)  # below where the fall began
 TRAITS = ("note_table", "fluctuation_db", "colour_db", "string_damping")

@@ -85,7 +85,7 @@ def read_mapping(path: str | Path, overrides: Sequence[str] = (), *, see: str = 
 class _Loader(yaml.SafeLoader):
     """Remembers the line of the value that it reads, and reads no further where brackets stand within too many others.
 
-    PyYAML reads up to 1,024 characters ahead for a key and goes through all open brackets at each of them, before any event tells of the first.
+    PyYAML reads up to 1,024 characters ahead for a key, and goes through all open brackets at each of them before it tells of the first.
     """
 
     line = ""

@@ -15,7 +15,7 @@ from ..audio.units import CHROMATIC, db_to_amplitude
 from ..controls.adaptation import adapt, octave_shift
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import check_dynamic, loud_end_db, loudness_quantiles, scale_dynamics, swell_range_db
-from ..controls.profile import Target, find_releases, is_dry, traits_of, with_release
+from ..controls.profile import EDITED_DB_PER_S, Target, find_releases, is_dry, traits_of, with_release
 from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_same
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
@@ -33,7 +33,6 @@ SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
 UNPITCHED_SHARE = 0.2  # of the audible frames must be notes, or the program was meant for something else
 SHORTEST_S = 0.1  # a recording with fewer notes is warned of
 STEEPEST_DB = 8.0  # rise of loudness in a frame
-EDITED_DB_PER_S = 800.0  # a note that an editor cut out of a recording fades at least so fast: it must not sound far into a pause
 LEAST_ALONE = 0.1  # of the power that is heard, at least, comes from the instrument
 REPLACED = 0.5  # of the random fluctuation, by the movement of the recording where it is known
 ROOM_FIRST_S = 0.004  # until the first reflection in a recorded room

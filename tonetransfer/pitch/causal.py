@@ -272,7 +272,8 @@ class CausalTracker:
         self._spectrum_ends = min(ahead, length // 2)
         self._window = np.hanning(length + 2)[1:-1]
         self._n_fft = scipy.fft.next_fast_len(2 * length, real=True)
-        self._reach = max(length, *(window.length for window in self._bands))  # samples before the newest that a frame may need
+        late = ahead - self._spectrum_ends
+        self._reach = max(late + length, *(window.late + window.length for window in self._bands))  # samples that a frame may need
         self.reset()
 
     def reset(self) -> None:

@@ -6,20 +6,22 @@ export const FLOOR_DB = -120;
 const VOICED_ON = 0.75, VOICED_OFF = 0.55; // periodicity
 const FAINTEST_NOTE_DB = -90, START_BELOW_DB = 40, STAY_BELOW_DB = 50;
 const STRAY_SHARE = 0.05;
-const GRACE_FRAMES = 3, FADE_DB_PER_S = 200, DOUBT_DB_PER_S = 40, NOTHING = 0.3, DOUBTFUL = 0.5;
-const LOUD_MARGIN_DB = 6;
-const EDITED_DB_PER_S = 800; // a note that was cut out of a recording fades at least so fast
+export const GRACE_FRAMES = 3;
+const FADE_DB_PER_S = 200, DOUBT_DB_PER_S = 40, NOTHING = 0.3, DOUBTFUL = 0.5;
+export const LOUD_MARGIN_DB = 6;
+export const EDITED_DB_PER_S = 800; // a note that was cut out of a recording fades at least so fast
 const STEEPEST_DB = 8; // rise of loudness in a frame
 const SWELL_S = 0.5, REST_DB = 30;
 const GENTLE_DB_PER_S = 80, DEPTH_DB = 15, GONE_DB = -60, DEEP_DB = 30, RISE_DB = 6, RISE_FRAMES = 10;
-const SLOWEST_DB_PER_S = 100, FASTEST_DB_PER_S = 2000, SILENT_FRAMES = 10, ABRUPT_DB_PER_S = 1500, MEASURED_DB = [3, 23];
+export const SLOWEST_DB_PER_S = 100, FASTEST_DB_PER_S = 2000, SILENT_FRAMES = 10;
+const ABRUPT_DB_PER_S = 1500, MEASURED_DB = [3, 23];
 
 /** How hard is played at each dynamic marking [dB re the strongest]. */
 export const DYNAMICS_DB = { pp: -26, p: -20, mp: -15, mf: -11, f: -5, ff: -1 };
 export const USUAL_DB = DYNAMICS_DB.mf;
 
 export const toMidi = (f0Hz) => 69 + 12 * Math.log2(f0Hz / 440);
-const clamp = (value, lowest, highest) => Math.min(Math.max(value, lowest), highest);
+export const clamp = (value, lowest, highest) => Math.min(Math.max(value, lowest), highest);
 const ascending = (values) => Float64Array.from(values).sort();
 const chosen = (values, mask) => values.filter((_, t) => mask[t]);
 
@@ -98,14 +100,14 @@ function ceiling(loudnessDb, anchors, slopeDb) {
   return result;
 }
 
+/** How far what is not a note sinks in a frame [dB]: less where it is nearly periodic. */
+export const fadeSlope = (periodicity) =>
+  (FADE_DB_PER_S + (DOUBT_DB_PER_S - FADE_DB_PER_S) * clamp((periodicity - NOTHING) / (DOUBTFUL - NOTHING), 0, 1)) / FRAME_RATE;
+
 /** Loudness with everything faded that is not a note; more slowly where it is as loud as notes and nearly periodic. */
 export function fadeOut(loudnessDb, notes, periodicity) {
   if (!notes.includes(true)) return new Float64Array(loudnessDb.length).fill(FLOOR_DB);
-  const slopes = Float64Array.from(periodicity, (value) => {
-    const sureness = clamp((value - NOTHING) / (DOUBTFUL - NOTHING), 0, 1);
-    return (FADE_DB_PER_S + (DOUBT_DB_PER_S - FADE_DB_PER_S) * sureness) / FRAME_RATE;
-  });
-  const patient = ceiling(loudnessDb, notes, slopes).map((level, t) => Math.min(level, loudnessDb[t]));
+  const patient = ceiling(loudnessDb, notes, Float64Array.from(periodicity, fadeSlope)).map((level, t) => Math.min(level, loudnessDb[t]));
   const floor = quantile(chosen(loudnessDb, notes), 0.1) - LOUD_MARGIN_DB;
   const played = notes.map((note, t) => note || patient[t] >= floor);
   const limit = ceiling(patient, played, new Float64Array(patient.length).fill(FADE_DB_PER_S / FRAME_RATE));

@@ -62,6 +62,29 @@ test("live: a held note sounds at the asked effort, and after its end nothing so
   assert.ok(!after.isNote && after.loudnessDb === -120 && Math.abs(after.f0Hz - 440) < 1e-9);
 });
 
+test("live: notes end as they are heard, and as the instrument's where nothing is heard between them", () => {
+  const fall = (instrument, before, after) => {
+    const adapter = new LiveAdapter(instrument);
+    playing(adapter, 20, () => before);
+    playing(adapter, 100, () => ({ f0Hz: 440, periodicity: 0.95, loudnessDb: -16 }));
+    const [one, other] = playing(adapter, 8, after).slice(-2);
+    return (one.loudnessDb - other.loudnessDb) * 100;
+  };
+  const slow = { ...INSTRUMENT, release_db_per_s: 250 }, room = { f0Hz: 97, periodicity: 0.1, loudnessDb: -80 }, nothing = { ...room, loudnessDb: -120 };
+  const dying = (t) => ({ f0Hz: 440, periodicity: 0.9, loudnessDb: -16 - 3 * (t + 1) });
+  for (const [found, wanted] of [[fall(slow, nothing, () => nothing), 250], [fall(slow, room, dying), 300], [fall(slow, room, () => room), 800]]) {
+    assert.ok(Math.abs(found - wanted) < 0.5, `${found}, not ${wanted}`);
+  }
+});
+
+test("live: a soft microphone is known soon, and turned up slowly", () => {
+  const frames = playing(new LiveAdapter(INSTRUMENT), 3500, () => ({ f0Hz: 440, periodicity: 0.95, loudnessDb: -40 }));
+  const sound = frames.map(({ loudnessDb, gainDb }) => loudnessDb + gainDb), loudest = INSTRUMENT.loudness_quantiles_db.at(-1);
+  assert.ok(Math.abs(frames[250].loudnessDb - (loudest + loudEndDb(4))) < 1, `${frames[250].loudnessDb}`);
+  assert.ok(Math.abs(sound[50] - (loudest - 24)) < 1 && Math.abs(sound.at(-1) - loudest) < 1, `${sound[50]} ${sound.at(-1)}`);
+  sound.slice(1).forEach((level, t) => assert.ok(Math.abs(level - sound[t]) < 0.05, `${t}: ${sound[t]}, then ${level}`));
+});
+
 test("live: octaves are moved into the range, and never within a note", () => {
   const adapter = new LiveAdapter(INSTRUMENT);
   const frames = playing(adapter, 300, (t) => ({ f0Hz: 110 * 2 ** (Math.min(t, 200) / 2400), periodicity: 0.95, loudnessDb: -30 }));
