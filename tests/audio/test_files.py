@@ -268,12 +268,13 @@ def test_pieces_make_the_whole(tmp_path):
     assert (tmp_path / "pieces.flac").read_bytes() == (tmp_path / "whole.flac").read_bytes()
 
 
-def test_a_late_peak_turns_down_the_whole(tmp_path):
+@pytest.mark.parametrize("peak", [4.0, 400.0])
+def test_a_late_peak_turns_down_the_whole(tmp_path, peak):
     with pytest.warns(UserWarning), AudioWriter(tmp_path / "a.wav", RATE) as writer:
         writer.write(np.full(1000, 0.5, np.float32))
-        writer.write(np.full(10, -4.0, np.float32))
+        writer.write(np.full(10, -peak, np.float32))
     loaded = load_audio(tmp_path / "a.wav")[0]
-    assert abs(float(loaded[0]) - 0.125) < 1e-4 and float(loaded[-1]) > -1.0
+    assert abs(float(loaded[0]) - 0.5 / peak) < 1e-4 and -1.0 < float(loaded[-1]) < -0.9999
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path):

@@ -224,7 +224,7 @@ def stream_channels(path: PathLike) -> Iterator[np.ndarray]:
         yield from _blocks(path, file, math.inf)
 
 
-def check_audio(audio: AudioLike, sample_rate: int) -> torch.Tensor:
+def check_audio(audio: AudioLike, sample_rate: int, *, highest_peak: float = HIGHEST_PEAK) -> torch.Tensor:
     """The gate for audio that callers from Python bring.
 
     Parameters
@@ -233,6 +233,8 @@ def check_audio(audio: AudioLike, sample_rate: int) -> torch.Tensor:
         Floating point in [-1, 1] (moderately beyond is let through), or integers, which are scaled by their type's full scale.
         Never written into.
     sample_rate : int, > 0 [Hz]
+    highest_peak : float
+        What is louder was never scaled, or is broken.
 
     Returns
     -------
@@ -242,7 +244,7 @@ def check_audio(audio: AudioLike, sample_rate: int) -> torch.Tensor:
     Raises
     ------
     AudioError
-        Wrong type or shape, no samples, samples that are not finite, or a sample rate that is none.
+        Wrong type or shape, no samples, samples that are not finite or too loud, or a sample rate that is none.
     """
     check_sample_rate(sample_rate)
     samples = _as_float(audio)
@@ -257,7 +259,7 @@ def check_audio(audio: AudioLike, sample_rate: int) -> torch.Tensor:
     if not math.isfinite(peak) or not math.isfinite(float(lowest)):
         where = int((~torch.isfinite(samples)).nonzero()[0])
         raise AudioError(f"audio has {float(samples[where])} at sample {where}; finite samples are wanted: repair or replace it")
-    if peak > HIGHEST_PEAK:
+    if peak > highest_peak:
         raise AudioError(f"audio reaches {peak:.6g}; samples in [-1, 1] are wanted: divide by the full scale, e.g. 32768 for 16 bit")
     return samples
 
@@ -383,8 +385,8 @@ class AudioWriter:
         return self
 
     def write(self, audio: AudioLike) -> None:
-        """Append audio [shape=(n_samples,)], n_samples > 0, finite."""
-        samples = check_audio(audio, self.sample_rate).detach()
+        """Append audio [shape=(n_samples,)], n_samples > 0, finite, however loud: the whole is turned down."""
+        samples = check_audio(audio, self.sample_rate, highest_peak=math.inf).detach()
         self.peak = max(self.peak, float(samples.abs().max()))
         self.n_samples += len(samples)
         with self._translated():

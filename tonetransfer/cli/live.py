@@ -33,7 +33,7 @@ def add_live(verbs: Any) -> None:
     where.add_argument("--simulate", metavar=("SOURCE", "OUTPUT"), type=Path, nargs=2, help="no devices: a recording, as if played live")
     how.add_argument("--no-fit", dest="fit", action="store_false", help="keep the player's octave, dynamics and sounds between notes")
     listening.add_argument(
-        "--loudest", metavar="DB", type=options.NUMBER, help="A-weighted level of your loud notes (default: learned as you play)"
+        "--loudest", metavar="DB", type=options.LEVEL, help="A-weighted level of your loud notes (default: learned as you play)"
     )
     listening.add_argument(
         "--look-ahead",

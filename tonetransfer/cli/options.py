@@ -51,7 +51,7 @@ NOISE = _typed(lambda text: _finite(text, -60.0, 24.0), "a number of decibels fr
 MINUTES = _typed(lambda text: _finite(text, 0.05, 1e6), "a number of minutes from 0.05")
 SECONDS = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds from 0.01")
 TIME = _typed(lambda text: _finite(text, 0.0, 60.0), "a number of seconds, 0 or more,")
-LEVEL = _typed(lambda text: _finite(text, -100.0, 0.0), "a number of decibels, at most 0,")
+LEVEL = _typed(lambda text: _finite(text, -100.0, 0.0), "a number of decibels from -100 to 0")
 MEGABYTES = _typed(lambda text: _finite(text, 1.0, 2000.0), "a number of megabytes from 1")
 COUNT = _typed(lambda text: int(_finite(str(int(text)), 0, 2**63 - 1)), "a whole number, 0 or more")
 TRANSPOSE = _typed(lambda text: text if text == "auto" else _finite(text, -96.0, 96.0), "auto or a number of semitones")

@@ -98,6 +98,12 @@ def check_dynamic(dynamic: str | float | None, *, fit: bool) -> None:
             raise SettingsError(f"dynamic is {dynamic!r}, and without fit loudness stays as it is; leave dynamic out, or fit")
 
 
+def check_loudness(loudness_db: float) -> None:
+    """Refuse, by a SettingsError, a change of loudness [dB] that nobody means."""
+    if not -120.0 <= loudness_db <= 60.0:
+        raise SettingsError(f"loudness_db is {loudness_db}; a change from -120 to 60 dB is wanted")
+
+
 def swell_range_db(loudness_db: torch.Tensor, notes: torch.Tensor, frame_rate: float) -> float:
     """Range from the usual loudness of a performance to its loudest [dB]; 0 if there are no notes.
 

@@ -14,7 +14,7 @@ from ..audio.loudness import FLOOR_DB, correct_loudness_in_pieces
 from ..audio.units import CHROMATIC, db_to_amplitude
 from ..controls.adaptation import adapt, octave_shift
 from ..controls.controls import Controls, extract
-from ..controls.dynamics import check_dynamic, loud_end_db, loudness_quantiles, scale_dynamics, swell_range_db
+from ..controls.dynamics import check_dynamic, check_loudness, loud_end_db, loudness_quantiles, scale_dynamics, swell_range_db
 from ..controls.profile import EDITED_DB_PER_S, Target, find_releases, is_dry, traits_of, with_release
 from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_same
 from ..errors import SettingsError, ToneTransferWarning
@@ -627,8 +627,7 @@ def _check_settings(transpose: float | str, loudness_db: float, autotune: float,
         raise SettingsError(f"autotune is {autotune}; a number from 0 (off) to 1 (every note on a semitone) is wanted")
     if not 0.0 <= dynamics <= 2.0:
         raise SettingsError(f"dynamics is {dynamics}; a number from 0 (all notes equally loud) over 1 (as played) to 2 is wanted")
-    if not -120.0 <= loudness_db <= 60.0:
-        raise SettingsError(f"loudness_db is {loudness_db}; a change from -120 to 60 dB is wanted")
+    check_loudness(loudness_db)
     if transpose == "auto":
         return None
     if isinstance(transpose, str) or not -96.0 <= transpose <= 96.0:

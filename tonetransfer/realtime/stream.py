@@ -21,7 +21,7 @@ import torch
 from ..audio.files import AudioLike
 from ..audio.frames import FrameGrid
 from ..controls.causal import Adapter, CausalExtractor, ControlFrame
-from ..controls.dynamics import check_dynamic
+from ..controls.dynamics import check_dynamic, check_loudness
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
 from ..models.timbre_model import TimbreModel
@@ -30,6 +30,7 @@ from .voice import Noise, Voice
 
 LONGEST_LOOK_AHEAD_S = 0.2
 SHORTEST_GLIDE_S = 0.05
+SOFTEST_PLAYER_DB = -100.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class StreamSettings:
         "auto" finds the octave while somebody plays.
     loudness_db : float, in [-120, 60] [dB]
         Added to what is asked of the instrument.
-    loudest_db : float or None [dB re full scale]
+    loudest_db : float, in [-100, 0] [dB re full scale], or None
         How loud the player's loud notes are, A-weighted; None: learned while playing.
     dynamic : str, float or None
         How hard the usual note is played: a marking from "ppp" to "fff" or decibels re the strongest; None: as the notes suggest.
@@ -82,6 +83,9 @@ class StreamSettings:
             raise SettingsError(f"look_ahead_s is {self.look_ahead_s}; more than 0 and at most {LONGEST_LOOK_AHEAD_S} s is wanted")
         if not 0 <= self.path_frames <= 20:
             raise SettingsError(f"path_frames is {self.path_frames}; 0 to 20 frames are wanted")
+        if self.loudest_db is not None and not SOFTEST_PLAYER_DB <= self.loudest_db <= 0.0:
+            raise SettingsError(f"loudest_db is {self.loudest_db}; a level from {SOFTEST_PLAYER_DB:.0f} to 0 dB is wanted")
+        check_loudness(self.loudness_db)
         check_dynamic(self.dynamic, fit=self.fit)
         if self.noise not in ("prompt", "exact"):
             raise SettingsError(f"noise is {self.noise!r}; 'prompt' or 'exact' is wanted")
