@@ -29,6 +29,7 @@ MPE_BEND_SEMITONES, MPE_MANAGER_BEND_SEMITONES = 48.0, 2.0  # until a zone says 
 LOWER_MANAGER, UPPER_MANAGER = 0, 15  # channels, counted from 0
 USUAL_VOLUME = 100  # General MIDI's default
 REST_HZ = 220.0
+LEAST_RELEASE_DB_PER_S = 0.1  # nobody waits for the end of what sinks more slowly
 AGAIN_AMPLITUDE = 0.25  # a note that is struck again while it rings begins there: 12 dB down, heard as a new attack
 USUAL_RANGE_DB = (-45.0, -14.0)  # of an instrument whose dynamics are not known
 
@@ -55,8 +56,8 @@ class KeySettings:
                 raise SettingsError(f"{name} is {getattr(self, name)}; a number from 0 is wanted")
         if not self.sustain_db <= 0.0:
             raise SettingsError(f"sustain_db is {self.sustain_db}; a level of at most 0 dB, re the peak, is wanted")
-        if self.release_db_per_s is not None and not self.release_db_per_s > 0.0:
-            raise SettingsError(f"release_db_per_s is {self.release_db_per_s}; a positive number is wanted")
+        if self.release_db_per_s is not None and not self.release_db_per_s >= LEAST_RELEASE_DB_PER_S:
+            raise SettingsError(f"release_db_per_s is {self.release_db_per_s}; a number from {LEAST_RELEASE_DB_PER_S} is wanted")
 
     @classmethod
     def of(cls, adsr: Adsr, **others: Any) -> KeySettings:
