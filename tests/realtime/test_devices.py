@@ -205,6 +205,12 @@ def test_command_simulates(tmp_path: Path, capsys: pytest.CaptureFixture[str], t
     assert main(arguments) == 1 and "exists" in capsys.readouterr().err  # nothing is overwritten
 
 
+def test_a_simulation_without_notes_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_weights: Path) -> None:
+    save_audio(tmp_path / "in.wav", torch.zeros(9600), 48000)
+    command = ["live", "--to", "violin", "--weights", str(tiny_weights), "--simulate", str(tmp_path / "in.wav"), str(tmp_path / "out.wav")]
+    assert main(command) == 0 and "no note is heard" in capsys.readouterr().err
+
+
 def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     import builtins
 

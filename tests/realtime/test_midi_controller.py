@@ -194,6 +194,12 @@ def test_transposition_and_level() -> None:
 
 
 def test_bad_settings() -> None:
-    for wrong in ({"attack_s": -1.0}, {"sustain_db": 3.0}, {"release_db_per_s": 0.0}, {"release_db_per_s": 1e-9}, {"vibrato_hz": float("nan")}):
+    for wrong in (
+        {"attack_s": -1.0},
+        {"sustain_db": 3.0},
+        {"release_db_per_s": 0.0},
+        {"release_db_per_s": 1e-9},
+        {"vibrato_hz": float("nan")},
+    ):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
             KeySettings(**wrong)  # type: ignore[arg-type]

@@ -117,6 +117,11 @@ def _simulate(arguments: Namespace, model: TimbreModel, target: Target, name: st
     sound, report = simulate(_stream(arguments, model, target), audio.numpy(), arguments.block or 480)
     with AudioWriter(arguments.output, model.sample_rate, overwrite=arguments.overwrite) as writer:
         writer.write(torch.from_numpy(sound))
+    if not sound.any():
+        message = (
+            f"no note is heard in {arguments.simulate[0]}, so {arguments.output} is silent; a voice or an instrument playing is wanted"
+        )
+        warnings.warn(message, ToneTransferWarning, stacklevel=2)
     return _live_report(report.to_dict() | {"instrument": name, "output": str(arguments.output)})
 
 
