@@ -6,9 +6,9 @@ Nothing of what comes later is known, so octave and dynamics are estimated as th
 
 * The octave is decided by the first note and reconsidered, by the notes of the last half minute, whenever a note begins; never within
   a note, but for its first 50 ms, in which a tracker may still hear the attack.
-* Loudness is moved as a whole, as for recordings, to where the instrument plays as hard as the player does. His loud notes are taken to
-  be as loud as is usual at a microphone, and known after two seconds of notes; or they are given (`loudest_db`). The level of the result
-  comes down with a loud player as soon, and goes up with a soft one over half a minute, so that it does not swell while he plays evenly.
+* Loudness is moved as a whole, as for recordings, to where the instrument plays as hard as the player does. The player's loud notes are
+  taken to be as loud as is usual at a microphone, and are known after two seconds of notes; or they are given (`loudest_db`). The level of
+  the result comes down with a loud player as soon, and goes up with a soft one over half a minute, so that even notes do not swell.
 * What is soft and keeps to a multiple of the mains' frequency, without having swelled, is hum and no note.
 * A note ends when the sound stops being periodic, and keeps its pitch from there. It fades as the player's sound does, by 200 dB a second
   at least; where nothing at all is heard between notes, as in a synthesizer's, it dies away as the instrument's own.
@@ -227,16 +227,12 @@ class Adapter:
         if self._playing or not self._f0_hz:
             self._f0_hz = heard.f0_hz * 2.0 ** (self.semitones / 12.0)
         rate = self.target.release_db_per_s if release_db_per_s is None else release_db_per_s
-        rate = rate if self._dry(heard) else max(rate, EDITED_DB_PER_S)
+        self._silent_frames += heard.loudness_db <= FLOOR_DB + 0.5  # as in :func:`.profile.is_dry`
+        rate = rate if self._silent_frames >= SILENT_FRAMES else max(rate, EDITED_DB_PER_S)
         sinking = self._level_db - min(max(rate, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / self.frame_rate
         self._level_db = max(self._faded(heard), sinking, FLOOR_DB)
         asked = self._level_db + self.loudness_db if self._level_db > FLOOR_DB else FLOOR_DB
         return Asked(self._f0_hz, asked, self._playing, self._gain_db)
-
-    def _dry(self, heard: ControlFrame) -> bool:
-        """Test for a source that has been digitally silent (:func:`~tonetransfer.controls.profile.is_dry`)."""
-        self._silent_frames += heard.loudness_db <= FLOOR_DB + 0.5
-        return self._silent_frames >= SILENT_FRAMES
 
     def _faded(self, heard: ControlFrame) -> float:
         """Level [dB] asked of the instrument: beyond a note what is heard fades, and never rises, as :func:`.adaptation.fade_out` says."""
@@ -312,7 +308,7 @@ class Adapter:
                 self._shift_db, self._gain_db = self._wanted_db
 
     def _level_of_output(self) -> float:
-        """Level of the player's loud notes [dB] by which the level of the result goes: a soft one is believed slowly, no loud one is."""
+        """Level of the player's loud notes [dB] that the level of the result goes by: it comes down slowly to a soft player's."""
         if self.loudest_db is not None:
             return self.loudest_db
         believed = min(self._note_frames / (MEMORY_S * self.frame_rate), 1.0)
