@@ -116,6 +116,7 @@ def classifiers_page(figures: dict[str, Any]) -> str:
         f"of these sources ({first['classes']} classes) and on {first['unseen_files']} phrases of GeneralUser GS"
         f" ({first['unseen_classes']} classes), which none of them heard. One run each; steps are few, so that",
         "all of them fit into an hour: not all of the networks are done learning.",
+        *([figures["note"]] if "note" in figures else []),
         "",
         "| classifier | accuracy | macro F1 | unseen font | macro F1 | parameters | training, minutes | x real time |",
         "|---|---|---|---|---|---|---|---|",
