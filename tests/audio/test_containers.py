@@ -282,5 +282,5 @@ def test_thousands_of_pieces_take_no_time(tmp_path: Path, ending: str) -> None:
         facts = sound_facts(path)
         seconds.append(time.process_time() - begin)
     assert examined_s < 2.5 and 150 < len(found.parts) <= 2000
-    assert seconds[1] - examined_s < 5.0 and facts.n_samples > 150 * 960
+    assert seconds[1] < 5.0 and facts.n_samples > 150 * 960
     assert seconds[1] < 10.0 * seconds[0] + 0.2

@@ -133,7 +133,7 @@ def test_a_breath_between_notes_is_not_played() -> None:
 
 @pytest.mark.parametrize("level_db", [-40.0, -4.0])
 def test_a_soft_microphone_is_known_soon_and_turned_up_slowly(level_db: float) -> None:
-    """How hard is played is known after two seconds; the level of the result moves by 1 dB a second at most, but down from a loud one."""
+    """The effort is learned in two seconds of notes; the level of the result rises by about 1 dB a second, and falls as soon as that."""
     asked = play(Adapter(target(), 100.0), note(69.0, 4000, level_db))
     known = float(QUANTILES[-1]) - 11.0  # equal notes are a mezzo-forte; four decibels more until several seconds were heard
     assert abs(asked[250].loudness_db - known - 4.0) < 1.0 and abs(asked[-1].loudness_db - known) < 1.0

@@ -44,7 +44,7 @@ from .adaptation import (
     smallest_octave_shift,
 )
 from .dynamics import QUANTILES, REST_DB, STRETCH_S, loud_end_db
-from .profile import EDITED_DB_PER_S, FASTEST_DB_PER_S, SILENT_FRAMES, SLOWEST_DB_PER_S, Target
+from .profile import SILENCE_DB, SILENT_FRAMES, Target, playable_release
 
 USUAL_LOUDEST_DB = -16.0  # of a player at a microphone that is set well
 MEMORY_S = 30.0
@@ -227,9 +227,8 @@ class Adapter:
         if self._playing or not self._f0_hz:
             self._f0_hz = heard.f0_hz * 2.0 ** (self.semitones / 12.0)
         rate = self.target.release_db_per_s if release_db_per_s is None else release_db_per_s
-        self._silent_frames += heard.loudness_db <= FLOOR_DB + 0.5  # as in :func:`.profile.is_dry`
-        rate = rate if self._silent_frames >= SILENT_FRAMES else max(rate, EDITED_DB_PER_S)
-        sinking = self._level_db - min(max(rate, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / self.frame_rate
+        self._silent_frames += heard.loudness_db <= SILENCE_DB  # as in :func:`.profile.is_dry`
+        sinking = self._level_db - playable_release(rate, in_room=self._silent_frames < SILENT_FRAMES) / self.frame_rate
         self._level_db = max(self._faded(heard), sinking, FLOOR_DB)
         asked = self._level_db + self.loudness_db if self._level_db > FLOOR_DB else FLOOR_DB
         return Asked(self._f0_hz, asked, self._playing, self._gain_db)

@@ -21,7 +21,7 @@ DEPTH_DB = 15.0  # a fall that ends sooner is an accent
 GONE_DB, DEEP_DB = -60.0, 30.0  # re full scale, and below where it began: nothing but the end of a note falls so far so fast
 RISE_DB, RISE_FRAMES = 6.0, 10  # or another note begins
 SLOWEST_DB_PER_S, FASTEST_DB_PER_S = 100.0, 2000.0  # the slowest is steeper than a gentle fall, so that it is found again
-SILENT_FRAMES = 10
+SILENCE_DB, SILENT_FRAMES = FLOOR_DB + 0.5, 10  # digital silence, and how much of it no room leaves
 ABRUPT_DB_PER_S = 1500.0  # a note that falls faster was cut off: no player stops so fast, and a cut reads 1700 or more
 EDITED_DB_PER_S = 800.0  # a note that an editor cut out of a recording fades at least so fast: it must not sound far into a pause
 USUAL_DB_PER_S = 330.0  # median of the bundled instruments
@@ -77,7 +77,13 @@ def _slope(loudness_db: torch.Tensor, frame_rate: float) -> float:
 
 def is_dry(loudness_db: torch.Tensor) -> bool:
     """Tell a source (n_frames,) [dB] that is digitally silent for a tenth of a second, as synthesizers and gates are and no room is."""
-    return int((loudness_db <= FLOOR_DB + 0.5).sum()) >= SILENT_FRAMES
+    return int((loudness_db <= SILENCE_DB).sum()) >= SILENT_FRAMES
+
+
+def playable_release(rate_db_per_s: float, *, in_room: bool = False) -> float:
+    """Rate at which notes of an instrument are let die away [dB/s], 100 to 2000; beside a source in a room, as fast as a cut at least."""
+    rate_db_per_s = max(rate_db_per_s, EDITED_DB_PER_S) if in_room else rate_db_per_s
+    return min(max(rate_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S)
 
 
 def with_release(
@@ -95,7 +101,7 @@ def with_release(
     place. The rate is taken as 100 to 2000 dB/s; `releases` are what :func:`find_releases` says, if it is known.
     """
     result = loudness_db.clone()
-    step = min(max(rate_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S) / frame_rate
+    step = playable_release(rate_db_per_s) / frame_rate
     for first, last in find_releases(loudness_db, frame_rate) if releases is None else releases:
         if not dry and _slope(loudness_db[first : last + 1], frame_rate) < ABRUPT_DB_PER_S:
             continue

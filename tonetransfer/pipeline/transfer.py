@@ -15,7 +15,7 @@ from ..audio.units import CHROMATIC, db_to_amplitude
 from ..controls.adaptation import adapt, octave_shift
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import check_dynamic, check_loudness, loud_end_db, loudness_quantiles, scale_dynamics, swell_range_db
-from ..controls.profile import EDITED_DB_PER_S, Target, find_releases, is_dry, traits_of, with_release
+from ..controls.profile import Target, find_releases, is_dry, playable_release, traits_of, with_release
 from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_same
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
@@ -429,7 +429,7 @@ def arrange(
         asked = adapt(asked, target.lowest_midi, target.highest_midi, target.quantiles, transpose=0.0, dynamic=dynamic)
         asked = replace(asked, loudness_db=_prompt(asked.loudness_db))
         dry = is_dry(heard.loudness_db)
-        asked = _released(asked, notes, target.release_db_per_s if dry else max(target.release_db_per_s, EDITED_DB_PER_S), dry=dry)
+        asked = _released(asked, notes, playable_release(target.release_db_per_s, in_room=not dry), dry=dry)
         if room is None and target.room_tone_db is not None:
             room = RecordedRoom(target.room_tone_db)
         if room is not None and room.level_db is not None:

@@ -16,7 +16,7 @@ from ..analysis.envelope import Adsr
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import amplitude_to_db, midi_to_hz
 from ..controls.causal import Asked
-from ..controls.profile import FASTEST_DB_PER_S, SLOWEST_DB_PER_S, Target
+from ..controls.profile import Target, playable_release
 from ..data.composition import velocity_db
 from ..errors import SettingsError
 from ..models.decoder import SILENT_DB
@@ -150,7 +150,7 @@ class Keys:
         self.target, self.frame_rate, self.settings = target, frame_rate, settings or KeySettings()
         known = target.quantiles
         self._softest_db, self._loudest_db = USUAL_RANGE_DB if known is None else (float(known[0]), float(known[-1]))
-        rate = self.settings.release_db_per_s or min(max(target.release_db_per_s, SLOWEST_DB_PER_S), FASTEST_DB_PER_S)
+        rate = self.settings.release_db_per_s or playable_release(target.release_db_per_s)
         self._release_db = rate / frame_rate
         self.reset()
 

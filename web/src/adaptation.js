@@ -9,19 +9,19 @@ const STRAY_SHARE = 0.05;
 export const GRACE_FRAMES = 3;
 const FADE_DB_PER_S = 200, DOUBT_DB_PER_S = 40, NOTHING = 0.3, DOUBTFUL = 0.5;
 export const LOUD_MARGIN_DB = 6;
-export const EDITED_DB_PER_S = 800; // a note that was cut out of a recording fades at least so fast
+const EDITED_DB_PER_S = 800; // a note that was cut out of a recording fades at least so fast
 const STEEPEST_DB = 8; // rise of loudness in a frame
 const SWELL_S = 0.5, REST_DB = 30;
 const GENTLE_DB_PER_S = 80, DEPTH_DB = 15, GONE_DB = -60, DEEP_DB = 30, RISE_DB = 6, RISE_FRAMES = 10;
-export const SLOWEST_DB_PER_S = 100, FASTEST_DB_PER_S = 2000, SILENT_FRAMES = 10;
-const ABRUPT_DB_PER_S = 1500, MEASURED_DB = [3, 23];
+export const SILENCE_DB = FLOOR_DB + 0.5, SILENT_FRAMES = 10;
+const SLOWEST_DB_PER_S = 100, FASTEST_DB_PER_S = 2000, ABRUPT_DB_PER_S = 1500, MEASURED_DB = [3, 23];
 
 /** How hard is played at each dynamic marking [dB re the strongest]. */
 export const DYNAMICS_DB = { pp: -26, p: -20, mp: -15, mf: -11, f: -5, ff: -1 };
 export const USUAL_DB = DYNAMICS_DB.mf;
 
 export const toMidi = (f0Hz) => 69 + 12 * Math.log2(f0Hz / 440);
-export const clamp = (value, lowest, highest) => Math.min(Math.max(value, lowest), highest);
+const clamp = (value, lowest, highest) => Math.min(Math.max(value, lowest), highest);
 const ascending = (values) => Float64Array.from(values).sort();
 const chosen = (values, mask) => values.filter((_, t) => mask[t]);
 
@@ -143,9 +143,13 @@ function fallDbPerS(level) {
   return finish > begin ? ((below[finish] - below[begin]) * FRAME_RATE) / (finish - begin) : FASTEST_DB_PER_S;
 }
 
+/** Rate at which notes of an instrument are let die away [dB/s]; beside a source in a room, as fast as a cut at least. */
+export const playableRelease = (dbPerS, inRoom = false) =>
+  clamp(inRoom ? Math.max(dbPerS, EDITED_DB_PER_S) : dbPerS, SLOWEST_DB_PER_S, FASTEST_DB_PER_S);
+
 /** Notes that stop short ring on at the instrument's own rate, and at their own pitch. */
 function release(f0Hz, loudnessDb, notes, rateDbPerS, dry) {
-  const f0 = f0Hz.slice(), loud = loudnessDb.slice(), step = clamp(rateDbPerS, SLOWEST_DB_PER_S, FASTEST_DB_PER_S) / FRAME_RATE;
+  const f0 = f0Hz.slice(), loud = loudnessDb.slice(), step = playableRelease(rateDbPerS) / FRAME_RATE;
   for (const [first, last] of findReleases(loudnessDb)) {
     const shaped = dry || fallDbPerS(Array.from(loudnessDb.slice(first, last + 1))) >= ABRUPT_DB_PER_S;
     for (let t = first + 1; t <= last; t++) {
@@ -176,9 +180,8 @@ export function arrange(heard, instrument, { transpose = "auto", dynamic = null 
   const faded = fadeOut(Float64Array.from(heard.loudnessDb, (level) => level + shift), notes, periodicity);
   const audible = faded.map((level, t) => (heard.loudnessDb[t] > FLOOR_DB ? level : FLOOR_DB));
   const prompt = audible.map((level, t) => Math.min(level, (audible[t - 1] ?? level) + STEEPEST_DB)); // a window hears a note before it begins
-  const dry = heard.loudnessDb.filter((level) => level <= FLOOR_DB + 0.5).length >= SILENT_FRAMES;
+  const dry = heard.loudnessDb.filter((level) => level <= SILENCE_DB).length >= SILENT_FRAMES;
   const transposed = Float64Array.from(heard.f0Hz, (f0) => f0 * 2 ** (semitones / 12));
-  const rate = instrument.release_db_per_s;
-  const [f0Hz, loudnessDb] = release(transposed, prompt, notes, dry ? rate : Math.max(rate, EDITED_DB_PER_S), dry);
+  const [f0Hz, loudnessDb] = release(transposed, prompt, notes, playableRelease(instrument.release_db_per_s, !dry), dry);
   return { f0Hz, loudnessDb, notes, silent, semitones, gainDb: -effortDb, effortDb };
 }

@@ -2,8 +2,8 @@
 // Octave and effort are learned from the notes of the last half minute; a note ends when the sound stops being periodic, and then fades.
 
 import {
-  EDITED_DB_PER_S, FASTEST_DB_PER_S, FLOOR_DB, FRAME_RATE, GRACE_FRAMES, LOUD_MARGIN_DB, SILENT_FRAMES, SLOWEST_DB_PER_S,
-  clamp, fadeSlope, loudEndDb, octaveShift, toMidi,
+  FLOOR_DB, FRAME_RATE, GRACE_FRAMES, LOUD_MARGIN_DB, SILENCE_DB, SILENT_FRAMES,
+  fadeSlope, loudEndDb, octaveShift, playableRelease, toMidi,
 } from "./adaptation.js";
 
 const VOICED_ON = 0.75, VOICED_OFF = 0.55; // periodicity
@@ -90,9 +90,8 @@ export class LiveAdapter {
       if (this.noteFrames <= UNSURE_FRAMES) this.chooseOctave(); // never within a note
     }
     if (this.playing || !this.f0Hz) this.f0Hz = heard.f0Hz * 2 ** (this.semitones / 12);
-    this.silentFrames += heard.loudnessDb <= FLOOR_DB + 0.5;
-    const rate = Math.max(this.instrument.release_db_per_s, this.silentFrames >= SILENT_FRAMES ? 0 : EDITED_DB_PER_S);
-    const sinking = this.levelDb - clamp(rate, SLOWEST_DB_PER_S, FASTEST_DB_PER_S) / FRAME_RATE;
+    this.silentFrames += heard.loudnessDb <= SILENCE_DB;
+    const sinking = this.levelDb - playableRelease(this.instrument.release_db_per_s, this.silentFrames < SILENT_FRAMES) / FRAME_RATE;
     this.levelDb = Math.max(this.faded(heard), sinking, FLOOR_DB);
     return { f0Hz: this.f0Hz, loudnessDb: this.levelDb, isNote: this.playing, gainDb: this.gainDb };
   }
