@@ -31,7 +31,7 @@ from tonetransfer.classification.clips import (
 )
 from tonetransfer.classification.evaluation import evaluate_classifier
 from tonetransfer.classification.settings import INSTRUMENTS, AugmentSettings, ClipSettings
-from tonetransfer.classification.windows import StepWindows, make_windows, sounding
+from tonetransfer.classification.windows import StepWindows, level_db, make_windows, sounding
 from tonetransfer.errors import MissingDependencyError, SettingsError, ToneTransferWarning
 
 
@@ -180,6 +180,10 @@ def test_windows_lie_around_their_step() -> None:
     assert len(cut) == 6 and windows.shape == (6, RATE) and sounding(cut.levels_db).tolist() == [False, False, True, False, False, False]
     assert np.abs(windows[2]).argmax() == RATE // 4  # step 2 begins at 1 s, its window a quarter of a second before
     assert StepWindows(audio[:100], settings).take(np.arange(1)).shape == (1, RATE)
+    whole, rest = StepWindows(audio, settings, 3600.0), StepWindows(audio[: RATE + 80], settings, 1.0)
+    assert len(whole) == 1 and whole.step == 3 * RATE and whole.levels_db[0] == pytest.approx(level_db(audio))
+    assert np.abs(whole.take(np.arange(1))[0]).argmax() == 0  # from 1 to 2 s
+    assert np.abs(rest.take(np.arange(2))[1]).argmax() == RATE // 2 - 40  # around the middle of the 80 samples that are left
     apart = StepWindows(np.arange(4 * RATE, dtype=np.float32), toy_settings(window_seconds=0.5), 1.0)  # a window shorter than its step
     starts = RATE * (np.arange(4) + 0.25)  # peaks are brought to full scale
     assert apart.take(np.arange(4))[:, 0] == pytest.approx(starts / (starts + RATE // 2 - 1))

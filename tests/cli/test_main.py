@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from command_line import Run, as_json, spawn
+from command_line import Run, as_json, check_refused, spawn
 from conftest import SAMPLE_RATE, melody
 
 import tonetransfer as tt
@@ -186,6 +186,10 @@ def test_what_exists_is_kept(run: Run, voice: Path, tiny_weights: Path) -> None:
         ["transfer", "a.wav", "b.wav", "--to", "violin", "--transpose", "nan"],
         ["transfer", "a.wav", "b.wav", "--to", "violin", "--autotune", "1.5"],
         ["transfer", "a.wav", "b.wav", "--to", "violin", "--seed", "-1"],
+        ["transfer", "a.wav", "b.wav", "--to", "violin", "--seed", str(2**63)],
+        ["transfer", "a.wav", "b.wav", "--to", "violin", "--loudness", "61"],
+        ["play", "a.mid", "b.wav", "--to", "violin", "--loudness=-121"],
+        ["demo", "--port", "65536"],
         ["transfer", "a.wav", "b.wav", "--to", "violin", "--loud", "3"],  # no abbreviations
         ["transfer", "a.wav", "b.wav", "--mix", "violin:x"],
         ["transfer", "a.wav", "b.wav", "--mix", "violin:0"],
@@ -354,6 +358,7 @@ def test_a_dynamic_that_cannot_be_is_told_at_once(run: Run, voice: Path, options
 
 def test_saved_controls_take_a_dynamic_where_they_are_fitted(run: Run, voice: Path, tiny_weights: Path) -> None:
     run("analyze", voice, "--save", "voice.npz")
+    check_refused(run("synthesize", "voice.npz", "out.wav", "--to", tiny_weights, "--tracker", "crep"), "did you mean 'crepe'?")
     code, _, err = run("synthesize", "voice.npz", "out.wav", "--to", tiny_weights, "--dynamic", "p")
     assert code == 1 and "without fit" in err and not Path("out.wav").exists()
 

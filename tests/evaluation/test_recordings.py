@@ -187,6 +187,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(folder: Path, run: Run, 
     weights = ("--weights", tiny_weights)
     check_refused(run("evaluate", "recordings", empty, *weights), "holds no recording of a known instrument", "violin_1.flac")
     check_refused(run("evaluate", "recordings", "nowhere", *weights), "nowhere is no folder")
+    check_refused(run("evaluate", "recordings", folder, "--results", "nowhere", *weights), "nowhere is no folder; one of results")
     check_refused(run("evaluate", "recordings", folder, "--only", "violn", *weights), "did you mean violin?", "tuba, violin")
     check_refused(
         run("evaluate", "recordings", folder, "--results", empty, *weights), "nothing could be measured", "no result of this name"

@@ -200,6 +200,7 @@ def test_bad_settings() -> None:
         {"release_db_per_s": 0.0},
         {"release_db_per_s": 1e-9},
         {"vibrato_hz": float("nan")},
+        {"loudness_db": 1e9},
     ):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
             KeySettings(**wrong)  # type: ignore[arg-type]

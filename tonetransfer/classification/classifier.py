@@ -230,11 +230,10 @@ class Classifier:
         """
         rate = self.settings.sample_rate
         samples: Samples = DiskArray(audio) if isinstance(audio, LongAudio) else resample(audio, sample_rate, rate).numpy()
-        seconds = len(samples) / self.settings.sample_rate
+        seconds = len(samples) / rate
         if seconds < SHORTEST_S:
             raise AudioError(f"the recording lasts {seconds:.3f} s; at least {SHORTEST_S} s are wanted: give more of it")
-        step = step_seconds or self.settings.step_seconds
-        windows = StepWindows(samples, self.settings, step)
+        windows = StepWindows(samples, self.settings, step_seconds)
         levels = windows.levels_db
         heard = sounding(levels)
         if not heard.any():
@@ -249,7 +248,7 @@ class Classifier:
         for some in np.array_split(rows, -(-len(rows) // AT_ONCE)):
             steps[some] = self.scores(windows.take(some))
         whole = pool(steps[heard], levels[heard], multi=self.multi)
-        return Prediction(self.classes, whole, steps, heard, step, self.multi)
+        return Prediction(self.classes, whole, steps, heard, windows.step / rate, self.multi)
 
     def save(self, path: str | Path, *, notes: dict[str, Any] | None = None, overwrite: bool = False) -> None:
         """Write one safetensors file, whole or not at all.

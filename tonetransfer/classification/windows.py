@@ -52,14 +52,15 @@ def sounding(levels_db: np.ndarray) -> np.ndarray:
 class StepWindows:
     """Windows around the middle of each step of a recording (n_samples,) at the settings' sample rate, cut when they are asked for.
 
-    `levels_db` (n_steps,) is of the step itself: a second of silence between two notes is silent.
+    A step is no longer than the recording, and the middle of the last one is that of what is left. `levels_db` (n_steps,) is of the step
+    itself: a second of silence between two notes is silent.
     """
 
     def __init__(self, audio: Samples, settings: ClassifierSettings, step_seconds: float | None = None) -> None:
         self.audio = audio
         self.length = round(settings.window_seconds * settings.sample_rate)
-        self.step = round((step_seconds or settings.step_seconds) * settings.sample_rate)
-        self.first = np.arange(max(-(-len(audio) // self.step), 1)) * self.step
+        self.step = min(round((step_seconds or settings.step_seconds) * settings.sample_rate), max(len(audio), 1))
+        self.first = np.arange(-(-max(len(audio), 1) // self.step)) * self.step
         levels = [level_db(windows_at(audio, some, self.step)) for some in np.array_split(self.first, -(-len(self.first) // AT_ONCE))]
         self.levels_db = np.concatenate(levels)
 
@@ -68,8 +69,8 @@ class StepWindows:
 
     def take(self, steps: np.ndarray) -> np.ndarray:
         """Windows (n, n_samples) of some steps, in rising order, with their peaks at full scale; zeros beyond the ends."""
-        wider = self.length - self.step
-        windows = windows_at(self.audio, self.first[steps] + (-(wider // 2) if wider > 0 else -wider // 2), self.length)
+        lasts = np.minimum(self.first[steps] + self.step, len(self.audio)) - self.first[steps]
+        windows = windows_at(self.audio, self.first[steps] + (lasts - self.length) // 2, self.length)
         return windows / np.maximum(np.abs(windows).max(-1, keepdims=True), 1e-5)
 
 

@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parents[2] / "demo"
 def add_demo(verbs: Any) -> None:
     verb = options.add_verb(verbs, "demo", "tone transfer in the browser, for this computer or for others", demo, loads=None)
     verb.add_argument("--host", default="127.0.0.1", help="0.0.0.0: other computers may come, too (default: this one alone)")
-    verb.add_argument("--port", metavar="N", type=options.COUNT, help="default: the first free one from 7860")
+    verb.add_argument("--port", metavar="N", type=options.PORT, help="default: the first free one from 7860")
     verb.add_argument("--share", action="store_true", help="lend the page a public address, through a server of Gradio's makers")
     verb.add_argument("--keep", metavar="MINUTES", type=options.MINUTES, default=30.0, help="recordings and results are kept (default: 30)")
     options.add_weights(verb)

@@ -31,6 +31,13 @@ def _finite(text: str, lowest: float = -math.inf, highest: float = math.inf) -> 
     return value
 
 
+def _whole(text: str, highest: int) -> int:
+    value = int(text)
+    if not 0 <= value <= highest:
+        raise ValueError(text)
+    return value
+
+
 def _shares(text: str) -> dict[str, float]:
     shares: dict[str, float] = {}
     for part in text.split(","):
@@ -51,9 +58,11 @@ NOISE = _typed(lambda text: _finite(text, -60.0, 24.0), "a number of decibels fr
 MINUTES = _typed(lambda text: _finite(text, 0.05, 1e6), "a number of minutes from 0.05")
 SECONDS = _typed(lambda text: _finite(text, 0.01, 3600.0), "a number of seconds from 0.01")
 TIME = _typed(lambda text: _finite(text, 0.0, 60.0), "a number of seconds, 0 or more,")
+LOUDNESS = _typed(lambda text: _finite(text, -120.0, 60.0), "a number of decibels from -120 to 60")
 LEVEL = _typed(lambda text: _finite(text, -100.0, 0.0), "a number of decibels from -100 to 0")
 MEGABYTES = _typed(lambda text: _finite(text, 1.0, 2000.0), "a number of megabytes from 1")
-COUNT = _typed(lambda text: int(_finite(str(int(text)), 0, 2**63 - 1)), "a whole number, 0 or more")
+PORT = _typed(lambda text: _whole(text, 65535), "a whole number from 0 to 65535")
+COUNT = _typed(lambda text: _whole(text, 2**63 - 1), "a whole number from 0 to 2^63 - 1")
 TRANSPOSE = _typed(lambda text: text if text == "auto" else _finite(text, -96.0, 96.0), "auto or a number of semitones")
 MIX = _typed(_shares, "names with shares, such as violin:0.5,flute:0.5,")
 
@@ -120,7 +129,7 @@ def add_arrangement(parser: argparse.ArgumentParser) -> Any:
     how.add_argument(
         "--transpose", metavar="auto|SEMITONES", type=TRANSPOSE, default="auto", help="auto: as it is, or by octaves if it is out of reach"
     )
-    how.add_argument("--loudness", metavar="DB", type=NUMBER, default=0.0, help="ask for so much more (default: 0)")
+    how.add_argument("--loudness", metavar="DB", type=LOUDNESS, default=0.0, help="ask for so much more (default: 0)")
     how.add_argument(
         "--autotune", metavar="0..1", type=SHARE, default=0.0, help="how far to pull notes to the nearest of the scale (default: 0)"
     )

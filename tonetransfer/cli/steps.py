@@ -23,7 +23,7 @@ from ..models.timbre_model import TimbreModel
 from ..models.weights import load_model, save_model
 from ..pipeline.target import find_target, refine
 from ..pipeline.transfer import Arrangement, arrange, play
-from ..pitch.estimators import DEFAULT_TRACKER
+from ..pitch.estimators import DEFAULT_TRACKER, find_tracker
 from ..threads import Progress, one_thread
 from .options import Report
 
@@ -163,7 +163,10 @@ def summarize_controls(controls: Controls, notes: torch.Tensor | None = None) ->
 
 
 def tracker_of(arguments: Namespace) -> str:
-    return arguments.tracker or DEFAULT_TRACKER
+    """Name of the tracker that was asked for, whether or not there is audio to track; InstrumentError: there is none of that name."""
+    name = DEFAULT_TRACKER if arguments.tracker is None else arguments.tracker
+    find_tracker(name)
+    return name
 
 
 @contextmanager

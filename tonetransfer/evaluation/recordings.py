@@ -143,10 +143,7 @@ def read_phrases(folder: Path, names: Collection[str], *, only: Collection[str] 
 
     SettingsError: there is no such folder, or nothing in it that is wanted.
     """
-    if not folder.is_dir():
-        raise SettingsError(
-            f"{folder} is no folder; one of recordings named after their instruments (violin_1.flac) is wanted: check the name"
-        )
+    _check_folder(folder, "recordings named after their instruments (violin_1.flac)")
     named = {path: instrument_of(path.name, names) for path in sound_files(folder)}
     known = {path: name for path, name in named.items() if name is not None}
     if not known:
@@ -157,6 +154,11 @@ def read_phrases(folder: Path, names: Collection[str], *, only: Collection[str] 
             raise SettingsError(f"{folder} holds no recording of {name!r}; {hint}there are {', '.join(sorted(set(known.values())))}")
     wanted = {path: name for path, name in known.items() if not only or name in only}
     return PhraseFolder(wanted, {path.name: "begins with no known instrument" for path, name in named.items() if name is None})
+
+
+def _check_folder(folder: Path, what: str) -> None:
+    if not folder.is_dir():
+        raise SettingsError(f"{folder} is no folder; one of {what} is wanted: check the name")
 
 
 def evaluate_phrases(
@@ -195,6 +197,8 @@ def evaluate_phrases(
     SettingsError
         There is no such folder, or nothing in it that could be measured.
     """
+    if results is not None:
+        _check_folder(results, "results, named as the recordings are,")
     phrases = read_phrases(folder, model.names, only=only)
     rows: dict[str, dict[str, Any]] = {}
     skipped = dict(phrases.skipped)

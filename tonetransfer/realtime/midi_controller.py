@@ -16,6 +16,7 @@ from ..analysis.envelope import Adsr
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import amplitude_to_db, midi_to_hz
 from ..controls.causal import Asked
+from ..controls.dynamics import check_loudness
 from ..controls.profile import Target, playable_release
 from ..data.composition import velocity_db
 from ..errors import SettingsError
@@ -51,6 +52,7 @@ class KeySettings:
     loudness_db: float = 0.0
 
     def __post_init__(self) -> None:
+        check_loudness(self.loudness_db)
         for name in ("attack_s", "decay_s", "velocity_curve", "bend_semitones", "glide_s", "vibrato_hz", "vibrato_cents"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"{name} is {getattr(self, name)}; a number from 0 is wanted")
