@@ -17,6 +17,7 @@ import torch
 from tonetransfer.audio.files import load_audio
 from tonetransfer.audio.frames import FrameGrid
 from tonetransfer.audio.loudness import loudness_db
+from tonetransfer.controls.causal import STARTING
 from tonetransfer.controls.controls import Controls
 from tonetransfer.controls.dynamics import loudness_quantiles
 from tonetransfer.controls.profile import Target
@@ -150,6 +151,7 @@ def table() -> dict[str, Any]:
     return {
         "cases": [case(*one) for one in performances()],
         "readings": [reading(seed) for seed in range(2)],
+        "starting": STARTING,
         "decays": decays(),
         "decay": {"gentle_db_per_s": GENTLE_DB_PER_S, "depth_db": DEPTH_DB, "swell_db": SWELL_DB},
     }

@@ -6,7 +6,7 @@ import {
   fadeSlope, loudEndDb, octaveShift, playableRelease, toMidi,
 } from "./adaptation.js";
 
-const VOICED_ON = 0.75, VOICED_OFF = 0.55; // periodicity
+const STARTING = 0.65, VOICED_OFF = 0.55; // periodicity at which a note begins, and at which it goes on
 const USUAL_LOUDEST_DB = -16; // of a player at a microphone that is set well
 const USUAL_RANGE_DB = 4; // from the loudest to the usual half second
 const MEMORY_S = 30, LEARNING_S = 2; // of the player's level; notes after which the assumption about it counts no more
@@ -81,7 +81,7 @@ export class LiveAdapter {
   frame(heard) {
     const leap = this.heardHz > 0 && Math.abs(12 * Math.log2(heard.f0Hz / this.heardHz)) > LEAP_SEMITONES, wasPlaying = this.playing;
     const goesOn = wasPlaying && !leap, loudEnough = Math.max(FAINTEST_NOTE_DB, this.loudDb - (goesOn ? STAY_BELOW_DB : START_BELOW_DB));
-    this.playing = heard.periodicity >= (goesOn ? VOICED_OFF : VOICED_ON) && heard.loudnessDb > loudEnough;
+    this.playing = heard.periodicity >= (goesOn ? VOICED_OFF : STARTING) && heard.loudnessDb > loudEnough;
     this.heardHz = heard.f0Hz;
     this.noteFrames = goesOn ? this.noteFrames + 1 : 0;
     this.sinceNote = this.playing ? 0 : this.sinceNote + 1;

@@ -62,6 +62,11 @@ test("live: a held note sounds at the asked effort, and after its end nothing so
   assert.ok(!after.isNote && after.loudnessDb === -120 && Math.abs(after.f0Hz - 440) < 1e-9);
 });
 
+test("live: a note begins as it does in Python", () => {
+  const begins = (periodicity) => playing(new LiveAdapter(INSTRUMENT), 1, () => ({ f0Hz: 440, periodicity, loudnessDb: -16 })).at(-1).isNote;
+  assert.ok(begins(table.starting) && !begins(table.starting - 0.01));
+});
+
 test("live: notes end as they are heard, and as the instrument's where nothing is heard between them", () => {
   const fall = (instrument, before, after) => {
     const adapter = new LiveAdapter(instrument);
