@@ -70,6 +70,9 @@ def test_each_second_says_what_sounds_in_it(fitted: Classifier) -> None:
     assert [one["instrument"] for one in per_second] == ["bright", "bright", None, None, "noisy", "noisy"]
     assert per_second[4] | {"probability": 0} == {"start_s": 4.0, "end_s": 5.0, "instrument": "noisy", "probability": 0}
     assert said.activity() == [Span("bright", 0.0, 2.0), Span("noisy", 4.0, 6.0)]
+    for wrong in (0.0, -1.0, float("nan")):
+        with pytest.raises(SettingsError, match="step_seconds"):
+            fitted.predict(parts[0], RATE, step_seconds=wrong)
 
 
 def test_several_labels_and_when_they_hold(tmp_path: Path) -> None:

@@ -41,3 +41,5 @@ def test_one_group_knows_no_interval() -> None:
 def test_what_is_no_list_of_numbers_is_refused(values: list[float]) -> None:
     with pytest.raises(SettingsError):
         bootstrap_interval(values)
+    with pytest.raises(SettingsError, match="n_resamples"):
+        bootstrap_interval([1.0, 2.0], n_resamples=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from conftest import SAMPLE_RATE, make_controls, make_model, melody, tone
@@ -48,6 +50,8 @@ def test_silent_excerpts_do_not_count(tiny_model: TimbreModel) -> None:
     assert torch.allclose(tiny_model.encode(short), tiny_model.encode(long), atol=1e-6)
     with pytest.raises(AudioError, match="silent"):
         tiny_model.encode(torch.zeros(SAMPLE_RATE))
+    with pytest.raises(AudioError, match="nan at sample"):
+        tiny_model.encode(torch.cat([audio, torch.tensor([math.nan])]))
 
 
 def test_decode_gives_legal_parameters(tiny_model: TimbreModel, controls: Controls) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +32,21 @@ def phrase() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def heard(phrase: torch.Tensor, tiny_model: TimbreModel) -> Controls:
     return tt.analyze(phrase, SAMPLE_RATE, tiny_model)
+
+
+@pytest.mark.parametrize(
+    "measure", [tt.estimate_dynamic, tt.estimate_effort, tt.estimate_expression, tt.find_pulses, tt.measure_room, tt.warn_about]
+)
+def test_measures_of_a_recording_take_arrays_and_refuse_what_is_none(
+    measure: Callable[..., Any], phrase: torch.Tensor, heard: Controls, tiny_model: TimbreModel
+) -> None:
+    model = (tiny_model,) if measure.__name__.startswith("estimate") else ()
+    assert repr(measure(phrase.numpy(), heard, *model)) == repr(measure(phrase, heard, *model))
+    for wrong in (torch.stack([phrase, phrase]), phrase[:, None], phrase.tolist(), phrase * math.nan):
+        with pytest.raises(AudioError):
+            measure(wrong, heard, *model)
+    with pytest.raises(ControlsError, match="those of the whole recording"):
+        measure(phrase[: len(phrase) // 2], heard, *model)
 
 
 @pytest.mark.parametrize("sample_rate", [8000, 22050, 44100, 48000, 96000])
@@ -359,6 +376,8 @@ def test_nearest_timbres(tiny_model: TimbreModel) -> None:
     near = nearest_timbres(tiny_model, tiny_model.timbre("tuba"))
     assert near[0][0] == "tuba" and near[0][1] == pytest.approx(0.0, abs=1e-5)
     assert [distance for _, distance in near] == sorted(distance for _, distance in near)
+    with pytest.raises(ControlsError, match=r"\(3,\); one timbre vector"):
+        nearest_timbres(tiny_model, torch.zeros(3))
 
 
 def test_a_moving_timbre(tiny_model: TimbreModel) -> None:
@@ -366,6 +385,8 @@ def test_a_moving_timbre(tiny_model: TimbreModel) -> None:
     share = torch.linspace(0, 1, controls.n_frames)[:, None]
     z = (1 - share) * tiny_model.timbre("violin") + share * tiny_model.timbre("tuba")
     assert tt.synthesize(controls, tiny_model, z).shape == (controls.n_samples,)
+    with pytest.raises(ControlsError, match="one timbre is wanted, or one a frame"):
+        tt.synthesize(controls, tiny_model, z[:2])
 
 
 def test_a_note_rings_on_at_its_own_pitch(tiny_model: TimbreModel) -> None:
@@ -413,7 +434,8 @@ def test_the_hall_rings_and_the_length_stays(tiny_model: TimbreModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"dynamics": -0.1}, {"dynamics": 2.5}, {"noise_db": 40.0}, {"noise_db": math.nan}, {"hall": 1.5}, {"scale": "H major"}]
+    "options",
+    [{"dynamics": -0.1}, {"dynamics": 2.5}, {"noise_db": 40.0}, {"noise_db": math.nan}, {"hall": 1.5}, {"scale": "H major"}, {"seed": -1}],
 )
 def test_musical_settings_out_of_range(tiny_model: TimbreModel, phrase: torch.Tensor, options: dict) -> None:
     with pytest.raises(SettingsError):

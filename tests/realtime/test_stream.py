@@ -243,6 +243,7 @@ def test_bad_settings(tiny_model: TimbreModel, violin: Target) -> None:
         {"path_frames": -1},
         {"noise": "loud"},
         {"transpose": 200.0},
+        {"transpose": "low"},
         {"loudest_db": 20.0},
         {"loudness_db": 61.0},
     ):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -227,7 +228,11 @@ class Classifier:
         ------
         AudioError
             Silence, or less than a tenth of a second.
+        SettingsError
+            `step_seconds` is not more than 0.
         """
+        if step_seconds is not None and not 0.0 < step_seconds < math.inf:
+            raise SettingsError(f"step_seconds is {step_seconds}; a number of seconds above 0 is wanted")
         rate = self.settings.sample_rate
         samples: Samples = DiskArray(audio) if isinstance(audio, LongAudio) else resample(audio, sample_rate, rate).numpy()
         seconds = len(samples) / rate
@@ -407,6 +412,8 @@ def classify(audio: AudioLike, sample_rate: int, classifier: Classifier | None =
     ------
     AudioError
         Silence, or less than a tenth of a second.
+    SettingsError
+        `step_seconds` is not more than 0.
 
     Examples
     --------

@@ -11,6 +11,7 @@ import torch
 
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import hz_to_midi
+from ..errors import SettingsError
 from ..pitch.tracking import VOICED_OFF
 from .controls import Controls
 from .dynamics import loud_end_db, loudness_quantiles, swell_range_db
@@ -63,6 +64,15 @@ def octave_shift(controls: Controls, lowest_midi: float, highest_midi: float) ->
     it; where none does, the smallest of those that bring in the most.
     """
     return smallest_octave_shift(hz_to_midi(controls.f0_hz[controls.note_frames()].double()).numpy(), lowest_midi, highest_midi)
+
+
+def check_transpose(transpose: float | str) -> float | None:
+    """A transposition in semitones, or None for "auto"; SettingsError: it is neither, or too large."""
+    if transpose == "auto":
+        return None
+    if isinstance(transpose, str) or transpose is None or not -96.0 <= transpose <= 96.0:
+        raise SettingsError(f"transpose is {transpose!r}; 'auto' or a number of semitones from -96 to 96 is wanted")
+    return float(transpose)
 
 
 def smallest_octave_shift(midi: np.ndarray, lowest_midi: float, highest_midi: float, weights: np.ndarray | None = None) -> int:

@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import torch
 
-from ..audio.files import LongAudio
+from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.stft import hann
 from ..audio.units import hz_to_midi
 from ..errors import ControlsError, ToneTransferWarning
@@ -40,13 +40,15 @@ FEWEST_SHARE, FEWEST = 0.2, 10  # so many frames, and such a share of them, must
 POLYPHONIC_SHARE = 0.3  # of frames with a second note; rooms and passing resonances reach 0.2
 
 
-def check_whole(audio: torch.Tensor | LongAudio, heard: Controls) -> None:
-    """Refuse, by a ControlsError, controls that are not those of the whole recording (n_samples,)."""
-    n_frames = heard.grid.n_frames(len(audio))
+def check_recording(audio: AudioLike | LongAudio, heard: Controls) -> torch.Tensor | LongAudio:
+    """A recording (n_samples,) at the rate of its controls' grid; AudioError: it is none, ControlsError: they are of another length."""
+    samples = audio if isinstance(audio, LongAudio) else check_audio(audio, heard.grid.sample_rate)
+    n_frames = heard.grid.n_frames(len(samples))
     if n_frames != heard.n_frames:
         raise ControlsError(
             f"the controls have {heard.n_frames} frames and the recording {n_frames}; those of the whole recording are wanted"
         )
+    return samples
 
 
 def warn_about_reference(audio: torch.Tensor, heard: Controls) -> None:

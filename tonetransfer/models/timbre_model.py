@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..audio.files import check_audio
 from ..audio.frames import FrameGrid
 from ..audio.units import db_to_amplitude
 from ..controls.controls import Controls
@@ -202,11 +203,12 @@ class TimbreModel(nn.Module):
         Raises
         ------
         AudioError
-            Nothing but silence.
+            It is not audio, or nothing but silence.
         """
-        audio = torch.as_tensor(audio, dtype=torch.float32)
-        if audio.dim() > 1:
-            return torch.stack([self.encode(one) for one in audio.flatten(0, -2)]).reshape(*audio.shape[:-1], -1)
+        if isinstance(audio, (torch.Tensor, np.ndarray)) and audio.ndim > 1:
+            rows = audio.reshape(-1, audio.shape[-1])
+            return torch.stack([self.encode(one) for one in rows]).reshape(*audio.shape[:-1], -1)
+        audio = check_audio(audio, self.sample_rate)
         length = int(EXCERPT_SECONDS * self.sample_rate)
         if audio.shape[-1] < length:
             audio = nn.functional.pad(audio, (0, length - audio.shape[-1]))
@@ -374,6 +376,8 @@ class TimbreModel(nn.Module):
             )
         if z.shape[-1] != self.settings.z_dim:
             raise ControlsError(f"z has {z.shape[-1]} numbers; this model's timbres have {self.settings.z_dim}")
+        if z.dim() == 2 and controls.f0_hz.dim() == 1 and len(z) != controls.n_frames:
+            raise ControlsError(f"z has {len(z)} rows and the controls {controls.n_frames} frames; one timbre is wanted, or one a frame")
 
 
 def _shifted(pieces: Iterable[SynthParams], shift_hz: torch.Tensor) -> Iterator[SynthParams]:

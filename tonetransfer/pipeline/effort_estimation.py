@@ -17,14 +17,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..audio.files import LongAudio
+from ..audio.files import AudioLike, LongAudio
 from ..audio.stft import frame_magnitudes, magnitudes_in_pieces
 from ..audio.units import hz_to_midi
 from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls
 from ..controls.dynamics import SOFTEST_DB, loud_end_db, loudness_quantiles, swell_range_db
 from ..controls.profile import Target
-from ..controls.recording_checks import check_whole
+from ..controls.recording_checks import check_recording
 from ..models.timbre_model import TimbreModel
 from ..synthesis.render import PIECE_FRAMES
 from .spectrum_matching import BAND_FFT, DECISION_DB, FLOOR_DB, bands_of_params, bands_of_spectra, bands_played, in_db, loud_sound, shape_db
@@ -52,12 +52,12 @@ class Effort(NamedTuple):
     likeness: float
 
 
-def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel, target: Target | None = None) -> float | None:
+def estimate_dynamic(audio: AudioLike | LongAudio, heard: Controls, model: TimbreModel, target: Target | None = None) -> float | None:
     """Estimate how hard the usual note of a recording is played.
 
     Parameters
     ----------
-    audio : Tensor or LongAudio [shape=(n_samples,)]
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)]
         At the model's rate.
     heard : Controls [shape=(n_frames,)]
         What is played in it.
@@ -70,6 +70,13 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
     -------
     float, in [-36, 0] [dB re the strongest], to a tenth, or None
         None: there are no notes to judge by, or no named instruments to compare with.
+
+    Raises
+    ------
+    AudioError
+        The recording is not audio.
+    ControlsError
+        The controls have another number of frames than the recording.
 
     See Also
     --------
@@ -88,12 +95,12 @@ def estimate_dynamic(audio: torch.Tensor | LongAudio, heard: Controls, model: Ti
 
 
 @torch.no_grad()
-def estimate_effort(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel, target: Target | None = None) -> Effort | None:
+def estimate_effort(audio: AudioLike | LongAudio, heard: Controls, model: TimbreModel, target: Target | None = None) -> Effort | None:
     """Estimate how hard the usual note of a recording is played, and how well the target explains its spectrum.
 
     Parameters
     ----------
-    audio : Tensor or LongAudio [shape=(n_samples,)]
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)]
         At the model's rate.
     heard : Controls [shape=(n_frames,)]
         What is played in it.
@@ -112,6 +119,13 @@ def estimate_effort(audio: torch.Tensor | LongAudio, heard: Controls, model: Tim
 
     Instead of both None: there are no notes to judge by, or no named instruments to compare with.
 
+    Raises
+    ------
+    AudioError
+        The recording is not audio.
+    ControlsError
+        The controls have another number of frames than the recording.
+
     Examples
     --------
     >>> model = tt.load_model()
@@ -122,7 +136,7 @@ def estimate_effort(audio: torch.Tensor | LongAudio, heard: Controls, model: Tim
     >>> tt.estimate_effort(audio, heard, model, ocarina).likeness > tt.estimate_effort(audio, heard, model, violin).likeness
     True
     """
-    notes, grid = heard.note_frames(), heard.grid
+    audio, notes, grid = check_recording(audio, heard), heard.note_frames(), heard.grid
     frames, sound = loud_sound(audio, heard, notes)
     if sound is None or not model.names:
         return None
@@ -146,12 +160,12 @@ def estimate_effort(audio: torch.Tensor | LongAudio, heard: Controls, model: Tim
     return Effort(dynamic_db, float(np.exp(min(nearest_db[0] - nearest_db[-1], 0.0) / DECISION_DB)))
 
 
-def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel) -> torch.Tensor | None:
+def estimate_effort_changes(audio: AudioLike | LongAudio, heard: Controls, model: TimbreModel) -> torch.Tensor | None:
     """Estimate where a recording is played harder or more gently than its loudness tells.
 
     Parameters
     ----------
-    audio : Tensor or LongAudio [shape=(n_samples,)]
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)]
         At the model's rate.
     heard : Controls [shape=(n_frames,)]
         What is played in it.
@@ -166,6 +180,8 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
 
     Raises
     ------
+    AudioError
+        The recording is not audio.
     ControlsError
         The controls have another number of frames than the recording: they are of another one, or of a part of it.
 
@@ -189,12 +205,12 @@ def estimate_effort_changes(audio: torch.Tensor | LongAudio, heard: Controls, mo
 
 
 @torch.no_grad()
-def estimate_expression(audio: torch.Tensor | LongAudio, heard: Controls, model: TimbreModel) -> tuple[torch.Tensor, torch.Tensor] | None:
+def estimate_expression(audio: AudioLike | LongAudio, heard: Controls, model: TimbreModel) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Estimate how a recording's spectrum changes beside what its f0 and loudness explain.
 
     Parameters
     ----------
-    audio : Tensor or LongAudio [shape=(n_samples,)]
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)]
         At the model's rate.
     heard : Controls [shape=(n_frames,)]
         What is played in it.
@@ -214,6 +230,8 @@ def estimate_expression(audio: torch.Tensor | LongAudio, heard: Controls, model:
 
     Raises
     ------
+    AudioError
+        The recording is not audio.
     ControlsError
         The controls have another number of frames than the recording: they are of another one, or of a part of it.
 
@@ -230,8 +248,7 @@ def estimate_expression(audio: torch.Tensor | LongAudio, heard: Controls, model:
     >>> movement_db.shape, bool(movement_db[20:80].abs().max() < 1.5)
     (torch.Size([100, 11]), True)
     """
-    notes, grid = heard.note_frames(), heard.grid
-    check_whole(audio, heard)
+    audio, notes, grid = check_recording(audio, heard), heard.note_frames(), heard.grid
     frames, sound = loud_sound(audio, heard, notes)
     if sound is None or not model.names or (player := _most_similar(model, sound)).quantiles is None:
         return None

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..audio.files import LongAudio
+from ..audio.files import AudioLike, LongAudio
 from ..audio.frames import FrameGrid
 from ..controls.controls import Controls
-from ..controls.recording_checks import check_whole
+from ..controls.recording_checks import check_recording
 from ..pitch.f0_refinement import notes_of_one_pitch
 
 HIGHEST_HZ = 150.0  # f0 of notes whose pulses are heard one by one
@@ -24,12 +24,12 @@ RAMP = np.array([0.25, 0.5, 0.25])  # over frames, of a step of phase
 LOWEST_SHIFTED_HZ = 20.0
 
 
-def find_pulses(audio: torch.Tensor | LongAudio, heard: Controls) -> torch.Tensor | None:
+def find_pulses(audio: AudioLike | LongAudio, heard: Controls) -> torch.Tensor | None:
     """Find a pulse of each low note of a recording.
 
     Parameters
     ----------
-    audio : Tensor or LongAudio [shape=(n_samples,)]
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)]
         At the rate of its controls' grid.
     heard : Controls [shape=(n_frames,)]
         What is played in it.
@@ -41,6 +41,8 @@ def find_pulses(audio: torch.Tensor | LongAudio, heard: Controls) -> torch.Tenso
 
     Raises
     ------
+    AudioError
+        The recording is not audio.
     ControlsError
         The controls have another number of frames than the recording.
 
@@ -56,8 +58,8 @@ def find_pulses(audio: torch.Tensor | LongAudio, heard: Controls) -> torch.Tenso
     >>> round(float((pulses[50] - 0.005) * 80) % 1, 1) % 1  # periods between it and one of them
     0.0
     """
-    grid, f0_hz, notes = heard.grid, heard.f0_hz.double().numpy(), heard.note_frames().numpy()
-    check_whole(audio, heard)
+    audio, grid = check_recording(audio, heard), heard.grid
+    f0_hz, notes = heard.f0_hz.double().numpy(), heard.note_frames().numpy()
     found = np.full(len(f0_hz), np.nan)
     cycles = _cycles(f0_hz, grid)
     for first, last in notes_of_one_pitch(f0_hz, notes, SHORTEST_FRAMES):

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..audio.files import LongAudio
+from ..audio.files import AudioLike, LongAudio
 from ..audio.frames import FrameGrid
 from ..audio.hum import without_hum
 from ..audio.loudness import FLOOR_DB
 from ..controls.controls import Controls
 from ..controls.dynamics import loudness_quantiles
+from ..controls.recording_checks import check_recording
 from ..pitch.f0_refinement import notes_of_one_pitch
 from ..synthesis.colour import LONGEST_TONE_S, measure_room_tone
 
@@ -79,12 +80,12 @@ class RecordedRoom:
         return torch.from_numpy(10.0 * np.log10(direct)).to(loudness_db).clamp(min=FLOOR_DB)
 
 
-def measure_room(audio: torch.Tensor | LongAudio, heard: Controls) -> RecordedRoom | None:
+def measure_room(audio: AudioLike | LongAudio, heard: Controls) -> RecordedRoom | None:
     """Measure the room of a recording.
 
     Parameters
     ----------
-    audio : Tensor or LongAudio [shape=(n_samples,)]
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)]
         At the rate of its controls' grid.
     heard : Controls [shape=(n_frames,)]
         What is played in it.
@@ -94,6 +95,13 @@ def measure_room(audio: torch.Tensor | LongAudio, heard: Controls) -> RecordedRo
     RecordedRoom or None
         None: there are no notes.
 
+    Raises
+    ------
+    AudioError
+        The recording is not audio.
+    ControlsError
+        The controls have another number of frames than the recording.
+
     Examples
     --------
     >>> audio, sample_rate = tt.load_audio("examples/flute.flac")
@@ -101,7 +109,7 @@ def measure_room(audio: torch.Tensor | LongAudio, heard: Controls) -> RecordedRo
     >>> room.tone_db.shape
     torch.Size([64])
     """
-    notes, grid = heard.note_frames(), heard.grid
+    audio, notes, grid = check_recording(audio, heard), heard.note_frames(), heard.grid
     if not bool(notes.any()):
         return None
     first = max(int(notes.nonzero()[0]) - round(BEFORE_S * grid.frame_rate), 0)

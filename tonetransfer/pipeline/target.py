@@ -21,7 +21,7 @@ from ..controls.controls import Controls, extract
 from ..controls.dynamics import loudness_quantiles
 from ..controls.profile import USUAL_DB_PER_S, Target, release_rate
 from ..controls.recording_checks import SHORTEST_S, warn_about_reference, warn_if_clipped
-from ..errors import AudioError, InstrumentError
+from ..errors import AudioError, ControlsError, InstrumentError
 from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
@@ -201,6 +201,11 @@ def nearest_timbres(model: TimbreModel, z: torch.Tensor, count: int = 5) -> list
         Names with their cosine distance (0 the same, 2 opposite), nearest first. Cosines are taken between deviations from the mean of all
         named timbres, which says nothing of any of them.
 
+    Raises
+    ------
+    ControlsError
+        z is of another shape.
+
     Examples
     --------
     >>> model = tt.load_model()
@@ -208,6 +213,8 @@ def nearest_timbres(model: TimbreModel, z: torch.Tensor, count: int = 5) -> list
     >>> nearest[0][0], abs(round(nearest[0][1], 3)), len(nearest)
     ('oboe', 0.0, 3)
     """
+    if z.shape != (model.settings.z_dim,):
+        raise ControlsError(f"z has the shape {tuple(z.shape)}; one timbre vector of this model, ({model.settings.z_dim},), is wanted")
     mean = model.timbres.mean(0) if len(model.timbres) > 1 else torch.zeros_like(z)
     distance = 1.0 - torch.nn.functional.cosine_similarity(model.timbres - mean, (z - mean)[None], dim=-1)
     order = torch.argsort(distance, stable=True)[:count].tolist()

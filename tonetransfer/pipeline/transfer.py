@@ -12,11 +12,11 @@ import torch
 from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.loudness import FLOOR_DB, correct_loudness_in_pieces
 from ..audio.units import CHROMATIC, db_to_amplitude
-from ..controls.adaptation import adapt, octave_shift
+from ..controls.adaptation import adapt, check_transpose, octave_shift
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import check_dynamic, check_loudness, loud_end_db, loudness_quantiles, scale_dynamics, swell_range_db
 from ..controls.profile import Target, find_releases, is_dry, playable_release, traits_of, with_release
-from ..controls.recording_checks import POLYPHONIC_SHARE, voices_share, warn_if_same
+from ..controls.recording_checks import POLYPHONIC_SHARE, check_recording, voices_share, warn_if_same
 from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
@@ -335,7 +335,7 @@ def synthesize(
     ControlsError
         The controls are on another grid, or z has another length.
     SettingsError
-        `noise_db` or `hall` is out of its range.
+        `noise_db`, `hall` or `seed` is out of its range.
 
     Examples
     --------
@@ -544,6 +544,8 @@ def play(
         raise SettingsError(f"noise_db is {noise_db}; a change from -60 to 24 dB is wanted")
     if not 0.0 <= hall <= 1.0:
         raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
+    if seed < 0:
+        raise SettingsError(f"seed is {seed}; a whole number from 0 is wanted")
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
     sound = model.play(
         arrangement.asked,
@@ -576,15 +578,22 @@ def _cut(pieces: Iterator[torch.Tensor], left: int) -> Iterator[torch.Tensor]:
         left -= len(piece)
 
 
-def warn_about(audio: torch.Tensor | LongAudio, heard: Controls) -> None:
+def warn_about(audio: AudioLike | LongAudio, heard: Controls) -> None:
     """Warn if a recording is not one instrument playing one note at a time.
 
     Parameters
     ----------
-    audio : Tensor [shape=(n_samples,)] or LongAudio
+    audio : Tensor, ndarray or LongAudio [shape=(n_samples,)]
         At the rate of its controls' grid.
     heard : Controls [shape=(n_frames,)]
         As :func:`analyze` returns them.
+
+    Raises
+    ------
+    AudioError
+        The recording is not audio.
+    ControlsError
+        The controls have another number of frames than the recording.
 
     Warns
     -----
@@ -601,7 +610,7 @@ def warn_about(audio: torch.Tensor | LongAudio, heard: Controls) -> None:
     >>> print(told[0].message)
     the recording is silent, and so is the result; check the recording's level and channel
     """
-    notes = heard.note_frames()
+    audio, notes = check_recording(audio, heard), heard.note_frames()
     loudest = float(heard.loudness_db.max())
     if loudest < SILENT_DB:
         return _warn("the recording is silent, and so is the result; check the recording's level and channel")
@@ -628,11 +637,7 @@ def _check_settings(transpose: float | str, loudness_db: float, autotune: float,
     if not 0.0 <= dynamics <= 2.0:
         raise SettingsError(f"dynamics is {dynamics}; a number from 0 (all notes equally loud) over 1 (as played) to 2 is wanted")
     check_loudness(loudness_db)
-    if transpose == "auto":
-        return None
-    if isinstance(transpose, str) or not -96.0 <= transpose <= 96.0:
-        raise SettingsError(f"transpose is {transpose!r}; 'auto' or a number of semitones from -96 to 96 is wanted")
-    return float(transpose)
+    return check_transpose(transpose)
 
 
 def _warn(message: str) -> None:

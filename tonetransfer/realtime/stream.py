@@ -20,6 +20,7 @@ import torch
 
 from ..audio.files import AudioLike
 from ..audio.frames import FrameGrid
+from ..controls.adaptation import check_transpose
 from ..controls.causal import Adapter, CausalExtractor, ControlFrame
 from ..controls.dynamics import check_dynamic, check_loudness
 from ..controls.profile import Target
@@ -89,8 +90,7 @@ class StreamSettings:
         check_dynamic(self.dynamic, fit=self.fit)
         if self.noise not in ("prompt", "exact"):
             raise SettingsError(f"noise is {self.noise!r}; 'prompt' or 'exact' is wanted")
-        if self.transpose != "auto" and not -96.0 <= float(self.transpose) <= 96.0:
-            raise SettingsError(f"transpose is {self.transpose!r}; 'auto' or a number of semitones from -96 to 96 is wanted")
+        check_transpose(self.transpose)
 
     def look_ahead(self, grid: FrameGrid) -> int:
         """The look-ahead in samples, an even number."""
