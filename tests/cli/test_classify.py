@@ -63,6 +63,16 @@ def test_evaluate_and_table(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert code == 0 and {row["classifier"] for row in rows} == {"svm", "cnn_1d"} and "windows" in err
     assert all(row["accuracy"] > 0.8 and row["unseen_files"] == 6 and row["parameters"] > 0 for row in rows)
     assert {path.name for path in (folder / "kept").iterdir()} == {"svm.safetensors", "cnn_1d.safetensors"}
+    before = (folder / "kept" / "svm.safetensors").read_bytes()
+    (folder / "kept" / "cnn_1d.safetensors").unlink()
+    code, out, err = asked(capsys, "classifier", "table", folder / "svm.yaml", folder / "cnn_1d.yaml", "--set", "fit.steps=30", *words)
+    again = {row["classifier"]: row for row in json.loads(out)["classifiers"]}
+    assert code == 0 and "svm: taken from" in err and "svm: learned" not in err and "cnn_1d: learned" in err
+    for row in rows:
+        assert again[row["classifier"]]["accuracy"] == row["accuracy"]
+        assert row["classifier"] != "svm" or again["svm"]["training_minutes"] == row["training_minutes"]
+    code, out, err = asked(capsys, "classifier", "table", folder / "svm.yaml", "--set", "fit.seed=7", *words)
+    assert code == 1 and "is another classifier" in err and (folder / "kept" / "svm.safetensors").read_bytes() == before
 
 
 def test_problems_are_told_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -100,6 +100,11 @@ def build(builder: Callable[..., Any], options: dict[str, Any], section: str, *p
         raise SettingsError(f"{section}: {builder.__name__} cannot be built of {options} ({' '.join(str(error).split())[:120]})") from None
 
 
+def described(settings: ClassifierSettings) -> str:
+    """Settings as a saved classifier holds them, in JSON: without where things lie on one computer."""
+    return settings.model_dump_json(exclude={"data": {"corpora", "folder", "csv", "mirdata_home"}})
+
+
 class Classifier:
     """Classifier of instruments: one interface over the whole registry.
 
@@ -267,10 +272,9 @@ class Classifier:
         if path.suffix != ".safetensors":
             raise WeightsError(f"{path}: a classifier is written as .safetensors; choose such a name")
         check_new(path, WeightsError, overwrite=overwrite)
-        private = {"corpora", "folder", "csv", "mirdata_home"}  # where things lie on one computer
         text = {
             "classifier_format": str(FORMAT),
-            "settings": self.settings.model_dump_json(exclude={"data": private}),
+            "settings": described(self.settings),
             "classes": json.dumps(self.classes),
             "package_version": metadata.version("tonetransfer"),
             "notes": json.dumps(self.notes | (notes or {}) | self.frontend.describe()),

@@ -16,15 +16,16 @@ import yaml
 from ..audio.files import load_audio
 from ..data.corpus_config import load_config
 from ..data.render_corpus import list_timbres, render_corpus
-from ..errors import AudioError, SettingsError, ToneTransferWarning
+from ..errors import AudioError, SettingsError, ToneTransferWarning, WeightsError
 from ..threads import Progress, counted
-from .classifier import Classifier
+from .classifier import Classifier, described, load_classifier
 from .clips import Clip, check_labels, class_of, find_clips, read_clips
 from .settings import INSTRUMENTS, ClassifierSettings, load_classifier_settings
 from .windows import Windows, prepare
 
 N_RESAMPLES = 1000  # of the files, for the interval of the accuracy
 NEEDS_WEIGHTS = ("panns", "ast", "mert", "clap")  # of someone else: in the table only where a configuration says where they are
+MINUTES = "training_minutes"  # in the notes of a classifier
 Report = Callable[[str], None]
 
 
@@ -134,31 +135,55 @@ def classifier_table(
 
     `test` and `unseen` are labelled recordings (:func:`~tonetransfer.classification.clips.find_clips`): unseen phrases of the trained
     sources, and a source that was not trained on. `overrides` are ``section.key=value`` for all of them, `out` is a folder in which each is
-    saved under its name, and `report` is told of each step.
+    saved under its name, and those that lie there are not trained again; `report` is told of each step. WeightsError: another classifier
+    lies there under such a name.
     """
     rows: list[dict[str, Any]] = []
-    kept: dict[str, tuple[Windows, Windows, tuple[str, ...]]] = {}
+    windows: dict[str, tuple[Windows, Windows, tuple[str, ...]]] = {}
+    settings = {config: load_classifier_settings(config, overrides or ()) for config in configs}
+    paths = {config: out / f"{config.stem}.safetensors" if out else None for config in configs}
+    kept = {config: _kept(paths[config], settings[config]) for config in configs}
     for config in configs:
-        settings = load_classifier_settings(config, overrides or ())
-        key = shared_key(settings)
-        report(f"{config.stem}: windows")
-        if key not in kept:
-            kept.clear()  # one set of windows is a gigabyte
-            begin = time.perf_counter()
-            kept[key] = prepare(read_clips(settings.data), settings)
-            report(f"{config.stem}: {len(kept[key][0].audio)} windows in {time.perf_counter() - begin:.0f} s")
-        windows, validation, classes = kept[key]
-        classifier = Classifier(settings)
-        begin = time.perf_counter()
-        classifier.fit_windows(windows, validation, classes)
-        minutes = (time.perf_counter() - begin) / 60.0
-        report(f"{config.stem}: learned in {minutes:.1f} minutes")
-        if out:
-            out.mkdir(parents=True, exist_ok=True)
-            classifier.save(out / f"{config.stem}.safetensors", overwrite=True)
-        rows.append({"classifier": config.stem, **measured(classifier, test, unseen), "training_minutes": minutes})
+        classifier, path = kept[config], paths[config]
+        if classifier is not None:
+            report(f"{config.stem}: taken from {path}")
+        else:
+            classifier = _trained(config.stem, settings[config], windows, report)
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                classifier.save(path)
+        rows.append({"classifier": config.stem, **measured(classifier, test, unseen), "training_minutes": classifier.notes[MINUTES]})
         report(f"{config.stem}: {rows[-1]['accuracy']:.3f} on unseen phrases, {rows[-1]['unseen_accuracy']:.3f} on the unseen source")
     return sorted(rows, key=lambda row: -row["unseen_accuracy"])
+
+
+def _kept(path: Path | None, settings: ClassifierSettings) -> Classifier | None:
+    """The classifier that a table has saved before, if it has."""
+    if path is None or not path.exists():
+        return None
+    classifier = load_classifier(path)
+    if described(classifier.settings) != described(settings) or MINUTES not in classifier.notes:
+        raise WeightsError(f"{path}: is another classifier than the one that would be kept there; choose another folder, or move it")
+    return classifier
+
+
+def _trained(
+    name: str, settings: ClassifierSettings, windows: dict[str, tuple[Windows, Windows, tuple[str, ...]]], report: Report
+) -> Classifier:
+    """A classifier fitted on windows, which are made if the last ones are others."""
+    key = shared_key(settings)
+    report(f"{name}: windows")
+    if key not in windows:
+        windows.clear()  # one set of windows is a gigabyte
+        begin = time.perf_counter()
+        windows[key] = prepare(read_clips(settings.data), settings)
+        report(f"{name}: {len(windows[key][0].audio)} windows in {time.perf_counter() - begin:.0f} s")
+    classifier = Classifier(settings)
+    begin = time.perf_counter()
+    classifier.fit_windows(*windows[key])
+    classifier.notes[MINUTES] = (time.perf_counter() - begin) / 60.0
+    report(f"{name}: learned in {classifier.notes[MINUTES]:.1f} minutes")
+    return classifier
 
 
 def measured(classifier: Classifier, test: Path, unseen: Path) -> dict[str, Any]:

@@ -82,14 +82,14 @@ def _add_table(classifiers: Any) -> None:
         "table",
         "train and measure many on the same recordings, and on an unseen soundfont",
         classifier_table,
-        kept="classifiers that are done are kept in --out; the table was not written",
+        kept="classifiers that are done are kept in --out; the same command goes on with the next",
     )
     verb.add_argument("configs", metavar="CONFIG", type=Path, nargs="*", help="default: all of configs/classify but bundled.yaml")
     verb.add_argument("--set", metavar="KEY=VALUE", dest="overrides", action="append", default=[], help="for all of them")
     verb.add_argument("--test", metavar="DATA", type=Path, help="unseen phrases of trained sources (default: rendered now)")
     verb.add_argument("--unseen", metavar="DATA", type=Path, help="recordings of a source never trained on (default: rendered now)")
     verb.add_argument("--soundfonts", metavar="FOLDER", type=Path, action="append", default=[], help="where to look first for soundfonts")
-    verb.add_argument("--out", metavar="FOLDER", type=Path, help="keep the classifiers")
+    verb.add_argument("--out", metavar="FOLDER", type=Path, help="keep the classifiers, and do not train those again that are there")
 
 
 def classifier_table(arguments: Namespace) -> Report:
