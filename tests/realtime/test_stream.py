@@ -244,6 +244,7 @@ def test_bad_settings(tiny_model: TimbreModel, violin: Target) -> None:
         {"noise": "loud"},
         {"transpose": 200.0},
         {"transpose": "low"},
+        {"seed": -1},
         {"loudest_db": 20.0},
         {"loudness_db": 61.0},
     ):

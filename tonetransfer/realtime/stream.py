@@ -91,6 +91,8 @@ class StreamSettings:
         if self.noise not in ("prompt", "exact"):
             raise SettingsError(f"noise is {self.noise!r}; 'prompt' or 'exact' is wanted")
         check_transpose(self.transpose)
+        if self.seed < 0:
+            raise SettingsError(f"seed is {self.seed}; a whole number from 0 is wanted")
 
     def look_ahead(self, grid: FrameGrid) -> int:
         """The look-ahead in samples, an even number."""
