@@ -81,7 +81,11 @@ class Visit:
         own = (served.address, "data:", "blob:")
         self.page.on("request", lambda request: self.strange.append(request.url) if not request.url.startswith(own) else None)
         self.page.on("pageerror", lambda error: self.strange.append(str(error)))
-        self.page.goto(served.address, timeout=PATIENCE_MS)
+        self.open()
+
+    def open(self) -> None:
+        """Load the page, and wait for its first result."""
+        self.page.goto(self.served.address, timeout=PATIENCE_MS)
         self.page.wait_for_selector(".tt-card")
         self.page.wait_for_function("document.querySelector('#tt-player').duration > 0")
 
@@ -478,8 +482,7 @@ def test_tab_order_begins_where_the_work_begins(browser: Any, served: Served) ->
         found.append(page.evaluate("document.activeElement.className || document.activeElement.id"))
     assert found[0] == "tt-skip" and "tt-record" in found[:4]
     assert page.evaluate("document.querySelector('#tt-live').getAttribute('aria-live')") == "polite"
-    page.goto(served.address)
-    page.wait_for_selector(".tt-card")
+    visit.open()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # the first stop leads to the main button
     page.keyboard.press("Tab")
