@@ -113,3 +113,15 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     while any(map(is_alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(is_alive, workers))
+
+
+def test_nothing_is_interrupted_once_the_work_is_done() -> None:
+    lines = (
+        "import atexit, os, signal, sys",
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))",  # while Python ends
+        "sys.argv = ['tonetransfer', 'instruments']",
+        "from tonetransfer.cli.main import main",
+        "sys.exit(main())",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert done.returncode == 0 and "violin" in done.stdout and done.stderr == ""

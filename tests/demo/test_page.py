@@ -70,6 +70,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield opened
 
 
+def wait_for_first_result(page: Any) -> None:
+    """Until a page that is being loaded answers; by evaluating, since its policy may forbid what Playwright's own waiting does."""
+    page.wait_for_selector(".tt-card")
+    late = time.monotonic() + PATIENCE_MS / 1000
+    while not page.evaluate("document.querySelector('#tt-player').duration > 0"):
+        assert time.monotonic() < late
+        page.wait_for_timeout(100)
+
+
 class Visit:
     """One visitor's page; `strange` holds errors, and addresses elsewhere that were asked."""
 
@@ -86,8 +95,7 @@ class Visit:
     def open(self) -> None:
         """Load the page, and wait for its first result."""
         self.page.goto(self.served.address, timeout=PATIENCE_MS)
-        self.page.wait_for_selector(".tt-card")
-        self.page.wait_for_function("document.querySelector('#tt-player').duration > 0")
+        wait_for_first_result(self.page)
 
     def choose(self, instrument: str) -> None:
         self.page.locator(f".tt-card:has(input[value={instrument}])").click()
@@ -173,6 +181,7 @@ def test_the_policy_of_the_page_forbids_nothing_that_it_does(browser: Any, serve
     page.on("console", lambda message: said.append(message.text) if "Content Security Policy" in message.text else None)
     answer = page.goto(served.address)
     assert "script-src 'self' blob:" in answer.headers["content-security-policy"]
+    wait_for_first_result(page)
     page.click("#tt-go")
     page.wait_for_selector("#tt-player[playing]")
     page.uncheck(".tt-count")
@@ -485,6 +494,7 @@ def test_tab_order_begins_where_the_work_begins(browser: Any, served: Served) ->
     visit.open()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # the first stop leads to the main button
+    page.wait_for_url("**/#tt-go")
     page.keyboard.press("Tab")
     assert page.evaluate("document.querySelector('.tt-right').contains(document.activeElement)")
     visit.close()

@@ -18,7 +18,7 @@ import signal
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -27,6 +27,7 @@ from ..errors import ToneTransferError, printable
 from . import analyze, classifier, data, demo, evaluate, export, live, play
 
 PROGRAM = "tonetransfer"
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # that end a program
 INSIST_S = 2.0  # between an interruption and the next
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch words it, in a RuntimeError
 
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = lambda message, *_args, **_more: _warn(str(message), said)  # type: ignore[assignment]  # fewer names
             result, lines = arguments.run(arguments)
             _print(result | {"warnings": said} if arguments.json else lines)
+            if arguments.is_program:
+                _end_at_once_when_signalled()
             return 0
         except KeyboardInterrupt:
             return _interrupted(arguments, heard)
@@ -89,14 +92,25 @@ def _as_program() -> list[int]:
                 signal.setitimer(signal.ITIMER_REAL, INSIST_S, INSIST_S)
             raise KeyboardInterrupt
 
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, end)
+    _handle_signals(end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     return came
+
+
+def _handle_signals(handle: Callable[[int, Any], None]) -> None:
+    for name in SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, handle)
+
+
+def _end_at_once_when_signalled() -> None:
+    """Leave nothing to interrupt once the work is done: Python would print where its own end was interrupted."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+    _handle_signals(lambda _number, _frame: os._exit(0))
 
 
 def _insist(_number: int, _frame: Any) -> None:
