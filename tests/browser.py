@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,3 +29,11 @@ def chromium(*switches: str) -> Iterator[Any]:
         opened = running.chromium.launch(timeout=PATIENCE_MS, executable_path=str(CHROMIUM), args=[*SWITCHES, *switches])
         yield opened
         opened.close()
+
+
+def wait(page: Any, condition: str) -> None:
+    """Until it holds in the page, whose policy forbids what Playwright's own waiting does."""
+    late = time.monotonic() + PATIENCE_MS / 1000
+    while not page.evaluate(condition):
+        assert time.monotonic() < late, condition
+        page.wait_for_timeout(100)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from browser import PATIENCE_MS, chromium
+from browser import PATIENCE_MS, chromium, wait
 from conftest import SAMPLE_RATE, melody, tone
 
 import tonetransfer as tt
@@ -71,12 +71,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def wait_for_first_result(page: Any) -> None:
-    """Until a page that is being loaded answers; by evaluating, since its policy may forbid what Playwright's own waiting does."""
     page.wait_for_selector(".tt-card")
-    late = time.monotonic() + PATIENCE_MS / 1000
-    while not page.evaluate("document.querySelector('#tt-player').duration > 0"):
-        assert time.monotonic() < late
-        page.wait_for_timeout(100)
+    wait(page, "document.querySelector('#tt-player').duration > 0")
 
 
 class Visit:

@@ -23,7 +23,7 @@ import onnxruntime
 import pytest
 import soundfile
 import torch
-from browser import PATIENCE_MS, chromium
+from browser import PATIENCE_MS, chromium, wait
 from conftest import make_model
 from test_web import stand_in
 from whole_recordings import highest_so_far, loudness_of
@@ -328,14 +328,6 @@ def open_page(browser: Any, host: Host, before: str = "") -> tuple[Any, list[str
         page.add_init_script(before)
     page.goto(host.address, timeout=PATIENCE_MS)
     return page, strange
-
-
-def wait(page: Any, condition: str) -> None:
-    """Until it holds in the page, whose policy forbids what Playwright's own waiting does."""
-    late = time.monotonic() + PATIENCE_MS / 1000
-    while not page.evaluate(condition):
-        assert time.monotonic() < late, condition
-        page.wait_for_timeout(100)
 
 
 def pitch_hz(audio: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from ..errors import SettingsError, ToneTransferWarning
 from ..models.timbre_model import TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import SILENT_BELOW_DB, room_presence, tone_loudness_db, with_room_tone
+from ..synthesis.render import check_seed
 from ..synthesis.reverb import hall_response, reverberate_stream, with_hall
 from ..threads import ahead, one_thread
 from .effort_estimation import estimate_effort, estimate_expression
@@ -544,8 +545,7 @@ def play(
         raise SettingsError(f"noise_db is {noise_db}; a change from -60 to 24 dB is wanted")
     if not 0.0 <= hall <= 1.0:
         raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
-    if seed < 0:
-        raise SettingsError(f"seed is {seed}; a whole number from 0 is wanted")
+    check_seed(seed)
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
     sound = model.play(
         arrangement.asked,

@@ -26,6 +26,7 @@ from ..controls.dynamics import check_dynamic, check_loudness
 from ..controls.profile import Target
 from ..errors import AudioError, InstrumentError, SettingsError
 from ..models.timbre_model import TimbreModel
+from ..synthesis.render import check_seed
 from ..synthesis.reverb import Convolution
 from .voice import Noise, Voice
 
@@ -91,8 +92,7 @@ class StreamSettings:
         if self.noise not in ("prompt", "exact"):
             raise SettingsError(f"noise is {self.noise!r}; 'prompt' or 'exact' is wanted")
         check_transpose(self.transpose)
-        if self.seed < 0:
-            raise SettingsError(f"seed is {self.seed}; a whole number from 0 is wanted")
+        check_seed(self.seed)
 
     def look_ahead(self, grid: FrameGrid) -> int:
         """The look-ahead in samples, an even number."""

@@ -18,6 +18,7 @@ import torch
 from ..audio.frames import FrameGrid
 from ..audio.stft import band_interpolation, hann, overlap_add
 from ..compiled import in_loops
+from ..errors import SettingsError
 from ..threads import ahead, parallel_map
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
@@ -342,6 +343,12 @@ def _pieces(white: torch.Tensor, hop: int) -> Iterator[tuple[slice, torch.Tensor
             frames = white.new_zeros(*part.shape[:2], n_fft)
         torch.mul(part, window, out=frames[..., before : before + 2 * hop])
         yield span, torch.fft.rfft(frames)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse, by a SettingsError, a seed that noise cannot be drawn with."""
+    if seed < 0:
+        raise SettingsError(f"seed is {seed}; a whole number from 0 is wanted")
 
 
 def white_noise(start: int, n_samples: int, seed: int) -> torch.Tensor:
