@@ -51,7 +51,7 @@ UNREADABLE: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-@pytest.mark.parametrize("verb", ["transfer", "analyze", "embed", "like"])
+@pytest.mark.parametrize("verb", ["transfer", "analyze", "embed", "like", "match"])
 def test_unreadable_sources(run: Run, folder: Path, tiny_weights: Path, name: str, verb: str) -> None:
     make, says = UNREADABLE[name]
     make()
@@ -60,6 +60,7 @@ def test_unreadable_sources(run: Run, folder: Path, tiny_weights: Path, name: st
         "analyze": ["analyze", name, "--save", "out.npz"],
         "embed": ["embed", GOOD, name, "--weights", tiny_weights],
         "like": ["transfer", GOOD, "out.wav", "--like", name, "--weights", tiny_weights],
+        "match": ["transfer", GOOD, "out.wav", "--to", tiny_weights, "--match", name],
     }
     before = sorted(folder.iterdir())
     check_refused(run(*commands[verb]), name, says)
@@ -170,7 +171,8 @@ def test_the_source_is_never_replaced(run: Run, folder: Path, tiny_weights: Path
     check_refused(run("transfer", GOOD, output, "--to", tiny_weights, "--overwrite"), "source")
     check_refused(run("analyze", GOOD, "--save", output, "--overwrite"), "another")
     save_audio("source.wav", melody([69]), SAMPLE_RATE)
-    check_refused(run("transfer", "source.wav", output, "--like", GOOD, "--weights", tiny_weights, "--overwrite"), "source")
+    for of_reference in (["--like", GOOD], ["--to", "violin", "--match", GOOD]):
+        check_refused(run("transfer", "source.wav", output, *of_reference, "--weights", tiny_weights, "--overwrite"), "source")
     assert Path(GOOD).read_bytes() == before
 
 

@@ -68,11 +68,22 @@ def test_like_and_mix(run: Run, voice: Path, tiny_weights: Path) -> None:
     assert run("transfer", voice, "equal.wav", "--mix", "violin,tuba", "--weights", tiny_weights)[0] == 0
 
 
-def test_the_command_line_does_what_python_does(run: Run, voice: Path, tiny_weights: Path) -> None:
-    import tonetransfer as tt
+def test_match_goes_with_a_name_or_a_blend(run: Run, voice: Path, tiny_weights: Path) -> None:
+    save_audio("reference.wav", melody([57, 60, 64]), SAMPLE_RATE)
+    options = ["--match", "reference.wav", "--weights", tiny_weights]
+    assert run("transfer", voice, "mix.wav", "--mix", "violin:1,tuba:3", *options)[0] == 0
+    code, _, err = run("transfer", voice, "like.wav", "--like", "reference.wav", *options)
+    assert code == 1 and "--like takes the colour of its recording by itself" in err and err.count("\n") == 1
+    assert run("transfer", voice, "out.wav", *options)[0] == 2  # nobody is named
 
-    as_json(run("transfer", voice, "out.wav", "--to", "violin", "--weights", tiny_weights, "--seed", "5", "--json"))
-    expected = tt.transfer(*tt.load_audio(voice), tt.load_model(tiny_weights), to="violin", seed=5)
+
+@pytest.mark.parametrize("matched", [False, True])
+def test_the_command_line_does_what_python_does(run: Run, voice: Path, tiny_weights: Path, matched: bool) -> None:
+    reference, asked = melody([57, 60, 64]), ["--to", "violin", "--weights", tiny_weights, "--seed", "5"]
+    soundfile.write("reference.wav", reference.numpy(), SAMPLE_RATE, subtype="FLOAT")
+    as_json(run("transfer", voice, "out.wav", *asked, *(["--match", "reference.wav"] if matched else []), "--json"))
+    match = (reference, SAMPLE_RATE) if matched else None
+    expected = tt.transfer(*tt.load_audio(voice), tt.load_model(tiny_weights), to="violin", match=match, seed=5)
     assert torch.allclose(load_audio("out.wav")[0], expected, atol=2e-7)  # 24 bit
 
 

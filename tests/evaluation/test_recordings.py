@@ -149,6 +149,14 @@ def test_the_timbre_of_another_phrase(folder: Path, tiny_model: TimbreModel) -> 
     assert "no other phrase" in found["skipped"]["tuba_a.wav"]
 
 
+def test_the_colour_of_another_phrase(folder: Path, tiny_model: TimbreModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(recordings, "transfer", lambda audio, *_, **options: (asked.append(options), audio)[1])
+    found = evaluate_phrases(tiny_model, folder, match=True, only=["violin"])
+    assert found["timbre"] == "match" and found["recordings"]["violin_a.wav"]["match"] == "violin_b.wav"
+    assert [(one["to"], len(one["match"])) for one in asked] == [("violin", 2)] * 2  # audio and its rate
+
+
 def test_means_are_of_what_is_there(folder: Path, tiny_model: TimbreModel, monkeypatch: pytest.MonkeyPatch) -> None:
     levels = iter([{"lsd60_db": 1.0}, {"lsd60_db": 4.0, "ghost_db": 2.0}, {"lsd60_db": 7.0}])
     monkeypatch.setattr(recordings, "transfer", lambda audio, *_, **__: audio)

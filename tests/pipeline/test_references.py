@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
 import torch
 from conftest import SAMPLE_RATE, make_controls, melody
 
 import tonetransfer as tt
+from tonetransfer.audio.stft import band_centres_hz
+from tonetransfer.controls.profile import Target
+from tonetransfer.errors import AudioError, InstrumentError, ToneTransferWarning
 from tonetransfer.models.timbre_model import TimbreModel
 from tonetransfer.pipeline.spectrum_matching import similar_timbre
+from tonetransfer.pipeline.target import COLOUR_SHARE
 from tonetransfer.synthesis.fluctuation import fluctuation_depths
 
 
@@ -33,6 +42,73 @@ def test_a_reference_is_nearest_to_those_that_sound_like_it() -> None:
             assert found is not None
             nearest = [other for other, _ in tt.nearest_timbres(model, found, 6)]
             assert any(other.startswith(name) for other in nearest), (name, midi, nearest)
+
+
+BANDS_HZ = (400.0, 1000.0), (2500.0, 7000.0)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[float, torch.Tensor]:
+    """Notes of a trumpet as they are (0 dB), and with everything above 1.5 kHz 12 dB weaker, in a room that hisses a little."""
+    model = tt.load_model()
+    target = tt.find_target(model, SAMPLE_RATE, to="trumpet")
+    assert target.quantiles is not None
+    asked = make_controls([62, 65, 69, 72] * 2, [float(target.quantiles[-1]) - 11.0] * 8)
+    centres_hz = band_centres_hz(model.settings.n_bands, SAMPLE_RATE)
+    darker = torch.from_numpy(np.interp(centres_hz, (1200.0, 1800.0), (0.0, -12.0))).float().expand(2, -1)
+    sounds = {cut_db: tt.synthesize(asked, model, replace(target, colour_db=cut_db / -12.0 * darker)) for cut_db in (0.0, -12.0)}
+    hiss = 1e-4 * torch.randn(len(sounds[0.0]), generator=torch.Generator().manual_seed(0))
+    return {cut_db: 0.2 * sound + hiss for cut_db, sound in sounds.items()}
+
+
+def test_what_is_matched_takes_colour_and_room_tone_and_stays_itself(recorded: dict[float, torch.Tensor]) -> None:
+    model = tt.load_model()
+    named = tt.find_target(model, SAMPLE_RATE, to="trumpet")
+    found = {cut: tt.find_target(model, SAMPLE_RATE, to="trumpet", match=sound) for cut, sound in recorded.items()}
+    centres_hz = band_centres_hz(model.settings.n_bands, SAMPLE_RATE)
+    low, high = ((centres_hz > lowest) & (centres_hz < highest) for lowest, highest in BANDS_HZ)
+    tilts_db = []
+    for target in found.values():
+        assert target.colour_db is not None and target.room_tone_db is not None
+        tone_db = target.colour_db[0].numpy()
+        tilts_db.append(tone_db[high].mean() - tone_db[low].mean())
+        assert torch.equal(target.z, named.z) and target.highest_midi == named.highest_midi
+        assert torch.equal(target.quantiles, named.quantiles) and torch.equal(target.note_table, named.note_table)
+    assert tilts_db[0] == pytest.approx(0.0, abs=2.5)
+    assert -12.0 * COLOUR_SHARE < tilts_db[1] - tilts_db[0] < -5.0  # a few notes are not wholly believed
+
+
+def test_the_level_of_what_is_matched_says_nothing_and_it_is_not_changed(recorded: dict[float, torch.Tensor]) -> None:
+    model, sound, before = tt.load_model(), recorded[-12.0], recorded[-12.0].clone()
+    loud, soft = (tt.find_target(model, SAMPLE_RATE, to="trumpet", match=level * sound).colour_db for level in (2.0, 0.05))
+    assert torch.allclose(loud, soft, atol=0.05) and torch.equal(sound, before)
+
+
+def test_a_transfer_takes_the_colour_of_what_is_matched(recorded: dict[float, torch.Tensor]) -> None:
+    model, source = tt.load_model(), melody([64, 67, 71])
+    tilts_db = []
+    for sound in recorded.values():
+        result = tt.transfer(source, SAMPLE_RATE, model, to="trumpet", match=sound, dynamic="mf")
+        assert len(result) == len(source)
+        power = torch.fft.rfft(result).abs().square()
+        low, high = (float(power[round(a * len(result) / SAMPLE_RATE) : round(b * len(result) / SAMPLE_RATE)].sum()) for a, b in BANDS_HZ)
+        tilts_db.append(10.0 * math.log10(high / low))
+    assert tilts_db[1] - tilts_db[0] == pytest.approx(-12.0 * COLOUR_SHARE, abs=2.0)
+
+
+def test_too_little_to_match(tiny_model: TimbreModel) -> None:
+    with pytest.raises(AudioError, match="silent"):
+        tt.find_target(tiny_model, SAMPLE_RATE, to="violin", match=torch.zeros(SAMPLE_RATE))
+    with pytest.warns(ToneTransferWarning, match="0.3 s of notes"):
+        target = tt.find_target(tiny_model, SAMPLE_RATE, to="violin", match=melody([69], seconds=0.3, rest=0.2))
+    assert target.colour_db is None
+    sound = melody([69, 71, 72])
+    with pytest.raises(InstrumentError, match="match came with like"):
+        tt.find_target(tiny_model, SAMPLE_RATE, like=sound, match=sound)
+    with pytest.raises(InstrumentError, match="unknown dynamics"):
+        tt.find_target(tiny_model, SAMPLE_RATE, timbre=Target(tiny_model.timbre("violin")), match=sound)
+    with pytest.raises(InstrumentError, match="none came"):
+        tt.find_target(tiny_model, SAMPLE_RATE, match=sound)
 
 
 def test_a_loud_end_that_fills_no_second_leaves_something_to_compare(tiny_model: TimbreModel) -> None:

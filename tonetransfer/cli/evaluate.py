@@ -181,6 +181,7 @@ def _add_recordings(evaluate: Any) -> None:
     timbre = verb.add_mutually_exclusive_group()
     timbre.add_argument("--to-own", action="store_true", help="by the bundled instrument of that name (default)")
     timbre.add_argument("--like", action="store_true", help="by the timbre of another phrase of the same instrument in FOLDER")
+    timbre.add_argument("--match", action="store_true", help="by the bundled instrument in the colour of another phrase in FOLDER")
     timbre.add_argument("--results", metavar="FOLDER", type=Path, help="measure what another program made of them, by the same names")
     verb.add_argument("--only", metavar="NAME,...", help="these instruments only")
     verb.add_argument("--out", metavar="FILE.json", type=Path, help="write the figures to this file, too")
@@ -201,6 +202,7 @@ def evaluate_recordings(arguments: Namespace) -> Report:
             load_model(arguments.weights),
             arguments.folder,
             like=arguments.like,
+            match=arguments.match,
             results=arguments.results,
             only=arguments.only.split(",") if arguments.only else None,
             progress=progress,

@@ -58,7 +58,7 @@ def live(arguments: Namespace) -> Report:
     if arguments.list_devices:
         return _devices()
     arguments.output = arguments.simulate[1] if arguments.simulate else None
-    check_files(arguments, reads=[arguments.like, *(arguments.simulate or [])[:1]])
+    check_files(arguments, reads=(arguments.simulate or [])[:1])
     if arguments.midi and arguments.simulate:
         raise SettingsError("--simulate takes a recording; to hear a MIDI file offline use `tonetransfer play SCORE.mid OUTPUT`")
     if arguments.midi and arguments.dynamic:

@@ -108,6 +108,9 @@ def add_target(parser: argparse.ArgumentParser, *, tracks: bool = False) -> Any:
     )
     target.add_argument("--like", metavar="REF", type=Path, help="a recording of the instrument, a few seconds or more")
     target.add_argument("--mix", metavar="NAME:SHARE,...", type=MIX, help="a blend, for example violin:0.5,flute:0.5")
+    who.add_argument(
+        "--match", metavar="REF", type=Path, help="with --to or --mix: in the colour (body, microphone, room) of a recording of it"
+    )
     who.add_argument("--refine", action="store_true", help="fit the model to --like first: half a minute, and a closer likeness")
     who.add_argument("--keep", metavar="FILE.safetensors", type=Path, help="keep the refined instrument, for --to")
     add_weights(who)

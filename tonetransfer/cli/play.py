@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SHARED_S = 300.0  # part of a result that stands in the page of --share
 SCRIPT_ENDING = ".ts"  # ending of models of other programs
+OURS = ("autotune", "loudness", "dynamic", "plot", "share", "refine", "match")  # options that do not apply to those models
 TRACK, AUTO = re.compile(r"\d{1,5}="), "auto"  # values of --to: for one track; by General MIDI
 
 
@@ -55,7 +56,7 @@ def transfer(arguments: Namespace) -> Report:
 
     if (arguments.to or "").endswith(SCRIPT_ENDING):
         return _transfer_foreign(arguments)
-    check_files(arguments, reads=[arguments.source, arguments.like])
+    check_files(arguments, reads=[arguments.source])
     check_dynamic(arguments.dynamic, fit=arguments.fit)
     model, target, name = open_target(arguments)
     begin = time.perf_counter()
@@ -119,7 +120,7 @@ def synthesize(arguments: Namespace) -> Report:
     from ..threads import one_thread
     from .steps import arrange_as_asked, check_files, open_target, play_arrangement, report_arrangement
 
-    check_files(arguments, reads=[arguments.controls, arguments.like])
+    check_files(arguments, reads=[arguments.controls])
     check_dynamic(arguments.dynamic, fit=arguments.fit)
     controls = Controls.load(arguments.controls)
     if controls.f0_hz.dim() != 1:
@@ -152,7 +153,7 @@ def play_midi(arguments: Namespace) -> Report:
     from ..threads import one_thread
     from .steps import check_files, report_sound, write_sound
 
-    check_files(arguments, reads=[arguments.score, arguments.like])
+    check_files(arguments, reads=[arguments.score])
     if arguments.autotune:
         raise SettingsError("--autotune pulls the pitch of a recording; a MIDI file says its notes itself: leave it out")
     parts, performers, names = _performers(arguments, read_score(arguments.score, top=arguments.voices == "top"))
@@ -176,9 +177,9 @@ def _transfer_foreign(arguments: Namespace) -> Report:
     from .steps import check_files, report_sound, tracker_of, write_sound
 
     check_files(arguments, reads=[arguments.source])
-    if arguments.autotune or arguments.loudness or arguments.dynamic or arguments.plot or arguments.share or arguments.refine:
-        options_of_ours = "--autotune, --loudness, --dynamic, --plot, --share and --refine"
-        raise SettingsError(f"{options_of_ours} do not apply to a model of another program; leave them out")
+    if any(getattr(arguments, name) for name in OURS):
+        *others, last = (f"--{name}" for name in OURS)
+        raise SettingsError(f"{', '.join(others)} and {last} do not apply to a model of another program; leave them out")
     model = load_foreign(arguments.to, trust=arguments.trust)
     begin = time.perf_counter()
     audio, sample_rate = load_audio(arguments.source)

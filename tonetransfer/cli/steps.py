@@ -29,6 +29,7 @@ from .options import Report
 
 WEIGHTS_ENDING = ".safetensors"
 KEPT_S = 60  # part of a result that is kept to be drawn
+READ = ("like", "match", "weights")  # options that name a file to be read
 WRITTEN: dict[str, tuple[type[ToneTransferError], str | None]] = {  # by option: error where the file cannot be written, and its kind
     "plot": (ToneTransferError, "picture"),
     "save": (ControlsError, None),
@@ -41,7 +42,7 @@ WRITTEN: dict[str, tuple[type[ToneTransferError], str | None]] = {  # by option:
 def check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
     """Refuse at once what could not be written in the end."""
     results = {name: path for name in ("output", *WRITTEN) if (path := getattr(arguments, name, None))}
-    sources = [path for path in (*reads, getattr(arguments, "weights", None)) if path and path.exists()]
+    sources = [path for path in (*reads, *(getattr(arguments, name, None) for name in READ)) if path and path.exists()]
     for path in (path for path in results.values() if path.exists()):
         if any(path.samefile(source) for source in sources):
             raise AudioError(f"{path} is a source itself; another file is wanted for the result: choose another name")
@@ -57,7 +58,7 @@ def check_files(arguments: Namespace, *, reads: Sequence[Path | None]) -> None:
 
 
 def open_target(arguments: Namespace, load: Callable[[Path | None], TimbreModel] = load_model) -> tuple[TimbreModel, Target, str]:
-    """Model, timbre and its name, of ``--to``, ``--like`` or ``--mix``."""
+    """Model, target and its name, of ``--to``, ``--like`` or ``--mix``, and of ``--match``."""
     to, weights = arguments.to, arguments.weights
     if to and is_address(to):
         name = parse_address(to)[2]
@@ -66,6 +67,8 @@ def open_target(arguments: Namespace, load: Callable[[Path | None], TimbreModel]
         raise SettingsError("--refine fits the model to a recording of the instrument; give one with --like")
     if arguments.keep and not arguments.refine:
         raise SettingsError("--keep keeps a refined instrument; it wants --like and --refine")
+    if arguments.match and arguments.like:
+        raise SettingsError("--like takes the colour of its recording by itself; give --match with --to or --mix, or leave it out")
     if to and WEIGHTS_ENDING in to:
         if weights:
             raise SettingsError("--to names a weights file, and so does --weights; give one of them")
@@ -82,8 +85,8 @@ def open_target(arguments: Namespace, load: Callable[[Path | None], TimbreModel]
         model = _refined(arguments, model)
         return model, find_target(model, model.sample_rate, to=model.names[0]), arguments.like.name
     with one_thread():
-        like = load_audio(arguments.like) if arguments.like else None
-        target = find_target(model, model.sample_rate, to=to, like=like, mix=arguments.mix, tracker=tracker_of(arguments))
+        like, match = (load_audio(path) if path else None for path in (arguments.like, arguments.match))
+        target = find_target(model, model.sample_rate, to=to, like=like, mix=arguments.mix, match=match, tracker=tracker_of(arguments))
     target = target if arguments.room else replace(target, room_tone_db=None)
     if to:
         return model, target, model.instrument(to).name

@@ -166,6 +166,7 @@ def evaluate_phrases(
     folder: Path,
     *,
     like: bool = False,
+    match: bool = False,
     results: Path | None = None,
     only: Collection[str] | None = None,
     progress: Progress | None = None,
@@ -177,8 +178,9 @@ def evaluate_phrases(
     model : TimbreModel
     folder : Path
         Recordings whose names begin with their instrument.
-    like : bool
-        True: with the timbre of another phrase of the same instrument in the folder; False: of the model's instrument of that name.
+    like, match : bool
+        With the timbre of another phrase of the same instrument in the folder; or in its colour (see ``transfer``). Neither: as the model's
+        instrument of that name is.
     results : Path or None
         A folder of results of any system, by the same names; nothing is played then.
     only : collection of str or None
@@ -200,11 +202,12 @@ def evaluate_phrases(
     if results is not None:
         _check_folder(results, "results, named as the recordings are,")
     phrases = read_phrases(folder, model.names, only=only)
+    takes = "like" if like else "match" if match else None
     rows: dict[str, dict[str, Any]] = {}
     skipped = dict(phrases.skipped)
     for path, name in counted(phrases.instruments.items(), progress):
         try:
-            rows[path.name] = {"instrument": name, **_measure(model, phrases, path, like=like, results=results)}
+            rows[path.name] = {"instrument": name, **_measure(model, phrases, path, takes=takes, results=results)}
         except (AudioError, InstrumentError) as error:
             skipped[path.name] = str(error)
     if not rows:
@@ -215,7 +218,7 @@ def evaluate_phrases(
         name: [row for row in rows.values() if row["instrument"] == name] for name in sorted(set(phrases.instruments.values()))
     }
     return {
-        "timbre": "results" if results else "like" if like else "own",
+        "timbre": "results" if results else takes or "own",
         "recordings": rows,
         "instruments": {name: _means(some) for name, some in by_instrument.items() if some},
         "mean": _means(list(rows.values())),
@@ -233,19 +236,20 @@ def figure_rows(figures: Mapping[str, Any], *, files: bool = True) -> list[tuple
     return [("", *headings), ("", *units), *cells]
 
 
-def _measure(model: TimbreModel, phrases: PhraseFolder, path: Path, *, like: bool, results: Path | None) -> dict[str, Any]:
-    """Figures of one recording."""
+def _measure(model: TimbreModel, phrases: PhraseFolder, path: Path, *, takes: str | None, results: Path | None) -> dict[str, Any]:
+    """Figures of one recording; `takes` is the argument of :func:`transfer` that another phrase is given as."""
     reference, _ = load_audio(path, model.sample_rate)
     told: dict[str, Any] = {}
     if results:
         estimate, _ = load_audio(_result_of(path, results), model.sample_rate)
-    elif like:
-        other = phrases.another(path)
-        if other is None:
-            raise AudioError("no other phrase of this instrument is in the folder")
-        told, estimate = {"like": other.name}, _play(model, reference, like=load_audio(other))
     else:
-        estimate = _play(model, reference, to=phrases.instruments[path])
+        timbre: dict[str, Any] = {} if takes == "like" else {"to": phrases.instruments[path]}
+        if takes:
+            other = phrases.another(path)
+            if other is None:
+                raise AudioError("no other phrase of this instrument is in the folder")
+            told, timbre[takes] = {takes: other.name}, load_audio(other)
+        estimate = _play(model, reference, **timbre)
     figures = compare_resynthesis(reference, estimate, model.sample_rate)
     if not figures:
         raise AudioError("the recording or its result is silent")

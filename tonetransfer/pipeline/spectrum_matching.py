@@ -19,7 +19,7 @@ from ..audio.stft import band_centres_hz, band_interpolation, frame_magnitudes, 
 from ..audio.units import hz_to_midi
 from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls
-from ..controls.profile import Target
+from ..controls.profile import Target, traits_of
 from ..models.note_age_table import looked_up, note_age
 from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import BAND_EDGES_HZ, coloured
@@ -150,17 +150,15 @@ def shape_db(level_db: np.ndarray, floor_db: float = FLOOR_DB) -> np.ndarray:
 
 
 @torch.no_grad()
-def match_colour(
-    model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls, *, string_damping: float = 0.0
-) -> torch.Tensor:
-    """Gains (2, n_bands) [dB], at most 18 dB either way, that bring what a model plays to the mean spectrum of a reference.
+def match_colour(model: TimbreModel, target: Target, reference: torch.Tensor, heard: Controls) -> torch.Tensor:
+    """Gains (2, n_bands) [dB], at most 18 dB either way, that bring what a target plays to the mean spectrum of a reference.
 
     Of partials and of noise, at the centres of the noise bands. `reference` (n_samples,) is at the model's rate, `heard` is what is played
-    in it; `string_damping` that with which the model plays it.
+    in it, both as loud as the target is when it plays as hard.
     """
     reference, heard = _beginning(reference, heard)
     notes = heard.note_frames()
-    played = _played(model, z, heard, notes, string_damping)
+    played = _played(model, target, heard, notes)
     of_reference, of_played = (_partials_and_noise(sound, heard, notes, model.settings.n_bands) for sound in (reference, played))
     tone, noise = (_gain(*pair) for pair in zip(of_reference, of_played, strict=True))
     return torch.stack([tone, torch.minimum(noise, tone + NOISE_ABOVE_DB)])
@@ -168,9 +166,9 @@ def match_colour(
 
 @torch.no_grad()
 def match_fluctuation(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> torch.Tensor | None:
-    """Fluctuation (n_harmonics,) [dB] with which the partials of what a model plays move as far as a reference's.
+    """Fluctuation (n_harmonics,) [dB] with which the partials of what a model plays on a timbre z move as far as a reference's.
 
-    Arguments as for `match_colour`. None: no note is long enough, or nothing is to be added.
+    Other arguments as for `match_colour`. None: no note is long enough, or nothing is to be added.
     """
     reference, heard = _beginning(reference, heard)
     notes, n_harmonics = heard.note_frames(), model.settings.n_harmonics
@@ -186,8 +184,8 @@ def match_fluctuation(model: TimbreModel, z: torch.Tensor, reference: torch.Tens
 def match_string_damping(model: TimbreModel, z: torch.Tensor, reference: torch.Tensor, heard: Controls) -> float:
     """Tell whether the notes of a reference die away as undriven strings do, or as the model has learned it.
 
-    Arguments as for `match_colour`. The string damping [dB/s per square root of a hertz] with which the ends of notes come nearer to those
-    of the reference; 0 if there are too few.
+    Arguments as for `match_fluctuation`. The string damping [dB/s per square root of a hertz] with which the ends of notes come nearer to
+    those of the reference; 0 if there are too few.
     """
     reference, heard = _beginning(reference, heard)
     ends = free_decay(heard.loudness_db, heard.grid.frame_rate) > ENDING_S
@@ -196,15 +194,15 @@ def match_string_damping(model: TimbreModel, z: torch.Tensor, reference: torch.T
     notes = heard.note_frames()
     recorded_db, *played_db = (
         _spectrum_shape_db(sound, ends, heard, model.settings.n_bands)
-        for sound in (reference, *(_played(model, z, heard, notes, damping) for damping in (0.0, STRING_DAMPING)))
+        for sound in (reference, *(_played(model, Target(z, string_damping=damping), heard, notes) for damping in (0.0, STRING_DAMPING)))
     )
     without, with_it = (float(np.abs(recorded_db - one).mean()) for one in played_db)
     return STRING_DAMPING if with_it < without - CLEARLY_DB else 0.0
 
 
-def _played(model: TimbreModel, z: torch.Tensor, heard: Controls, notes: torch.Tensor, string_damping: float) -> torch.Tensor:
+def _played(model: TimbreModel, target: Target, heard: Controls, notes: torch.Tensor) -> torch.Tensor:
     """Render controls as loud as they are, (n_samples,)."""
-    sound = model.play(heard, z, string_damping=string_damping)
+    sound = model.play(heard, target.z, **traits_of(target))
     return torch.cat(list(correct_loudness_in_pieces(sound, heard.loudness_db, notes, heard.grid)))
 
 

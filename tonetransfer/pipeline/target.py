@@ -34,6 +34,7 @@ from .spectrum_matching import match_colour, match_fluctuation, match_string_dam
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 GUESS_SHARE = 0.5  # of the encoder, in the timbre that the search begins with
 Z_RATE, Z_STEPS = 2e-2, 20
+COLOUR_SHARE = 0.7  # of the colour of a matched recording: some of it belongs to the notes that are in it
 Recording = tuple[AudioLike, int]
 STEPS = 200  # with two excerpts each: about half a minute on two slow cores
 RATES = {"z": 2e-2, "head.bias": 1e-2, "head.weight": 5e-4, "film_before.bias": 5e-3, "film_after.bias": 5e-3}  # what is moved, how fast
@@ -47,6 +48,7 @@ def find_target(
     like: AudioLike | Recording | None = None,
     mix: Mapping[str, float] | None = None,
     timbre: torch.Tensor | Target | None = None,
+    match: AudioLike | Recording | None = None,
     tracker: str = DEFAULT_TRACKER,
 ) -> Target:
     """Find out who is to play: exactly one of `to`, `like`, `mix` and `timbre`.
@@ -68,6 +70,9 @@ def find_target(
         Shares of named instruments.
     timbre : Tensor [shape=(z_dim,)], Target or None
         A timbre vector, or what this function returned before.
+    match : Tensor or ndarray [shape=(n_samples,)], pair or None
+        A recording of such an instrument, at `sample_rate` or with its own: the target takes its colour and its room tone, and stays what
+        it is in every other way. Not beside `like`, which brings its own.
     tracker : str
         A name in :data:`tonetransfer.pitch.estimators.TRACKERS`.
 
@@ -78,7 +83,7 @@ def find_target(
     Raises
     ------
     InstrumentError
-        Not exactly one came, or there is no instrument of that name, or no such tracker.
+        Not exactly one came, or `match` came with `like`; there is no instrument of that name, or no such tracker.
     AudioError
         The reference is not audio, or silent.
 
@@ -98,18 +103,24 @@ def find_target(
     if len(given) != 1:
         came = " and ".join(given) or "none"
         raise InstrumentError(f"{came} came; exactly one of to, like, mix and timbre is wanted: it says who is to play")
+    if like is not None:
+        if match is not None:
+            raise InstrumentError("match came with like, which brings the colour of its own recording; leave one of them out")
+        return like_recording(model, _reference(model, like, sample_rate), tracker=tracker)
     if to is not None:
-        return _blend(model, {to: 1.0})
-    if mix is not None:
-        return _blend(model, mix)
-    if isinstance(timbre, Target):
-        return timbre
-    if timbre is not None:
-        return _like_nearest(model, torch.as_tensor(timbre, dtype=torch.float32))
-    assert like is not None
-    reference, rate = like if isinstance(like, tuple) else (like, sample_rate)
+        target = _blend(model, {to: 1.0})
+    elif mix is not None:
+        target = _blend(model, mix)
+    else:
+        target = timbre if isinstance(timbre, Target) else _like_nearest(model, torch.as_tensor(timbre, dtype=torch.float32))
+    return target if match is None else _matched(model, target, _reference(model, match, sample_rate), tracker)
+
+
+def _reference(model: TimbreModel, recording: AudioLike | Recording, sample_rate: int) -> torch.Tensor:
+    """A reference (n_samples,) at the model's rate."""
+    reference, rate = recording if isinstance(recording, tuple) else (recording, sample_rate)
     warn_if_clipped(check_audio(reference, rate))
-    return like_recording(model, at_rate(reference, rate, model.sample_rate), tracker=tracker)
+    return at_rate(reference, rate, model.sample_rate)
 
 
 def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str = DEFAULT_TRACKER) -> Target:
@@ -149,17 +160,39 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
         target,
         z=z,
         fluctuation_db=match_fluctuation(model, z, reference, heard),
-        colour_db=match_colour(model, z, reference, heard, string_damping=damping),
+        colour_db=match_colour(model, Target(z, string_damping=damping), reference, heard),
         string_damping=damping,
         room_tone_db=None if room is None else room.tone_db,
     )
 
 
+def _matched(model: TimbreModel, target: Target, reference: torch.Tensor, tracker: str) -> Target:
+    """A target in the colour and the room tone of a reference (n_samples,) at the model's rate.
+
+    Body, microphone and room show in the mean spectrum of its notes beside that of the same notes on the target; the target plays them as
+    hard as they are played (:mod:`~tonetransfer.controls.dynamics`).
+    """
+    if target.quantiles is None:
+        raise InstrumentError("match came with an instrument of unknown dynamics; a named one, or one from find_target, is wanted")
+    reference = at_peak(reference)
+    heard = extract(reference, model.grid, tracker=tracker)
+    warn_about_reference(reference, heard)
+    if float(heard.note_frames().sum()) < SHORTEST_S * model.grid.frame_rate:
+        return target
+    room = measure_room(reference, heard)
+    plain = replace(target, z=target.z.reshape(-1, target.z.shape[-1]).mean(0), colour_db=None)
+    colour_db = COLOUR_SHARE * match_colour(model, plain, *_at_effort_of(target.quantiles, reference, heard))
+    return replace(target, colour_db=colour_db, room_tone_db=None if room is None else room.tone_db)
+
+
 def at_its_effort(model: TimbreModel, reference: torch.Tensor, heard: Controls) -> tuple[torch.Tensor, Controls]:
     """A reference (n_samples,) and what is heard in it, as loud as the average instrument is when it plays as hard."""
-    if not len(model.quantiles):
-        return reference, heard
-    shift_db = level_shift_db(heard.loudness_db, heard.note_frames(), model.quantiles.mean(0), heard.grid.frame_rate)
+    return _at_effort_of(model.quantiles.mean(0), reference, heard) if len(model.quantiles) else (reference, heard)
+
+
+def _at_effort_of(quantiles: torch.Tensor, reference: torch.Tensor, heard: Controls) -> tuple[torch.Tensor, Controls]:
+    """A reference and what is heard in it, as loud as an instrument of such quantiles (13,) is when it plays as hard."""
+    shift_db = level_shift_db(heard.loudness_db, heard.note_frames(), quantiles, heard.grid.frame_rate)
     return reference * db_to_amplitude(shift_db), heard.shift_loudness(shift_db)
 
 

@@ -131,6 +131,7 @@ def transfer(
     tracker: str = DEFAULT_TRACKER,
     seed: int = 0,
     refine: bool = False,
+    match: AudioLike | Recording | None = None,
 ) -> torch.Tensor:
     """Play a recording on another instrument.
 
@@ -178,6 +179,9 @@ def transfer(
     refine : bool
         Fit the model to `like` first, which takes half a minute; see :func:`~tonetransfer.pipeline.target.refine`, which also lets the
         result be kept for several transfers.
+    match : Tensor or ndarray [shape=(n_samples,)], pair or None
+        A recording of such an instrument, at `sample_rate` or with its own, whose colour (body, microphone and room) the result takes;
+        beside `to`, `mix` or `timbre`.
 
     Returns
     -------
@@ -189,7 +193,7 @@ def transfer(
     AudioError
         The recording or the reference is not audio, or the reference is silent.
     InstrumentError
-        Not exactly one instrument is asked for, or there is none of that name; there is no such tracker.
+        Not exactly one instrument is asked for, or `match` beside `like`, or there is none of that name; there is no such tracker.
     SettingsError
         A number is out of its range, or there is no such scale.
 
@@ -214,7 +218,7 @@ def transfer(
     torch.Size([96000])
     """
     samples = at_rate(audio, sample_rate, model.sample_rate)
-    if refine and (like is None or any(one is not None for one in (to, mix, timbre))):
+    if refine and (like is None or any(one is not None for one in (to, mix, timbre, match))):
         raise SettingsError("refine fits the model to a recording of the instrument; give that recording as like, and nothing else")
     if like is not None:
         reference = like if isinstance(like, tuple) else (like, sample_rate)
@@ -223,7 +227,7 @@ def transfer(
         if refine:
             model, like = refine_model(*reference, model, tracker=tracker, seed=seed), None
             to = model.names[0]
-    target = find_target(model, sample_rate, to=to, like=like, mix=mix, timbre=timbre, tracker=tracker)
+    target = find_target(model, sample_rate, to=to, like=like, mix=mix, timbre=timbre, match=match, tracker=tracker)
     if not room:
         target = replace(target, room_tone_db=None)
     heard = extract(samples, model.grid, tracker=tracker)
