@@ -31,6 +31,7 @@ CHOICES: dict[str, Any] = {  # None, for each: as `studio.Settings` has it
     "fit": bool | None,
     "tracker": str | None,
     "edits": list | None,
+    "match": dict | None,
 }
 NAMED, LIKE, BLEND = "An instrument", "Like a recording", "A blend of two"  # how the order of 0.2 begins
 OLD_ORDER = {
@@ -177,6 +178,7 @@ def read(
     fit: Any = None,
     tracker: Any = None,
     edits: Any = None,
+    match: Any = None,
 ) -> Wish:
     """Read a request: player, settings and corrections; None is the standard.
 
@@ -202,22 +204,25 @@ def read(
         fit=standard.fit if fit is None else bool(fit),
         tracker=str(tracker or standard.tracker),
     )
-    return _player(to, like, mix), settings, _edits(edits)
+    return _player(to, like, mix, match), settings, _edits(edits)
 
 
-def _player(to: Any, like: Any, mix: Any) -> studio.Player:
+def _player(to: Any, like: Any, mix: Any, match: Any) -> studio.Player:
     if sum(one not in (None, "") for one in (to, like, mix)) > 1:
         raise studio.Refusal("several are to play; give one of to, like and mix")
+    reference = path_of(match, "the reference")
+    if reference and to in (None, "") and mix in (None, ""):
+        raise studio.Refusal("match is a recording whose colour a named instrument takes; give to or mix as well, or like alone")
     if like not in (None, ""):
         return studio.Player(reference=path_of(like, "the reference"))
     if mix in (None, ""):
-        return studio.Player(str(to or ""))
+        return studio.Player(str(to or ""), reference)
     if not isinstance(mix, dict) or len(mix) != 2:
         raise studio.Refusal('two instruments are blended; as in {"violin": 0.7, "flute": 0.3}')
     (first, share), (second, other) = ((str(name), number(f"the share of {name}", value, 0, 1000)) for name, value in mix.items())
     if not share + other:
         raise studio.Refusal("both shares of the blend are 0; one above 0 is wanted")
-    return studio.Player(first, second=second, share=other / (share + other))
+    return studio.Player(first, reference, second, share=other / (share + other))
 
 
 def _edits(edits: Any) -> list[dict[str, Any]]:

@@ -115,12 +115,12 @@ def read(model: Any, path: str, *, sample_rate: int, longest_s: float, tracker: 
     return audio, tt.analyze(audio, rate, model, tracker=tracker)
 
 
-def find_target(model: Any, path: str, *, longest_s: float, tracker: str) -> Any:
-    """The instrument of a recording, Target."""
+def find_target(model: Any, path: str, *, longest_s: float, tracker: str, named: dict[str, Any]) -> Any:
+    """The instrument of a recording, Target; or a named one (`to` or `mix`) in its colour."""
     import tonetransfer as tt
 
     reference = tt.load_audio(path, longest_s=longest_s)
-    return tt.find_target(model, model.sample_rate, like=reference, tracker=tracker)
+    return tt.find_target(model, model.sample_rate, tracker=tracker, **named, **{"match" if named else "like": reference})
 
 
 def classify(model: Any, path: str, *, longest_s: float) -> tuple[str, list[Any], list[Any]]:

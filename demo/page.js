@@ -19,7 +19,7 @@ import {
   movedWords,
   newId,
   playerName,
-  reachOf,
+  reach,
   save,
   show,
   small,
@@ -132,7 +132,7 @@ function clearTake() {
   $("tt-command").textContent = "";
   $("tt-map").replaceChildren();
   showNotes("tt-notes", []);
-  $("tt-roll").reach = reachOf(state.instrument);
+  $("tt-roll").reach = reach();
   showPlayer();
   showGo();
 }
@@ -288,14 +288,16 @@ function showTakes() {
 
 /** Put the fields to what a take was made with. */
 function restore(take) {
-  const { to, mix, edits, ...settings } = take.wish;
-  delete settings.like; // the recording that is there now
+  const { to, mix, like, match, edits, ...settings } = take.wish;
   Object.assign(state.settings, STANDARD, settings);
   state.edits = edits || [];
   if (mix) {
     state.how = "blend";
     state.slots = Object.keys(mix);
     state.share = mix[state.slots[1]];
+  } else if (like || match) {
+    state.how = "like"; // as the recording that is there now
+    state.kind = match ? to : "";
   } else if (to) {
     state.how = "named";
     state.instrument = to;
@@ -437,6 +439,7 @@ function showForm() {
   $("tt-like").hidden = state.how !== "like";
   $("tt-cards").hidden = state.how === "like";
   $("tt-reference-name").textContent = state.reference ? state.reference.name : "";
+  $("tt-kind").value = state.kind;
   document.querySelectorAll("[name=tt-slot]").forEach((one) => {
     one.checked = +one.value === state.slot;
   });
@@ -492,7 +495,7 @@ function showGo() {
     done = state.shown && state.source && state.shown.key === keyOf(wish());
   $("tt-go").textContent = done ? `Play ${name}` : `Transfer to ${name}`;
   $("tt-bar-who").replaceChildren(
-    state.how === "like" ? document.createElement("span") : pictureOf(chosen()[0]),
+    chosen()[0] ? pictureOf(chosen()[0]) : document.createElement("span"),
     Object.assign(document.createElement("span"), { textContent: name }),
   );
   $("tt-bar-who").setAttribute("aria-label", `Choose the instrument, now ${name}`);
@@ -526,6 +529,11 @@ function connectForm() {
   $("tt-share").addEventListener("input", () => {
     state.share = +$("tt-share").value;
     changed();
+  });
+  $("tt-kind").addEventListener("change", () => {
+    state.kind = $("tt-kind").value;
+    showForm();
+    transfer();
   });
   for (const one of document.querySelectorAll("[name=octave]"))
     one.addEventListener("change", () => set("octave", one.value === "auto" ? "auto" : +one.value));
@@ -748,11 +756,14 @@ async function start() {
     const found = await ask("start");
     Object.assign(facts, found.instruments);
     if (!facts[state.instrument]) state.instrument = found.first;
+    if (!facts[state.kind]) state.kind = "";
     state.slots = state.slots.map((name) => (facts[name] ? name : found.first));
+    const kinds = Object.keys(facts).map((name) => new Option(label(name), name));
+    $("tt-kind").append(...kinds.sort((a, b) => a.text.localeCompare(b.text)));
     buildCards(found.picker, choose);
     showForm();
     showFits();
-    if (state.source) $("tt-roll").reach = reachOf(state.instrument);
+    if (state.source) $("tt-roll").reach = reach();
   } catch (error) {
     $("tt-picker").replaceChildren(Object.assign(document.createElement("p"), { className: "tt-error", textContent: error.message }));
   }

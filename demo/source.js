@@ -19,9 +19,10 @@ export async function askWithSource(name, given, told, signal) {
   } catch (error) {
     if (!/not here \(any more\)/.test(error.message)) throw error;
     state.source.path = null;
-    if (state.reference && given.wish && given.wish.like) {
+    const asked = given.wish && (given.wish.like || given.wish.match);
+    if (state.reference && asked) {
       state.reference.path = await upload(state.reference.blob);
-      given.wish.like.path = state.reference.path;
+      asked.path = state.reference.path;
     }
     return again();
   }

@@ -27,6 +27,7 @@ export const state = {
   share: 0.5,
   instrument: FIRST.instrument,
   reference: null,
+  kind: "", // name of the reference's instrument, if it is told
   settings: { ...STANDARD },
   ab: 0,
   others: [null, null],
@@ -42,13 +43,15 @@ let saving = 0;
 export const label = (name) =>
   facts[name] ? facts[name].label : (name || "").replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
 export const small = (text) => text.replace(/^./, (letter) => letter.toLowerCase());
-export const chosen = () => (state.how === "blend" ? state.slots : [state.instrument]);
+export const chosen = () => (state.how === "blend" ? state.slots : [state.how === "like" ? state.kind : state.instrument]);
 
 export function playerName() {
-  if (state.how === "like") return state.reference ? `the sound of ${state.reference.name}` : "a recording";
-  return chosen()
+  if (state.how === "like" && !state.reference) return "a recording";
+  if (state.how === "like" && !state.kind) return `the sound of ${state.reference.name}`;
+  const names = chosen()
     .map((name) => small(label(name)))
     .join(" and ");
+  return state.how === "like" ? `${names} in the colour of ${state.reference.name}` : names;
 }
 
 /** What is wanted, in the words of the server; what is as it always is is left out. */
@@ -58,18 +61,24 @@ export function wish() {
   if (!state.settings.autotune) delete given.scale;
   if (state.how === "blend" && state.slots[0] !== state.slots[1])
     given.mix = { [state.slots[0]]: 1 - state.share, [state.slots[1]]: state.share };
-  else if (state.how === "like") given.like = state.reference ? { path: state.reference.path } : null;
-  else given.to = chosen()[0];
+  else if (state.how === "like") {
+    given[state.kind ? "match" : "like"] = state.reference ? { path: state.reference.path } : null;
+    if (state.kind) given.to = state.kind;
+  } else given.to = chosen()[0];
   if (state.edits.length) given.edits = state.edits;
   return given;
 }
 
-export const keyOf = (given) => JSON.stringify([state.source && state.source.id, { ...given, like: given.like && state.reference.id }]);
+export function keyOf(given) {
+  const { like, match, ...rest } = given;
+  if (like || match) rest[like ? "like" : "match"] = state.reference.id;
+  return JSON.stringify([state.source && state.source.id, rest]);
+}
 
 export function save() {
   clearTimeout(saving);
   saving = setTimeout(() => {
-    const { source, how, slots, slot, share, instrument, reference, settings, ab, others, edits, shown } = state;
+    const { source, how, slots, slot, share, instrument, reference, kind, settings, ab, others, edits, shown } = state;
     const session = {
       source,
       how,
@@ -78,6 +87,7 @@ export function save() {
       share,
       instrument,
       reference,
+      kind,
       settings,
       ab,
       others,
@@ -89,7 +99,11 @@ export function save() {
   }, 300);
 }
 
-export const reachOf = (name) => (state.how === "named" && facts[name] ? [facts[name].lowest, facts[name].highest] : null);
+/** Range of the one instrument that plays, or null. */
+export function reach() {
+  const one = facts[state.how === "blend" ? "" : chosen()[0]];
+  return one ? [one.lowest, one.highest] : null;
+}
 export function movedWords(moved) {
   if (!moved) return "at your pitch";
   return moved % 12

@@ -101,7 +101,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Player:
-    """The instrument that plays: one of a name, a recording, or two names with the share of the second."""
+    """The instrument that plays: a name, or two with the share of the second; or a recording, whose colour alone a named one takes."""
 
     instrument: str = ""
     reference: str | None = None
@@ -110,14 +110,17 @@ class Player:
 
     @property
     def name(self) -> str:
+        named = f"{spoken(self.instrument)} and {spoken(self.second)}" if self.second else spoken(self.instrument)
         if self.reference:
-            return f"the sound of {Path(self.reference).name}"
-        return f"{spoken(self.instrument)} and {spoken(self.second)}" if self.second else spoken(self.instrument)
+            file = Path(self.reference).name
+            return f"{named} in the colour of {file}" if named else f"the sound of {file}"
+        return named
 
     @property
     def stem(self) -> str:
         """For names of files."""
-        return Path(self.reference).stem if self.reference else "_".join(name for name in (self.instrument, self.second) if name)
+        reference = Path(self.reference).stem if self.reference else ""
+        return "_".join(name for name in (self.instrument, self.second, reference) if name)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -313,25 +316,25 @@ class Studio:
         import tonetransfer as tt
 
         with self.plain_words():
-            given: dict[str, Any]
-            if player.reference:
-                return self._like(self.place(player.reference, "the reference"), tracker)
+            given: dict[str, Any] = {}
             if player.second:
                 given = {"mix": player.shares}
             elif player.instrument:
                 given = {"to": player.instrument}
-            else:
+            if player.reference:
+                return self._of_reference(self.place(player.reference, "the reference"), tracker, given)
+            if not given:
                 raise Refusal(
                     "nobody is to play yet; choose an instrument, or give a recording of one (in programs: one of to, like and mix)"
                 )
             return self.listen(lambda: tt.find_target(self.model, self.model.sample_rate, tracker=tracker, **given))
 
-    def _like(self, place: Path, tracker: str) -> tuple[Any, tuple[str, ...]]:
-        key = (place, place.stat().st_mtime_ns, tracker)
+    def _of_reference(self, place: Path, tracker: str, named: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
+        key = (place, place.stat().st_mtime_ns, tracker, repr(named))
         with self._lock:
             if key in self._targets:
                 return self._targets[key]
-        found = self._apart(listening.find_target, place, tracker=tracker)
+        found = self._apart(listening.find_target, place, tracker=tracker, named=named)
         with self._lock:
             self._targets[key] = found
             while len(self._targets) > MOST_TARGETS:
@@ -639,12 +642,12 @@ def command_line(source_name: str, player: Player, settings: Settings, transpose
     else:
         words = ["tonetransfer", "transfer", source_name, output]
         words += [] if settings.fit else ["--no-fit"]
-    if player.reference:
-        words += ["--like", Path(player.reference).name]
-    elif player.second:
+    if player.second:
         words += ["--mix", ",".join(f"{name}:{share:g}" for name, share in player.shares.items())]
-    else:
+    elif player.instrument:
         words += ["--to", player.instrument]
+    if player.reference:
+        words += ["--match" if player.instrument else "--like", Path(player.reference).name]
     if settings.octaves is not None or settings.semitones:
         words += ["--transpose", f"{transposed:g}"]
     standard = Settings()

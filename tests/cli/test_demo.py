@@ -84,6 +84,7 @@ PLAYERS = {
     "named": studio.Player("alto_sax"),
     "blend": studio.Player("violin", second="tuba", share=0.3),
     "like": studio.Player(reference="ocarina take 2.wav"),
+    "match": studio.Player("violin", "ocarina take 2.wav", second="tuba", share=0.3),
 }
 
 
@@ -95,6 +96,7 @@ CASES = {
     "no fit, edited": ("blend", replace(SETTINGS, fit=False, dynamic=None), EDITS),
     "reference": ("like", replace(SETTINGS, octaves=None), []),
     "reference, edited": ("like", SETTINGS, EDITS),
+    "colour of a reference": ("match", replace(SETTINGS, octaves=None), []),
 }
 
 
@@ -103,7 +105,7 @@ def test_the_command_line_makes_the_same_sound(work: Any, tiny_weights: Path, mo
     who, settings, edits = CASES[case]
     player = PLAYERS[who]
     if player.reference:
-        player = studio.Player(reference=str(work.folder / player.reference))
+        player = replace(player, reference=str(work.folder / player.reference))
     performance = perform(work, player, settings, edits)
     files = work.save(performance)
     monkeypatch.chdir(work.folder)
@@ -408,9 +410,12 @@ def test_the_api_has_named_parameters(served: Served, tmp_path: Path) -> None:
     assert not torch.allclose(tt.Controls.load(named[3]).f0_hz, torch.tensor(330.0), rtol=0.05)  # corrected
     old = client.predict(source, "A blend of two", "violin", None, "tuba", 0.25, api_name="/transfer")  # the rest left out
     assert "--mix violin:0.75,tuba:0.25" in ask(mix={"violin": 3, "tuba": 1})[4] == old[4]
-    assert "--like ocarina.wav" in ask(like=handle_file(write_tone(tmp_path, "ocarina.wav", 500.0)), fit=False)[4]
+    reference = handle_file(write_tone(tmp_path, "ocarina.wav", 500.0))
+    assert "--like ocarina.wav" in ask(like=reference, fit=False)[4]
+    assert "--to tuba --match ocarina.wav" in ask(to="tuba", match=reference)[4]
     assert len(client.predict(source, which="One family", to="violin", api_name="/compare")[1]) > 5
-    for wrong, said in ({}, "to, like and mix"), ({"to": "violin", "mix": {"a": 1, "b": 1}}, "one of"), ({"to": "viollin"}, "violin"):
+    several, alone = {"to": "violin", "mix": {"a": 1, "b": 1}}, {"match": reference}
+    for wrong, said in ({}, "to, like and mix"), (several, "one of"), (alone, "to or mix as well"), ({"to": "viollin"}, "violin"):
         with pytest.raises(Exception, match=said):
             ask(**wrong)
 

@@ -335,6 +335,27 @@ def test_a_second_setting_stands_beside_the_first(browser: Any, served: Served) 
     visit.close()
 
 
+def test_like_a_recording_and_by_name_in_its_colour(browser: Any, served: Served, tmp_path: Path) -> None:
+    visit = Visit(browser, served)
+    page = visit.page
+    page.locator("[name=tt-how][value=like]").check(force=True)
+    page.set_input_files("#tt-reference", str(write(tmp_path, "mine.wav", [45, 48, 52])))
+    assert "--to" not in visit.wait_for(source="hum.mp3", to="--like mine.wav")
+    page.select_option("#tt-kind", "tuba")
+    visit.wait_for(source="--to tuba", to="--match mine.wav")
+    assert page.inner_text("#tt-go") == "Play tuba in the colour of mine.wav" and "Tuba" in page.inner_text("#tt-told")
+    for path in served.work.folder.rglob("mine.wav"):
+        path.unlink()  # the server has removed it meanwhile
+    visit.upload(write(tmp_path, "tune.wav", [69, 72]))
+    visit.wait_for(source="tune.wav", to="--match mine.wav")
+    page.locator("[name=tt-how][value=named]").check(force=True)
+    visit.wait_for(source="tune.wav", to="--to violin")
+    page.locator("#tt-take-list button").filter(has_text="mine.wav").last.click()
+    visit.wait_for(source="--to tuba", to="--match mine.wav")
+    assert page.locator("#tt-kind").input_value() == "tuba" and page.locator("[name=tt-how][value=like]").is_checked()
+    visit.close()
+
+
 def test_a_reload_brings_recording_settings_and_takes_back(browser: Any, served: Served, tmp_path: Path) -> None:
     visit = Visit(browser, served)
     page = visit.page
