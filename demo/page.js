@@ -778,4 +778,7 @@ connectCompare();
 connectAnalyze();
 connectBatch();
 $("tt-search").addEventListener("input", search);
-open().finally(start);
+open().finally(() => {
+  $("tt-go").disabled = false; // not before there is something to play: a click would be lost
+  return start();
+});

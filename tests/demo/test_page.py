@@ -146,6 +146,19 @@ def test_one_click_to_sound_and_the_space_bar_swaps(browser: Any, served: Served
     visit.close()
 
 
+def test_the_first_click_counts_however_early(browser: Any, served: Served) -> None:
+    context, held = browser.new_context(bypass_csp=True), []
+    page = context.new_page()
+    page.route("**/hum_violin.json", lambda route: held.append(route))  # the first result is late
+    with page.expect_request("**/hum_violin.json"):
+        page.goto(served.address, timeout=PATIENCE_MS)
+    assert page.is_disabled("#tt-go")
+    held[0].continue_()
+    page.click("#tt-go")
+    wait(page, "!document.querySelector('#tt-player').paused")
+    context.close()
+
+
 def test_record_and_hear_it_at_once_at_the_right_pitch(browser: Any, served: Served) -> None:
     visit = Visit(browser, served)
     page = visit.page
