@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLE_RATE, make_controls, melody
+from conftest import SAMPLE_RATE, make_controls, melody, tone
 
 import tonetransfer as tt
+from tonetransfer.audio.files import resample
 from tonetransfer.audio.stft import band_centres_hz
 from tonetransfer.controls.profile import Target
 from tonetransfer.errors import AudioError, InstrumentError, ToneTransferWarning
 from tonetransfer.models.timbre_model import TimbreModel
-from tonetransfer.pipeline.spectrum_matching import similar_timbre
+from tonetransfer.pipeline.spectrum_matching import similar_timbre, widened
 from tonetransfer.pipeline.target import COLOUR_SHARE
 from tonetransfer.synthesis.fluctuation import fluctuation_depths
 
@@ -45,6 +47,8 @@ def test_a_reference_is_nearest_to_those_that_sound_like_it() -> None:
 
 
 BANDS_HZ = (400.0, 1000.0), (2500.0, 7000.0)
+TOP_HZ = (9000.0, 14000.0), (100.0, 20000.0)
+MODULE = importlib.import_module("tonetransfer.pipeline.target")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def recorded() -> dict[float, torch.Tensor]:
     centres_hz = band_centres_hz(model.settings.n_bands, SAMPLE_RATE)
     darker = torch.from_numpy(np.interp(centres_hz, (1200.0, 1800.0), (0.0, -12.0))).float().expand(2, -1)
     sounds = {cut_db: tt.synthesize(asked, model, replace(target, colour_db=cut_db / -12.0 * darker)) for cut_db in (0.0, -12.0)}
-    hiss = 1e-4 * torch.randn(len(sounds[0.0]), generator=torch.Generator().manual_seed(0))
+    hiss = 2e-5 * torch.randn(len(sounds[0.0]), generator=torch.Generator().manual_seed(0))
     return {cut_db: 0.2 * sound + hiss for cut_db, sound in sounds.items()}
 
 
@@ -96,10 +100,37 @@ def test_a_transfer_takes_the_colour_of_what_is_matched(recorded: dict[float, to
     assert tilts_db[1] - tilts_db[0] == pytest.approx(-12.0 * COLOUR_SHARE, abs=2.0)
 
 
+@pytest.mark.parametrize("how", ["like", "match"])
+def test_a_reference_of_a_narrow_band_makes_no_dull_instrument(
+    recorded: dict[float, torch.Tensor], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A trumpet over a telephone: above 8 kHz there is nothing, which is not the trumpet's doing."""
+    model, source = tt.load_model(), melody([64, 67, 71])
+    narrow = resample(recorded[0.0], SAMPLE_RATE, 16000)
+    named = {"to": "trumpet"} if how == "match" else {}
+
+    def top_db(reference: torch.Tensor, rate: int) -> float:
+        power = torch.fft.rfft(tt.transfer(source, SAMPLE_RATE, model, **named, **{how: (reference, rate)}, dynamic="mf")).abs().square()
+        top, whole = (float(power[round(a / 48000 * len(source)) : round(b / 48000 * len(source))].sum()) for a, b in TOP_HZ)
+        return 10.0 * math.log10(top / whole)
+
+    full_db = top_db(recorded[0.0], SAMPLE_RATE)
+    with pytest.warns(ToneTransferWarning, match=r"ends at 7\.\d kHz"):
+        widened_db = top_db(narrow, 16000)
+    monkeypatch.setattr(MODULE, "widened", lambda _model, reference, *_: reference)
+    dull_db = top_db(narrow, 16000)
+    assert abs(widened_db - full_db) < 6.0 and dull_db < full_db - 10.0, (full_db, widened_db, dull_db)
+
+
+def test_partials_that_end_early_are_no_narrow_band(tiny_model: TimbreModel) -> None:
+    for sound in (melody([60, 62, 64, 65], seconds=0.3), melody([69, 72]), tone(440.0, 3.0), tone(330.0, 3.0), torch.ones(4000)):
+        assert widened(tiny_model, sound, tt.analyze(sound, SAMPLE_RATE, tiny_model)) is sound
+
+
 def test_too_little_to_match(tiny_model: TimbreModel) -> None:
     with pytest.raises(AudioError, match="silent"):
         tt.find_target(tiny_model, SAMPLE_RATE, to="violin", match=torch.zeros(SAMPLE_RATE))
-    with pytest.warns(ToneTransferWarning, match="0.3 s of notes"):
+    with pytest.warns(ToneTransferWarning, match="0.3 s of notes; its colour takes 1 s or more, and is left out"):
         target = tt.find_target(tiny_model, SAMPLE_RATE, to="violin", match=melody([69], seconds=0.3, rest=0.2))
     assert target.colour_db is None
     sound = melody([69, 71, 72])

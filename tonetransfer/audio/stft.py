@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 CACHED_SAMPLES = 2**19  # of frames that are gone through at a time: two megabytes
 N_FFT, HOP_LENGTH, FLOOR = 2048, 512, 1e-3  # of log-spectral distances
+BLOCK = 8192  # samples of a spectrum in which the end of a band is looked for
+CLIFF_DB, CLIFF_BELOW_HZ, CLIFF_SLOPE_HZ, LOWEST_CLIFF_HZ = 15.0, 1500.0, 200.0, 3000.0
+BETWEEN_PARTIALS, ABOVE_ALL = 20.0, 99.0  # percentiles of the spectrum below and above a cliff
 
 
 @lru_cache(maxsize=32)
@@ -118,6 +121,31 @@ def magnitudes_in_pieces(audio: torch.Tensor | LongAudio, grid: FrameGrid, n_fft
         last, begin = min(first + frames_per_piece, n_frames), max(0, first - reach)
         piece = audio[..., begin * grid.hop_length : (last + reach) * grid.hop_length]
         yield frame_magnitudes(piece, grid, n_fft)[..., first - begin : last - begin, :]
+
+
+def block_power(samples: np.ndarray) -> np.ndarray:
+    """Power spectra (n_blocks, BLOCK // 2 + 1) of the whole blocks of samples (n_samples,), Blackman window."""
+    blocks = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    return np.square(np.abs(np.fft.rfft(blocks * np.blackman(BLOCK), axis=-1)))
+
+
+def bandwidth_hz(power: np.ndarray, sample_rate: int) -> float:
+    """Frequency where a mean power spectrum (n_bins,) breaks off [Hz]; half the sample rate if it does not.
+
+    An instrument's spectrum sinks into the noise of the recording, which goes on to the top; that of a file that was an MP3 or had a lower
+    sample rate once ends at a cliff, noise and all. Compared are what lies between the partials below, and the strongest above.
+    """
+    level = 10.0 * np.log10(power + power.max(initial=0.0) * 1e-16 + 1e-30)
+    bin_hz = 0.5 * sample_rate / (len(power) - 1)
+    below, slope = round(CLIFF_BELOW_HZ / bin_hz), max(round(CLIFF_SLOPE_HZ / bin_hz), 1)
+    edges = np.arange(round(LOWEST_CLIFF_HZ / bin_hz), len(level) - 2 * slope, max(slope // 4, 1))
+    if not len(edges):
+        return 0.5 * sample_rate
+    between = [np.percentile(level[max(edge - below, 0) : edge], BETWEEN_PARTIALS) for edge in edges]
+    drops = np.array([low - np.percentile(level[edge + slope :], ABOVE_ALL) for low, edge in zip(between, edges, strict=True)])
+    if drops.max() < CLIFF_DB:
+        return 0.5 * sample_rate
+    return float((edges[int(np.argmax(drops > drops.max() - 3.0))] + slope) * bin_hz)
 
 
 def mel_edges_hz(n_mels: int, lowest_hz: float, highest_hz: float) -> np.ndarray:

@@ -14,6 +14,7 @@ import scipy.ndimage
 import scipy.signal
 
 from ..audio.loudness import FLOOR_DB
+from ..audio.stft import BLOCK, bandwidth_hz, block_power
 
 FULL_SCALE = 1.0 - 2.0**-14  # two steps of 16 bit below: what clipped at full scale, and was dithered
 CLIPPED_RUN = 3  # neighbouring samples at full scale; two can be chance
@@ -30,9 +31,6 @@ DECAY_SPAN_DB, DECAY_LEAST_DB = 20.0, 12.0  # of a decay that are measured: the 
 DECAY_ABOVE_FLOOR_DB, DECAY_RIPPLE_DB, DECAY_MISFIT_DB = 8.0, 3.0, 2.5
 FEWEST_DECAYS = 3
 SHORTEST_RT60_S = 0.1  # shorter ones are as short as the window of loudness
-CLIFF_DB, CLIFF_BELOW_HZ, CLIFF_SLOPE_HZ, LOWEST_CLIFF_HZ = 15.0, 1500.0, 200.0, 3000.0
-BETWEEN_PARTIALS, ABOVE_ALL = 20.0, 99.0  # percentiles of the spectrum below and above a cliff
-SPECTRUM_N_FFT = 8192
 LONGEST_DELAY_S = 0.02  # between two microphones: 7 m
 DEAD_CHANNEL_DB = -60.0
 COMPARED_S = 30.0  # length of the channels that is compared
@@ -66,7 +64,7 @@ class RawMeter:
     def __init__(self, sample_rate: int) -> None:
         self.sample_rate = sample_rate
         self.peak, self.n_samples, self.full_scale_samples, self.clipped_runs = 0.0, 0, 0, 0
-        self._power, self._n_spectra = np.zeros(SPECTRUM_N_FFT // 2 + 1), 0
+        self._power, self._n_spectra = np.zeros(BLOCK // 2 + 1), 0
         self._beginning: list[np.ndarray] = []
 
     def add(self, piece: np.ndarray) -> None:
@@ -80,10 +78,9 @@ class RawMeter:
         if kept < COMPARED_S * self.sample_rate:
             self._beginning.append(piece[: round(COMPARED_S * self.sample_rate) - kept].copy())
         loudest = piece[:, int(np.square(piece).sum(axis=0).argmax())] if len(piece) else np.zeros(0)
-        if len(loudest) >= SPECTRUM_N_FFT:
-            blocks = loudest[: len(loudest) // SPECTRUM_N_FFT * SPECTRUM_N_FFT].reshape(-1, SPECTRUM_N_FFT)
-            self._power += np.square(np.abs(np.fft.rfft(blocks * np.blackman(SPECTRUM_N_FFT), axis=-1))).sum(axis=0)
-            self._n_spectra += len(blocks)
+        spectra = block_power(loudest)
+        self._power += spectra.sum(axis=0)
+        self._n_spectra += len(spectra)
         self.n_samples += len(piece)
 
     @property
@@ -227,25 +224,6 @@ def _falls(level_db: np.ndarray) -> list[tuple[int, int]]:
     if level_db[top] - level_db[lowest] >= DECAY_LEAST_DB + 3.0:
         found.append((top, lowest))
     return found
-
-
-def bandwidth_hz(power: np.ndarray, sample_rate: int) -> float:
-    """Frequency where a mean power spectrum (n_bins,) breaks off [Hz]; half the sample rate if it does not.
-
-    An instrument's spectrum sinks into the noise of the recording, which goes on to the top; that of a file that was an MP3 or had a lower
-    sample rate once ends at a cliff, noise and all. Compared are what lies between the partials below, and the strongest above.
-    """
-    level = 10.0 * np.log10(power + power.max(initial=0.0) * 1e-16 + 1e-30)
-    bin_hz = 0.5 * sample_rate / (len(power) - 1)
-    below, slope = round(CLIFF_BELOW_HZ / bin_hz), max(round(CLIFF_SLOPE_HZ / bin_hz), 1)
-    edges = np.arange(round(LOWEST_CLIFF_HZ / bin_hz), len(level) - 2 * slope, max(slope // 4, 1))
-    if not len(edges):
-        return 0.5 * sample_rate
-    between = [np.percentile(level[max(edge - below, 0) : edge], BETWEEN_PARTIALS) for edge in edges]
-    drops = np.array([low - np.percentile(level[edge + slope :], ABOVE_ALL) for low, edge in zip(between, edges, strict=True)])
-    if drops.max() < CLIFF_DB:
-        return 0.5 * sample_rate
-    return float((edges[int(np.argmax(drops > drops.max() - 3.0))] + slope) * bin_hz)
 
 
 def compare_channels(audio: np.ndarray, sample_rate: int) -> Channels:

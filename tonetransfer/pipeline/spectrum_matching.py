@@ -7,6 +7,7 @@ and the ends of notes are compared as well.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -15,11 +16,24 @@ import torch
 
 from ..audio.files import LongAudio
 from ..audio.loudness import correct_loudness_in_pieces
-from ..audio.stft import band_centres_hz, band_interpolation, frame_magnitudes, hann
-from ..audio.units import hz_to_midi
+from ..audio.stft import (
+    ABOVE_ALL,
+    BETWEEN_PARTIALS,
+    BLOCK,
+    CLIFF_SLOPE_HZ,
+    band_centres_hz,
+    band_interpolation,
+    bandwidth_hz,
+    block_power,
+    fast_length,
+    frame_magnitudes,
+    hann,
+)
+from ..audio.units import db_to_amplitude, hz_to_midi
 from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls
 from ..controls.profile import Target, traits_of
+from ..errors import ToneTransferWarning
 from ..models.note_age_table import looked_up, note_age
 from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import BAND_EDGES_HZ, coloured
@@ -44,6 +58,9 @@ FAINTEST_DB = -75.0  # fainter bands, below the strongest, do not count
 ENDING_S, FEWEST_ENDING_FRAMES = 0.03, 30  # of a fall, from which on its spectrum is compared; and how many frames of it are enough
 FAINTEST_SHAPE_DB = -50.0
 CLEARLY_DB = 0.5  # nearer in the mean over bands
+NARROW_HZ, EDGE = (3500.0, 14000.0), 0.9  # where a narrow band ends; and the share of it at which what lies above is faded in
+LOUD_BLOCK_DB, BENEATH_HZ = 20.0, 600.0  # below the loudest block, and below the end of a band
+SURE_CLIFF_DB = 30.0  # what files of a low rate fall by at least; melodies whose partials end early fall by 15
 
 
 def loud_sound(audio: torch.Tensor | LongAudio, heard: Controls, notes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -63,11 +80,13 @@ def _samples(audio: torch.Tensor | LongAudio, first: int, n_samples: int) -> tor
 
 
 @torch.no_grad()
-def similar_timbre(model: TimbreModel, reference: torch.Tensor, heard: Controls) -> torch.Tensor | None:
+def similar_timbre(
+    model: TimbreModel, reference: torch.Tensor, heard: Controls, *, highest_hz: float = BAND_EDGES_HZ[-1]
+) -> torch.Tensor | None:
     """Mean of the named timbres (z_dim,), those that play a reference most like it before all others.
 
     Each of them plays the loudest notes of the reference (n_samples,) as hard as they are played in it. A distance is the mean absolute
-    difference between the shapes of both spectra, over bands and frames. None: there is nothing to compare.
+    difference between the shapes of both spectra, over bands up to `highest_hz` and over frames. None: there is nothing to compare.
     """
     notes, level_db = heard.note_frames(), heard.loudness_db
     frames, sound = loud_sound(reference, heard, notes)
@@ -75,13 +94,15 @@ def similar_timbre(model: TimbreModel, reference: torch.Tensor, heard: Controls)
         return None
     f0_hz, playing, level = heard.f0_hz[frames], notes[frames], level_db[frames]
     judged = playing & (level > level[playing].max() - SOFTEST_JUDGED_DB)
-    recorded_db = shape_db(in_db(bands_of_spectra(frame_magnitudes(sound, heard.grid, BAND_FFT)[judged], heard.grid.sample_rate)))
+    n_bands = int(np.searchsorted(BAND_EDGES_HZ, highest_hz, side="right")) - 1
+    spectra = frame_magnitudes(sound, heard.grid, BAND_FFT)[judged]
+    recorded_db = shape_db(in_db(bands_of_spectra(spectra, heard.grid.sample_rate)[:, :n_bands]))
     asked = [
         (Target(z), level_shift_db(level_db, notes, quantiles, heard.grid.frame_rate))
         for z, quantiles in zip(model.timbres, model.quantiles, strict=True)
     ]
     played = bands_played(model, asked, f0_hz, level)
-    away_db = torch.tensor([np.abs(recorded_db - shape_db(in_db(bands[judged.numpy()]))).mean() for bands in played])
+    away_db = torch.tensor([np.abs(recorded_db - shape_db(in_db(bands[judged.numpy()][:, :n_bands]))).mean() for bands in played])
     return torch.softmax(-away_db / DECISION_DB, 0).to(model.timbres) @ model.timbres
 
 
@@ -147,6 +168,60 @@ def shape_db(level_db: np.ndarray, floor_db: float = FLOOR_DB) -> np.ndarray:
     """Levels of bands (..., n_bands) re their mean [dB]; what is faint beside the strongest is held at a floor."""
     level_db = np.maximum(level_db, level_db.max(-1, keepdims=True) + floor_db)
     return level_db - level_db.mean(-1, keepdims=True)
+
+
+@torch.no_grad()
+def widened(model: TimbreModel, reference: torch.Tensor, heard: Controls, target: Target | None = None) -> torch.Tensor:
+    """A reference (n_samples,) whose band ends early, as a telephone's does, with what a target plays above it; others as they are.
+
+    The target plays what is `heard` in the reference, as loud beside it as it is in the octave below the end of the band. None: the mean of
+    the named timbres that play the rest most like it.
+    """
+    rate = heard.grid.sample_rate
+    end_hz = _end_of_band_hz(reference.numpy(), rate)
+    if end_hz is None or (target is None and not model.names):
+        return reference
+    if target is None:
+        z = similar_timbre(model, reference, heard, highest_hz=end_hz)
+        if z is None:
+            return reference
+        target = Target(z)
+    _warn_of_narrow_band(end_hz)
+    n_fft = fast_length(len(reference))
+    played = torch.fft.rfft(_played(model, target, heard, heard.note_frames())[: len(reference)], n_fft)
+    recorded, frequency_hz = torch.fft.rfft(reference, n_fft), torch.fft.rfftfreq(n_fft, 1.0 / rate)
+    below = (frequency_hz > 0.5 * end_hz) & (frequency_hz < EDGE * end_hz)
+    gain = (recorded[below].abs().square().sum() / played[below].abs().square().sum().clamp(min=1e-12)).sqrt()
+    largest = db_to_amplitude(LARGEST_DB)
+    share = ((frequency_hz / end_hz - EDGE) / (1.0 - EDGE)).clamp(0.0, 1.0)
+    return torch.fft.irfft(recorded + gain.clamp(1.0 / largest, largest) * share * played, n_fft)[: len(reference)]
+
+
+def _end_of_band_hz(reference: np.ndarray, sample_rate: int) -> float | None:
+    """Frequency above which there is nothing in any loud moment of a reference (n_samples,); None: its band is not narrow.
+
+    An instrument whose partials end early has less beneath that frequency in some of its notes than in others; a file does not.
+    """
+    spectra = block_power(reference[: round(LONGEST_S * sample_rate)])
+    end_hz = bandwidth_hz(spectra.mean(0), sample_rate) if len(spectra) else 0.0
+    if not NARROW_HZ[0] < end_hz < NARROW_HZ[1]:
+        return None
+    total, bin_hz = spectra.sum(1), sample_rate / BLOCK
+    loud = spectra[total > total.max() * 10.0 ** (-LOUD_BLOCK_DB / 10.0)]
+    first, last, end = (round((end_hz - by_hz) / bin_hz) for by_hz in (2.0 * CLIFF_SLOPE_HZ + BENEATH_HZ, 2.0 * CLIFF_SLOPE_HZ, 0.0))
+    beneath = np.percentile(loud[:, first:last], BETWEEN_PARTIALS, axis=1)
+    above = np.percentile(loud[:, end:], ABOVE_ALL, axis=1)
+    nothing = 1e-18 * total.max()
+    drop_db = 10.0 * np.log10((beneath + nothing) / (above + nothing))
+    return end_hz if np.percentile(drop_db, 10.0) > SURE_CLIFF_DB else None
+
+
+def _warn_of_narrow_band(end_hz: float) -> None:
+    message = (
+        f"the reference ends at {end_hz / 1000:.1f} kHz, as a telephone's sound does; what lies above is taken from named instruments: "
+        "another recording of it does better"
+    )
+    warnings.warn(message, ToneTransferWarning, stacklevel=4)
 
 
 @torch.no_grad()

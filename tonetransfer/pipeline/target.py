@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from ..controls.controls import Controls, extract
 from ..controls.dynamics import loudness_quantiles
 from ..controls.profile import USUAL_DB_PER_S, Target, release_rate
 from ..controls.recording_checks import SHORTEST_S, warn_about_reference, warn_if_clipped
-from ..errors import AudioError, ControlsError, InstrumentError
+from ..errors import AudioError, ControlsError, InstrumentError, ToneTransferWarning
 from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
@@ -29,7 +30,7 @@ from ..synthesis.fluctuation import fluctuation_depths
 from ..threads import Progress
 from ..training.reconstruction import Reference, fit_few_shot, single_instrument
 from .recorded_room import measure_room
-from .spectrum_matching import match_colour, match_fluctuation, match_string_damping, similar_timbre
+from .spectrum_matching import match_colour, match_fluctuation, match_string_damping, similar_timbre, widened
 
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 GUESS_SHARE = 0.5  # of the encoder, in the timbre that the search begins with
@@ -138,7 +139,8 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
         return _like_nearest(model, model.encode(reference))
     rate = model.grid.frame_rate
     quantiles = loudness_quantiles(heard.loudness_db, notes)
-    reference, heard = at_its_effort(model, reference, heard)
+    recorded, heard = at_its_effort(model, reference, heard)
+    reference = widened(model, recorded, heard)
     if len(model.quantiles):
         typical = model.quantiles.mean(0)
         quantiles = typical[-1] + torch.minimum(quantiles - quantiles[-1], typical - typical[-1])
@@ -155,7 +157,7 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
     if float(notes.sum()) < SHORTEST_S * rate:
         return target
     z = _checked(model, target.z, reference, heard)
-    damping, room = match_string_damping(model, z, reference, heard), measure_room(reference, heard)
+    damping, room = match_string_damping(model, z, reference, heard), measure_room(recorded, heard)
     return replace(
         target,
         z=z,
@@ -176,12 +178,16 @@ def _matched(model: TimbreModel, target: Target, reference: torch.Tensor, tracke
         raise InstrumentError("match came with an instrument of unknown dynamics; a named one, or one from find_target, is wanted")
     reference = at_peak(reference)
     heard = extract(reference, model.grid, tracker=tracker)
-    warn_about_reference(reference, heard)
-    if float(heard.note_frames().sum()) < SHORTEST_S * model.grid.frame_rate:
+    seconds = float(heard.note_frames().sum()) / model.grid.frame_rate
+    if seconds < SHORTEST_S:
+        message = f"the recording to match holds {seconds:.1f} s of notes; its colour takes {SHORTEST_S:.0f} s or more, and is left out"
+        warnings.warn(message, ToneTransferWarning, stacklevel=3)
         return target
+    warn_about_reference(reference, heard)
     room = measure_room(reference, heard)
     plain = replace(target, z=target.z.reshape(-1, target.z.shape[-1]).mean(0), colour_db=None)
-    colour_db = COLOUR_SHARE * match_colour(model, plain, *_at_effort_of(target.quantiles, reference, heard))
+    reference, heard = _at_effort_of(target.quantiles, reference, heard)
+    colour_db = COLOUR_SHARE * match_colour(model, plain, widened(model, reference, heard, plain), heard)
     return replace(target, colour_db=colour_db, room_tone_db=None if room is None else room.tone_db)
 
 
@@ -364,6 +370,9 @@ def refine(
     if seconds < SHORTEST_S:
         raise AudioError(f"the reference holds {seconds:.1f} s of notes; refining takes {SHORTEST_S:.0f} s or more, better 5")
     sound, heard = at_its_effort(model, sound, heard)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ToneTransferWarning)  # it was said of the target
+        sound = widened(model, sound, heard)
     refined = _instrument_of(model, target, re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "refined")
     with torch.enable_grad():
         z = fit_few_shot(refined, refined.timbres[0], Reference(sound, heard), RATES, steps, seed=seed, progress=progress)
