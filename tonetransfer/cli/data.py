@@ -160,8 +160,10 @@ def train(arguments: Namespace) -> Report:
 
 def _finetune(settings: Any, *, resume: bool, alone: bool) -> Report:
     """One instrument: what it is like before and after. `alone`: this command is the process, and may be begun again beside itself."""
+    from ..data.dataset import Prepared, read_index
+
+    read_index(settings.data.prepared)  # what is not there is told before Lightning is loaded, which takes seconds
     from ..benchmarks.finetuning import measure_instrument
-    from ..data.dataset import Prepared
     from ..training.finetuning import finetune, processes_for
 
     if alone and settings.train.devices == "auto":

@@ -69,7 +69,7 @@ class Prepared:
 
     def __init__(self, folder: str | Path, grid: FrameGrid) -> None:
         self.folder, self.grid = str(folder), grid
-        self.manifest: dict[str, Any] = _read_index(self.folder)
+        self.manifest: dict[str, Any] = read_index(self.folder)
         _check_versions(self.folder, self.manifest, grid)
         self.recordings = [PreparedRecording(**entry) for entry in self.manifest["recordings"]]
         self._array = lru_cache(maxsize=4 * KEPT_CONTROLS)(self._open_array)
@@ -212,7 +212,8 @@ def _new_array(group: Any, name: str, length: int, kind: str, chunk: int, per_sh
     return group.create_array(name, shape=(length,), dtype=kind, chunks=(chunk,), shards=shards, compressors=compressor, fill_value=0)
 
 
-def _read_index(folder: str) -> dict[str, Any]:
+def read_index(folder: str) -> dict[str, Any]:
+    """Index of a prepared dataset; SettingsError: there is none."""
     import zarr
 
     try:
