@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from clean_process import clean_processes
-from command_line import Run, as_json
+from command_line import Run, as_json, check_refused
 from conftest import SAMPLE_RATE, make_model, melody
 from finetuning_tones import GRID, Toys, toys, write_toys
 
@@ -397,8 +397,16 @@ def test_the_command_line_trains_and_plays(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_wrong_start_is_told(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("train", TINY, "--from", "nowhere.safetensors")
-    assert code == 1 and "train.start" in err and err.count("\n") == 1
+    prepared = write_toys(tmp_path / "prepared")
+    check_refused(run("train", TINY, "--from", "nowhere.safetensors", "--set", f"data.prepared={prepared}"), "train.start")
+
+
+def test_a_missing_dataset_is_told_before_lightning_is_loaded(tmp_path: Path) -> None:
+    program = (
+        "import sys; from tonetransfer.cli.main import main; code = main(sys.argv[1:]); sys.exit(10 * code + ('lightning' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "train", str(TINY)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 10 and "no prepared dataset here" in done.stderr
 
 
 def test_nothing_can_be_had_from_an_empty_beginning(material: Material) -> None:
