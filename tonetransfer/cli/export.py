@@ -35,7 +35,7 @@ def add_export(verbs: Any) -> None:
     )
     who.add_argument("--mix", metavar="NAME:SHARE,...", type=options.MIX, help="a blend, for example violin:0.5,flute:0.5")
     verb.add_argument("--runtime", metavar="FOLDER", type=Path, help="web: the npm package onnxruntime-web, if web/node_modules has it not")
-    verb.set_defaults(like=None, refine=False, keep=None, tracker=None)
+    verb.set_defaults(like=None, match=None, refine=False, keep=None, tracker=None)
     verb.set_defaults(room=True)
     options.add_weights(verb)
     options.add_overwrite(verb)
