@@ -148,8 +148,9 @@ def test_a_planted_circle_is_found() -> None:
 
 def test_every_folder_is_installed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
-    folders = {".".join(("tonetransfer", *path.parent.relative_to(PACKAGE).parts)) for path in PACKAGE.rglob("*.py")}
-    assert set(listed) == folders | {"tonetransfer_demo"}
+    places = {"tonetransfer": PACKAGE, "tonetransfer_demo": ROOT / "demo"}
+    files = [(name, path.relative_to(place)) for name, place in places.items() for path in place.rglob("*") if path.is_file()]
+    assert set(listed) == {".".join((name, *path.parent.parts)) for name, path in files if "__pycache__" not in path.parts}
 
 
 def test_what_a_folder_says_of_itself_costs_nothing() -> None:
