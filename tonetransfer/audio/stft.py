@@ -20,6 +20,9 @@ N_FFT, HOP_LENGTH, FLOOR = 2048, 512, 1e-3  # of log-spectral distances
 BLOCK = 8192  # samples of a spectrum in which the end of a band is looked for
 CLIFF_DB, CLIFF_BELOW_HZ, CLIFF_SLOPE_HZ, LOWEST_CLIFF_HZ = 15.0, 1500.0, 200.0, 3000.0
 BETWEEN_PARTIALS, ABOVE_ALL = 20.0, 99.0  # percentiles of the spectrum below and above a cliff
+NARROW_HZ = 3500.0, 14000.0  # where a narrow band ends
+LOUD_BLOCK_DB, BENEATH_HZ = 20.0, 600.0  # below the loudest block, and below the end of a band
+SURE_CLIFF_DB = 30.0  # what files of a low rate fall by at least; melodies whose partials end early fall by 15
 
 
 @lru_cache(maxsize=32)
@@ -146,6 +149,25 @@ def bandwidth_hz(power: np.ndarray, sample_rate: int) -> float:
     if drops.max() < CLIFF_DB:
         return 0.5 * sample_rate
     return float((edges[int(np.argmax(drops > drops.max() - 3.0))] + slope) * bin_hz)
+
+
+def narrow_band_hz(samples: np.ndarray, sample_rate: int) -> float | None:
+    """Frequency above which there is nothing in any loud moment of a recording (n_samples,); None: its band is not narrow.
+
+    An instrument whose partials end early has less beneath that frequency in some of its notes than in others; a file does not.
+    """
+    spectra = block_power(samples)
+    end_hz = bandwidth_hz(spectra.mean(0), sample_rate) if len(spectra) else 0.0
+    if not NARROW_HZ[0] < end_hz < NARROW_HZ[1]:
+        return None
+    total, bin_hz = spectra.sum(1), sample_rate / BLOCK
+    loud = spectra[total > total.max() * 10.0 ** (-LOUD_BLOCK_DB / 10.0)]
+    first, last, end = (round((end_hz - by_hz) / bin_hz) for by_hz in (2.0 * CLIFF_SLOPE_HZ + BENEATH_HZ, 2.0 * CLIFF_SLOPE_HZ, 0.0))
+    beneath = np.percentile(loud[:, first:last], BETWEEN_PARTIALS, axis=1)
+    above = np.percentile(loud[:, end:], ABOVE_ALL, axis=1)
+    nothing = 1e-18 * total.max()
+    drop_db = 10.0 * np.log10((beneath + nothing) / (above + nothing))
+    return end_hz if np.percentile(drop_db, 10.0) > SURE_CLIFF_DB else None
 
 
 def mel_edges_hz(n_mels: int, lowest_hz: float, highest_hz: float) -> np.ndarray:

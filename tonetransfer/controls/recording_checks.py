@@ -51,9 +51,14 @@ def check_recording(audio: AudioLike | LongAudio, heard: Controls) -> torch.Tens
     return samples
 
 
+def note_seconds(heard: Controls) -> float:
+    """Seconds of notes in controls (n_frames,)."""
+    return float(heard.note_frames().sum()) / heard.grid.frame_rate
+
+
 def warn_about_reference(audio: torch.Tensor, heard: Controls) -> None:
     """Warn if a reference (n_samples,), at the rate of its controls' grid, will not make a good likeness."""
-    seconds = float(heard.note_frames().sum()) / heard.grid.frame_rate
+    seconds = note_seconds(heard)
     if seconds < SHORTEST_S:
         _warn(f"the reference holds {seconds:.1f} s of notes; a good likeness takes {SHORTEST_S:.0f} s or more of one instrument")
     if voices_share(audio, heard) > POLYPHONIC_SHARE:
@@ -71,6 +76,19 @@ def warn_if_clipped(audio: torch.Tensor) -> None:
 def warn_if_same() -> None:
     """Say what comes of a source that is its own reference."""
     _warn("the reference is the source itself; this plays it again on its own timbre, and only shows what the model makes of it")
+
+
+def warn_of_narrow_band(end_hz: float) -> None:
+    """Say what comes of a reference in which there is nothing above a frequency."""
+    _warn(
+        f"the reference ends at {end_hz / 1000:.1f} kHz, as a telephone's sound does; what lies above is taken from named instruments: "
+        "another recording of it does better"
+    )
+
+
+def warn_of_no_match(seconds: float) -> None:
+    """Say what comes of a recording to match that holds too few notes."""
+    _warn(f"the recording to match holds {seconds:.1f} s of notes; its colour takes {SHORTEST_S:.0f} s or more, and is left out")
 
 
 def clipped_share(audio: torch.Tensor) -> float:

@@ -7,7 +7,6 @@ and the ends of notes are compared as well.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -16,24 +15,12 @@ import torch
 
 from ..audio.files import LongAudio
 from ..audio.loudness import correct_loudness_in_pieces
-from ..audio.stft import (
-    ABOVE_ALL,
-    BETWEEN_PARTIALS,
-    BLOCK,
-    CLIFF_SLOPE_HZ,
-    band_centres_hz,
-    band_interpolation,
-    bandwidth_hz,
-    block_power,
-    fast_length,
-    frame_magnitudes,
-    hann,
-)
+from ..audio.stft import band_centres_hz, band_interpolation, fast_length, frame_magnitudes, hann, narrow_band_hz
 from ..audio.units import db_to_amplitude, hz_to_midi
 from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls
 from ..controls.profile import Target, traits_of
-from ..errors import ToneTransferWarning
+from ..controls.recording_checks import warn_of_narrow_band
 from ..models.note_age_table import looked_up, note_age
 from ..models.timbre_model import TimbreModel
 from ..synthesis.colour import BAND_EDGES_HZ, coloured
@@ -58,9 +45,7 @@ FAINTEST_DB = -75.0  # fainter bands, below the strongest, do not count
 ENDING_S, FEWEST_ENDING_FRAMES = 0.03, 30  # of a fall, from which on its spectrum is compared; and how many frames of it are enough
 FAINTEST_SHAPE_DB = -50.0
 CLEARLY_DB = 0.5  # nearer in the mean over bands
-NARROW_HZ, EDGE = (3500.0, 14000.0), 0.9  # where a narrow band ends; and the share of it at which what lies above is faded in
-LOUD_BLOCK_DB, BENEATH_HZ = 20.0, 600.0  # below the loudest block, and below the end of a band
-SURE_CLIFF_DB = 30.0  # what files of a low rate fall by at least; melodies whose partials end early fall by 15
+EDGE = 0.9  # share of a narrow band at which what lies above is faded in
 
 
 def loud_sound(audio: torch.Tensor | LongAudio, heard: Controls, notes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -178,7 +163,7 @@ def widened(model: TimbreModel, reference: torch.Tensor, heard: Controls, target
     the named timbres that play the rest most like it.
     """
     rate = heard.grid.sample_rate
-    end_hz = _end_of_band_hz(reference.numpy(), rate)
+    end_hz = narrow_band_hz(reference[: round(LONGEST_S * rate)].numpy(), rate)
     if end_hz is None or (target is None and not model.names):
         return reference
     if target is None:
@@ -186,7 +171,7 @@ def widened(model: TimbreModel, reference: torch.Tensor, heard: Controls, target
         if z is None:
             return reference
         target = Target(z)
-    _warn_of_narrow_band(end_hz)
+    warn_of_narrow_band(end_hz)
     n_fft = fast_length(len(reference))
     played = torch.fft.rfft(_played(model, target, heard, heard.note_frames())[: len(reference)], n_fft)
     recorded, frequency_hz = torch.fft.rfft(reference, n_fft), torch.fft.rfftfreq(n_fft, 1.0 / rate)
@@ -195,33 +180,6 @@ def widened(model: TimbreModel, reference: torch.Tensor, heard: Controls, target
     largest = db_to_amplitude(LARGEST_DB)
     share = ((frequency_hz / end_hz - EDGE) / (1.0 - EDGE)).clamp(0.0, 1.0)
     return torch.fft.irfft(recorded + gain.clamp(1.0 / largest, largest) * share * played, n_fft)[: len(reference)]
-
-
-def _end_of_band_hz(reference: np.ndarray, sample_rate: int) -> float | None:
-    """Frequency above which there is nothing in any loud moment of a reference (n_samples,); None: its band is not narrow.
-
-    An instrument whose partials end early has less beneath that frequency in some of its notes than in others; a file does not.
-    """
-    spectra = block_power(reference[: round(LONGEST_S * sample_rate)])
-    end_hz = bandwidth_hz(spectra.mean(0), sample_rate) if len(spectra) else 0.0
-    if not NARROW_HZ[0] < end_hz < NARROW_HZ[1]:
-        return None
-    total, bin_hz = spectra.sum(1), sample_rate / BLOCK
-    loud = spectra[total > total.max() * 10.0 ** (-LOUD_BLOCK_DB / 10.0)]
-    first, last, end = (round((end_hz - by_hz) / bin_hz) for by_hz in (2.0 * CLIFF_SLOPE_HZ + BENEATH_HZ, 2.0 * CLIFF_SLOPE_HZ, 0.0))
-    beneath = np.percentile(loud[:, first:last], BETWEEN_PARTIALS, axis=1)
-    above = np.percentile(loud[:, end:], ABOVE_ALL, axis=1)
-    nothing = 1e-18 * total.max()
-    drop_db = 10.0 * np.log10((beneath + nothing) / (above + nothing))
-    return end_hz if np.percentile(drop_db, 10.0) > SURE_CLIFF_DB else None
-
-
-def _warn_of_narrow_band(end_hz: float) -> None:
-    message = (
-        f"the reference ends at {end_hz / 1000:.1f} kHz, as a telephone's sound does; what lies above is taken from named instruments: "
-        "another recording of it does better"
-    )
-    warnings.warn(message, ToneTransferWarning, stacklevel=4)
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -21,8 +20,8 @@ from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import loudness_quantiles
 from ..controls.profile import USUAL_DB_PER_S, Target, release_rate
-from ..controls.recording_checks import SHORTEST_S, warn_about_reference, warn_if_clipped
-from ..errors import AudioError, ControlsError, InstrumentError, ToneTransferWarning
+from ..controls.recording_checks import SHORTEST_S, note_seconds, warn_about_reference, warn_if_clipped, warn_of_no_match
+from ..errors import AudioError, ControlsError, InstrumentError
 from ..models.encoder import REFERENCE_PEAK
 from ..models.timbre_model import Instrument, TimbreModel
 from ..pitch.estimators import DEFAULT_TRACKER
@@ -107,7 +106,7 @@ def find_target(
     if like is not None:
         if match is not None:
             raise InstrumentError("match came with like, which brings the colour of its own recording; leave one of them out")
-        return like_recording(model, _reference(model, like, sample_rate), tracker=tracker)
+        return _like(model, _reference(model, like, sample_rate), tracker)[0]
     if to is not None:
         target = _blend(model, {to: 1.0})
     elif mix is not None:
@@ -124,8 +123,8 @@ def _reference(model: TimbreModel, recording: AudioLike | Recording, sample_rate
     return at_rate(reference, rate, model.sample_rate)
 
 
-def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str = DEFAULT_TRACKER) -> Target:
-    """The instrument heard in a reference (n_samples,) at the model's rate.
+def _like(model: TimbreModel, reference: torch.Tensor, tracker: str) -> tuple[Target, torch.Tensor, Controls]:
+    """The instrument heard in a reference (n_samples,) at the model's rate; and the reference as it was compared, with what is heard in it.
 
     Its level is first put to where the average instrument plays as hard as it is played (:mod:`~tonetransfer.controls.dynamics`). Below the
     loudest notes its dynamics are its own where they are wider than an average instrument's: a few seconds need not show how soft it can
@@ -136,7 +135,7 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
     warn_about_reference(reference, heard)
     notes = heard.note_frames()
     if not bool(notes.any()):
-        return _like_nearest(model, model.encode(reference))
+        return _like_nearest(model, model.encode(reference)), reference, heard
     rate = model.grid.frame_rate
     quantiles = loudness_quantiles(heard.loudness_db, notes)
     recorded, heard = at_its_effort(model, reference, heard)
@@ -155,10 +154,10 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
         release_rate(heard.loudness_db, rate) or USUAL_DB_PER_S,
     )
     if float(notes.sum()) < SHORTEST_S * rate:
-        return target
+        return target, reference, heard
     z = _checked(model, target.z, reference, heard)
     damping, room = match_string_damping(model, z, reference, heard), measure_room(recorded, heard)
-    return replace(
+    target = replace(
         target,
         z=z,
         fluctuation_db=match_fluctuation(model, z, reference, heard),
@@ -166,6 +165,7 @@ def like_recording(model: TimbreModel, reference: torch.Tensor, *, tracker: str 
         string_damping=damping,
         room_tone_db=None if room is None else room.tone_db,
     )
+    return target, reference, heard
 
 
 def _matched(model: TimbreModel, target: Target, reference: torch.Tensor, tracker: str) -> Target:
@@ -178,10 +178,8 @@ def _matched(model: TimbreModel, target: Target, reference: torch.Tensor, tracke
         raise InstrumentError("match came with an instrument of unknown dynamics; a named one, or one from find_target, is wanted")
     reference = at_peak(reference)
     heard = extract(reference, model.grid, tracker=tracker)
-    seconds = float(heard.note_frames().sum()) / model.grid.frame_rate
-    if seconds < SHORTEST_S:
-        message = f"the recording to match holds {seconds:.1f} s of notes; its colour takes {SHORTEST_S:.0f} s or more, and is left out"
-        warnings.warn(message, ToneTransferWarning, stacklevel=3)
+    if (seconds := note_seconds(heard)) < SHORTEST_S:
+        warn_of_no_match(seconds)
         return target
     warn_about_reference(reference, heard)
     room = measure_room(reference, heard)
@@ -363,16 +361,9 @@ def refine(
     >>> refined.names
     ['my_flute']
     """
-    target = find_target(model, sample_rate, like=reference, tracker=tracker)
-    sound = at_peak(at_rate(reference, sample_rate, model.sample_rate))
-    heard = extract(sound, model.grid, tracker=tracker)
-    seconds = float(heard.note_frames().sum()) / model.grid.frame_rate
-    if seconds < SHORTEST_S:
+    target, sound, heard = _like(model, _reference(model, reference, sample_rate), tracker)
+    if (seconds := note_seconds(heard)) < SHORTEST_S:
         raise AudioError(f"the reference holds {seconds:.1f} s of notes; refining takes {SHORTEST_S:.0f} s or more, better 5")
-    sound, heard = at_its_effort(model, sound, heard)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ToneTransferWarning)  # it was said of the target
-        sound = widened(model, sound, heard)
     refined = _instrument_of(model, target, re.sub(r"[\W_]+", "_", name.lower()).strip("_") or "refined")
     with torch.enable_grad():
         z = fit_few_shot(refined, refined.timbres[0], Reference(sound, heard), RATES, steps, seed=seed, progress=progress)
