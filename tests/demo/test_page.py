@@ -524,7 +524,7 @@ def test_tab_order_begins_where_the_work_begins(browser: Any, served: Served) ->
     visit.open()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # the first stop leads to the main button
-    page.wait_for_url("**/#tt-go")
+    wait(page, "document.activeElement.id === 'tt-go'")
     page.keyboard.press("Tab")
     assert page.evaluate("document.querySelector('.tt-right').contains(document.activeElement)")
     visit.close()
