@@ -6,8 +6,10 @@ answered with the nearest one that does.
 """
 
 import difflib
+import operator
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 TURNING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F}  # marks that let text run the other way
 
@@ -67,6 +69,31 @@ class MissingDependencyError(ToneTransferError):
 
 class ExportError(ToneTransferError):
     """An export cannot be made, or failed its own test."""
+
+
+def check_number(
+    name: str,
+    value: Any,
+    lowest: float,
+    highest: float,
+    wanted: str,
+    *,
+    whole: bool = False,
+    error: type[ToneTransferError] = SettingsError,
+) -> None:
+    """Refuse a value that is no number, or a number out of [lowest, highest]; `wanted` says in words which ones are allowed."""
+    try:
+        allowed = bool(lowest <= (operator.index(value) if whole else value) <= highest)
+    except (TypeError, ValueError, RuntimeError):  # of what cannot be compared: texts, None, arrays
+        allowed = False
+    if not allowed:
+        raise error(f"{name} is {value!r}; {wanted} is wanted")
+
+
+def check_type(name: str, value: Any, kind: type, source: str, *, error: type[ToneTransferError] = SettingsError) -> None:
+    """Refuse what is not of a class; `source` says what makes one, for example ``"load_model() gives one"``."""
+    if not isinstance(value, kind):
+        raise error(f"{name} is of type {type(value).__name__}; a {kind.__name__} is wanted: {source}")
 
 
 def printable(text: str) -> str:

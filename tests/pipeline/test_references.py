@@ -153,3 +153,12 @@ def test_nothing_is_similar_to_silence_or_without_names(tiny_model: TimbreModel)
     assert similar_timbre(tiny_model, silence, tt.analyze(silence, SAMPLE_RATE, tiny_model)) is None
     nameless = TimbreModel(tiny_model.settings)
     assert similar_timbre(nameless, notes, tt.analyze(notes, SAMPLE_RATE, nameless)) is None
+
+
+def test_of_a_very_long_reference_the_loudest_part_is_listened_to(tiny_model: TimbreModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "LONGEST_REFERENCE_S", 3)
+    soft, loud = 0.1 * melody([55, 57], seconds=1.0)[: 2 * SAMPLE_RATE], melody([67, 69, 71, 72], seconds=0.75)[: 3 * SAMPLE_RATE]
+    with pytest.warns(ToneTransferWarning, match="lasts 0 minutes; the loudest 0"):
+        found = tt.find_target(tiny_model, SAMPLE_RATE, like=torch.cat([soft, loud, soft]))
+    wanted = tt.find_target(tiny_model, SAMPLE_RATE, like=loud)
+    assert torch.equal(found.z, wanted.z) and found.lowest_midi == wanted.lowest_midi > 40.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -276,6 +277,49 @@ def test_what_is_no_audio(tiny_model: TimbreModel, audio: object, sample_rate: i
     for function in (lambda: tt.transfer(audio, sample_rate, tiny_model, to="violin"), lambda: tt.analyze(audio, sample_rate, tiny_model)):
         with pytest.raises(AudioError):
             function()
+
+
+WRONG: dict[str, tuple[Callable[..., Any], type[tt.ToneTransferError], str]] = {
+    "the model first": (lambda m, a, heard: tt.transfer(m, a, 48000, to="violin"), SettingsError, "model is of type int"),
+    "a name for the model": (
+        lambda m, a, heard: tt.analyze(a, 48000, "violin"),
+        SettingsError,
+        "model is of type str; a TimbreModel is wanted",
+    ),
+    "no model for a target": (lambda m, a, heard: find_target("violin", 48000), SettingsError, "model is of type str"),
+    "no model to refine": (lambda m, a, heard: tt.refine(a, 48000, None), SettingsError, "model is of type NoneType"),
+    "no model live": (lambda m, a, heard: tt.Stream(None, find_target(m, 48000, to="violin")), SettingsError, "load_model() gives one"),
+    "a name live": (lambda m, a, heard: tt.Stream(m, "violin"), InstrumentError, "find_target() gives one"),
+    "a name to arrange for": (lambda m, a, heard: arrange(heard, "violin"), InstrumentError, "target is of type str"),
+    "a name to compare with": (lambda m, a, heard: tt.estimate_effort(a, heard, m, "violin"), InstrumentError, "target is of type str"),
+    "audio for controls": (lambda m, a, heard: tt.synthesize(a, m, m.timbre("violin")), ControlsError, "analyze() gives them"),
+    "controls after audio": (lambda m, a, heard: tt.estimate_expression(heard, a, m), ControlsError, "controls is of type Tensor"),
+    "a name for z": (lambda m, a, heard: tt.synthesize(heard, m, "violin"), ControlsError, "z is of type str"),
+    "nearest to a name": (lambda m, a, heard: nearest_timbres(m, "violin"), ControlsError, "z is of type str"),
+    "half a timbre": (lambda m, a, heard: nearest_timbres(m, m.timbre("violin"), 0.5), SettingsError, "count is 0.5"),
+    "a number": (lambda m, a, heard: find_target(m, 48000, to=3), InstrumentError, "an instrument is called 3"),
+    "names": (lambda m, a, heard: find_target(m, 48000, to=["violin"]), InstrumentError, "an instrument is called ['violin']"),
+    "a mix of names": (lambda m, a, heard: find_target(m, 48000, mix=["violin"]), InstrumentError, "names with numbers"),
+    "a mix of texts": (lambda m, a, heard: find_target(m, 48000, mix={"violin": "1"}), InstrumentError, "names with numbers"),
+    "a name for a timbre": (lambda m, a, heard: find_target(m, 48000, timbre="violin"), InstrumentError, "for a name, use to"),
+    "one of a pair": (lambda m, a, heard: tt.transfer(a, 48000, m, like=(a,)), AudioError, "a tuple of 1"),
+    "a transposition": (
+        lambda m, a, heard: arrange(heard, find_target(m, 48000, to="violin"), transpose="7"),
+        SettingsError,
+        "transpose is '7'",
+    ),
+    "a level": (lambda m, a, heard: tt.transfer(a, 48000, m, to="violin", loudness_db=None), SettingsError, "loudness_db is None"),
+    "a seed": (lambda m, a, heard: tt.transfer(a, 48000, m, to="violin", seed=1.5), SettingsError, "seed is 1.5; a whole number"),
+    "a scale": (lambda m, a, heard: tt.transfer(a, 48000, m, to="violin", scale=3), SettingsError, "there is no scale 3"),
+    "steps": (lambda m, a, heard: tt.refine(a, 48000, m, steps="x"), SettingsError, "steps is 'x'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_arguments_of_the_wrong_type(case: str, tiny_model: TimbreModel, phrase: torch.Tensor, heard: Controls) -> None:
+    call, error, says = WRONG[case]
+    with pytest.raises(error, match=re.escape(says)):
+        call(tiny_model, phrase, heard)
 
 
 def test_exactly_one_target(tiny_model: TimbreModel, phrase: torch.Tensor) -> None:

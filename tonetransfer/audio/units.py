@@ -89,7 +89,7 @@ def find_scale(name: str) -> tuple[int, ...]:
 
     "chromatic", or a tonic and a scale of :data:`SCALES`: "C major", "f#-minor", "Bb minor pentatonic"; SettingsError for another name.
     """
-    words = name.lower().replace("-", " ").replace("_", " ").split()
+    words = str(name).lower().replace("-", " ").replace("_", " ").split()
     if words == [CHROMATIC]:
         return SCALES[CHROMATIC]
     tonic, kind = (words[0], "_".join(words[1:])) if words else ("", "")

@@ -11,7 +11,7 @@ import torch
 
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import hz_to_midi
-from ..errors import SettingsError
+from ..errors import check_number
 from ..pitch.tracking import VOICED_OFF
 from .controls import Controls
 from .dynamics import loud_end_db, loudness_quantiles, swell_range_db
@@ -70,8 +70,7 @@ def check_transpose(transpose: float | str) -> float | None:
     """A transposition in semitones, or None for "auto"; SettingsError: it is neither, or too large."""
     if transpose == "auto":
         return None
-    if isinstance(transpose, str) or transpose is None or not -96.0 <= transpose <= 96.0:
-        raise SettingsError(f"transpose is {transpose!r}; 'auto' or a number of semitones from -96 to 96 is wanted")
+    check_number("transpose", transpose, -96.0, 96.0, "'auto' or a number of semitones from -96 to 96")
     return float(transpose)
 
 

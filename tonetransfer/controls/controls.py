@@ -22,7 +22,7 @@ from ..audio.frames import FrameGrid
 from ..audio.hum import without_hum
 from ..audio.loudness import LOUDNESS_VERSION, loudness_db
 from ..audio.units import CHROMATIC, find_scale, hz_to_midi, midi_to_hz, nearest_in_scale
-from ..errors import AudioError, ControlsError, SettingsError
+from ..errors import AudioError, ControlsError, SettingsError, check_number, check_type
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..pitch.tracking import VOICED_OFF, VOICED_ON, hysteresis, place_f0, track_f0
 
@@ -86,8 +86,7 @@ class Controls:
             raise ControlsError(f"controls have the shapes {shapes}; all three must be equal: cut or resample them alike")
         if not self.f0_hz.dim() or not self.f0_hz.shape[-1]:
             raise ControlsError(f"controls have the shape {shapes['f0_hz']}; (..., n_frames) with at least one frame is wanted")
-        if not isinstance(self.grid, FrameGrid):
-            raise ControlsError(f"grid is a {type(self.grid).__name__}; a FrameGrid is wanted: FrameGrid(sample_rate, hop_length)")
+        check_type("grid", self.grid, FrameGrid, "FrameGrid(sample_rate, hop_length)", error=ControlsError)
         if float(self.f0_hz.min()) <= 0:
             raise ControlsError(f"f0_hz falls to {float(self.f0_hz.min()):g}; positive values are wanted: hold the last f0 through silence")
         lowest, highest = float(self.periodicity.min()), float(self.periodicity.max())
@@ -161,8 +160,9 @@ class Controls:
             There is no such scale.
         """
         degrees = find_scale(scale)
-        if not 0.0 <= strength <= 1.0:
-            raise ControlsError(f"autotune strength is {strength}; a number from 0 (off) to 1 (every note exactly in tune) is wanted")
+        check_number(
+            "autotune strength", strength, 0.0, 1.0, "a number from 0 (off) to 1 (every note exactly in tune)", error=ControlsError
+        )
         if strength == 0.0:
             return self
         played = self.note_frames().reshape(-1, self.n_frames).numpy()
@@ -294,6 +294,11 @@ def _rows(values: torch.Tensor) -> np.ndarray:
 def _by_row(function: Callable[[np.ndarray], np.ndarray], values: torch.Tensor) -> torch.Tensor:
     changed = np.stack([function(row) for row in _rows(values)])
     return torch.from_numpy(changed).reshape(*values.shape[:-1], -1)
+
+
+def check_controls(controls: Controls) -> None:
+    """Refuse, by a ControlsError, what is no Controls."""
+    check_type("controls", controls, Controls, "analyze() gives them", error=ControlsError)
 
 
 def _as_values(name: str, values: Any) -> torch.Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..errors import SettingsError, did_you_mean
+from ..errors import SettingsError, check_number, did_you_mean
 
 QUANTILES = tuple(round(0.02 + 0.08 * i, 2) for i in range(13))  # 0.02 ... 0.98
 FREEDOM_DB = 6.0
@@ -100,8 +100,7 @@ def check_dynamic(dynamic: str | float | None, *, fit: bool) -> None:
 
 def check_loudness(loudness_db: float) -> None:
     """Refuse, by a SettingsError, a change of loudness [dB] that nobody means."""
-    if not -120.0 <= loudness_db <= 60.0:
-        raise SettingsError(f"loudness_db is {loudness_db}; a change from -120 to 60 dB is wanted")
+    check_number("loudness_db", loudness_db, -120.0, 60.0, "a change from -120 to 60 dB")
 
 
 def swell_range_db(loudness_db: torch.Tensor, notes: torch.Tensor, frame_rate: float) -> float:

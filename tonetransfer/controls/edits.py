@@ -12,7 +12,7 @@ import torch
 
 from ..audio.loudness import FLOOR_DB
 from ..audio.units import hz_to_midi, midi_to_hz
-from ..errors import ControlsError
+from ..errors import ControlsError, check_number
 from .controls import Controls
 
 DRAWN_PERIODICITY = 0.95  # of a pitch that somebody drew: it is meant to be played
@@ -68,8 +68,8 @@ class Edit:
 
     def __post_init__(self) -> None:
         for name, lowest, highest in (("semitones", -96.0, 96.0), ("db", -120.0, 60.0), ("start_s", 0.0, math.inf)):
-            if not lowest <= getattr(self, name) <= highest:
-                raise ControlsError(f"{name} of an edit is {getattr(self, name)}; a number from {lowest:g} to {highest:g} is wanted")
+            wanted = f"a number from {lowest:g} to {highest:g}"
+            check_number(f"{name} of an edit", getattr(self, name), lowest, highest, wanted, error=ControlsError)
         if not self.start_s < self.end_s < math.inf:
             raise ControlsError(f"an edit runs from {self.start_s} to {self.end_s} s; a span with its end after its start is wanted")
         for name, lowest, highest in (("pitch", LOWEST_MIDI, HIGHEST_MIDI), ("loudness", FLOOR_DB, LOUDEST_DB)):

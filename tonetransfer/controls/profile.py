@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..audio.loudness import FLOOR_DB
+from ..errors import InstrumentError, check_type
 
 GENTLE_DB_PER_S = 80.0  # a fall that is slower is a diminuendo, or the decay of a string that nobody damps
 DEPTH_DB = 15.0  # a fall that ends sooner is an accent
@@ -159,6 +160,11 @@ class Target:
     colour_db: torch.Tensor | None = None
     room_tone_db: torch.Tensor | None = None
     string_damping: float = 0.0
+
+
+def check_target(target: Target) -> None:
+    """Refuse, by an InstrumentError, what is no Target."""
+    check_type("target", target, Target, "find_target() gives one", error=InstrumentError)
 
 
 def traits_of(player: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.stft import hann
 from ..audio.units import hz_to_midi
 from ..errors import ControlsError, ToneTransferWarning
-from .controls import Controls
+from .controls import Controls, check_controls
 
 SHORTEST_S = 1.0  # notes that a reference holds at least
 CLIPPED_RUN = 4  # neighbouring samples at the very same extreme: a converter or an editor at its limit
@@ -42,6 +42,7 @@ POLYPHONIC_SHARE = 0.3  # of frames with a second note; rooms and passing resona
 
 def check_recording(audio: AudioLike | LongAudio, heard: Controls) -> torch.Tensor | LongAudio:
     """A recording (n_samples,) at the rate of its controls' grid; AudioError: it is none, ControlsError: they are of another length."""
+    check_controls(heard)
     samples = audio if isinstance(audio, LongAudio) else check_audio(audio, heard.grid.sample_rate)
     n_frames = heard.grid.n_frames(len(samples))
     if n_frames != heard.n_frames:
@@ -83,6 +84,13 @@ def warn_of_narrow_band(end_hz: float) -> None:
     _warn(
         f"the reference ends at {end_hz / 1000:.1f} kHz, as a telephone's sound does; what lies above is taken from named instruments: "
         "another recording of it does better"
+    )
+
+
+def warn_of_long_reference(seconds: float, longest_s: float) -> None:
+    """Say how much of a long reference is heard."""
+    _warn(
+        f"the reference lasts {seconds / 60:.0f} minutes; the loudest {longest_s / 60:.0f} are listened to: to choose others, cut them out"
     )
 
 

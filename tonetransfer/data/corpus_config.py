@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..audio.files import SOUND_ENDINGS
-from ..errors import InstrumentError, SettingsError
+from ..errors import InstrumentError, SettingsError, check_number
 from ..models.settings import Section, read_mapping, validate_as
 from .composition import Performance, compose
 
@@ -207,8 +207,7 @@ def entry(config: CorpusConfig, name: str, timbre: Timbre) -> dict[str, Any]:
 
 def score_seed(split: str, seed: int, which: int) -> int:
     """Seed of a performance; no two (split, seed, which) share one."""
-    if not 0 <= seed < 10**6:
-        raise SettingsError(f"seed is {seed}; 0 to 999999 is wanted")
+    check_number("seed", seed, 0, 999_999, "a whole number from 0 to 999999", whole=True)
     return (SPLITS[split] * 10**6 + seed) * 100 + which
 
 

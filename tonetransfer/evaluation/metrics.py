@@ -34,7 +34,7 @@ import scipy.fft
 import torch
 
 from ..audio.stft import HOP_LENGTH, N_FFT, magnitudes, mel_filters, same_length
-from ..errors import SettingsError
+from ..errors import SettingsError, check_number
 from ..training.losses import spectral_loss
 
 N_MELS, N_CEPSTRA, LOWEST_MEL_HZ = 80, 13, 40.0
@@ -284,8 +284,7 @@ def bootstrap_interval(
         raise SettingsError(f"{len(given)} values and {len(groups)} groups came; each value needs its group")
     if not 0.0 < confidence < 1.0:
         raise SettingsError(f"confidence is {confidence}; a number between 0 and 1 is wanted")
-    if n_resamples < 1:
-        raise SettingsError(f"n_resamples is {n_resamples}; at least 1 is wanted")
+    check_number("n_resamples", n_resamples, 1, np.inf, "a whole number from 1", whole=True)
     _, which = np.unique([repr(one) for one in groups] if groups is not None else np.arange(len(given)), return_inverse=True)
     sums, counts = np.bincount(which, weights=given), np.bincount(which)
     mean, n_groups = float(given.mean()), len(sums)

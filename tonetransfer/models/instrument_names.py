@@ -71,6 +71,8 @@ PLAYERS = TABLE.split()
 
 def find_name(name: str, names: Sequence[str]) -> str:
     """Find the name that is meant; spaces, capitals and common synonyms are understood. InstrumentError names the nearest one."""
+    if not isinstance(name, str):
+        raise InstrumentError(f"an instrument is called {name!r}; its name is wanted, for example 'violin'")
     wanted = "_".join(name.strip().lower().replace("-", " ").replace("_", " ").split())
     wanted = wanted if wanted in names else SYNONYMS.get(wanted, wanted)
     if wanted in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Real
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from ..audio.units import db_to_amplitude
 from ..controls.controls import Controls
 from ..controls.dynamics import QUANTILES
 from ..controls.profile import USUAL_DB_PER_S
-from ..errors import AudioError, ControlsError, InstrumentError
+from ..errors import AudioError, ControlsError, InstrumentError, check_type
 from ..synthesis import render as synth
 from ..synthesis.colour import coloured, moving
 from ..synthesis.damping import STRING_DAMPING, damped, free_decay
@@ -179,6 +180,8 @@ class TimbreModel(nn.Module):
 
     def mix(self, shares: Mapping[str, float]) -> torch.Tensor:
         """Weighted mean of named timbres, shape (z_dim,). Shares are positive; they are divided by their sum."""
+        if not isinstance(shares, Mapping) or not all(isinstance(share, Real) for share in shares.values()):
+            raise InstrumentError(f"the blend is {shares!r}; names with numbers are wanted, for example {{'violin': 0.5, 'flute': 0.5}}")
         total = sum(shares.values())
         if not shares or any(share < 0 for share in shares.values()) or total <= 0:
             raise InstrumentError(f"the blend {dict(shares)} has no positive share; wanted for example violin:0.5,flute:0.5")
@@ -374,10 +377,16 @@ class TimbreModel(nn.Module):
                 f"the controls are on a grid of {controls.grid.sample_rate} Hz / {controls.grid.hop_length} samples, the model on one of "
                 f"{self.grid.sample_rate} / {self.grid.hop_length}; extract them with this model"
             )
+        check_type("z", z, torch.Tensor, "a model's timbre(name) gives one", error=ControlsError)
         if z.shape[-1] != self.settings.z_dim:
             raise ControlsError(f"z has {z.shape[-1]} numbers; this model's timbres have {self.settings.z_dim}")
         if z.dim() == 2 and controls.f0_hz.dim() == 1 and len(z) != controls.n_frames:
             raise ControlsError(f"z has {len(z)} rows and the controls {controls.n_frames} frames; one timbre is wanted, or one a frame")
+
+
+def check_model(model: TimbreModel) -> None:
+    """Refuse, by a SettingsError, what is no TimbreModel: arguments in the wrong order, for example."""
+    check_type("model", model, TimbreModel, "load_model() gives one")
 
 
 def _shifted(pieces: Iterable[SynthParams], shift_hz: torch.Tensor) -> Iterator[SynthParams]:

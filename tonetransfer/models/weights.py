@@ -27,7 +27,7 @@ from ..errors import WeightsError
 from ..synthesis.colour import TONE_POINTS_HZ
 from .note_age_table import N_AGES, N_LEVELS, N_PITCHES
 from .settings import ModelSettings
-from .timbre_model import Instrument, TimbreModel
+from .timbre_model import Instrument, TimbreModel, check_model
 from .weights_header import FORMAT, Header, find_weights, read_header
 
 SPARE_NUMBERS, SPARE_TENSORS = 4_000_000, 4000  # that a network may make beside those that are kept: filters, first values
@@ -114,6 +114,7 @@ def save_model(path: str | Path, model: TimbreModel, *, notes: dict[str, Any] | 
     >>> tt.load_model("copy.safetensors").names == tt.load_model().names
     True
     """
+    check_model(model)
     path = check_new(path, WeightsError, overwrite=overwrite)
     text = {
         "format": str(FORMAT),

@@ -23,9 +23,9 @@ from ..audio.units import hz_to_midi
 from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls
 from ..controls.dynamics import SOFTEST_DB, loud_end_db, loudness_quantiles, swell_range_db
-from ..controls.profile import Target
+from ..controls.profile import Target, check_target
 from ..controls.recording_checks import check_recording
-from ..models.timbre_model import TimbreModel
+from ..models.timbre_model import TimbreModel, check_model
 from ..synthesis.render import PIECE_FRAMES
 from .spectrum_matching import BAND_FFT, DECISION_DB, FLOOR_DB, bands_of_params, bands_of_spectra, bands_played, in_db, loud_sound, shape_db
 from .target import find_target, nearest_timbres
@@ -136,6 +136,9 @@ def estimate_effort(audio: AudioLike | LongAudio, heard: Controls, model: Timbre
     >>> tt.estimate_effort(audio, heard, model, ocarina).likeness > tt.estimate_effort(audio, heard, model, violin).likeness
     True
     """
+    check_model(model)
+    if target is not None:
+        check_target(target)
     audio, notes, grid = check_recording(audio, heard), heard.note_frames(), heard.grid
     frames, sound = loud_sound(audio, heard, notes)
     if sound is None or not model.names:
@@ -248,6 +251,7 @@ def estimate_expression(audio: AudioLike | LongAudio, heard: Controls, model: Ti
     >>> movement_db.shape, bool(movement_db[20:80].abs().max() < 1.5)
     (torch.Size([100, 11]), True)
     """
+    check_model(model)
     audio, notes, grid = check_recording(audio, heard), heard.note_frames(), heard.grid
     frames, sound = loud_sound(audio, heard, notes)
     if sound is None or not model.names or (player := _most_similar(model, sound)).quantiles is None:

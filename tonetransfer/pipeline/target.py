@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -20,10 +21,17 @@ from ..controls.adaptation import level_shift_db
 from ..controls.controls import Controls, extract
 from ..controls.dynamics import loudness_quantiles
 from ..controls.profile import USUAL_DB_PER_S, Target, release_rate
-from ..controls.recording_checks import SHORTEST_S, note_seconds, warn_about_reference, warn_if_clipped, warn_of_no_match
-from ..errors import AudioError, ControlsError, InstrumentError
+from ..controls.recording_checks import (
+    SHORTEST_S,
+    note_seconds,
+    warn_about_reference,
+    warn_if_clipped,
+    warn_of_long_reference,
+    warn_of_no_match,
+)
+from ..errors import AudioError, ControlsError, InstrumentError, check_number, check_type
 from ..models.encoder import REFERENCE_PEAK
-from ..models.timbre_model import Instrument, TimbreModel
+from ..models.timbre_model import Instrument, TimbreModel, check_model
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.fluctuation import fluctuation_depths
 from ..threads import Progress
@@ -31,6 +39,7 @@ from ..training.reconstruction import Reference, fit_few_shot, single_instrument
 from .recorded_room import measure_room
 from .spectrum_matching import match_colour, match_fluctuation, match_string_damping, similar_timbre, widened
 
+LONGEST_REFERENCE_S = 300
 UNHEARD_SEMITONES = 12.0  # that an instrument reaches beyond the notes of a reference
 GUESS_SHARE = 0.5  # of the encoder, in the timbre that the search begins with
 Z_RATE, Z_STEPS = 2e-2, 20
@@ -90,7 +99,7 @@ def find_target(
     Warns
     -----
     ToneTransferWarning
-        The reference is short, clipped, spoken, or has several voices.
+        The reference is short, clipped, spoken, has several voices, or lasts longer than five minutes, of which the loudest are used.
 
     Examples
     --------
@@ -99,6 +108,7 @@ def find_target(
     >>> torch.allclose(blend.z, 0.75 * model.timbre("flute") + 0.25 * model.timbre("oboe"), atol=1e-5)
     True
     """
+    check_model(model)
     given = [name for name, value in (("to", to), ("like", like), ("mix", mix), ("timbre", timbre)) if value is not None]
     if len(given) != 1:
         came = " and ".join(given) or "none"
@@ -108,19 +118,39 @@ def find_target(
             raise InstrumentError("match came with like, which brings the colour of its own recording; leave one of them out")
         return _like(model, _reference(model, like, sample_rate), tracker)[0]
     if to is not None:
-        target = _blend(model, {to: 1.0})
+        target = _blend(model, {model.names[model.find(to)]: 1.0})
     elif mix is not None:
         target = _blend(model, mix)
     else:
-        target = timbre if isinstance(timbre, Target) else _like_nearest(model, torch.as_tensor(timbre, dtype=torch.float32))
+        target = timbre if isinstance(timbre, Target) else _like_nearest(model, _as_timbre(timbre))
     return target if match is None else _matched(model, target, _reference(model, match, sample_rate), tracker)
+
+
+def as_pair(recording: AudioLike | Recording, sample_rate: int) -> Recording:
+    """A recording with its sample rate: its own, or else the one that is given."""
+    if isinstance(recording, tuple) and len(recording) != 2:
+        raise AudioError(f"the reference is a tuple of {len(recording)}; audio is wanted, or a pair of audio and its sample rate")
+    return recording if isinstance(recording, tuple) else (recording, sample_rate)
 
 
 def _reference(model: TimbreModel, recording: AudioLike | Recording, sample_rate: int) -> torch.Tensor:
     """A reference (n_samples,) at the model's rate."""
-    reference, rate = recording if isinstance(recording, tuple) else (recording, sample_rate)
-    warn_if_clipped(check_audio(reference, rate))
+    reference, rate = as_pair(recording, sample_rate)
+    reference = _loudest(check_audio(reference, rate), round(rate))
+    warn_if_clipped(reference)
     return at_rate(reference, rate, model.sample_rate)
+
+
+def _loudest(reference: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """A reference (n_samples,), or of a very long one the stretch with most power: it shows as much, in less time and memory."""
+    if len(reference) <= LONGEST_REFERENCE_S * sample_rate:
+        return reference
+    warn_of_long_reference(len(reference) / sample_rate, LONGEST_REFERENCE_S)
+    n_seconds = len(reference) // sample_rate
+    amplitude = torch.linalg.vector_norm(reference[: n_seconds * sample_rate].reshape(n_seconds, sample_rate), dim=1)
+    power = amplitude.double().square().unfold(0, LONGEST_REFERENCE_S, 1).sum(1)
+    begin = int(power.argmax()) * sample_rate
+    return reference[begin : begin + LONGEST_REFERENCE_S * sample_rate]
 
 
 def _like(model: TimbreModel, reference: torch.Tensor, tracker: str) -> tuple[Target, torch.Tensor, Controls]:
@@ -242,6 +272,8 @@ def nearest_timbres(model: TimbreModel, z: torch.Tensor, count: int = 5) -> list
     ------
     ControlsError
         z is of another shape.
+    SettingsError
+        `count` is no whole number from 1.
 
     Examples
     --------
@@ -250,6 +282,9 @@ def nearest_timbres(model: TimbreModel, z: torch.Tensor, count: int = 5) -> list
     >>> nearest[0][0], abs(round(nearest[0][1], 3)), len(nearest)
     ('oboe', 0.0, 3)
     """
+    check_model(model)
+    check_type("z", z, torch.Tensor, "a model's timbre(name) gives one", error=ControlsError)
+    check_number("count", count, 1, math.inf, "a whole number from 1", whole=True)
     if z.shape != (model.settings.z_dim,):
         raise ControlsError(f"z has the shape {tuple(z.shape)}; one timbre vector of this model, ({model.settings.z_dim},), is wanted")
     mean = model.timbres.mean(0) if len(model.timbres) > 1 else torch.zeros_like(z)
@@ -289,6 +324,13 @@ def _mean_table(model: TimbreModel, rows: list[tuple[int, float]]) -> torch.Tens
     tables = model.note_tables
     known = [(model.instruments[row].note_table, share) for row, share in rows if model.instruments[row].note_table >= 0]
     return torch.stack([tables[row] * share for row, share in known]).sum(0) if tables is not None and known else None
+
+
+def _as_timbre(timbre: Any) -> torch.Tensor:
+    try:
+        return torch.as_tensor(timbre, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InstrumentError(f"timbre is of type {type(timbre).__name__}; a vector or a Target is wanted: for a name, use to") from error
 
 
 def _like_nearest(model: TimbreModel, z: torch.Tensor) -> Target:
@@ -348,6 +390,8 @@ def refine(
     ------
     AudioError
         The recording holds less than 1 s of notes.
+    SettingsError
+        `steps` is no whole number from 1.
 
     Warns
     -----
@@ -361,6 +405,8 @@ def refine(
     >>> refined.names
     ['my_flute']
     """
+    check_model(model)
+    check_number("steps", steps, 1, math.inf, "a whole number from 1", whole=True)
     target, sound, heard = _like(model, _reference(model, reference, sample_rate), tracker)
     if (seconds := note_seconds(heard)) < SHORTEST_S:
         raise AudioError(f"the reference holds {seconds:.1f} s of notes; refining takes {SHORTEST_S:.0f} s or more, better 5")

@@ -13,12 +13,12 @@ from ..audio.files import AudioLike, LongAudio, check_audio
 from ..audio.loudness import FLOOR_DB, correct_loudness_in_pieces
 from ..audio.units import CHROMATIC, db_to_amplitude
 from ..controls.adaptation import adapt, check_transpose, octave_shift
-from ..controls.controls import Controls, extract
+from ..controls.controls import Controls, check_controls, extract
 from ..controls.dynamics import check_dynamic, check_loudness, loud_end_db, loudness_quantiles, scale_dynamics, swell_range_db
-from ..controls.profile import Target, find_releases, is_dry, playable_release, traits_of, with_release
+from ..controls.profile import Target, check_target, find_releases, is_dry, playable_release, traits_of, with_release
 from ..controls.recording_checks import POLYPHONIC_SHARE, check_recording, voices_share, warn_if_same
-from ..errors import SettingsError, ToneTransferWarning
-from ..models.timbre_model import TimbreModel
+from ..errors import SettingsError, ToneTransferWarning, check_number
+from ..models.timbre_model import TimbreModel, check_model
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.colour import SILENT_BELOW_DB, room_presence, tone_loudness_db, with_room_tone
 from ..synthesis.render import check_seed
@@ -27,7 +27,7 @@ from ..threads import ahead, one_thread
 from .effort_estimation import estimate_effort, estimate_expression
 from .pulses import find_pulses, pulse_shift_hz
 from .recorded_room import RecordedRoom, measure_room
-from .target import Recording, at_rate, find_target
+from .target import Recording, as_pair, at_rate, find_target
 from .target import refine as refine_model
 
 SILENT_DB = -90.0  # loudness: a recording that never exceeds it holds nothing
@@ -217,11 +217,12 @@ def transfer(
     >>> out.shape
     torch.Size([96000])
     """
+    check_model(model)
     samples = at_rate(audio, sample_rate, model.sample_rate)
     if refine and (like is None or any(one is not None for one in (to, mix, timbre, match))):
         raise SettingsError("refine fits the model to a recording of the instrument; give that recording as like, and nothing else")
     if like is not None:
-        reference = like if isinstance(like, tuple) else (like, sample_rate)
+        reference = as_pair(like, sample_rate)
         if _equal((audio, sample_rate), reference):
             warn_if_same()
         if refine:
@@ -308,6 +309,7 @@ def analyze(audio: AudioLike, sample_rate: int, model: TimbreModel, *, tracker: 
     >>> heard.n_frames, round(float(heard.f0_hz.median()))
     (100, 440)
     """
+    check_model(model)
     return extract(at_rate(audio, sample_rate, model.sample_rate), model.grid, tracker=tracker)
 
 
@@ -349,6 +351,7 @@ def synthesize(
     >>> tt.synthesize(held, model, model.timbre("flute")).shape
     torch.Size([48000])
     """
+    check_controls(controls)
     arrangement = Arrangement(controls, controls.note_frames(), 0.0)
     if isinstance(z, Target):
         arrangement, z = replace(arrangement, **traits_of(z)), z.z
@@ -423,6 +426,8 @@ def arrange(
     """
     semitones = _check_settings(transpose, loudness_db, autotune, dynamics)
     check_dynamic(dynamic, fit=fit)
+    check_controls(heard)
+    check_target(target)
     notes = heard.note_frames()
     fitted, presence = fit and target.quantiles is not None, None
     loudest_db = 0.0 if target.quantiles is None else float(target.quantiles[-1])
@@ -545,10 +550,9 @@ def play(
     >>> sum(len(piece) for piece in tt.play(tt.arrange(held, target), model, target.z))
     48000
     """
-    if not -60.0 <= noise_db <= 24.0:
-        raise SettingsError(f"noise_db is {noise_db}; a change from -60 to 24 dB is wanted")
-    if not 0.0 <= hall <= 1.0:
-        raise SettingsError(f"hall is {hall}; a number from 0 (dry) to 1 (the hall as loud as the instrument) is wanted")
+    check_model(model)
+    check_number("noise_db", noise_db, -60.0, 24.0, "a change from -60 to 24 dB")
+    check_number("hall", hall, 0.0, 1.0, "a number from 0 (dry) to 1 (the hall as loud as the instrument)")
     check_seed(seed)
     whole = arrangement.asked.n_samples if n_samples is None else n_samples
     sound = model.play(
@@ -636,10 +640,8 @@ def _equal(one: Recording, other: Recording) -> bool:
 
 def _check_settings(transpose: float | str, loudness_db: float, autotune: float, dynamics: float) -> float | None:
     """The transposition in semitones; None if it is to be found."""
-    if not 0.0 <= autotune <= 1.0:
-        raise SettingsError(f"autotune is {autotune}; a number from 0 (off) to 1 (every note on a semitone) is wanted")
-    if not 0.0 <= dynamics <= 2.0:
-        raise SettingsError(f"dynamics is {dynamics}; a number from 0 (all notes equally loud) over 1 (as played) to 2 is wanted")
+    check_number("autotune", autotune, 0.0, 1.0, "a number from 0 (off) to 1 (every note on a semitone)")
+    check_number("dynamics", dynamics, 0.0, 2.0, "a number from 0 (all notes equally loud) over 1 (as played) to 2")
     check_loudness(loudness_db)
     return check_transpose(transpose)
 

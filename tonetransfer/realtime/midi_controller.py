@@ -9,6 +9,7 @@ note obeys those of its channel; in a zone of MPE also those of the zone's manag
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..controls.causal import Asked
 from ..controls.dynamics import check_loudness
 from ..controls.profile import Target, playable_release
 from ..data.composition import velocity_db
-from ..errors import SettingsError
+from ..errors import check_number
 from ..models.decoder import SILENT_DB
 
 MODULATION, DATA_ENTRY, VOLUME, EXPRESSION, DATA_ENTRY_FINE, SUSTAIN = 1, 6, 7, 11, 38, 64
@@ -54,12 +55,11 @@ class KeySettings:
     def __post_init__(self) -> None:
         check_loudness(self.loudness_db)
         for name in ("attack_s", "decay_s", "velocity_curve", "bend_semitones", "glide_s", "vibrato_hz", "vibrato_cents"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise SettingsError(f"{name} is {getattr(self, name)}; a number from 0 is wanted")
-        if not self.sustain_db <= 0.0:
-            raise SettingsError(f"sustain_db is {self.sustain_db}; a level of at most 0 dB, re the peak, is wanted")
-        if self.release_db_per_s is not None and not self.release_db_per_s >= LEAST_RELEASE_DB_PER_S:
-            raise SettingsError(f"release_db_per_s is {self.release_db_per_s}; a number from {LEAST_RELEASE_DB_PER_S} is wanted")
+            check_number(name, getattr(self, name), 0.0, sys.float_info.max, "a number from 0")
+        check_number("sustain_db", self.sustain_db, -math.inf, 0.0, "a level of at most 0 dB, re the peak,")
+        if self.release_db_per_s is not None:
+            wanted = f"a number from {LEAST_RELEASE_DB_PER_S}"
+            check_number("release_db_per_s", self.release_db_per_s, LEAST_RELEASE_DB_PER_S, math.inf, wanted)
 
     @classmethod
     def of(cls, adsr: Adsr, **others: Any) -> KeySettings:

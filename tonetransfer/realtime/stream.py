@@ -23,9 +23,9 @@ from ..audio.frames import FrameGrid
 from ..controls.adaptation import check_transpose
 from ..controls.causal import Adapter, CausalExtractor, ControlFrame
 from ..controls.dynamics import check_dynamic, check_loudness
-from ..controls.profile import Target
-from ..errors import AudioError, InstrumentError, SettingsError
-from ..models.timbre_model import TimbreModel
+from ..controls.profile import Target, check_target
+from ..errors import AudioError, InstrumentError, SettingsError, check_number
+from ..models.timbre_model import TimbreModel, check_model
 from ..synthesis.render import check_seed
 from ..synthesis.reverb import Convolution
 from .voice import Noise, Voice
@@ -83,10 +83,10 @@ class StreamSettings:
     def __post_init__(self) -> None:
         if not 0.0 < self.look_ahead_s <= LONGEST_LOOK_AHEAD_S:
             raise SettingsError(f"look_ahead_s is {self.look_ahead_s}; more than 0 and at most {LONGEST_LOOK_AHEAD_S} s is wanted")
-        if not 0 <= self.path_frames <= 20:
-            raise SettingsError(f"path_frames is {self.path_frames}; 0 to 20 frames are wanted")
-        if self.loudest_db is not None and not SOFTEST_PLAYER_DB <= self.loudest_db <= 0.0:
-            raise SettingsError(f"loudest_db is {self.loudest_db}; a level from {SOFTEST_PLAYER_DB:.0f} to 0 dB is wanted")
+        check_number("path_frames", self.path_frames, 0, 20, "a whole number from 0 to 20", whole=True)
+        if self.loudest_db is not None:
+            wanted = f"a level from {SOFTEST_PLAYER_DB:.0f} to 0 dB"
+            check_number("loudest_db", self.loudest_db, SOFTEST_PLAYER_DB, 0.0, wanted)
         check_loudness(self.loudness_db)
         check_dynamic(self.dynamic, fit=self.fit)
         if self.noise not in ("prompt", "exact"):
@@ -131,6 +131,7 @@ class Stream:
     def __init__(
         self, model: TimbreModel, target: Target, settings: StreamSettings | None = None, *, room: np.ndarray | None = None
     ) -> None:
+        check_model(model)
         self.settings = settings = settings or StreamSettings()
         self.grid, self.z_dim = model.grid, model.settings.z_dim
         self._extractor = CausalExtractor(self.grid, settings.look_ahead(self.grid), path_frames=settings.path_frames)
@@ -217,8 +218,7 @@ class Stream:
         glide_s : float, >= 0 [s]
             At least 50 ms are taken: sooner, the change of timbre would be heard as a click.
         """
-        if not 0.0 <= glide_s <= 3600.0:
-            raise SettingsError(f"glide_s is {glide_s}; a time from 0 to 3600 s is wanted")
+        check_number("glide_s", glide_s, 0.0, 3600.0, "a time from 0 to 3600 s")
         now = self._target_now()
         self._from, self._to = now, self._check(target)
         self._voice.change(target)
@@ -244,6 +244,7 @@ class Stream:
         return ready[:n_samples]
 
     def _check(self, target: Target) -> Target:
+        check_target(target)
         if target.z.shape != (self.z_dim,):
             raise InstrumentError(f"the timbre has the shape {tuple(target.z.shape)}; ({self.z_dim},) is wanted: one timbre of this model")
         return target

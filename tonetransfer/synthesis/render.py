@@ -18,7 +18,7 @@ import torch
 from ..audio.frames import FrameGrid
 from ..audio.stft import band_interpolation, hann, overlap_add
 from ..compiled import in_loops
-from ..errors import SettingsError
+from ..errors import check_number
 from ..threads import ahead, parallel_map
 
 PIECE_FRAMES = 384  # of a long sound, decoded and rendered at a time: buffers of larger ones would be new memory every time
@@ -347,8 +347,7 @@ def _pieces(white: torch.Tensor, hop: int) -> Iterator[tuple[slice, torch.Tensor
 
 def check_seed(seed: int) -> None:
     """Refuse, by a SettingsError, a seed that noise cannot be drawn with."""
-    if seed < 0:
-        raise SettingsError(f"seed is {seed}; a whole number from 0 is wanted")
+    check_number("seed", seed, 0, np.inf, "a whole number from 0", whole=True)
 
 
 def white_noise(start: int, n_samples: int, seed: int) -> torch.Tensor:
