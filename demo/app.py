@@ -17,12 +17,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -492,6 +494,13 @@ def page_routes(work: studio.Studio) -> list[Route]:
     ]
 
 
+def check_address(host: str, port: int | None) -> None:
+    """Refuse, by an OSError, a host that this computer does not have, or a port in use: the server would try them again and again."""
+    family, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+    with socket.create_server(address, family=family):
+        pass
+
+
 def launch(
     host: str = "127.0.0.1",
     port: int | None = None,
@@ -502,28 +511,33 @@ def launch(
     folder: Path | None = None,
 ) -> tuple[gr.Blocks, str, studio.Studio]:
     """Serve the page without waiting; gives the page, its address, and the studio, which is to be closed in the end."""
+    host = host.removeprefix("[").removesuffix("]")
+    check_address(host, port)
     work = studio.Studio(folder, kept_s=kept_s, weights=weights, apart=True)
-    os.environ["GRADIO_TEMP_DIR"] = str(work.folder)
-    tempfile.tempdir = str(work.folder)  # uploads, too, are written nowhere else
-    page = Page(work)
-    blocks, names = build(page), gate.own_names(host)
-    _, address, public = blocks.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        prevent_thread_lock=True,
-        quiet=True,
-        show_error=False,
-        footer_links=["api"],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        max_file_size=studio.LARGEST_BYTES,
-        favicon_path=HERE / "favicon.svg",
-        app_kwargs={"middleware": [Middleware(gate.Gate, names=names)], "routes": page_routes(work)},
-    )
-    names |= {gate.host_name(urlsplit(public).netloc)} if public else set()
-    work.open(page.warm_up)
+    with ExitStack() as undone:
+        undone.callback(work.close)
+        os.environ["GRADIO_TEMP_DIR"] = str(work.folder)
+        tempfile.tempdir = str(work.folder)  # uploads, too, are written nowhere else
+        page = Page(work)
+        blocks, names = build(page), gate.own_names(host)
+        _, address, public = blocks.launch(
+            server_name=f"[{host}]" if ":" in host else host,
+            server_port=port,
+            share=share,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=False,
+            footer_links=["api"],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            max_file_size=studio.LARGEST_BYTES,
+            favicon_path=HERE / "favicon.svg",
+            app_kwargs={"middleware": [Middleware(gate.Gate, names=names)], "routes": page_routes(work)},
+        )
+        names |= {gate.host_name(urlsplit(public).netloc)} if public else set()
+        work.open(page.warm_up)
+        undone.pop_all()
     return blocks, public or address, work
 
 

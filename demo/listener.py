@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -44,11 +45,13 @@ class Listener:
     def __init__(self, weights: Path | None = None) -> None:
         self.weights = weights
         self._idle: list[subprocess.Popen[bytes]] = []
+        self._busy: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
         self._lock, self._turns = threading.Lock(), threading.BoundedSemaphore(AT_ONCE)
 
     def warm_up(self) -> None:
         """Begin a process, so that nobody waits for it."""
-        with self._turns:
+        with self._turns, suppress(Lost):
             self._give_back(self._take())
 
     def ask(self, do: str, path: str | Path, **options: Any) -> tuple[Any, list[str]]:
@@ -79,8 +82,10 @@ class Listener:
 
         with self._turns:
             process = self._take()
-            told = _ask(process, {"do": do, "path": os.fspath(path), "options": options})
-            self._give_back(process)
+            try:
+                told = _ask(process, {"do": do, "path": os.fspath(path), "options": options})
+            finally:
+                self._give_back(process)
         if "refused" in told:
             raise tt.ToneTransferError(told["refused"])
         if "memory" in told:
@@ -88,23 +93,34 @@ class Listener:
         return told["found"], told["said"]
 
     def close(self) -> None:
-        """End the processes that are idle; a busy one ends with what it does."""
+        """End all processes; who waits for the answer of one gets `Lost`, and so does who asks afterwards."""
         with self._lock:
+            self._closed = True
+            for process in self._busy:
+                process.kill()
             while self._idle:
                 _end(self._idle.pop())
 
     def _take(self) -> subprocess.Popen[bytes]:
-        with self._lock:
-            while self._idle:
-                if (process := self._idle.pop()).poll() is None:
-                    return process
-                _end(process)
         command = [sys.executable, str(Path(__file__).resolve()), *([str(self.weights)] if self.weights else [])]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        with self._lock:
+            if self._closed:
+                raise Lost
+            while self._idle:
+                process = self._idle.pop()
+                if process.poll() is None:
+                    break
+                _end(process)
+            else:  # in a group of its own: Ctrl-C is for the page, which ends it
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
+            self._busy.add(process)
+        return process
 
     def _give_back(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
-            self._idle.append(process)
+            self._busy.discard(process)
+            if process.poll() is None and not self._closed:
+                self._idle.append(process)
 
 
 def read(model: Any, path: str, *, sample_rate: int, longest_s: float, tracker: str) -> tuple[Any, Any]:
@@ -227,7 +243,9 @@ def _serve(questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where there are no groups
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # where the package is, run from a checkout
     line = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
-    _serve(sys.stdin.buffer, line)
+    with suppress(BrokenPipeError):  # nobody waits any more
+        _serve(sys.stdin.buffer, line)

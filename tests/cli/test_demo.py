@@ -6,8 +6,12 @@ import ast
 import filecmp
 import importlib.util
 import json
+import os
 import random
 import shlex
+import signal
+import socket
+import tempfile
 import threading
 import time
 import urllib.error
@@ -302,6 +306,38 @@ def test_importing_gradio_for_the_page_writes_no_stubs(monkeypatch: pytest.Monke
     assert written == ["stub"]  # it is this that is left out
 
 
+def test_an_address_that_cannot_be_served_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *given: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        in_use = ["--port", str(taken.getsockname()[1])]
+        for wrong in (["--host", ""], ["--host", "nowhere.invalid"], ["--host", "192.0.2.1"], in_use):
+            assert main(["demo", *wrong]) == 1
+            told = capsys.readouterr().err
+            assert "the page cannot be served at" in told and "choose another --host or --port" in told and told.count("\n") == 1
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this computer has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_of_version_6(host: str, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    blocks, address, work = demo.find_page().launch(host, folder=tmp_path / "work", weights=tiny_weights)
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            assert answer.status == 200 and address.startswith("http://[::1]:")
+    finally:
+        blocks.close(verbose=False)
+        work.close()
+
+
 # ---- the page, served
 
 
@@ -333,9 +369,6 @@ DEFAULTS = ("An instrument", "violin", None, "alto_sax", 0.5, "Auto", 0, 0, "est
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("page") / "work"
-    import os
-    import tempfile
-
     before = tempfile.tempdir, os.environ.get("GRADIO_TEMP_DIR")
     page = Served(demo.find_page(), folder, tiny_weights)
     yield page

@@ -91,3 +91,30 @@ def refusal_of(asked: Callable[[], Any], work: Any) -> str:
     (text,) = refused
     assert str(work.folder) not in text
     return text
+
+
+@pytest.mark.slow
+def test_what_is_listened_to_ends_with_the_page(work: Any) -> None:
+    source = work.folder / "source.wav"
+    tt.save_audio(source, melody([69, 72]), SAMPLE_RATE)
+    work.listener.warm_up()
+    (process,) = work.listener._idle
+    process.send_signal(signal.SIGSTOP)  # it is at it for as long as you like
+    lost: list[type] = []
+
+    def ask() -> None:
+        try:
+            work.listener.ask("classify", source, longest_s=60.0)
+        except studio.listening.Lost as error:
+            lost.append(type(error))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while work.listener._idle:
+        time.sleep(0.01)
+    work.listener.close()
+    thread.join(60.0)
+    assert process.poll() is not None
+    ask()  # nothing is begun for it any more
+    work.listener.warm_up()
+    assert len(lost) == 2 and not work.listener._idle

@@ -27,10 +27,10 @@ parallel: {instruments: [], range: [60, 72], soundfonts: {}, sources: {}}
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def begin(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def begin(*arguments: object, cwd: Path, own_group: bool = False) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(cwd), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "tonetransfer", *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "process_group": 0 if own_group else None}
     return subprocess.Popen(command, cwd=cwd, env=environment, preexec_fn=heed_signals, **pipes)  # type: ignore[call-overload]
 
 
@@ -125,3 +125,20 @@ def test_nothing_is_interrupted_once_the_work_is_done() -> None:
     )
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
     assert done.returncode == 0 and "violin" in done.stdout and done.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_page_that_has_just_begun_ends_without_a_word_of_python(tmp_path: Path, number: int) -> None:
+    """A terminal sends it to the page, and to all processes in its group: the one that listens to recordings is still being loaded."""
+    page = begin("demo", cwd=tmp_path, own_group=True)
+    assert page.stderr is not None
+    told = page.stderr.readline()
+    while not (started := descendants(page.pid)):
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.killpg(page.pid, number)
+    more, wrong = page.communicate(timeout=60.0)
+    assert "the page is at http://127.0.0.1:" in told and "its files are removed" in more + wrong
+    assert "Traceback" not in wrong and "Interrupt" not in wrong
+    assert not list(tmp_path.glob("tonetransfer-*")) and not any(map(is_alive, started))

@@ -40,7 +40,7 @@ def demo(arguments: Namespace) -> Report:
         pass  # the way to end it
     except OSError as error:
         raise MissingDependencyError(
-            f"{arguments.host}:{arguments.port}: the page cannot be served there ({error}); choose another --port"
+            f"the page cannot be served at {arguments.host!r} ({error}); choose another --host or --port"
         ) from None
     return {"host": arguments.host, "port": arguments.port}, ["the page is closed, and its files are removed"]
 
