@@ -90,7 +90,7 @@ except KeyboardInterrupt:
 
 def test_an_interruption_that_is_lost_comes_again_and_disturbs_no_ending() -> None:
     ended = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, preexec_fn=heed_signals)
-    assert ended.stdout.split() == ["lost", "ended"] and ended.returncode == 0
+    assert ended.stdout.split() == ["lost", "ended"] and ended.returncode == 0 and ended.stderr == ""
 
 
 @pytest.mark.slow
@@ -109,6 +109,26 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     assert len(workers) >= 2 and process.returncode == (-9 if number == signal.SIGKILL else 128 + number), err
     if number != signal.SIGKILL:
         assert "interrupted; what is rendered is kept: give the same command again to go on" in err and "Traceback" not in err
+    deadline = time.monotonic() + 20.0
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_alive, workers))
+
+
+@pytest.mark.slow
+def test_workers_that_are_still_being_loaded_say_nothing_either(tmp_path: Path) -> None:
+    """Ctrl-C reaches all processes of a terminal."""
+    (tmp_path / "in").mkdir()
+    for midi in range(60, 68):
+        save_audio(tmp_path / "in" / f"{midi}.wav", melody([midi, midi + 2]), SAMPLE_RATE)
+    process = begin("prepare", "in", "out", "--workers", 2, cwd=tmp_path, own_group=True)
+    while process.poll() is None and len(workers := descendants(process.pid)) < 3:  # one watches over what they share
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    told = "tonetransfer: interrupted; what is done is kept: give the same command again to go on"
+    assert process.returncode == 128 + signal.SIGINT and err.splitlines()[-1] == told and "Traceback" not in err
     deadline = time.monotonic() + 20.0
     while any(map(is_alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import warnings
 
 import pytest
@@ -15,6 +16,16 @@ def doubled(number: int) -> int:
         warnings.warn(f"{number} came", ToneTransferWarning, stacklevel=1)
     warnings.warn("of others", DeprecationWarning, stacklevel=1)
     return 2 * number
+
+
+def name_of_lock(_: int) -> str | None:
+    name: str | None = multiprocessing.Lock()._semlock.name  # type: ignore[attr-defined]
+    return name
+
+
+@pytest.mark.slow
+def test_locks_of_a_worker_leave_nothing_when_it_is_killed() -> None:
+    assert list(run_jobs(name_of_lock, [1, 2], workers=2)) == [None, None]
 
 
 @pytest.mark.slow

@@ -240,7 +240,7 @@ def test_a_cluster_that_is_running_already_is_used(tmp_path: Path) -> None:
 
     for midi in (60, 64):
         write(tmp_path / "in" / f"{midi}.wav", melody([midi], seconds=0.6))
-    prepare.prepare(tmp_path / "in", tmp_path / "local")
+    prepare.prepare(str(tmp_path / "in"), str(tmp_path / "local"))
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
         prepare.prepare(tmp_path / "in", tmp_path / "dask", engine="dask", scheduler=cluster.scheduler_address)
     assert fingerprint(tmp_path / "dask") == fingerprint(tmp_path / "local")

@@ -93,6 +93,7 @@ def _as_program() -> list[int]:
             raise KeyboardInterrupt
 
     _handle_signals(end)
+    sys.unraisablehook = _tell_unraisable
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -111,6 +112,12 @@ def _end_at_once_when_signalled() -> None:
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0.0)
     _handle_signals(lambda _number, _frame: os._exit(0))
+
+
+def _tell_unraisable(told: Any) -> None:
+    """Say what Python cannot raise, but for an interruption: it comes again."""
+    if not issubclass(told.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(told)
 
 
 def _insist(_number: int, _frame: Any) -> None:

@@ -63,7 +63,9 @@ def run_jobs(
         yield from map(function, jobs)
         return
     with _processes(workers) if engine == "local" else _on_dask(workers, scheduler) as executor:
-        for future in as_completed([executor.submit(_with_warnings, function, job) for job in jobs]):
+        with _interruptions_held():
+            futures = [executor.submit(_with_warnings, function, job) for job in jobs]
+        for future in as_completed(futures):
             done, warned = future.result()
             for text in warned:
                 warnings.warn(text, ToneTransferWarning, stacklevel=2)
@@ -99,9 +101,24 @@ def _with_warnings(function: Callable[[Job], Done], job: Job) -> tuple[Done, tup
     return done, tuple(dict.fromkeys(str(one.message) for one in caught))
 
 
+@contextmanager
+def _interruptions_held() -> Iterator[None]:
+    """Let Ctrl-C wait, and never reach the processes that are begun meanwhile: they would print where they were while they are loaded."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with_parent() -> None:
     """End a worker with its parent, whatever that was ended by, and leave Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it cannot be held
+    if "fork" in multiprocessing.get_all_start_methods():  # libraries' locks then leave nothing behind when a worker is killed
+        multiprocessing.set_start_method("fork", force=True)
     parent = multiprocessing.parent_process()
     if parent is None:
         return

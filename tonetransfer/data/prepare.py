@@ -107,7 +107,8 @@ def prepare(
     SettingsError
         Nothing in the folder can be used; the message says what is there. Or there is no room, or `out` is something else.
     """
-    folder, out, grid = Path(folder), _check_out(out, folder), grid or FrameGrid()
+    folder, grid = Path(folder), grid or FrameGrid()
+    out = _check_out(out, folder)
     find_tracker(tracker)
     settings = {"sample_rate": grid.sample_rate, "hop_length": grid.hop_length, "tracker": tracker}
     sources, skipped = scan.find_sources(folder, without=out)
