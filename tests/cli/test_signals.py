@@ -93,6 +93,23 @@ def test_an_interruption_that_is_lost_comes_again_and_disturbs_no_ending() -> No
     assert ended.stdout.split() == ["lost", "ended"] and ended.returncode == 0 and ended.stderr == ""
 
 
+HELPER = """
+import os, signal
+from tonetransfer.cli import main
+main._as_program()
+for number in (signal.SIGINT, signal.SIGHUP):
+    os.kill(os.getpid(), number)
+print("goes on")
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_helper_of_a_distributed_run_leaves_ctrl_c_to_who_began_it() -> None:
+    helper = {**os.environ, "LOCAL_RANK": "1"}
+    done = subprocess.run([sys.executable, "-c", HELPER], capture_output=True, text=True, preexec_fn=heed_signals, env=helper)
+    assert done.stdout == "goes on\n" and "KeyboardInterrupt" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:

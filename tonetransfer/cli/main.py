@@ -92,12 +92,21 @@ def _as_program() -> list[int]:
                 signal.setitimer(signal.ITIMER_REAL, INSIST_S, INSIST_S)
             raise KeyboardInterrupt
 
+    if _is_helper():  # were it gone before who began it is, Lightning would kill that without a word
+        for name in ("SIGINT", "SIGHUP"):  # that reach all processes of a terminal
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
     _handle_signals(end)
     sys.unraisablehook = _tell_unraisable
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     return came
+
+
+def _is_helper() -> bool:
+    """Test whether another process of a distributed run began this one, and ends it."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def _handle_signals(handle: Callable[[int, Any], None]) -> None:
@@ -131,7 +140,7 @@ def _insist(_number: int, _frame: Any) -> None:
 
 def _interrupted(arguments: argparse.Namespace, heard: list[int]) -> int:
     """Tell what is kept; a program ends here, because Python forgets the exit code of some interruptions (those in a text it executes)."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # helpers of a distributed run have nothing to tell
+    if not _is_helper():
         print(f"{PROGRAM}: interrupted; {arguments.kept}", file=sys.stderr, flush=True)
     if heard:
         with suppress(Exception):
