@@ -68,10 +68,20 @@ def test_a_reference_and_a_classification_bring_down_nothing_either(work: Any, t
     assert torch.equal(work.target(player)[0].z, wanted.z) and work.classify(source)[0] == label
 
 
-def refusal_of(asked: Callable[[], Any], work: Any) -> str:
-    """Message to a visitor whose process breaks down."""
+def ask_one_that_stands_still(ask: Callable[[], None], work: Any) -> tuple[Any, threading.Thread]:
+    """The process that was asked, and the thread that waits for its answer."""
     work.listener.warm_up()
     (process,) = work.listener._idle
+    process.send_signal(signal.SIGSTOP)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while work.listener._idle:
+        time.sleep(0.01)
+    return process, thread
+
+
+def refusal_of(asked: Callable[[], Any], work: Any) -> str:
+    """Message to a visitor whose process breaks down."""
     refused: list[str] = []
 
     def ask() -> None:
@@ -80,11 +90,7 @@ def refusal_of(asked: Callable[[], Any], work: Any) -> str:
         except studio.Refusal as refusal:
             refused.append(str(refusal))
 
-    process.send_signal(signal.SIGSTOP)
-    thread = threading.Thread(target=ask)
-    thread.start()
-    while work.listener._idle:
-        time.sleep(0.01)
+    process, thread = ask_one_that_stands_still(ask, work)
     process.send_signal(signal.SIGSEGV)
     process.send_signal(signal.SIGCONT)
     thread.join()
@@ -97,9 +103,6 @@ def refusal_of(asked: Callable[[], Any], work: Any) -> str:
 def test_what_is_listened_to_ends_with_the_page(work: Any) -> None:
     source = work.folder / "source.wav"
     tt.save_audio(source, melody([69, 72]), SAMPLE_RATE)
-    work.listener.warm_up()
-    (process,) = work.listener._idle
-    process.send_signal(signal.SIGSTOP)  # it is at it for as long as you like
     lost: list[type] = []
 
     def ask() -> None:
@@ -108,10 +111,7 @@ def test_what_is_listened_to_ends_with_the_page(work: Any) -> None:
         except studio.listening.Lost as error:
             lost.append(type(error))
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    while work.listener._idle:
-        time.sleep(0.01)
+    process, thread = ask_one_that_stands_still(ask, work)
     work.listener.close()
     thread.join(60.0)
     assert process.poll() is not None

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,13 +113,12 @@ def test_what_is_printable() -> None:
 
 
 def test_a_misspelt_instrument_is_answered_at_once(folder: Path) -> None:
-    before = os.times()
+    begin = time.perf_counter()
     command = [sys.executable, "-X", "importtime", "-m", "tonetransfer", "transfer", "good.wav", "a.wav", "--to", "violine"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 1 and "did you mean violin?" in done.stderr
     assert not any(heavy in done.stderr for heavy in (" torch\n", " numpy\n", " scipy\n"))
-    after = os.times()
-    assert after.children_user + after.children_system - before.children_user - before.children_system < 5.0
+    assert time.perf_counter() - begin < 5.0  # a second on a machine that does nothing else
 
 
 def test_the_command_line_is_not_told_of_python(run: Run, folder: Path) -> None:

@@ -30,8 +30,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def begin(*arguments: object, cwd: Path, own_group: bool = False) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(cwd), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "tonetransfer", *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "process_group": 0 if own_group else None}
-    return subprocess.Popen(command, cwd=cwd, env=environment, preexec_fn=heed_signals, **pipes)  # type: ignore[call-overload]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heed_signals}
+    return subprocess.Popen(command, cwd=cwd, env=environment, process_group=0 if own_group else None, **pipes)  # type: ignore[call-overload]
 
 
 def heed_signals() -> None:
@@ -43,6 +43,13 @@ def heed_signals() -> None:
 def processor_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def check_ended(processes: list[int]) -> None:
+    deadline = time.monotonic() + 20.0
+    while any(map(is_alive, processes)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_alive, processes))
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +133,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: int) -> None:
     assert len(workers) >= 2 and process.returncode == (-9 if number == signal.SIGKILL else 128 + number), err
     if number != signal.SIGKILL:
         assert "interrupted; what is rendered is kept: give the same command again to go on" in err and "Traceback" not in err
-    deadline = time.monotonic() + 20.0
-    while any(map(is_alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(is_alive, workers))
+    check_ended(workers)
 
 
 @pytest.mark.slow
@@ -146,10 +150,7 @@ def test_workers_that_are_still_being_loaded_say_nothing_either(tmp_path: Path) 
     _, err = process.communicate(timeout=60)
     told = "tonetransfer: interrupted; what is done is kept: give the same command again to go on"
     assert process.returncode == 128 + signal.SIGINT and err.splitlines()[-1] == told and "Traceback" not in err
-    deadline = time.monotonic() + 20.0
-    while any(map(is_alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(is_alive, workers))
+    check_ended(workers)
 
 
 def test_nothing_is_interrupted_once_the_work_is_done() -> None:

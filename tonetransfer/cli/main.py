@@ -93,9 +93,7 @@ def _as_program() -> list[int]:
             raise KeyboardInterrupt
 
     if _is_helper():  # were it gone before who began it is, Lightning would kill that without a word
-        for name in ("SIGINT", "SIGHUP"):  # that reach all processes of a terminal
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
+        _handle_signals(signal.SIG_IGN, ("SIGINT", "SIGHUP"))  # that reach all processes of a terminal
     _handle_signals(end)
     sys.unraisablehook = _tell_unraisable
     for stream in (sys.stdout, sys.stderr):
@@ -109,8 +107,8 @@ def _is_helper() -> bool:
     return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
-def _handle_signals(handle: Callable[[int, Any], None]) -> None:
-    for name in SIGNALS:
+def _handle_signals(handle: Callable[[int, Any], None] | signal.Handlers, names: Sequence[str] = SIGNALS) -> None:
+    for name in names:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, handle)

@@ -377,11 +377,16 @@ class TimbreModel(nn.Module):
                 f"the controls are on a grid of {controls.grid.sample_rate} Hz / {controls.grid.hop_length} samples, the model on one of "
                 f"{self.grid.sample_rate} / {self.grid.hop_length}; extract them with this model"
             )
-        check_type("z", z, torch.Tensor, "a model's timbre(name) gives one", error=ControlsError)
+        check_timbre(z)
         if z.shape[-1] != self.settings.z_dim:
             raise ControlsError(f"z has {z.shape[-1]} numbers; this model's timbres have {self.settings.z_dim}")
         if z.dim() == 2 and controls.f0_hz.dim() == 1 and len(z) != controls.n_frames:
             raise ControlsError(f"z has {len(z)} rows and the controls {controls.n_frames} frames; one timbre is wanted, or one a frame")
+
+
+def check_timbre(z: torch.Tensor) -> None:
+    """Refuse, by a ControlsError, what is no Tensor: a name, for example."""
+    check_type("z", z, torch.Tensor, "a model's timbre(name) gives one", error=ControlsError)
 
 
 def check_model(model: TimbreModel) -> None:

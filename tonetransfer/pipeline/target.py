@@ -29,9 +29,9 @@ from ..controls.recording_checks import (
     warn_of_long_reference,
     warn_of_no_match,
 )
-from ..errors import AudioError, ControlsError, InstrumentError, check_number, check_type
+from ..errors import AudioError, ControlsError, InstrumentError, check_number
 from ..models.encoder import REFERENCE_PEAK
-from ..models.timbre_model import Instrument, TimbreModel, check_model
+from ..models.timbre_model import Instrument, TimbreModel, check_model, check_timbre
 from ..pitch.estimators import DEFAULT_TRACKER
 from ..synthesis.fluctuation import fluctuation_depths
 from ..threads import Progress
@@ -283,7 +283,7 @@ def nearest_timbres(model: TimbreModel, z: torch.Tensor, count: int = 5) -> list
     ('oboe', 0.0, 3)
     """
     check_model(model)
-    check_type("z", z, torch.Tensor, "a model's timbre(name) gives one", error=ControlsError)
+    check_timbre(z)
     check_number("count", count, 1, math.inf, "a whole number from 1", whole=True)
     if z.shape != (model.settings.z_dim,):
         raise ControlsError(f"z has the shape {tuple(z.shape)}; one timbre vector of this model, ({model.settings.z_dim},), is wanted")
